@@ -1,0 +1,56 @@
+# Everything a fresh machine needs is Python (3.10 or newer), make and this file.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# uv takes local wheels from UV_FIND_LINKS alone: pass on what pip was told.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export UV_PYTHON_DOWNLOADS := never
+# More than one thread slows small networks, and several runs share the machine.
+export OMP_NUM_THREADS ?= 1
+export MUJOCO_GL ?= egl
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test slow check format throughput clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# uv is taken from the path; where it is missing, from a small environment of its own (so that an
+# externally managed pip is no obstacle).
+setup: $(VENV)/.complete ## make .venv with every extra
+
+$(VENV)/.complete: pyproject.toml
+	@set -e; uv=$$(command -v uv || true); \
+	if [ -z "$$uv" ]; then \
+	  if [ ! -x .uv/bin/uv ]; then \
+	    $(PYTHON) -m venv .uv || { echo "make: $(PYTHON) -m venv failed: install Python's venv module (Debian: python3-venv)"; exit 1; }; \
+	    .uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'; \
+	  fi; uv=.uv/bin/uv; \
+	fi; \
+	"$$uv" sync --quiet --all-extras --python "$(PYTHON)"
+	@touch $@
+
+demo: setup ## the main job in a few minutes: train, evaluate, compare, draw
+	$(BIN)/sb3-course run benchmarks/demo.yaml
+
+test: setup ## the fast tests
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+slow: setup ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+check: setup ## ruff, format and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+throughput: setup ## environment steps a second, beside SB3's and sb3-contrib's
+	$(BIN)/python benchmarks/throughput.py
+
+clean: ## remove the environment and the caches
+	rm -rf $(VENV) .uv .pytest_cache .mypy_cache .ruff_cache .hypothesis uv.lock

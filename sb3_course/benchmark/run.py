@@ -1,0 +1,130 @@
+"""Train and measure one run."""
+
+import json
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import set_random_seed
+
+from sb3_course import make_vec_env
+from sb3_course.benchmark.algorithms import constructor_arguments, find_algorithm
+from sb3_course.benchmark.evaluation import EvaluationCallback, Measurement
+from sb3_course.benchmark.grid import RunSpec
+
+
+class ProgressCallback(BaseCallback):
+    """Leave the environment steps taken so far in a small file, at most twice a second.
+
+    A file needs no lock that a dying worker could keep, and any process may read it.
+
+    :param path: the file
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._next = 0.0
+
+    def _on_training_start(self) -> None:
+        self._started = time.perf_counter()
+
+    def _on_step(self) -> bool:
+        now = time.perf_counter()
+        if now >= self._next:
+            self._next = now + 0.5
+            rate = self.num_timesteps / (now - self._started)
+            self._path.write_text(json.dumps({"steps": self.num_timesteps, "rate": rate}))
+        return True
+
+
+class RunResult(BaseModel):
+    """What came of a run.
+
+    :param spec: the run
+    :param measurements: its evaluations; of a failed run, none
+    :param seconds: how long it took, evaluation included
+    :param failure: traceback of a failed run
+    """
+
+    spec: RunSpec
+    measurements: list[Measurement] = []
+    seconds: float = 0.0
+    failure: str | None = None
+
+
+def build(spec: RunSpec) -> BaseAlgorithm:
+    """Make the model of a run with its training environment.
+
+    :param spec: the run
+    """
+    config = spec.config
+    arguments = constructor_arguments(config.algorithm_class, config.params)
+    set_random_seed(spec.seed)
+    env = make_vec_env(
+        spec.environment,
+        n_envs=config.n_envs,
+        seed=spec.seed,
+        backend=config.backend,
+        normalize=config.normalize,
+        verbose=0,
+    )
+    algorithm = find_algorithm(config.algorithm_class)
+    return algorithm(env=env, seed=spec.seed, device="cpu", verbose=0, **arguments)
+
+
+def run_one(spec: RunSpec, progress: Path | None = None) -> RunResult:
+    """Train and measure one run, on one thread.
+
+    :param spec: the run
+    :param progress: file in which to leave the steps taken so far
+    :return: its result; the same spec gives the same returns, bit for bit
+    """
+    started = time.perf_counter()
+    torch.set_num_threads(1)
+    config = spec.config
+    model = build(spec)
+    evaluation = EvaluationCallback(
+        spec.environment, config.evaluation_steps, config.evaluation_episodes, spec.seed
+    )
+    callbacks: list[BaseCallback] = [evaluation]
+    if progress is not None:
+        callbacks.append(ProgressCallback(progress))
+    try:
+        model.learn(config.total_timesteps, callback=callbacks)
+    finally:
+        model.get_env().close()  # type: ignore[union-attr]
+    seconds = time.perf_counter() - started
+    return RunResult(spec=spec, measurements=evaluation.measurements, seconds=seconds)
+
+
+def attempt(spec: RunSpec, progress: Path | None = None) -> RunResult:
+    """Run, and turn an exception into a recorded failure.
+
+    :param spec: the run
+    :param progress: see :func:`run_one`
+    """
+    started = time.perf_counter()
+    try:
+        return run_one(spec, progress)
+    except Exception:
+        seconds = time.perf_counter() - started
+        return RunResult(spec=spec, seconds=seconds, failure=portable(traceback.format_exc()))
+
+
+def portable(text: str) -> str:
+    """Take this machine's folders out of a text.
+
+    :param text: such as a traceback
+    """
+    places = {sys.prefix: "<python>", sys.base_prefix: "<python>"}
+    places |= {str(Path.cwd()): ".", str(Path.home()): "~"}
+    for place, name in sorted(places.items(), key=lambda item: -len(item[0])):
+        if len(place) > 1:
+            text = text.replace(place, name)
+    return text

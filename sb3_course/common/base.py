@@ -1,0 +1,484 @@
+"""What every algorithm of the family is made of, once: constructor, collection, steps, files."""
+
+import io
+import warnings
+from collections.abc import Iterable
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.base_class import maybe_make_env
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    BasePolicy,
+    MultiInputActorCriticPolicy,
+)
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import FloatSchedule, update_learning_rate
+from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
+
+from sb3_course.common import checkpoint, rollouts
+from sb3_course.common.critic import fit_critic
+from sb3_course.common.policies import split_parameters
+from sb3_course.common.rollouts import Array, Obs, Rollout
+from sb3_course.common.scores import TensorObs
+
+Self = TypeVar("Self", bound="PolicyGradientAlgorithm")
+
+PREDICT_CHUNK = 16_384
+
+
+class PolicyGradientAlgorithm(OnPolicyAlgorithm):
+    """Base of the policy-gradient family, on SB3's ``OnPolicyAlgorithm``.
+
+    It keeps SB3's ``learn``, callbacks, logger and files, and changes what a policy gradient needs
+    changed: rewards stay as they are, during collection only the actor runs, and actor and critic
+    have an optimiser each (``actor_optimizer`` and ``critic_optimizer``, both saved). A features
+    extractor that both share belongs to the actor; ``policy_kwargs=dict(share_features_extractor=
+    False)`` gives the critic its own.
+
+    Subclasses give ``_schedule`` (when a batch is complete) and ``train``.
+
+    gSDE is not offered: its noise is held for many steps, so that a trajectory's likelihood is not
+    the product of its steps', which every estimator of this family takes it to be.
+
+    :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or an
+        ``ActorCriticPolicy`` class
+    :param env: The environment, or its Gymnasium name
+    :param learning_rate: Of the actor's optimiser; a number or a schedule of the remaining progress
+    :param critic_learning_rate: Of the critic's optimiser; None takes ``learning_rate``
+    :param n_steps: Steps of each environment in a batch
+    :param gamma: Discount γ, in [0, 1]
+    :param ent_coef: Weight of the entropy bonus
+    :param max_grad_norm: Largest norm of the actor's gradient; None leaves it as it is
+    :param normalize_advantage: Whether to standardise what multiplies ∇log π over the batch
+    :param n_critic_updates: Gradient steps on the critic for a batch
+    :param batch_size: Transitions of each of them; None for the whole batch
+    :param stats_window_size: Episodes over which ``rollout/ep_rew_mean`` is taken
+    :param tensorboard_log: Folder of TensorBoard's logs; None for none
+    :param policy_kwargs: For the policy's constructor; ``optimizer_class`` and
+        ``optimizer_kwargs`` serve both optimisers
+    :param verbose: 0 for no output, 1 for SB3's messages, 2 for debugging
+    :param seed: Seed of all random generators
+    :param device: Where the networks live; small ones are fastest on ``"cpu"``
+    :raises ValueError: A parameter is out of its range; says which, and what it takes
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": ActorCriticPolicy,
+        "CnnPolicy": ActorCriticCnnPolicy,
+        "MultiInputPolicy": MultiInputActorCriticPolicy,
+    }
+    rollout: Rollout
+    rollout_buffer = None  # type: ignore[assignment]  # SB3 passes it to collect_rollouts
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str | None,
+        *,
+        learning_rate: float | Schedule,
+        critic_learning_rate: float | Schedule | None,
+        n_steps: int,
+        gamma: float,
+        ent_coef: float,
+        max_grad_norm: float | None,
+        normalize_advantage: bool,
+        n_critic_updates: int,
+        batch_size: int | None,
+        stats_window_size: int,
+        tensorboard_log: str | None,
+        policy_kwargs: dict[str, Any] | None,
+        verbose: int,
+        seed: int | None,
+        device: th.device | str,
+        gae_lambda: float = 1.0,
+    ) -> None:
+        if env is not None:
+            env = maybe_make_env(env, verbose)
+            check_action_space(env.action_space)
+        super().__init__(
+            policy,
+            env,  # type: ignore[arg-type]
+            learning_rate=learning_rate,
+            n_steps=n_steps,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            ent_coef=ent_coef,
+            vf_coef=0.0,
+            max_grad_norm=max_grad_norm,  # type: ignore[arg-type]
+            use_sde=False,
+            sde_sample_freq=-1,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=False,
+        )
+        self.critic_learning_rate = critic_learning_rate
+        self.normalize_advantage = normalize_advantage
+        self.n_critic_updates = n_critic_updates
+        self.batch_size = batch_size
+
+    def _setup_model(self) -> None:
+        self._check_parameters()
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        policy = self.policy_class(
+            self.observation_space,
+            self.action_space,
+            self.lr_schedule,
+            **self.policy_kwargs,
+        )
+        assert isinstance(policy, ActorCriticPolicy)
+        self.policy = policy.to(self.device)
+        self._maybe_recommend_cpu()
+        self.actor_parameters, self.critic_parameters = split_parameters(self.policy)
+        self.actor_optimizer = self._optimizer(self.actor_parameters, self.lr_schedule)
+        self.critic_optimizer = self._optimizer(self.critic_parameters, self.critic_lr_schedule)
+        self.policy.optimizer = self.actor_optimizer
+
+    def _setup_lr_schedule(self) -> None:
+        super()._setup_lr_schedule()
+        rate = self.critic_learning_rate
+        self.critic_lr_schedule = FloatSchedule(self.learning_rate if rate is None else rate)
+
+    def _optimizer(self, parameters: list[nn.Parameter], rate: Schedule) -> th.optim.Optimizer:
+        kwargs: dict[str, Any] = {"lr": rate(1.0)} | self.policy.optimizer_kwargs
+        return self.policy.optimizer_class(parameters, **kwargs)
+
+    def _check_parameters(self) -> None:
+        """Called before anything is built, so that a mistake costs nothing."""
+        if not issubclass(self.policy_class, ActorCriticPolicy):
+            raise ValueError(
+                f"policy must be one of {', '.join(self.policy_aliases)} or a subclass of "
+                f"ActorCriticPolicy, got {self.policy_class.__name__}"
+            )
+        if self.policy_kwargs.get("use_sde"):
+            raise ValueError("policy_kwargs: use_sde is not supported by policy gradients of steps")
+        check("gamma", self.gamma, 0.0 <= self.gamma <= 1.0, "a number from 0 to 1")
+        check("gae_lambda", self.gae_lambda, 0.0 <= self.gae_lambda <= 1.0, "a number from 0 to 1")
+        check("ent_coef", self.ent_coef, np.isfinite(self.ent_coef), "a finite number")
+        norm = self.max_grad_norm
+        check("max_grad_norm", norm, norm is None or norm > 0, "a positive number or None")
+        check_count("n_critic_updates", self.n_critic_updates)
+        if self.batch_size is not None:
+            check_count("batch_size", self.batch_size, "or None")
+        for name in ("learning_rate", "critic_learning_rate"):
+            rate = getattr(self, name)
+            if not callable(rate) and rate is not None:
+                check(name, rate, rate >= 0, "a number of at least 0 or a schedule")
+
+    # -- collection ------------------------------------------------------------------------------
+
+    def _schedule(self) -> rollouts.Schedule:
+        """Say which steps of the next batch count, and when it is complete."""
+        raise NotImplementedError
+
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: Any = None,
+        n_rollout_steps: int | None = None,
+    ) -> bool:
+        """Collect ``self.rollout``; SB3's ``learn`` calls this, its last two arguments play no part.
+
+        :param env: The environments
+        :param callback: Called at each vector step
+        :param rollout_buffer: Not used
+        :param n_rollout_steps: Not used; ``_schedule`` knows
+        :return: Whether to go on (false once the callback said stop)
+        """
+        self.policy.set_training_mode(False)
+        if not np.all(self._last_episode_starts):
+            self._last_obs = env.reset()  # type: ignore[assignment]
+        callback.on_rollout_start()
+
+        def on_step(step_locals: dict[str, Any]) -> bool:
+            self.num_timesteps += env.num_envs
+            callback.update_locals(step_locals)
+            ended = np.flatnonzero(step_locals["dones"] & step_locals["running"])
+            if len(ended):
+                infos = [step_locals["infos"][n] for n in ended]
+                self._update_info_buffer(infos, np.ones(len(ended), dtype=bool))
+            return callback.on_step()
+
+        assert self._last_obs is not None
+        with th.no_grad():
+            collected = rollouts.collect(env, self._last_obs, self._act, self._schedule(), on_step)
+        if collected is None:
+            self._last_episode_starts = np.zeros(env.num_envs, dtype=bool)
+            return False
+        self.rollout, dones = collected
+        self._last_obs = self.rollout.last_obs
+        self._last_episode_starts = dones
+        counted = self.rollout.n_transitions
+        self.logger.record("rollout/n_trajectories", self.rollout.n_trajectories)
+        self.logger.record("rollout/n_transitions", counted)
+        self.logger.record("rollout/wasted_fraction", 1.0 - counted / self.rollout.mask.size)
+        callback.on_rollout_end()
+        return True
+
+    def _act(self, obs: Obs) -> tuple[Array, Array]:
+        """Sample actions; give them as sampled and as the environment takes them."""
+        actions = self.policy.get_distribution(self.to_tensor(obs)).get_actions().cpu().numpy()
+        space = self.action_space
+        if isinstance(space, spaces.Box):
+            actions = actions.reshape(-1, *space.shape)
+            return actions, np.minimum(np.maximum(actions, space.low), space.high)
+        return actions, actions
+
+    # -- what the updates are made of ------------------------------------------------------------
+
+    def to_tensor(self, values: Any) -> Any:
+        """Move arrays to the algorithm's device; floats become float32.
+
+        :param values: An array, or a dict of them
+        :return: A tensor, or a dict of them
+        """
+        if isinstance(values, dict):
+            return {key: self.to_tensor(value) for key, value in values.items()}
+        if values.dtype == np.float64:
+            values = values.astype(np.float32)
+        return th.from_numpy(values).to(self.device)
+
+    def predict_values(self, obs: Obs) -> Array:
+        """Value observations with the critic as it stands, without gradient.
+
+        :param obs: Of shape (B, …)
+        :return: V(s), float64 of shape (B,)
+        """
+        first = next(iter(obs.values())) if isinstance(obs, dict) else obs
+        with th.no_grad():
+            chunks = [
+                self.policy.predict_values(
+                    self.to_tensor(rollouts.map_obs(lambda o, i=i: o[i : i + PREDICT_CHUNK], obs))  # type: ignore[misc]
+                )
+                for i in range(0, len(first), PREDICT_CHUNK)
+            ]
+        values: Array = th.cat(chunks).flatten().cpu().numpy().astype(np.float64)
+        return values
+
+    def evaluate_actions(self, obs: TensorObs, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        """Give log π(a|s) of each step and the mean entropy, differentiable.
+
+        :param obs: s, of shape (M, …)
+        :param actions: a, of shape (M, …)
+        :return: log-probabilities of shape (M,), and the policy's mean entropy in nats
+        """
+        distribution = self.policy.get_distribution(obs)
+        log_prob = distribution.log_prob(actions)
+        entropy = distribution.entropy()
+        return log_prob, (-log_prob if entropy is None else entropy).mean()
+
+    def step_actor(self, loss: th.Tensor, gradient: th.Tensor | None = None) -> None:
+        """Take one step of the actor's optimiser, with clipping, and log the norm.
+
+        :param loss: Differentiated with respect to the actor's parameters
+        :param gradient: A flat gradient to descend, added to the loss's, of shape (P,)
+        :raises FloatingPointError: The loss or the gradient is not finite; nothing is changed
+        """
+        parameters = self.actor_parameters
+        self.actor_optimizer.zero_grad()
+        if loss.requires_grad:
+            loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+        if gradient is not None:
+            sizes = [p.numel() for p in parameters]
+            for parameter, part in zip(parameters, th.split(gradient, sizes), strict=True):
+                part = part.view_as(parameter).to(parameter.dtype)
+                parameter.grad = part if parameter.grad is None else parameter.grad + part
+        limit = float("inf") if self.max_grad_norm is None else self.max_grad_norm
+        norm = nn.utils.clip_grad_norm_(parameters, limit).item()
+        if not np.isfinite(norm):
+            raise FloatingPointError(
+                f"the policy gradient's norm is {norm} at {self.num_timesteps} steps "
+                f"(loss {loss.item()}): look at the rewards' scale and at learning_rate"
+            )
+        self.actor_optimizer.step()
+        self._n_updates += 1
+        self.logger.record("train/grad_norm", norm)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", self.policy.log_std.detach().exp().mean().item())
+
+    def fit_critic(self, obs: TensorObs, targets: Array) -> None:
+        """Fit V to targets by ``n_critic_updates`` steps, and log the loss.
+
+        :param obs: s, of shape (M, …)
+        :param targets: Of shape (M,)
+        :raises FloatingPointError: The loss is not finite
+        """
+        loss = fit_critic(
+            self.policy,
+            self.critic_parameters,
+            self.critic_optimizer,
+            obs,
+            self.to_tensor(targets),
+            self.n_critic_updates,
+            self.batch_size,
+        )
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"the critic's loss is {loss} at {self.num_timesteps} steps: "
+                "look at the rewards' scale and at critic_learning_rate"
+            )
+        self.logger.record("train/value_loss", loss)
+
+    def update_learning_rates(self) -> None:
+        """Set both optimisers' learning rates from their schedules, and log them."""
+        for name, schedule, optimizer in (
+            ("train/learning_rate", self.lr_schedule, self.actor_optimizer),
+            ("train/critic_learning_rate", self.critic_lr_schedule, self.critic_optimizer),
+        ):
+            rate = schedule(self._current_progress_remaining)
+            update_learning_rate(optimizer, rate)
+            self.logger.record(name, rate)
+
+    # -- SB3's face ------------------------------------------------------------------------------
+
+    def learn(
+        self: Self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Learn for at least so many environment steps; the last batch is completed.
+
+        :param total_timesteps: Environment steps, over all environments
+        :param callback: SB3 callback or callbacks
+        :param log_interval: Batches between two logs
+        :param tb_log_name: Name of the run in TensorBoard; None for the class's
+        :param reset_num_timesteps: Whether to count from 0 again
+        :param progress_bar: Whether to show a progress bar
+        :return: Itself
+        """
+        return super().learn(
+            total_timesteps,
+            callback,
+            log_interval,
+            tb_log_name or type(self).__name__,
+            reset_num_timesteps,
+            progress_bar,
+        )
+
+    def save(
+        self,
+        path: checkpoint.CheckpointPath,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Save to one zip file, atomically: weights, both optimisers, VecNormalize's statistics.
+
+        :param path: Where to; ``.zip`` is added to a path without suffix
+        :param exclude: As in SB3
+        :param include: As in SB3
+        """
+        buffer = io.BytesIO()
+        super().save(buffer, exclude, include)
+        checkpoint.append_header(buffer, self)
+        if isinstance(path, io.BufferedIOBase):
+            path.write(buffer.getvalue())
+        else:
+            checkpoint.write_atomically(checkpoint.resolve(path), buffer.getvalue())
+
+    @classmethod
+    def load(  # type: ignore[override]
+        cls: type[Self],
+        path: checkpoint.CheckpointPath,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        normalize: checkpoint.Normalize = "train",
+        **kwargs: Any,
+    ) -> Self:
+        """Load what :meth:`save` saved.
+
+        Where the model was trained with ``VecNormalize``, ``env`` is wrapped in one with the saved
+        statistics (one that it already has takes them).
+
+        :param path: The file, with or without ``.zip``
+        :param env: The environment to go on with, raw or vectorised; None to predict only
+        :param device: Where the networks shall live
+        :param normalize: ``"train"`` goes on updating the statistics, ``"freeze"`` keeps them and
+            gives raw rewards, for evaluation
+        :param kwargs: As of SB3's ``load``
+        :return: The model
+        :raises ValueError: The file is no checkpoint, or ``normalize`` is neither
+        """
+        if normalize not in ("train", "freeze"):
+            raise ValueError(f"normalize must be 'train' or 'freeze', got {normalize!r}")
+        header = checkpoint.read_header(path)
+        if env is not None and "vec_normalize" in header:
+            env = checkpoint.wrap_normalized(env, header, normalize)
+        elif "vec_normalize" in header:
+            warnings.warn(
+                f"{cls.__name__} was trained on normalised observations, whose statistics are in "
+                "the file: load it with env=..., and predict on that environment's observations",
+                stacklevel=2,
+            )
+        if isinstance(path, io.BufferedIOBase):
+            path.seek(0)
+        return super().load(path, env=env, device=device, **kwargs)
+
+    def _excluded_save_params(self) -> list[str]:
+        ours = ["rollout", "actor_parameters", "critic_parameters", "critic_lr_schedule"]
+        return [*super()._excluded_save_params(), *ours]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["policy", "actor_optimizer", "critic_optimizer"], []
+
+
+def check(name: str, value: object, ok: bool | np.bool_, takes: str) -> None:
+    """Refuse a parameter that is out of its range.
+
+    :param name: The parameter's name
+    :param value: What was given
+    :param ok: Whether it will do
+    :param takes: What it takes, for the message
+    :raises ValueError: It will not do
+    """
+    if not ok:
+        raise ValueError(f"{name} must be {takes}, got {value!r}")
+
+
+def check_count(name: str, value: object, more: str = "") -> None:
+    """Refuse what is not a positive whole number.
+
+    :param name: The parameter's name
+    :param value: What was given
+    :param more: What else it takes, for the message
+    :raises ValueError: It is not
+    """
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1
+    check(name, value, whole, f"a whole number of at least 1 {more}".rstrip())
+
+
+def check_action_space(space: spaces.Space[Any]) -> None:
+    """Refuse an action space that no policy of SB3 acts in.
+
+    :param space: The action space
+    :raises ValueError: It is of another kind than SB3's four, or a Box without finite bounds
+    """
+    kinds = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+    if not isinstance(space, kinds):
+        raise ValueError(
+            "the environment's action space must be Box, Discrete, MultiDiscrete or MultiBinary, "
+            f"got {space}"
+        )
+    if isinstance(space, spaces.Box) and not (
+        np.isfinite(space.low).all() and np.isfinite(space.high).all()
+    ):
+        raise ValueError(
+            f"the environment's action space must have finite bounds, got {space}: "
+            "wrap it in gymnasium.wrappers.RescaleAction"
+        )

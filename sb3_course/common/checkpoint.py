@@ -1,0 +1,181 @@
+"""One-file checkpoints: SB3's zip, with the class and the normalisation statistics inside."""
+
+import io
+import json
+import os
+import pathlib
+import tempfile
+import zipfile
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecEnv,
+    VecNormalize,
+    unwrap_vec_normalize,
+)
+
+import sb3_course
+
+if TYPE_CHECKING:
+    from sb3_course.common.base import PolicyGradientAlgorithm
+
+CheckpointPath: TypeAlias = str | pathlib.Path | io.BufferedIOBase
+Normalize: TypeAlias = Literal["train", "freeze"]
+
+HEADER = "sb3_course.json"
+STATISTICS = "vec_normalize.npz"
+SETTINGS = (
+    "norm_obs",
+    "norm_reward",
+    "clip_obs",
+    "clip_reward",
+    "gamma",
+    "epsilon",
+    "norm_obs_keys",
+)
+MOMENTS = ("mean", "var", "count")
+
+
+def load(
+    path: CheckpointPath,
+    env: GymEnv | None = None,
+    normalize: Normalize = "train",
+    **kwargs: Any,
+) -> "PolicyGradientAlgorithm":
+    """Load a checkpoint of any of this package's algorithms; the file says which.
+
+    :param path: The file, with or without ``.zip``
+    :param env: The environment to go on with, raw or vectorised; see
+        :meth:`PolicyGradientAlgorithm.load`
+    :param normalize: ``"train"`` goes on updating the normalisation statistics, ``"freeze"`` keeps
+        them and gives raw rewards, for evaluation
+    :param kwargs: As of ``PolicyGradientAlgorithm.load``
+    :return: The model
+    :raises ValueError: The file is not a checkpoint of this package
+    """
+    name = read_header(path).get("class")
+    if name not in sb3_course.ALGORITHMS:
+        raise ValueError(
+            f"{path} was saved by {name or 'another library'}, which sb3_course.load does not know "
+            f"(it loads {', '.join(sb3_course.ALGORITHMS)}): use the class's own load"
+        )
+    algorithm: type[PolicyGradientAlgorithm] = getattr(sb3_course, name)
+    return algorithm.load(path, env=env, normalize=normalize, **kwargs)
+
+
+def resolve(path: str | pathlib.Path) -> pathlib.Path:
+    """Add SB3's ``.zip`` where the path has no suffix.
+
+    :param path: As the user gave it
+    :return: As the file is called
+    """
+    path = pathlib.Path(path)
+    return path if path.suffix else path.with_name(path.name + ".zip")
+
+
+def write_atomically(path: pathlib.Path, content: bytes) -> None:
+    """Write a file that is, at any moment, either the old one or the new one, whole.
+
+    :param path: Where to; missing folders are made
+    :param content: What
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def append_header(file: io.BytesIO, algorithm: "PolicyGradientAlgorithm") -> None:
+    """Add to SB3's zip the class's name and the statistics of the environment's VecNormalize.
+
+    Only JSON and plain arrays are written: what a stranger's file holds here is never executed.
+
+    :param file: SB3's zip, in memory
+    :param algorithm: Whose it is
+    """
+    header: dict[str, Any] = {"class": type(algorithm).__name__, "version": sb3_course.__version__}
+    venv = algorithm.get_vec_normalize_env()
+    with zipfile.ZipFile(file, "a") as archive:
+        if venv is not None:
+            header["vec_normalize"] = {name: getattr(venv, name) for name in SETTINGS}
+            arrays = io.BytesIO()
+            moments: dict[str, Any] = {
+                f"{name}/{moment}": getattr(rms, moment)
+                for name, rms in _running_moments(venv).items()
+                for moment in MOMENTS
+            }
+            np.savez(arrays, **moments)
+            archive.writestr(STATISTICS, arrays.getvalue())
+        archive.writestr(HEADER, json.dumps(header, indent=2))
+
+
+def read_header(path: CheckpointPath) -> dict[str, Any]:
+    """Read what :func:`append_header` wrote.
+
+    :param path: The checkpoint
+    :return: Its header, empty for a file of another library
+    :raises ValueError: The file is not a zip file
+    :raises FileNotFoundError: There is no such file
+    """
+    source = resolve(path) if isinstance(path, (str, pathlib.Path)) else path
+    try:
+        with zipfile.ZipFile(source) as archive:
+            header: dict[str, Any] = {}
+            if HEADER in archive.namelist():
+                header = json.loads(archive.read(HEADER))
+            if STATISTICS in archive.namelist():
+                with np.load(io.BytesIO(archive.read(STATISTICS)), allow_pickle=False) as arrays:
+                    header["statistics"] = dict(arrays)
+            return header
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is not a checkpoint: it is no zip file") from error
+
+
+def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -> VecEnv:
+    """Give an environment the normalisation that a checkpoint was trained with.
+
+    :param env: Raw or vectorised. If it holds a ``VecNormalize``, that takes the file's statistics
+    :param header: Of the checkpoint, with its statistics
+    :param normalize: ``"train"`` or ``"freeze"``
+    :return: The environment with normalisation
+    """
+    venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: Monitor(env)])
+    settings = header["vec_normalize"]
+    wrapper = unwrap_vec_normalize(venv)
+    if wrapper is None:
+        wrapper = venv = VecNormalize(venv, **settings)
+    for name, value in settings.items():
+        setattr(wrapper, name, value)
+    statistics = header["statistics"]
+    for name, rms in _running_moments(wrapper).items():
+        for moment in MOMENTS:
+            setattr(rms, moment, statistics[f"{name}/{moment}"])
+    if normalize == "freeze":
+        wrapper.training = False
+        wrapper.norm_reward = False
+    return venv
+
+
+def _running_moments(venv: VecNormalize) -> dict[str, RunningMeanStd]:
+    moments = {"ret": venv.ret_rms}
+    if venv.norm_obs:
+        if isinstance(venv.obs_rms, dict):
+            moments |= {f"obs:{key}": rms for key, rms in venv.obs_rms.items()}
+        else:
+            moments["obs"] = venv.obs_rms
+    return moments

@@ -1,0 +1,89 @@
+"""Regression of the value function onto targets that are passed in."""
+
+from collections.abc import Iterator
+
+import torch as th
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import nn
+from torch.nn import functional as F
+
+from sb3_course.common.scores import TensorObs
+
+
+def fit_critic(
+    policy: ActorCriticPolicy,
+    critic: list[nn.Parameter],
+    optimizer: th.optim.Optimizer,
+    obs: TensorObs,
+    targets: th.Tensor,
+    n_updates: int,
+    batch_size: int | None = None,
+) -> float:
+    r"""Fit V to targets by so many gradient steps on the mean squared error.
+
+    .. math:: L(\phi) = \frac{1}{B} \sum_i \left( V_\phi(s_i) - y_i \right)^2
+
+    Only the critic's own parameters get a gradient. A features extractor that the actor shares
+    stays as it is.
+
+    :param policy: The policy, whose ``predict_values`` is V_φ
+    :param critic: The critic's parameters φ
+    :param optimizer: Their optimiser
+    :param obs: s_i, of shape (M, …)
+    :param targets: y_i, of shape (M,)
+    :param n_updates: Gradient steps
+    :param batch_size: Transitions B of a step, drawn without replacement until all were seen; None
+        for the whole batch each time
+    :return: Mean loss over the steps
+    """
+    others = {id(p) for p in policy.parameters()} - {id(p) for p in critic}
+    frozen = [p for p in policy.parameters() if id(p) in others and p.requires_grad]
+    total = th.zeros((), device=targets.device)
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        for indices in minibatches(len(targets), n_updates, batch_size, targets.device):
+            values = policy.predict_values(select(obs, indices)).flatten()
+            loss = F.mse_loss(values, targets[indices])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.detach()
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+    return total.item() / n_updates
+
+
+def minibatches(
+    n: int, n_updates: int, batch_size: int | None, device: th.device
+) -> Iterator[th.Tensor | slice]:
+    """Yield the indices of so many minibatches, reshuffled each time that the data are used up.
+
+    :param n: Number of transitions
+    :param n_updates: Number of minibatches
+    :param batch_size: Their size; None, or at least n, for all transitions each time
+    :param device: Where the indices live
+    :return: Index tensors of shape (batch_size,), or slices that take everything
+    """
+    if batch_size is None or batch_size >= n:
+        yield from [slice(None)] * n_updates
+        return
+    order, position = th.randperm(n, device=device), 0
+    for _ in range(n_updates):
+        if position + batch_size > n:
+            order, position = th.randperm(n, device=device), 0
+        yield order[position : position + batch_size]
+        position += batch_size
+
+
+def select(obs: TensorObs, indices: th.Tensor | slice) -> TensorObs:
+    """Pick rows of an observation batch.
+
+    :param obs: Of shape (M, …), or a dict of such tensors
+    :param indices: Which rows
+    :return: The rows, of the same structure
+    """
+    if isinstance(obs, dict):
+        return {key: value[indices] for key, value in obs.items()}
+    return obs[indices]

@@ -1,0 +1,239 @@
+"""REINFORCE: the Monte Carlo policy gradient, with every variance reduction of lecture 5."""
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
+from stable_baselines3.common.utils import explained_variance
+
+from sb3_course.common import estimators
+from sb3_course.common.base import PolicyGradientAlgorithm, check, check_count
+from sb3_course.common.critic import select
+from sb3_course.common.rollouts import Array, WholeEpisodes
+from sb3_course.common.scores import TensorObs, trajectory_gradients
+
+Baseline: TypeAlias = Literal["mean", "optimal", "value"] | None
+
+BASELINES = (None, "mean", "optimal", "value")
+DEFAULT_N_STEPS = 1000
+
+
+class REINFORCE(PolicyGradientAlgorithm):
+    r"""Monte Carlo policy gradient over whole episodes (Williams 1992; CS285 fall 2023, lecture 5).
+
+    .. math:: \nabla_\theta J \approx \frac{1}{M} \sum_{i=1}^{K} \sum_{t}
+        \nabla_\theta \log \pi_\theta(a_{i,t} \mid s_{i,t}) \left( \hat Q_{i,t} - b \right)
+
+    The update is the gradient of the mean over the batch's M transitions, as SB3's losses are; the
+    lecture's mean over the K trajectories is larger by M/K, the mean episode length.
+
+    ===========================  ===============================================================
+    symbol                       variable
+    ===========================  ===============================================================
+    Q̂ = Σ_{t'≥t} γ^{t'-t} r_t'   ``reward_to_go=True``: causality, what came before t is left out
+    Q̂ = R(τ) = Σ_t' γ^t' r_t'    ``reward_to_go=False``: the whole trajectory's return
+    b = 0                        ``baseline=None``
+    b = mean Q̂ of the others     ``"mean"``: over the other trajectories' R(τ), or over their
+                                 reward to go at the same step
+    b = E[A∘S] / E[S∘S]          ``"optimal"``: least variance, one for each parameter, with
+                                 S = Σ_t ∇log π and A = Σ_t ∇log π Q̂; from the other trajectories
+    b = V(s_t)                   ``"value"``: a critic, as fitted to the batches *before* this one
+    ===========================  ===============================================================
+
+    No baseline depends on the trajectory's own actions, so none adds bias. Two things do, and both
+    are everyone's practice: with γ < 1 the reward to go leaves out the weight γ^t of step t, and
+    the division by M correlates with episode length where this varies.
+
+    A return is of rewards alone, up to a time limit too. Only with ``baseline="value"`` is the tail
+    behind a time limit valued, γ^{T-t} V(s_T), by one call of the critic for the batch.
+
+    :param policy: See :class:`~sb3_course.common.base.PolicyGradientAlgorithm`, as for all others
+    :param env: The environment, or its Gymnasium name
+    :param learning_rate: Of the policy
+    :param critic_learning_rate: Of the critic; None takes ``learning_rate``
+    :param n_steps: Start episodes during so many steps of each environment, then finish them: at
+        least ``n_steps * n_envs`` transitions. 1000 if neither this nor ``n_episodes`` is given
+    :param n_episodes: Or take exactly so many episodes
+    :param gamma: Discount γ
+    :param reward_to_go: Whether Q̂ leaves out the rewards before t
+    :param baseline: None, ``"mean"``, ``"optimal"`` or ``"value"``
+    :param ent_coef: Weight of the entropy bonus
+    :param max_grad_norm: Largest norm of the policy's gradient; None for no limit
+    :param normalize_advantage: Whether Q̂ - b is standardised over the batch (this subtracts a mean
+        that holds one's own return, so it biases by O(1/M) and is itself a baseline)
+    :param n_critic_updates: Gradient steps on V for a batch (``baseline="value"`` only)
+    :param batch_size: Transitions of each of these steps; None for the whole batch
+    :param log_grad_variance: Log ``train/grad_variance``, the trace of the estimate's covariance,
+        also where it costs an extra pass (``baseline="optimal"`` logs it for nothing)
+    :param stats_window_size: Episodes in ``rollout/ep_rew_mean``
+    :param tensorboard_log: Folder for TensorBoard
+    :param policy_kwargs: For the policy's constructor
+    :param verbose: 0, 1 or 2
+    :param seed: Of all random generators
+    :param device: Where the networks live
+    :param _init_setup_model: Whether to build the networks at once
+    :raises ValueError: A parameter is out of its range; says which, and what it takes
+    """
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 3e-3,
+        critic_learning_rate: float | Schedule | None = None,
+        n_steps: int | None = None,
+        n_episodes: int | None = None,
+        gamma: float = 0.99,
+        reward_to_go: bool = True,
+        baseline: Baseline = "value",
+        ent_coef: float = 0.0,
+        max_grad_norm: float | None = None,
+        normalize_advantage: bool = False,
+        n_critic_updates: int = 20,
+        batch_size: int | None = 2048,
+        log_grad_variance: bool = False,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        super().__init__(
+            policy,
+            env,
+            learning_rate=learning_rate,
+            critic_learning_rate=critic_learning_rate,
+            n_steps=n_steps,  # type: ignore[arg-type]
+            gamma=gamma,
+            ent_coef=ent_coef,
+            max_grad_norm=max_grad_norm,
+            normalize_advantage=normalize_advantage,
+            n_critic_updates=n_critic_updates,
+            batch_size=batch_size,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+        )
+        self.n_episodes = n_episodes
+        self.reward_to_go = reward_to_go
+        self.baseline = baseline
+        self.log_grad_variance = log_grad_variance
+        if _init_setup_model:
+            self._setup_model()
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        names = ", ".join(repr(b) for b in BASELINES)
+        check("baseline", self.baseline, self.baseline in BASELINES, f"one of {names}")
+        if self.n_steps is not None and self.n_episodes is not None:
+            raise ValueError(
+                "give n_steps or n_episodes, not both: "
+                f"got n_steps={self.n_steps} and n_episodes={self.n_episodes}"
+            )
+        if self.n_episodes is None:
+            if self.n_steps is None:
+                self.n_steps = DEFAULT_N_STEPS
+            check_count("n_steps", self.n_steps)
+        else:
+            check_count("n_episodes", self.n_episodes)
+            check(
+                "n_episodes",
+                self.n_episodes,
+                self.n_episodes >= self._min_episodes,
+                f"at least {self._min_episodes} with baseline={self.baseline!r}, "
+                "which is estimated from the other trajectories",
+            )
+
+    @property
+    def _min_episodes(self) -> int:
+        from_others = self.baseline in ("mean", "optimal") or self.log_grad_variance
+        return 2 if from_others else 1
+
+    def _schedule(self) -> WholeEpisodes:
+        return WholeEpisodes(self.n_envs, self.n_steps, self.n_episodes, self._min_episodes)
+
+    def train(self) -> None:
+        """Take one step along the policy gradient of ``self.rollout``, then fit the critic."""
+        self.policy.set_training_mode(True)
+        self.update_learning_rates()
+        obs = self.to_tensor(self.rollout.flat_obs)
+        actions = self.to_tensor(self.rollout.flat(self.rollout.actions))
+
+        q_hat = self._q_hat()
+        weights = self.to_tensor(self._normalized(q_hat - self._baseline(q_hat)))
+        log_prob, entropy = self.evaluate_actions(obs, actions)
+        pg_loss, entropy_loss = -(log_prob * weights).mean(), -entropy
+
+        if self.baseline == "optimal":  # A - b∘S: the baseline is another one for each parameter
+            scores, estimates = self._trajectory_gradients(
+                obs, actions, th.stack([th.ones_like(weights), weights], dim=1)
+            )
+            gradients = estimates - estimators.optimal_baseline(scores, estimates) * scores
+            self.step_actor(self.ent_coef * entropy_loss, -gradients.sum(0) / len(weights))
+        else:
+            if self.log_grad_variance:
+                (gradients,) = self._trajectory_gradients(obs, actions, weights[:, None])
+            self.step_actor(pg_loss + self.ent_coef * entropy_loss)
+
+        if self.baseline == "optimal" or self.log_grad_variance:
+            variance = estimators.covariance_trace(gradients, len(weights))
+            self.logger.record("train/grad_variance", variance)
+        self.logger.record("train/policy_gradient_loss", pg_loss.item())
+        self.logger.record("train/entropy_loss", entropy_loss.item())
+        if self.baseline == "value":
+            self.fit_critic(obs, self.rollout.flat(self.value_targets))
+
+    def _q_hat(self) -> Array:
+        """Q̂ of each counted step, of shape (M,)."""
+        rollout = self.rollout
+        tails = rollout.cut_values(self.predict_values) if self.baseline == "value" else 0.0
+        to_go = estimators.reward_to_go(rollout.rewards, rollout.ends, self.gamma, tails)
+        self.value_targets = to_go
+        if self.reward_to_go:
+            return rollout.flat(to_go)
+        return rollout.flat(estimators.total_return(to_go, rollout.trajectory))
+
+    def _baseline(self, q_hat: Array) -> Array | float:
+        """Baseline b of each counted step; 0 for the optimal one, which is not a number for each step."""
+        if self.baseline == "value":
+            values = self.predict_values(self.rollout.flat_obs)
+            to_go = self.rollout.flat(self.value_targets)
+            self.logger.record("train/explained_variance", explained_variance(values, to_go))
+            return values
+        if self.baseline != "mean":
+            return 0.0
+        if self.reward_to_go:
+            return estimators.leave_one_out_mean(q_hat, self.rollout.flat(self.rollout.time))
+        trajectory = self.rollout.flat(self.rollout.trajectory)
+        totals = np.zeros(self.rollout.n_trajectories)
+        totals[trajectory] = q_hat
+        return estimators.leave_one_out_mean(totals, np.zeros_like(totals, dtype=int))[trajectory]
+
+    def _normalized(self, advantages: Array) -> Array:
+        if not self.normalize_advantage:
+            return advantages
+        normalized: Array = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        return normalized
+
+    def _trajectory_gradients(
+        self, obs: TensorObs, actions: th.Tensor, weights: th.Tensor
+    ) -> tuple[th.Tensor, ...]:
+        """Weighted scores of each trajectory, one tensor of shape (K, P) for each weight."""
+        order = th.from_numpy(np.argsort(self.rollout.flat(self.rollout.trajectory), kind="stable"))
+        order = order.to(self.device)
+        gradients = trajectory_gradients(
+            self.policy,
+            self.actor_parameters,
+            select(obs, order),
+            actions[order],
+            weights[order],
+            self.rollout.lengths.tolist(),
+        )
+        return gradients.unbind(dim=1)

@@ -1,0 +1,174 @@
+"""One function for every backend."""
+
+import subprocess
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecFrameStack,
+    VecNormalize,
+)
+
+from sb3_course.envs import EnvPoolVecEnv, backend_of, make_vec_env
+
+
+def make_cartpole(**kwargs: object) -> gym.Env:
+    return gym.make("CartPole-v1", **kwargs)
+
+
+def skip_without_envpool(backend: str) -> None:
+    if backend in ("envpool", "auto"):
+        pytest.importorskip("envpool")
+
+
+@pytest.mark.parametrize(
+    ("backend", "cls"),
+    [("envpool", EnvPoolVecEnv), ("dummy", DummyVecEnv), ("subproc", SubprocVecEnv)],
+)
+def test_backend_decides_the_class_and_takes_the_seed(backend: str, cls: type) -> None:
+    skip_without_envpool(backend)
+    venv = make_vec_env("CartPole-v1", n_envs=1, seed=5, backend=backend)
+    try:
+        assert type(venv) is cls
+        assert backend_of(VecFrameStack(venv, 2)) == backend
+        obs = venv.reset()
+    finally:
+        venv.close()
+    other = "envpool" if backend == "envpool" else "dummy"
+    wider = make_vec_env("CartPole-v1", n_envs=2, seed=4, backend=other)
+    np.testing.assert_array_equal(obs[0], wider.reset()[1])  # environment i gets seed + i
+    assert not np.array_equal(obs[0], wider.reset()[1])
+
+
+@pytest.mark.parametrize("backend", ["envpool", "dummy"])
+def test_every_backend_reports_episodes_alike(backend: str) -> None:
+    skip_without_envpool(backend)
+    venv = make_vec_env("CartPole-v1", n_envs=1, seed=0, backend=backend)
+    venv.reset()
+    steps, dones = 0, np.zeros(1, dtype=bool)
+    while not dones[0]:
+        _, rewards, dones, infos = venv.step(np.ones(1, dtype=np.int64))
+        steps += 1
+    assert infos[0]["episode"]["r"] == infos[0]["episode"]["l"] == steps
+    assert infos[0]["episode"].keys() == {"r", "l", "t"}
+    assert infos[0]["TimeLimit.truncated"] is False
+    assert infos[0]["terminal_observation"].shape == (4,)
+    assert rewards.dtype == np.float32
+    assert dones.dtype == bool
+
+
+@pytest.mark.parametrize(
+    ("env_id", "env_kwargs", "expected", "reason"),
+    [
+        ("CartPole-v1", None, "envpool", "EnvPool has it"),
+        ("LunarLander-v3", None, "envpool", "EnvPool has it"),
+        ("OnlyGymnasium-v0", None, "dummy", "does not have 'OnlyGymnasium-v0'"),
+        ("Blackjack-v1", None, "dummy", "does not fit"),
+        ("Pendulum-v1", None, "dummy", "clipped"),
+        ("HumanoidStandup-v4", None, "dummy", "contact forces"),
+        ("CartPole-v1", {"sutton_barto_reward": True}, "dummy", "sutton_barto_reward"),
+        ("CartPole-v1", {"render_mode": "rgb_array"}, "dummy", "does not render"),
+        (make_cartpole, None, "dummy", "make_cartpole"),
+    ],
+)
+def test_auto_takes_envpool_where_it_can_and_says_why(
+    env_id: str,
+    env_kwargs: dict | None,
+    expected: str,
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    skip_without_envpool("auto")
+    if env_kwargs == {"sutton_barto_reward": True} and gym.__version__ < "1":
+        pytest.skip("this Gymnasium's CartPole has no such option")
+    if env_id == "HumanoidStandup-v4":
+        pytest.importorskip("mujoco")
+    if env_id == "OnlyGymnasium-v0":
+        spec = gym.envs.registration.EnvSpec(env_id, entry_point=make_cartpole)
+        monkeypatch.setitem(gym.registry, env_id, spec)
+    venv = make_vec_env(env_id, backend="auto", env_kwargs=env_kwargs)
+    assert backend_of(venv) == expected
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert f"'{expected}'" in said
+    assert reason in said
+
+
+def test_auto_falls_back_without_envpool(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "envpool", None)
+    assert backend_of(make_vec_env("CartPole-v1")) == "dummy"
+    assert "not installed" in capsys.readouterr().out
+    make_vec_env("CartPole-v1", verbose=0)
+    assert capsys.readouterr().out == ""
+
+
+def test_envpool_without_envpool_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "envpool", None)
+    with pytest.raises(ImportError, match=r"pip install 'sb3-course\[envpool\]'"):
+        make_vec_env("CartPole-v1", backend="envpool")
+
+
+def test_importing_the_package_imports_no_simulator() -> None:
+    code = (
+        "import sys, sb3_course.envs;"
+        "print([m for m in ('envpool', 'mujoco', 'gymnasium.envs.mujoco') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("backend", ["envpool", "dummy"])
+@pytest.mark.parametrize("normalize", [True, {"gamma": 0.9, "norm_reward": False}])
+def test_normalize(backend: str, normalize: bool | dict) -> None:
+    skip_without_envpool(backend)
+    venv = make_vec_env("CartPole-v1", 3, seed=0, backend=backend, normalize=normalize)
+    assert isinstance(venv, VecNormalize)
+    assert venv.gamma == (0.99 if normalize is True else 0.9)
+    assert venv.norm_reward is (normalize is True)
+    assert backend_of(venv) == backend
+    assert venv.reset().shape == (3, 4)
+
+
+@pytest.mark.parametrize("backend", ["envpool", "dummy"])
+def test_env_kwargs_reach_the_environment(backend: str) -> None:
+    skip_without_envpool(backend)
+    venv = make_vec_env("CartPole-v1", backend=backend, env_kwargs={"max_episode_steps": 3})
+    venv.reset()
+    dones = [venv.step(np.array([t % 2]))[2][0] for t in range(3)]
+    assert dones == [False, False, True]
+
+
+def test_callables_go_through_stable_baselines3() -> None:
+    venv = make_vec_env(make_cartpole, 2, backend="dummy", env_kwargs={"max_episode_steps": 7})
+    assert venv.get_attr("spec")[0].max_episode_steps == 7
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"backend": "jax"}, "auto, envpool, dummy, subproc"),
+        ({"n_envs": 0, "backend": "auto"}, "n_envs must be at least 1"),
+        ({"n_envs": 0, "backend": "dummy"}, "n_envs must be at least 1"),
+        ({"env_id": make_cartpole, "backend": "envpool"}, "an id, not a callable"),
+    ],
+)
+def test_bad_input(kwargs: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_vec_env(**{"env_id": "CartPole-v1", **kwargs})
+
+
+def test_backend_of_knows_only_these_backends() -> None:
+    class Other(DummyVecEnv):
+        @property
+        def unwrapped(self) -> object:
+            return object()
+
+    with pytest.raises(ValueError, match="not one of make_vec_env's backends"):
+        backend_of(Other([make_cartpole]))
