@@ -1,13 +1,51 @@
 """The policy-gradient family that Stable-Baselines3 leaves out, on Stable-Baselines3's API."""
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sb3_course.batch_actor_critic import BatchActorCritic
+    from sb3_course.common.checkpoint import load
+    from sb3_course.envs import make_vec_env
+    from sb3_course.ispg import ISPG
+    from sb3_course.npg import NPG
+    from sb3_course.online_actor_critic import OnlineActorCritic
+    from sb3_course.reinforce import REINFORCE
 
 __version__ = version("sb3-course")
 
-ALGORITHMS = ("REINFORCE",)
+ALGORITHMS = ("REINFORCE", "ISPG", "NPG", "BatchActorCritic", "OnlineActorCritic")
 
-from sb3_course.common.checkpoint import load  # noqa: E402
-from sb3_course.envs import make_vec_env  # noqa: E402
-from sb3_course.reinforce import REINFORCE  # noqa: E402
+__all__ = [
+    "ALGORITHMS",
+    "ISPG",
+    "NPG",
+    "REINFORCE",
+    "BatchActorCritic",
+    "OnlineActorCritic",
+    "__version__",
+    "load",
+    "make_vec_env",
+]
 
-__all__ = ["ALGORITHMS", "REINFORCE", "__version__", "load", "make_vec_env"]
+# Resolved when asked for: `sb3-course --help` shall not wait for torch.
+_MODULES = {
+    "BatchActorCritic": "sb3_course.batch_actor_critic",
+    "ISPG": "sb3_course.ispg",
+    "NPG": "sb3_course.npg",
+    "OnlineActorCritic": "sb3_course.online_actor_critic",
+    "REINFORCE": "sb3_course.reinforce",
+    "load": "sb3_course.common.checkpoint",
+    "make_vec_env": "sb3_course.envs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES])

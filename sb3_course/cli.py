@@ -18,6 +18,9 @@ from rich.table import Table
 from sb3_course.benchmark.errors import UserError
 
 if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.vec_env import VecEnv
+
     from sb3_course.benchmark.grid import RunSpec
     from sb3_course.benchmark.run import RunResult
 
@@ -59,7 +62,7 @@ def run(
 ) -> int:
     """Run a grid: what is done stays done, what failed is tried again.
 
-    Examples:
+    For example:
 
     sb3-course run benchmarks/demo.yaml
 
@@ -74,7 +77,7 @@ def run(
 def demo(workers: Workers = None, results: Results = Path("results")) -> int:
     """Run the demonstration: four algorithms on two environments, in minutes.
 
-    Examples:
+    For example:
 
     sb3-course demo
 
@@ -92,7 +95,7 @@ def demo(workers: Workers = None, results: Results = Path("results")) -> int:
 def report(grid: GridFile, results: Results = Path("results")) -> int:
     """Write tables, figures and the page anew from the results there are.
 
-    Examples:
+    For example:
 
     sb3-course report benchmarks/demo.yaml
 
@@ -129,7 +132,7 @@ def train(
 ) -> int:
     """Train one algorithm on one environment and save it.
 
-    Examples:
+    For example:
 
     sb3-course train REINFORCE CartPole-v1 --timesteps 100000 --out cartpole.zip
 
@@ -158,25 +161,28 @@ def enjoy(
     env: Annotated[str, typer.Argument(metavar="ENV", help="A Gymnasium environment.")],
     episodes: Annotated[int, typer.Option(min=1, metavar="N", help="How many episodes.")] = 5,
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the episodes.")] = 0,
+    algo: Annotated[
+        str | None,
+        typer.Option(metavar="ALGO", help="Class of a model that SB3 saved, without its name."),
+    ] = None,
 ) -> int:
     """Play a saved model and print the return of each episode.
 
-    Examples:
+    For example:
 
     sb3-course enjoy cartpole.zip CartPole-v1
 
-    sb3-course enjoy cartpole.zip CartPole-v1 --episodes 20 --seed 7
+    sb3-course enjoy a2c.zip CartPole-v1 --algo A2C --episodes 20
     """
     if not model.exists():
         raise typer.BadParameter(f"{model} does not exist; give a file that `train` saved")
     from sb3_course.benchmark.grid import check_environment
 
     check_environment(env)
-    from sb3_course import load
     from sb3_course.benchmark.evaluation import evaluate, evaluation_envs
 
     envs = evaluation_envs(env, episodes)
-    returns, lengths = evaluate(load(model, env=envs), envs, seed)
+    returns, lengths = evaluate(_load(model, envs, algo), envs, seed)
     for i, (value, length) in enumerate(zip(returns, lengths, strict=True)):
         _say(f"episode {i + 1}: return {value:.1f} in {length} steps")
     _say(f"mean return {returns.mean():.1f} ± {returns.std():.1f}")
@@ -216,6 +222,19 @@ def _run(path: Path, workers: int | None, only: Sequence[str], results: Path, dr
         runner.write_manifest(grid, store.folder, _command(), workers, started)
     _say(str(publish(grid, store)))
     return _tell_failures([result for result in landed if result.failure is not None])
+
+
+def _load(path: Path, envs: "VecEnv", algo: str | None) -> "BaseAlgorithm":
+    if algo is not None:
+        from sb3_course.benchmark.algorithms import find_algorithm
+
+        return find_algorithm(algo).load(path, env=envs, device="cpu")
+    from sb3_course import load
+
+    try:
+        return load(path, env=envs, normalize="freeze", device="cpu")
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; --algo names it, as in --algo A2C") from error
 
 
 def _tell_failures(failures: Sequence["RunResult"]) -> int:

@@ -11,8 +11,8 @@ from stable_baselines3.common.utils import explained_variance
 from sb3_course.common import estimators
 from sb3_course.common.base import PolicyGradientAlgorithm, check, check_count
 from sb3_course.common.critic import select
-from sb3_course.common.rollouts import Array, WholeEpisodes
-from sb3_course.common.scores import TensorObs, trajectory_gradients
+from sb3_course.common.rollouts import Array, Rollout, WholeEpisodes
+from sb3_course.common.scores import trajectory_gradients
 
 Baseline: TypeAlias = Literal["mean", "optimal", "value"] | None
 
@@ -163,77 +163,89 @@ class REINFORCE(PolicyGradientAlgorithm):
         """Take one step along the policy gradient of ``self.rollout``, then fit the critic."""
         self.policy.set_training_mode(True)
         self.update_learning_rates()
-        obs = self.to_tensor(self.rollout.flat_obs)
-        actions = self.to_tensor(self.rollout.flat(self.rollout.actions))
+        rollout = self.rollout
+        obs = self.to_tensor(rollout.flat_obs)
+        actions = self.to_tensor(rollout.flat(rollout.actions))
 
-        q_hat = self._q_hat()
-        weights = self.to_tensor(self._normalized(q_hat - self._baseline(q_hat)))
+        to_go = self.returns_to_go(rollout)
+        q_hat = self.q_hat(rollout, to_go)
+        weights = self.to_tensor(self.normalized(q_hat - self.baselines(rollout, q_hat)))
         log_prob, entropy = self.evaluate_actions(obs, actions)
-        pg_loss, entropy_loss = -(log_prob * weights).mean(), -entropy
+        loss = -(log_prob * weights).mean()
+        self.log_policy(loss, entropy)
 
         if self.baseline == "optimal":  # A - b∘S: the baseline is another one for each parameter
-            scores, estimates = self._trajectory_gradients(
-                obs, actions, th.stack([th.ones_like(weights), weights], dim=1)
+            scores, estimates = self.trajectory_gradients(
+                rollout, th.stack([th.ones_like(weights), weights], dim=1)
             )
             gradients = estimates - estimators.optimal_baseline(scores, estimates) * scores
-            self.step_actor(self.ent_coef * entropy_loss, -gradients.sum(0) / len(weights))
+            self.step_actor(-self.ent_coef * entropy, -gradients.sum(0) / len(weights))
         else:
             if self.log_grad_variance:
-                (gradients,) = self._trajectory_gradients(obs, actions, weights[:, None])
-            self.step_actor(pg_loss + self.ent_coef * entropy_loss)
+                (gradients,) = self.trajectory_gradients(rollout, weights[:, None])
+            self.step_actor(loss - self.ent_coef * entropy)
 
         if self.baseline == "optimal" or self.log_grad_variance:
             variance = estimators.covariance_trace(gradients, len(weights))
             self.logger.record("train/grad_variance", variance)
-        self.logger.record("train/policy_gradient_loss", pg_loss.item())
-        self.logger.record("train/entropy_loss", entropy_loss.item())
         if self.baseline == "value":
-            self.fit_critic(obs, self.rollout.flat(self.value_targets))
+            self.fit_critic(obs, self.to_tensor(rollout.flat(to_go)))
 
-    def _q_hat(self) -> Array:
-        """Q̂ of each counted step, of shape (M,)."""
-        rollout = self.rollout
+    def returns_to_go(self, rollout: Rollout) -> Array:
+        """Σ_{t'≥t} γ^{t'-t} r_t', with the value of what a time limit hides for the value baseline.
+
+        :param rollout: A batch
+        :return: Of shape (T, N); what the critic is fitted to
+        """
         tails = rollout.cut_values(self.predict_values) if self.baseline == "value" else 0.0
-        to_go = estimators.reward_to_go(rollout.rewards, rollout.ends, self.gamma, tails)
-        self.value_targets = to_go
+        return estimators.reward_to_go(rollout.rewards, rollout.ends, self.gamma, tails)
+
+    def q_hat(self, rollout: Rollout, to_go: Array) -> Array:
+        """Q̂ of each counted step, as ``reward_to_go`` says.
+
+        :param rollout: A batch
+        :param to_go: Of :meth:`returns_to_go`
+        :return: Of shape (M,)
+        """
         if self.reward_to_go:
             return rollout.flat(to_go)
         return rollout.flat(estimators.total_return(to_go, rollout.trajectory))
 
-    def _baseline(self, q_hat: Array) -> Array | float:
-        """Baseline b of each counted step; 0 for the optimal one, which is not a number for each step."""
+    def baselines(self, rollout: Rollout, q_hat: Array) -> Array:
+        """B of each counted step; 0 for the optimal one, which is not a number for each step.
+
+        :param rollout: A batch
+        :param q_hat: Of :meth:`q_hat`
+        :return: Of shape (M,)
+        """
         if self.baseline == "value":
-            values = self.predict_values(self.rollout.flat_obs)
-            to_go = self.rollout.flat(self.value_targets)
-            self.logger.record("train/explained_variance", explained_variance(values, to_go))
+            values = self.predict_values(rollout.flat_obs)
+            self.logger.record("train/explained_variance", explained_variance(values, q_hat))
             return values
         if self.baseline != "mean":
-            return 0.0
+            return np.zeros_like(q_hat)
         if self.reward_to_go:
-            return estimators.leave_one_out_mean(q_hat, self.rollout.flat(self.rollout.time))
-        trajectory = self.rollout.flat(self.rollout.trajectory)
-        totals = np.zeros(self.rollout.n_trajectories)
+            return estimators.leave_one_out_mean(q_hat, rollout.flat(rollout.time))
+        trajectory = rollout.flat(rollout.trajectory)
+        totals = np.zeros(rollout.n_trajectories)
         totals[trajectory] = q_hat
         return estimators.leave_one_out_mean(totals, np.zeros_like(totals, dtype=int))[trajectory]
 
-    def _normalized(self, advantages: Array) -> Array:
-        if not self.normalize_advantage:
-            return advantages
-        normalized: Array = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        return normalized
+    def trajectory_gradients(self, rollout: Rollout, weights: th.Tensor) -> tuple[th.Tensor, ...]:
+        """Weighted scores of each trajectory.
 
-    def _trajectory_gradients(
-        self, obs: TensorObs, actions: th.Tensor, weights: th.Tensor
-    ) -> tuple[th.Tensor, ...]:
-        """Weighted scores of each trajectory, one tensor of shape (K, P) for each weight."""
-        order = th.from_numpy(np.argsort(self.rollout.flat(self.rollout.trajectory), kind="stable"))
+        :param rollout: A batch of K trajectories
+        :param weights: One weight or several for each counted step, of shape (M, W)
+        :return: W tensors of shape (K, P)
+        """
+        order = th.from_numpy(np.argsort(rollout.flat(rollout.trajectory), kind="stable"))
         order = order.to(self.device)
         gradients = trajectory_gradients(
             self.policy,
             self.actor_parameters,
-            select(obs, order),
-            actions[order],
+            select(self.to_tensor(rollout.flat_obs), order),
+            self.to_tensor(rollout.flat(rollout.actions))[order],
             weights[order],
-            self.rollout.lengths.tolist(),
+            rollout.lengths.tolist(),
         )
         return gradients.unbind(dim=1)

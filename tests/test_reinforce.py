@@ -122,7 +122,7 @@ def test_monte_carlo_never_holds_a_bootstrapped_value(baseline, monkeypatch):
     monkeypatch.setattr(model.policy, "predict_values", forbidden)
     model.learn(1)
     assert model.rollout.flat(model.rollout.rewards).tolist() == [1, 2, 4] * 2
-    assert model.value_targets.ravel().tolist() == [3, 4, 4] * 2
+    assert model.returns_to_go(model.rollout).ravel().tolist() == [3, 4, 4] * 2
 
 
 @pytest.mark.parametrize(("end", "tail"), [("terminated", 0.0), ("truncated", 1.0)])
@@ -133,7 +133,7 @@ def test_the_value_baseline_bootstraps_a_time_limit_and_nothing_else(end, tail, 
     monkeypatch.setattr(model, "predict_values", lambda obs: np.full(len(obs), 8.0))
     model.learn(1)
     expected = [3 + tail * 1, 4 + tail * 2, 4 + tail * 4]
-    assert model.value_targets.ravel().tolist() == expected * 2
+    assert model.returns_to_go(model.rollout).ravel().tolist() == expected * 2
 
 
 @pytest.mark.parametrize("baseline", BASELINES)

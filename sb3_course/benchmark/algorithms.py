@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any, TypeGuard
 
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -29,10 +30,7 @@ def find_algorithm(name: str) -> type[BaseAlgorithm]:
     """
     module, _, attribute = name.rpartition(":")
     if not module:
-        available = _available()
-        if name not in available:
-            raise UserError(unknown("algorithm", name, available) + ", or module:Class")
-        return available[name]
+        return _find_plain(name)
     try:
         found = getattr(import_module(module), attribute, None)
     except ModuleNotFoundError as error:
@@ -42,19 +40,21 @@ def find_algorithm(name: str) -> type[BaseAlgorithm]:
     return found
 
 
-def _available() -> dict[str, type[BaseAlgorithm]]:
-    found: dict[str, type[BaseAlgorithm]] = {}
+def _find_plain(name: str) -> type[BaseAlgorithm]:
     for library in LIBRARIES:
-        module = import_module(library)
-        for name in getattr(module, "__all__", dir(module)):
-            # Optional names may refuse to load where their extra is not installed.
-            try:
-                value = getattr(module, name, None)
-            except ImportError:
-                continue
-            if _is_algorithm(value):
-                found.setdefault(name, value)
-    return found
+        found = _attribute(import_module(library), name)
+        if _is_algorithm(found):
+            return found
+    modules = [import_module(library) for library in LIBRARIES]
+    allowed = {n for m in modules for n in m.__all__ if _is_algorithm(_attribute(m, n))}
+    raise UserError(unknown("algorithm", name, allowed) + ", or module:Class")
+
+
+def _attribute(module: ModuleType, name: str) -> Any:
+    try:
+        return getattr(module, name, None)
+    except ImportError:  # a name that needs an extra which is not installed
+        return None
 
 
 def _is_algorithm(value: Any) -> TypeGuard[type[BaseAlgorithm]]:

@@ -131,7 +131,8 @@ def _returns(grid: Grid, final: pd.DataFrame) -> list[list[str]]:
         values = final.loc[chosen, "return_mean"]
         if values.empty:
             return "–"  # noqa: RUF001
-        return f"{values.mean():,.1f} ± {values.std(ddof=0):,.1f} ({len(values)})"
+        spread = f" ± {values.std():,.1f}" if len(values) > 1 else ""
+        return f"{values.mean():,.1f}{spread} ({len(values)})"
 
     return [[name, *(cell(name, env) for env in grid.environments)] for name in grid.algorithms]
 

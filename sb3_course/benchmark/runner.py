@@ -52,7 +52,12 @@ def to_do(specs: Sequence[RunSpec], store: Store) -> list[RunSpec]:
     """
     finished = {r.spec.id for r in store.read(specs) if r.failure is None}
     missing = [spec for spec in specs if spec.id not in finished]
-    return sorted(missing, key=lambda spec: -spec.config.total_timesteps)
+    return sorted(missing, key=_length, reverse=True)
+
+
+def _length(spec: RunSpec) -> tuple[float, int]:
+    """Compare runs by vector steps, each of which costs a pass through the policy, then steps."""
+    return spec.config.total_timesteps / spec.config.n_envs, spec.config.total_timesteps
 
 
 def run_all(

@@ -9,7 +9,7 @@ every return is Monte Carlo, of rewards alone.
 import numpy as np
 import torch as th
 
-from sb3_course.common.rollouts import Array
+from sb3_course.common.rollouts import Array, Rollout
 
 
 def reward_to_go(
@@ -107,3 +107,173 @@ def covariance_trace(gradients: th.Tensor, n_transitions: int) -> float:
     """
     k = len(gradients)
     return float(gradients.double().var(dim=0).sum()) * k / n_transitions**2
+
+
+def next_values(values: Array, ends: Array, cut_values: Array) -> Array:
+    """Give V(s_{t+1}) of each step, from V(s_t) and from what follows each cut.
+
+    :param values: V(s_t)
+    :param ends: Steps after which an episode ended
+    :param cut_values: V(s_{t+1}) at cuts, 0 elsewhere
+    :return: V(s_{t+1}), 0 behind a terminal state
+    """
+    following = cut_values.copy()
+    following[:-1] += np.where(ends[:-1], 0.0, values[1:])
+    return following
+
+
+def td_errors(rewards: Array, values: Array, following: Array, gamma: float) -> Array:
+    r"""One-step advantage (lecture 6).
+
+    .. math:: \delta_t = r_t + \gamma V(s_{t+1}) - V(s_t)
+
+    :param rewards: r_t
+    :param values: V(s_t)
+    :param following: V(s_{t+1}), of :func:`next_values`
+    :param gamma: Discount γ
+    :return: δ_t
+    """
+    return rewards + gamma * following - values
+
+
+def gae(deltas: Array, ends: Array, gamma: float, gae_lambda: float) -> Array:
+    r"""Generalised advantage estimate (Schulman 2016, equation 16; lecture 6).
+
+    .. math:: \hat A_t = \sum_{l \ge 0} (\gamma \lambda)^l \delta_{t+l}
+
+    λ = 0 is the one-step TD error, λ = 1 the Monte Carlo return minus V(s_t) (with V behind a cut).
+
+    :param deltas: δ_t, of :func:`td_errors`
+    :param ends: Steps after which an episode ended: the sum stops there
+    :param gamma: Discount γ
+    :param gae_lambda: λ
+    :return: Â_t
+    """
+    return reward_to_go(deltas, ends, gamma * gae_lambda)
+
+
+def running_sum(values: Array, ends: Array) -> Array:
+    r"""Sum from each trajectory's start up to and with each step.
+
+    .. math:: c_t = \sum_{t'=0}^{t} x_{t'}
+
+    :param values: x_t
+    :param ends: Steps after which an episode ended: the sum starts anew
+    :return: c_t
+    """
+    sums = values.copy()
+    for t in range(1, len(sums)):
+        sums[t] += np.where(ends[t - 1], 0.0, sums[t - 1])
+    return sums
+
+
+def log_importance_weights(
+    ratio: str, log_prob: Array, behaviours: Array, shares: Array, rollout: Rollout
+) -> Array:
+    r"""Logarithm of what reweighs experience of other policies to π_θ (lecture 5, off-policy).
+
+    ================  ================================================================
+    ``ratio``         weight at step t, with ρ = π_θ(a|s) / π_old(a|s)
+    ================  ================================================================
+    ``trajectory``    ρ_0 ρ_1 … ρ_T, the same at each step
+    ``per_decision``  ρ_0 … ρ_t, of the reward at t (Precup 2000)
+    ``prefix``        ρ_0 … ρ_t
+    ``step``          ρ_t
+    ================  ================================================================
+
+    With several behaviour policies π_k and their shares α_k of the batch, π_old is their mixture:
+    for products Σ_k α_k Π π_k, the balance heuristic (Veach 1997).
+
+    :param ratio: One of the above
+    :param log_prob: log π_θ(a_t|s_t)
+    :param behaviours: log π_k(a_t|s_t), of shape (K, T, N)
+    :param shares: α_k, of shape (K,); they sum to 1
+    :param rollout: The batch
+    :return: Of shape (T, N), float64; 0 where steps do not count
+    """
+
+    def gather(values: Array) -> Array:
+        values = np.where(rollout.mask, values, 0.0)
+        return values if ratio == "step" else running_sum(values, rollout.ends)
+
+    log_shares = np.log(shares)[:, None, None]
+    old = np.logaddexp.reduce(log_shares + np.stack([gather(b) for b in behaviours]), axis=0)
+    weights = np.where(rollout.mask, gather(log_prob) - old, 0.0)
+    if ratio == "trajectory":
+        last = rollout.ends & rollout.mask
+        full = np.zeros(rollout.n_trajectories)
+        full[rollout.trajectory[last]] = weights[last]
+        weights = np.where(rollout.mask, full[rollout.trajectory], 0.0)
+    return weights
+
+
+def self_normalized(ratio: str, weights: Array, rollout: Rollout) -> Array:
+    r"""Divide weights by their mean over comparable ones.
+
+    These are, for ``trajectory``, all trajectories; for ``step``, all steps; for the others, the
+    steps at the same time in their trajectory.
+
+    :param ratio: As in :func:`log_importance_weights`
+    :param weights: w_t, of shape (T, N)
+    :param rollout: The batch
+    :return: Of shape (T, N)
+    """
+    means: Array
+    if ratio == "step":
+        means = weights[rollout.mask].mean()
+    elif ratio == "trajectory":
+        means = weights[rollout.mask & rollout.ends].mean()
+    else:
+        time = rollout.time[rollout.mask]
+        means = np.bincount(time, weights=weights[rollout.mask]) / np.bincount(time)
+        means = means[np.where(rollout.mask, rollout.time, 0)]
+    normalized: Array = weights / means
+    return normalized
+
+
+def weighted_returns(
+    ratio: str,
+    weights: Array,
+    to_go: Array,
+    rollout: Rollout,
+    gamma: float,
+    reward_to_go_only: bool,
+) -> Array:
+    r"""Q̂_t reweighed to π_θ.
+
+    For ``per_decision``, each reward by the weight w_t' of its own time (no earlier than t, since
+    a_t must be reweighed in any case), and else Q̂_t by the weight of time t:
+
+    .. math:: [wQ]_t = \sum_{t' \ge t} \gamma^{t'-t} w_{t'} r_{t'} \qquad \text{or} \qquad
+        [wQ]_t = w_t \hat Q_t
+
+    :param ratio: As in :func:`log_importance_weights`
+    :param weights: w_t, of shape (T, N)
+    :param to_go: Σ_{t'≥t} γ^{t'-t} r_t', of shape (T, N)
+    :param rollout: The batch
+    :param gamma: Discount γ
+    :param reward_to_go_only: Whether Q̂ leaves out the rewards before t; otherwise it is the total
+        return, discounted from the trajectory's start
+    :return: Of shape (T, N)
+    """
+    total = to_go if reward_to_go_only else total_return(to_go, rollout.trajectory)
+    if ratio != "per_decision":
+        return weights * total
+    rewards = to_go - gamma * next_values(to_go, rollout.ends, np.zeros_like(to_go))
+    weighted = reward_to_go(weights * rewards, rollout.ends, gamma)
+    if reward_to_go_only:
+        return weighted
+    discount = gamma**rollout.time
+    return discount * weighted + weights * (total - discount * to_go)
+
+
+def effective_sample_size(weights: Array) -> float:
+    r"""Share of the sample that would be worth as much unweighted (Kong 1992).
+
+    .. math:: \frac{\left( \sum_i w_i \right)^2}{n \sum_i w_i^2}
+
+    :param weights: w_i, of shape (n,)
+    :return: From 1/n to 1; 0 if all weights are 0
+    """
+    squares = float(np.square(weights).sum())
+    return float(weights.sum()) ** 2 / (len(weights) * squares) if squares > 0 else 0.0

@@ -99,6 +99,16 @@ class Rollout:
         picked: Array = array[self.mask]
         return picked
 
+    def spread(self, flat: Array) -> Array:
+        """Undo :meth:`flat`.
+
+        :param flat: Of shape (``n_transitions``,)
+        :return: Of shape (T, N), float64, 0 where steps do not count
+        """
+        array = np.zeros(self.mask.shape)
+        array[self.mask] = flat
+        return array
+
     @cached_property
     def flat_obs(self) -> Obs:
         """Observations of the counted steps, of shape (``n_transitions``, …)."""
@@ -140,16 +150,18 @@ class Rollout:
                 else map_obs(lambda last, n=n: last[n], self.last_obs)  # type: ignore[misc]
                 for t, n in where
             ]
-            values[self.cuts] = predict(_stack(following))
+            values[self.cuts] = predict(stack_obs(following))
         return values
 
 
 class Schedule(Protocol):
     """Says which environments' steps count, and when the batch is complete.
 
+    :ivar whole_episodes: Whether it must begin where episodes begin
     :ivar running: The environments whose current step counts, bool of shape (N,)
     """
 
+    whole_episodes: bool
     running: Array
 
     def advance(self, step: int, dones: Array) -> None:
@@ -174,6 +186,8 @@ class WholeEpisodes:
     :param n_episodes: Number of episodes to start; given this, ``n_steps`` does not count
     :param min_episodes: Go on starting until there are so many
     """
+
+    whole_episodes = True
 
     def __init__(
         self,
@@ -215,6 +229,25 @@ class WholeEpisodes:
             self._start(ended, step)
 
 
+class FixedSteps:
+    """So many vector steps of every environment, wherever its episode then stands.
+
+    :param n_envs: Number of environments N
+    :param n_steps: Vector steps
+    """
+
+    whole_episodes = False
+
+    def __init__(self, n_envs: int, n_steps: int) -> None:
+        self.n_steps = n_steps
+        self.running = np.ones(n_envs, dtype=bool)
+
+    def advance(self, step: int, dones: Array) -> None:
+        """See :class:`Schedule`."""
+        if step >= self.n_steps:
+            self.running[:] = False
+
+
 def collect(
     env: VecEnv,
     first_obs: Obs,
@@ -250,11 +283,9 @@ def collect(
         assert not isinstance(new_obs, tuple), "SB3 has no policy for Tuple observations"
         check_finite("observation", new_obs, step)
         check_finite("reward", rewards, step)
-        truncated = np.zeros_like(dones)
-        for n in np.flatnonzero(dones):
-            truncated[n] = infos[n].get("TimeLimit.truncated", False)
-            if running[n]:
-                terminal_obs[step, int(n)] = map_obs(_compact, infos[n]["terminal_observation"])
+        truncated = truncations(dones, infos)
+        for n in np.flatnonzero(dones & running):
+            terminal_obs[step, int(n)] = map_obs(compact, infos[n]["terminal_observation"])
         store.append("rewards", rewards)
         store.append("truncated", truncated)
         store.append("terminated", dones & ~truncated)
@@ -274,6 +305,19 @@ def collect(
         if not on_step(step_locals):
             return None
     return store.rollout(terminal_obs), dones
+
+
+def truncations(dones: Array, infos: list[dict[str, Any]]) -> Array:
+    """Say which episodes only a time limit ended.
+
+    :param dones: Episodes that ended, bool of shape (N,)
+    :param infos: SB3's infos, N of them
+    :return: Bool of shape (N,)
+    """
+    truncated = np.zeros_like(dones)
+    for n in np.flatnonzero(dones):
+        truncated[n] = infos[n].get("TimeLimit.truncated", False)
+    return truncated
 
 
 def check_finite(what: str, values: Obs, step: int) -> None:
@@ -307,8 +351,12 @@ def map_obs(function: Callable[[Array], Array], obs: Obs) -> Obs:
     return function(obs)
 
 
-def _compact(array: Array) -> Array:
-    """Networks compute in float32, so that is what is stored of any float."""
+def compact(array: Array) -> Array:
+    """Give floats as float32, which is what networks compute in, and anything else as it is.
+
+    :param array: Of any shape
+    :return: Of the same shape
+    """
     array = np.asarray(array)
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 
@@ -339,7 +387,7 @@ class _Store:
     def append(self, name: str, row: Array) -> Array:
         column = self._columns.get(name)
         if column is None:
-            dtype = np.float64 if name == "rewards" else _compact(row[:0]).dtype
+            dtype = np.float64 if name == "rewards" else compact(row[:0]).dtype
             column = self._columns[name] = _Column(row, dtype)
         return column.append(row)
 
@@ -373,7 +421,12 @@ class _Store:
         )
 
 
-def _stack(observations: list[Obs]) -> Obs:
+def stack_obs(observations: list[Obs]) -> Obs:
+    """Stack single observations to a batch.
+
+    :param observations: B observations of shape (…)
+    :return: Of shape (B, …)
+    """
     first = observations[0]
     if isinstance(first, dict):
         return {k: np.stack([o[k] for o in observations]) for k in first}

@@ -1,10 +1,12 @@
-from pathlib import Path
+import os
 
-import pytest
-import yaml
 from stable_baselines3 import A2C
 
+from sb3_course.benchmark.backends import progress_file
 from sb3_course.benchmark.grid import Grid, RunConfig, RunSpec
+from sb3_course.benchmark.run import attempt
+
+HERE = "tests.benchmark.helpers"
 
 
 class Raises(A2C):
@@ -18,40 +20,35 @@ class Dies(A2C):
     """Takes its process with it."""
 
     def train(self):
-        import os
-
         os._exit(7)
 
 
-def tiny_config(**changes) -> dict:
-    config = {
+class PassesOn(A2C):
+    """Passes its arguments on."""
+
+    def __init__(self, *args, extra=1, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+def content(**changes) -> dict:
+    grid = {
         "name": "tiny",
         "seeds": 2,
         "evaluation": {"every": 100, "episodes": 3},
         "environments": {"CartPole-v1": {"total_timesteps": 200, "n_envs": 2, "backend": "dummy"}},
         "algorithms": {"A2C": {"class": "A2C"}},
     }
-    return {**config, **changes}
+    return {**grid, **changes}
 
 
-@pytest.fixture
-def grid() -> Grid:
-    return Grid.model_validate(tiny_config())
+def tiny(**changes) -> Grid:
+    return Grid.model_validate(content(**changes))
 
 
-@pytest.fixture
-def spec(grid) -> RunSpec:
-    return grid.runs()[0]
-
-
-@pytest.fixture
-def write_grid(tmp_path):
-    def write(**changes) -> Path:
-        path = tmp_path / "grid.yaml"
-        path.write_text(yaml.safe_dump(tiny_config(**changes)))
-        return path
-
-    return write
+def in_this_process(specs, folder, workers=1):
+    """Be a backend without the seconds that processes take to start."""
+    for spec in specs:
+        yield [attempt(spec, progress_file(folder, spec))]
 
 
 def changed(spec: RunSpec, **changes) -> RunSpec:

@@ -1,0 +1,163 @@
+"""Batch actor-critic, lecture 6."""
+
+from typing import Any, Literal, TypeAlias
+
+import torch as th
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
+from stable_baselines3.common.utils import explained_variance
+
+from sb3_course.common import estimators
+from sb3_course.common.base import PolicyGradientAlgorithm, check, check_count
+from sb3_course.common.rollouts import Array, FixedSteps
+
+CriticTarget: TypeAlias = Literal["mc", "td", "gae"]
+
+CRITIC_TARGETS = ("mc", "td", "gae")
+
+
+class BatchActorCritic(PolicyGradientAlgorithm):
+    r"""Batch actor-critic (CS285 fall 2023, lecture 6, "batch actor-critic algorithm").
+
+    Sample ``n_steps * n_envs`` transitions; fit V to targets y; then, with the *new* V,
+
+    .. math:: \nabla_\theta J \approx \frac{1}{M} \sum_t \nabla_\theta \log \pi_\theta(a_t|s_t)
+        \hat A_t, \qquad \hat A_t = \sum_{l \ge 0} (\gamma\lambda)^l \delta_{t+l}, \qquad
+        \delta_t = r_t + \gamma V(s_{t+1}) - V(s_t)
+
+    ======================================  ==================================================
+    symbol                                  variable
+    ======================================  ==================================================
+    y = Σ_{t'≥t} γ^{t'-t} r_t' + γ^k V      ``critic_target="mc"``: rewards to the episode's end,
+                                            V only behind a time limit and the batch's edge
+    y = r_t + γ V(s_{t+1})                  ``"td"``: bootstrapped, with V as it was before
+    y = Â_t + V(s_t)                        ``"gae"``: λ-returns, likewise
+    λ                                       ``gae_lambda``; 0 is the lecture's Â = δ
+    ======================================  ==================================================
+
+    V is 0 behind a terminal state, and V(s_T) behind a time limit.
+
+    :param policy: See :class:`~sb3_course.common.base.PolicyGradientAlgorithm`, as for all others
+    :param env: The environment, or its Gymnasium name
+    :param learning_rate: Of the policy
+    :param critic_learning_rate: Of the critic; None takes ``learning_rate``
+    :param n_steps: Steps of each environment in a batch
+    :param gamma: Discount γ
+    :param gae_lambda: λ, in the advantage and in the targets of ``critic_target="gae"``
+    :param critic_target: What V is fitted to: ``"mc"``, ``"td"`` or ``"gae"``
+    :param n_critic_updates: Gradient steps on V for a batch
+    :param batch_size: Transitions of each of these steps; None for the whole batch
+    :param ent_coef: Weight of the entropy bonus
+    :param max_grad_norm: Largest norm of the policy's gradient; None for no limit
+    :param normalize_advantage: Whether Â is standardised over the batch
+    :param stats_window_size: Episodes in ``rollout/ep_rew_mean``
+    :param tensorboard_log: Folder for TensorBoard
+    :param policy_kwargs: For the policy's constructor
+    :param verbose: 0, 1 or 2
+    :param seed: Of all random generators
+    :param device: Where the networks live
+    :param _init_setup_model: Whether to build the networks at once
+    :raises ValueError: A parameter is out of its range; says which, and what it takes
+    """
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 1e-3,
+        critic_learning_rate: float | Schedule | None = None,
+        n_steps: int = 128,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        critic_target: CriticTarget = "gae",
+        n_critic_updates: int = 10,
+        batch_size: int | None = None,
+        ent_coef: float = 0.0,
+        max_grad_norm: float | None = None,
+        normalize_advantage: bool = False,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        super().__init__(
+            policy,
+            env,
+            learning_rate=learning_rate,
+            critic_learning_rate=critic_learning_rate,
+            n_steps=n_steps,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            ent_coef=ent_coef,
+            max_grad_norm=max_grad_norm,
+            normalize_advantage=normalize_advantage,
+            n_critic_updates=n_critic_updates,
+            batch_size=batch_size,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+        )
+        self.critic_target = critic_target
+        if _init_setup_model:
+            self._setup_model()
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_count("n_steps", self.n_steps)
+        targets = ", ".join(repr(t) for t in CRITIC_TARGETS)
+        check(
+            "critic_target",
+            self.critic_target,
+            self.critic_target in CRITIC_TARGETS,
+            f"one of {targets}",
+        )
+
+    def _schedule(self) -> FixedSteps:
+        return FixedSteps(self.n_envs, self.n_steps)
+
+    def train(self) -> None:
+        """Fit the critic to ``self.rollout``, then take one policy gradient step."""
+        self.policy.set_training_mode(True)
+        self.update_learning_rates()
+        rollout = self.rollout
+        obs = self.to_tensor(rollout.flat_obs)
+        actions = self.to_tensor(rollout.flat(rollout.actions))
+
+        targets = rollout.flat(self._targets())
+        self.fit_critic(obs, self.to_tensor(targets))
+        values, following = self._values()
+        deltas = estimators.td_errors(rollout.rewards, values, following, self.gamma)
+        gae = estimators.gae(deltas, rollout.ends, self.gamma, self.gae_lambda)
+        advantages = self.to_tensor(self.normalized(rollout.flat(gae)))
+
+        log_prob, entropy = self.evaluate_actions(obs, actions)
+        loss = -(log_prob * advantages).mean()
+        self.log_policy(loss, entropy)
+        self.step_actor(loss - self.ent_coef * entropy)
+        explained = explained_variance(rollout.flat(values), targets)
+        self.logger.record("train/explained_variance", explained)
+
+    def _values(self) -> tuple[Array, Array]:
+        """V(s_t) and V(s_{t+1}) with the critic as it stands, of shape (T, N) each."""
+        rollout = self.rollout
+        values = self.predict_values(rollout.flat_obs).reshape(rollout.rewards.shape)
+        cut_values = rollout.cut_values(self.predict_values)
+        return values, estimators.next_values(values, rollout.ends, cut_values)
+
+    def _targets(self) -> Array:
+        """What V shall be fitted to, of shape (T, N)."""
+        rollout = self.rollout
+        if self.critic_target == "mc":
+            cut_values = rollout.cut_values(self.predict_values)
+            return estimators.reward_to_go(rollout.rewards, rollout.ends, self.gamma, cut_values)
+        values, following = self._values()
+        deltas = estimators.td_errors(rollout.rewards, values, following, self.gamma)
+        if self.critic_target == "td":
+            return deltas + values
+        return estimators.gae(deltas, rollout.ends, self.gamma, self.gae_lambda) + values

@@ -1,0 +1,249 @@
+"""Online actor-critic over synchronised parallel actors, lecture 6."""
+
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_course.common.base import PolicyGradientAlgorithm
+from sb3_course.common.rollouts import (
+    Array,
+    Obs,
+    check_finite,
+    compact,
+    map_obs,
+    truncations,
+)
+from sb3_course.common.scores import TensorObs
+
+Self = TypeVar("Self", bound="OnlineActorCritic")
+
+LOG_INTERVAL = 10_000
+
+
+class Transition(NamedTuple):
+    """One step of N environments.
+
+    ============  ========  ================================================
+    variable      shape     meaning
+    ============  ========  ================================================
+    ``obs``       (N, …)    s
+    ``log_prob``  (N,)      log π_θ(a|s), differentiable
+    ``entropy``   ()        mean entropy of π_θ(·|s), differentiable
+    ``rewards``   (N,)      r
+    ``next_obs``  (N, …)    s', the episode's last one where it ended
+    ``alive``     (N,)      0 where s' is terminal, else 1
+    ============  ========  ================================================
+    """
+
+    obs: TensorObs
+    log_prob: th.Tensor
+    entropy: th.Tensor
+    rewards: th.Tensor
+    next_obs: TensorObs
+    alive: th.Tensor
+
+
+class OnlineActorCritic(PolicyGradientAlgorithm):
+    r"""Online actor-critic (CS285 fall 2023, lecture 6, "online actor-critic in practice").
+
+    After *every* step of its N parallel environments, over the N transitions (s, a, s', r):
+
+    1. .. math:: y = r + \gamma V(s'), \qquad \phi \leftarrow \phi - \nabla_\phi \frac{1}{N}
+          \sum \left( V_\phi(s) - y \right)^2
+    2. .. math:: \hat A = r + \gamma V(s') - V(s) \quad \text{with the new } V
+    3. .. math:: \theta \leftarrow \theta + \frac{1}{N} \sum \nabla_\theta \log \pi_\theta(a|s)
+          \hat A
+
+    V(s') is 0 where s' is terminal, and the value of the episode's last observation where a time
+    limit ended it. The forward pass that chose the actions is the one that is differentiated.
+
+    ==============  ================================================================
+    symbol          variable
+    ==============  ================================================================
+    N               the environment's ``num_envs``
+    γ               ``gamma``
+    θ, φ            ``actor_parameters``, ``critic_parameters``
+    ==============  ================================================================
+
+    ``learn(…, log_interval=…)`` counts environment steps here, since an iteration is one step.
+
+    :param policy: See :class:`~sb3_course.common.base.PolicyGradientAlgorithm`, as for all others
+    :param env: The environment, or its Gymnasium name
+    :param learning_rate: Of the policy
+    :param critic_learning_rate: Of the critic; None takes ``learning_rate``
+    :param gamma: Discount γ
+    :param ent_coef: Weight of the entropy bonus
+    :param max_grad_norm: Largest norm of the policy's gradient; None for no limit
+    :param stats_window_size: Episodes in ``rollout/ep_rew_mean``
+    :param tensorboard_log: Folder for TensorBoard
+    :param policy_kwargs: For the policy's constructor
+    :param verbose: 0, 1 or 2
+    :param seed: Of all random generators
+    :param device: Where the networks live
+    :param _init_setup_model: Whether to build the networks at once
+    :raises ValueError: A parameter is out of its range; says which, and what it takes
+    """
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 3e-4,
+        critic_learning_rate: float | Schedule | None = 1e-3,
+        gamma: float = 0.99,
+        ent_coef: float = 0.0,
+        max_grad_norm: float | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        super().__init__(
+            policy,
+            env,
+            learning_rate=learning_rate,
+            critic_learning_rate=critic_learning_rate,
+            n_steps=1,
+            gamma=gamma,
+            ent_coef=ent_coef,
+            max_grad_norm=max_grad_norm,
+            normalize_advantage=False,
+            n_critic_updates=1,
+            batch_size=None,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+        )
+        if _init_setup_model:
+            self._setup_model()
+
+    def learn(
+        self: Self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = LOG_INTERVAL,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Learn for at least so many environment steps.
+
+        :param total_timesteps: Environment steps, over all environments
+        :param callback: SB3 callback or callbacks
+        :param log_interval: Environment steps between two logs
+        :param tb_log_name: Name of the run in TensorBoard; None for the class's
+        :param reset_num_timesteps: Whether to count from 0 again
+        :param progress_bar: Whether to show a progress bar
+        :return: Itself
+        """
+        return super().learn(
+            total_timesteps,
+            callback,
+            max(1, log_interval // self.n_envs),
+            tb_log_name,
+            reset_num_timesteps,
+            progress_bar,
+        )
+
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: Any = None,
+        n_rollout_steps: int | None = None,
+    ) -> bool:
+        """Make one step of every environment, and keep what :meth:`train` needs of it.
+
+        :param env: The environments
+        :param callback: Called after the step
+        :param rollout_buffer: Not used
+        :param n_rollout_steps: Not used
+        :return: Whether to go on (false once the callback said stop)
+        :raises FloatingPointError: An observation or reward is not finite
+        """
+        assert self._last_obs is not None
+        callback.on_rollout_start()
+        check_finite("observation", self._last_obs, step=self.num_timesteps)
+        obs = self.to_tensor(map_obs(compact, self._last_obs))
+        distribution = self.policy.get_distribution(obs)
+        actions = distribution.get_actions().detach()
+        sampled, sent = self.as_sent(actions)
+        env.step_async(sent)
+        log_prob, entropy = distribution.log_prob(actions), distribution.entropy()
+        assert entropy is not None, "only squashed distributions lack an entropy"
+        new_obs, rewards, dones, infos = env.step_wait()
+        assert not isinstance(new_obs, tuple), "SB3 has no policy for Tuple observations"
+        check_finite("reward", rewards, step=self.num_timesteps)
+        terminated = dones & ~truncations(dones, infos)
+        self._transition = Transition(
+            obs,
+            log_prob,
+            entropy.mean(),
+            self.to_tensor(rewards),
+            self.to_tensor(map_obs(compact, true_next_obs(new_obs, dones, infos))),
+            self.to_tensor((~terminated).astype(np.float32)),
+        )
+        self._last_obs, self._last_episode_starts = new_obs, dones
+        step_locals = {
+            "new_obs": new_obs,
+            "rewards": rewards,
+            "dones": dones,
+            "infos": infos,
+            "actions": sampled,
+            "clipped_actions": sent,
+            "n_steps": 1,
+            "running": np.ones_like(dones),
+        }
+        if not self.after_step(callback, step_locals):
+            return False
+        callback.on_rollout_end()
+        return True
+
+    def train(self) -> None:
+        """Fit the critic to the step just made, then take one policy gradient step."""
+        self.update_learning_rates()
+        obs, log_prob, entropy, rewards, next_obs, alive = self._transition
+
+        with th.no_grad():
+            targets = rewards + self.gamma * alive * self.policy.predict_values(next_obs).flatten()
+        self.fit_critic(obs, targets)
+
+        with th.no_grad():
+            following = alive * self.policy.predict_values(next_obs).flatten()
+            values = self.policy.predict_values(obs).flatten()
+        advantages = rewards + self.gamma * following - values
+        loss = -(log_prob * advantages).mean()
+        self.log_policy(loss, entropy)
+        self.step_actor(loss - self.ent_coef * entropy)
+
+
+def true_next_obs(new_obs: Obs, dones: Array, infos: list[dict[str, Any]]) -> Obs:
+    """Give s' of a vector step: the last observation, not the next episode's first.
+
+    :param new_obs: What the environments returned, of shape (N, …)
+    :param dones: Whose episode ended, of shape (N,)
+    :param infos: With ``terminal_observation`` where one ended
+    :return: Of the same structure; ``new_obs`` itself if none ended
+    """
+    if not dones.any():
+        return new_obs
+    following = map_obs(np.copy, new_obs)
+    for n in np.flatnonzero(dones):
+        terminal = infos[n]["terminal_observation"]
+        if isinstance(following, dict):
+            for key, value in following.items():
+                value[n] = terminal[key]
+        else:
+            following[n] = terminal
+    return following
