@@ -26,7 +26,14 @@ from rich.table import Table
 from sb3_contrib import TRPO
 from stable_baselines3 import A2C
 
-from sb3_course import REINFORCE, make_vec_env
+from sb3_course import (
+    ISPG,
+    NPG,
+    REINFORCE,
+    BatchActorCritic,
+    OnlineActorCritic,
+    make_vec_env,
+)
 from sb3_course.benchmark.provenance import versions
 
 #: name -> (class, backend, keyword arguments)
@@ -34,9 +41,13 @@ CONTENDERS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "REINFORCE value": (REINFORCE, "envpool", {"baseline": "value", "n_steps": 1000}),
     "REINFORCE none": (REINFORCE, "envpool", {"baseline": None, "n_steps": 1000}),
     "REINFORCE optimal": (REINFORCE, "envpool", {"baseline": "optimal", "n_steps": 1000}),
+    "ISPG": (ISPG, "envpool", {"n_steps": 1000}),
+    "NPG": (NPG, "envpool", {"n_steps": 128, "n_critic_updates": 10, "cg_max_steps": 10}),
+    "BatchActorCritic": (BatchActorCritic, "envpool", {"n_steps": 128}),
+    "OnlineActorCritic": (OnlineActorCritic, "envpool", {}),
     "A2C": (A2C, "envpool", {}),
     "A2C DummyVecEnv": (A2C, "dummy", {}),
-    "TRPO": (TRPO, "envpool", {"n_steps": 128, "batch_size": 4096}),
+    "TRPO": (TRPO, "envpool", {"n_steps": 128, "batch_size": 4096, "cg_max_steps": 10}),
 }
 
 

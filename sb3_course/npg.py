@@ -174,6 +174,7 @@ class NPG(PolicyGradientAlgorithm):
         gradient = natural_gradient.flatten(
             th.autograd.grad(self.ent_coef * entropy - loss, parameters)
         )
+        self.note_gradient(gradient.norm().item())
         old, every = self.distribution(obs), self.sub_sampling_factor
         sample = old if every == 1 else self.distribution(select(obs, slice(None, None, every)))
         fisher = natural_gradient.fisher_product(sample, parameters, self.cg_damping)
@@ -184,9 +185,6 @@ class NPG(PolicyGradientAlgorithm):
         )
 
         self.fit_critic(obs, self.to_tensor(rollout.flat(gae + values)))
-        self._n_updates += 1
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("train/grad_norm", gradient.norm().item())
         self.logger.record("train/cg_residual", solution.residual)
         self.logger.record("train/cg_iterations", solution.iterations)
         explained = explained_variance(rollout.flat(values), rollout.flat(gae + values))

@@ -340,13 +340,20 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
                 part = part.view_as(parameter).to(parameter.dtype)
                 parameter.grad = part if parameter.grad is None else parameter.grad + part
         limit = float("inf") if self.max_grad_norm is None else self.max_grad_norm
-        norm = nn.utils.clip_grad_norm_(parameters, limit).item()
+        self.note_gradient(nn.utils.clip_grad_norm_(parameters, limit).item())
+        self.actor_optimizer.step()
+
+    def note_gradient(self, norm: float) -> None:
+        """Count and log an update, unless its gradient is not finite.
+
+        :param norm: Norm of the policy's gradient
+        :raises FloatingPointError: It is not finite
+        """
         if not np.isfinite(norm):
             raise FloatingPointError(
-                f"the policy gradient's norm is {norm} at {self.num_timesteps} steps "
-                f"(loss {loss.item()}): look at the rewards' scale and at learning_rate"
+                f"the policy gradient's norm is {norm} at {self.num_timesteps} environment steps: "
+                "look at the rewards' scale and at learning_rate"
             )
-        self.actor_optimizer.step()
         self._n_updates += 1
         self.logger.record("train/grad_norm", norm)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
@@ -367,11 +374,6 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
             self.n_critic_updates,
             self.batch_size,
         )
-        if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"the critic's loss is {loss} at {self.num_timesteps} steps: "
-                "look at the rewards' scale and at critic_learning_rate"
-            )
         self.logger.record("train/value_loss", loss)
 
     def log_policy(self, loss: th.Tensor, entropy: th.Tensor) -> None:

@@ -1,5 +1,6 @@
 """Regression of the value function onto targets that are passed in."""
 
+import math
 from collections.abc import Iterator
 
 import torch as th
@@ -35,6 +36,7 @@ def fit_critic(
     :param batch_size: Transitions B of a step, drawn without replacement until all were seen; None
         for the whole batch each time
     :return: Mean loss over the steps
+    :raises FloatingPointError: The loss is not finite; the step is not taken
     """
     others = {id(p) for p in policy.parameters()} - {id(p) for p in critic}
     frozen = [p for p in policy.parameters() if id(p) in others and p.requires_grad]
@@ -45,6 +47,11 @@ def fit_critic(
         for indices in minibatches(len(targets), n_updates, batch_size, targets.device):
             values = policy.predict_values(select(obs, indices)).flatten()
             loss = F.mse_loss(values, targets[indices])
+            if not math.isfinite(loss.item()):
+                raise FloatingPointError(
+                    f"the critic's loss is {loss.item()} (largest target {targets.abs().max()}): "
+                    "look at the rewards' scale and at critic_learning_rate"
+                )
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
