@@ -7,9 +7,13 @@ import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
+from torch.nn import functional as F
 
+from sb3_course.common.acting import make_actor, make_critic
 from sb3_course.common.base import PolicyGradientAlgorithm
+from sb3_course.common.critic import descend
 from sb3_course.common.rollouts import (
     Array,
     Obs,
@@ -71,6 +75,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
     ==============  ================================================================
 
     ``learn(…, log_interval=…)`` counts environment steps here, since an iteration is one step.
+    Logged are the numbers of the last update before; the schedules are looked at as often.
 
     :param policy: See :class:`~sb3_course.common.base.PolicyGradientAlgorithm`, as for all others
     :param env: The environment, or its Gymnasium name
@@ -125,8 +130,13 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             seed=seed,
             device=device,
         )
+        self._log_every = LOG_INTERVAL
         if _init_setup_model:
             self._setup_model()
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self._act, self._critic = make_actor(self.policy), make_critic(self.policy)
 
     def learn(
         self: Self,
@@ -147,14 +157,18 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         :param progress_bar: Whether to show a progress bar
         :return: Itself
         """
+        self._log_every = max(1, log_interval // self.n_envs)
         return super().learn(
             total_timesteps,
             callback,
-            max(1, log_interval // self.n_envs),
+            self._log_every,
             tb_log_name,
             reset_num_timesteps,
             progress_bar,
         )
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_act", "_critic", "_transition"]
 
     def collect_rollouts(
         self,
@@ -176,20 +190,16 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         callback.on_rollout_start()
         check_finite("observation", self._last_obs, step=self.num_timesteps)
         obs = self.to_tensor(map_obs(compact, self._last_obs))
-        distribution = self.policy.get_distribution(obs)
-        actions = distribution.get_actions().detach()
+        actions, log_prob, entropy = self._act(obs)
         sampled, sent = self.as_sent(actions)
-        env.step_async(sent)
-        log_prob, entropy = distribution.log_prob(actions), distribution.entropy()
-        assert entropy is not None, "only squashed distributions lack an entropy"
-        new_obs, rewards, dones, infos = env.step_wait()
+        new_obs, rewards, dones, infos = env.step(sent)
         assert not isinstance(new_obs, tuple), "SB3 has no policy for Tuple observations"
         check_finite("reward", rewards, step=self.num_timesteps)
         terminated = dones & ~truncations(dones, infos)
         self._transition = Transition(
             obs,
             log_prob,
-            entropy.mean(),
+            entropy,
             self.to_tensor(rewards),
             self.to_tensor(map_obs(compact, true_next_obs(new_obs, dones, infos))),
             self.to_tensor((~terminated).astype(np.float32)),
@@ -212,20 +222,42 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
 
     def train(self) -> None:
         """Fit the critic to the step just made, then take one policy gradient step."""
-        self.update_learning_rates()
         obs, log_prob, entropy, rewards, next_obs, alive = self._transition
+        if self._n_updates % self._log_every == 0:
+            self.update_learning_rates()
+
+        values, following = self._values(obs, next_obs)
+        targets = rewards + self.gamma * alive * following.detach()
+        value_loss = descend(
+            F.mse_loss(values, targets), self.critic_parameters, self.critic_optimizer
+        )
 
         with th.no_grad():
-            targets = rewards + self.gamma * alive * self.policy.predict_values(next_obs).flatten()
-        self.fit_critic(obs, targets)
-
-        with th.no_grad():
-            following = alive * self.policy.predict_values(next_obs).flatten()
-            values = self.policy.predict_values(obs).flatten()
-        advantages = rewards + self.gamma * following - values
+            values, following = self._values(obs, next_obs)
+        advantages = rewards + self.gamma * alive * following - values
         loss = -(log_prob * advantages).mean()
+        total = loss - self.ent_coef * entropy if self.ent_coef else loss
+        if self.max_grad_norm is None and self._n_updates % self._log_every:
+            descend(total, self.actor_parameters, self.actor_optimizer)
+            self._n_updates += 1
+            return
+
+        self.step_actor(total)
         self.log_policy(loss, entropy)
-        self.step_actor(loss - self.ent_coef * entropy)
+        self.logger.record("train/value_loss", value_loss)
+        explained = explained_variance(values.cpu().numpy(), targets.cpu().numpy())
+        self.logger.record("train/explained_variance", explained)
+
+    def _values(self, obs: TensorObs, next_obs: TensorObs) -> tuple[th.Tensor, th.Tensor]:
+        """V(s) and V(s') in one forward pass, of shape (N,) each."""
+        if isinstance(obs, dict):
+            assert isinstance(next_obs, dict)
+            both: TensorObs = {key: th.cat([obs[key], next_obs[key]]) for key in obs}
+        else:
+            assert not isinstance(next_obs, dict)
+            both = th.cat([obs, next_obs])
+        values, following = self._critic(both).chunk(2)
+        return values, following
 
 
 def true_next_obs(new_obs: Obs, dones: Array, infos: list[dict[str, Any]]) -> Obs:

@@ -25,6 +25,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from sb3_course.common import checkpoint, rollouts
+from sb3_course.common.acting import make_sampler
 from sb3_course.common.critic import fit_critic
 from sb3_course.common.policies import split_parameters
 from sb3_course.common.rollouts import Array, Obs, Rollout
@@ -212,7 +213,14 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
 
         assert self._last_obs is not None
         with th.no_grad():
-            collected = rollouts.collect(env, self._last_obs, self._act, schedule, on_step)
+            sample = make_sampler(self.policy)
+            collected = rollouts.collect(
+                env,
+                self._last_obs,
+                lambda obs: self.as_sent(sample(self.to_tensor(obs))),
+                schedule,
+                on_step,
+            )
         if collected is None:
             self._last_obs = None  # learn() will reset the environments
             return False
@@ -235,15 +243,11 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
         """
         self.num_timesteps += self.n_envs
         callback.update_locals(step_locals)
-        ended = np.flatnonzero(step_locals["dones"] & step_locals["running"])
-        if len(ended):
+        if step_locals["dones"].any():
+            ended = np.flatnonzero(step_locals["dones"] & step_locals["running"])
             infos = [step_locals["infos"][n] for n in ended]
             self._update_info_buffer(infos, np.ones(len(ended), dtype=bool))
         return callback.on_step()
-
-    def _act(self, obs: Obs) -> tuple[Array, Array]:
-        distribution = self.policy.get_distribution(self.to_tensor(obs))
-        return self.as_sent(distribution.get_actions())
 
     def as_sent(self, sampled: th.Tensor) -> tuple[Array, Array]:
         """Give actions as they were sampled, and as the environment takes them.

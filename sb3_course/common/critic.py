@@ -38,28 +38,33 @@ def fit_critic(
     :return: Mean loss over the steps
     :raises FloatingPointError: The loss is not finite; the step is not taken
     """
-    others = {id(p) for p in policy.parameters()} - {id(p) for p in critic}
-    frozen = [p for p in policy.parameters() if id(p) in others and p.requires_grad]
-    total = th.zeros((), device=targets.device)
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    try:
-        for indices in minibatches(len(targets), n_updates, batch_size, targets.device):
-            values = policy.predict_values(select(obs, indices)).flatten()
-            loss = F.mse_loss(values, targets[indices])
-            if not math.isfinite(loss.item()):
-                raise FloatingPointError(
-                    f"the critic's loss is {loss.item()} (largest target {targets.abs().max()}): "
-                    "look at the rewards' scale and at critic_learning_rate"
-                )
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            total += loss.detach()
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-    return total.item() / n_updates
+    total = 0.0
+    for indices in minibatches(len(targets), n_updates, batch_size, targets.device):
+        values = policy.predict_values(select(obs, indices)).flatten()
+        total += descend(F.mse_loss(values, targets[indices]), critic, optimizer)
+    return total / n_updates
+
+
+def descend(
+    loss: th.Tensor, parameters: list[nn.Parameter], optimizer: th.optim.Optimizer
+) -> float:
+    """Take one step down a loss.
+
+    :param loss: A scalar
+    :param parameters: The only ones that get a gradient
+    :param optimizer: Their optimiser
+    :return: The loss
+    :raises FloatingPointError: It is not finite; the step is not taken
+    """
+    value = loss.item()
+    if not math.isfinite(value):
+        raise FloatingPointError(
+            f"a loss is {value}: look at the rewards' scale and at the learning rates"
+        )
+    optimizer.zero_grad()
+    loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return value
 
 
 def minibatches(

@@ -284,7 +284,7 @@ def collect(
         check_finite("observation", new_obs, step)
         check_finite("reward", rewards, step)
         truncated = truncations(dones, infos)
-        for n in np.flatnonzero(dones & running):
+        for n in np.flatnonzero(dones & running) if dones.any() else ():
             terminal_obs[step, int(n)] = map_obs(compact, infos[n]["terminal_observation"])
         store.append("rewards", rewards)
         store.append("truncated", truncated)
@@ -314,9 +314,10 @@ def truncations(dones: Array, infos: list[dict[str, Any]]) -> Array:
     :param infos: SB3's infos, N of them
     :return: Bool of shape (N,)
     """
-    truncated = np.zeros_like(dones)
-    for n in np.flatnonzero(dones):
-        truncated[n] = infos[n].get("TimeLimit.truncated", False)
+    truncated = np.zeros(len(dones), dtype=bool)
+    if dones.any():
+        for n in np.flatnonzero(dones):
+            truncated[n] = infos[n].get("TimeLimit.truncated", False)
     return truncated
 
 
