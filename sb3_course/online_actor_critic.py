@@ -38,6 +38,7 @@ class Transition(NamedTuple):
     ``obs``       (N, …)    s
     ``log_prob``  (N,)      log π_θ(a|s), differentiable
     ``entropy``   ()        mean entropy of π_θ(·|s), differentiable
+    ``values``    (N,)      V_φ(s), differentiable
     ``rewards``   (N,)      r
     ``next_obs``  (N, …)    s', the episode's last one where it ended
     ``alive``     (N,)      0 where s' is terminal, else 1
@@ -47,6 +48,7 @@ class Transition(NamedTuple):
     obs: TensorObs
     log_prob: th.Tensor
     entropy: th.Tensor
+    values: th.Tensor
     rewards: th.Tensor
     next_obs: TensorObs
     alive: th.Tensor
@@ -190,9 +192,11 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         callback.on_rollout_start()
         check_finite("observation", self._last_obs, step=self.num_timesteps)
         obs = self.to_tensor(map_obs(compact, self._last_obs))
-        actions, log_prob, entropy = self._act(obs)
+        actions, score = self._act(obs)
         sampled, sent = self.as_sent(actions)
-        new_obs, rewards, dones, infos = env.step(sent)
+        env.step_async(sent)  # what needs only s and a is computed while the environments step
+        (log_prob, entropy), values = score(), self._critic(obs)
+        new_obs, rewards, dones, infos = env.step_wait()
         assert not isinstance(new_obs, tuple), "SB3 has no policy for Tuple observations"
         check_finite("reward", rewards, step=self.num_timesteps)
         terminated = dones & ~truncations(dones, infos)
@@ -200,6 +204,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             obs,
             log_prob,
             entropy,
+            values,
             self.to_tensor(rewards),
             self.to_tensor(map_obs(compact, true_next_obs(new_obs, dones, infos))),
             self.to_tensor((~terminated).astype(np.float32)),
@@ -222,19 +227,18 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
 
     def train(self) -> None:
         """Fit the critic to the step just made, then take one policy gradient step."""
-        obs, log_prob, entropy, rewards, next_obs, alive = self._transition
+        obs, log_prob, entropy, values, rewards, next_obs, alive = self._transition
         if self._n_updates % self._log_every == 0:
             self.update_learning_rates()
 
-        values, following = self._values(obs, next_obs)
-        targets = rewards + self.gamma * alive * following.detach()
+        with th.no_grad():
+            targets = rewards + self.gamma * alive * self._critic(next_obs)
         value_loss = descend(
             F.mse_loss(values, targets), self.critic_parameters, self.critic_optimizer
         )
 
         with th.no_grad():
-            values, following = self._values(obs, next_obs)
-        advantages = rewards + self.gamma * alive * following - values
+            advantages = rewards + self.gamma * alive * self._critic(next_obs) - self._critic(obs)
         loss = -(log_prob * advantages).mean()
         total = loss - self.ent_coef * entropy if self.ent_coef else loss
         if self.max_grad_norm is None and self._n_updates % self._log_every:
@@ -245,19 +249,8 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         self.step_actor(total)
         self.log_policy(loss, entropy)
         self.logger.record("train/value_loss", value_loss)
-        explained = explained_variance(values.cpu().numpy(), targets.cpu().numpy())
+        explained = explained_variance(values.detach().cpu().numpy(), targets.cpu().numpy())
         self.logger.record("train/explained_variance", explained)
-
-    def _values(self, obs: TensorObs, next_obs: TensorObs) -> tuple[th.Tensor, th.Tensor]:
-        """V(s) and V(s') in one forward pass, of shape (N,) each."""
-        if isinstance(obs, dict):
-            assert isinstance(next_obs, dict)
-            both: TensorObs = {key: th.cat([obs[key], next_obs[key]]) for key in obs}
-        else:
-            assert not isinstance(next_obs, dict)
-            both = th.cat([obs, next_obs])
-        values, following = self._critic(both).chunk(2)
-        return values, following
 
 
 def true_next_obs(new_obs: Obs, dones: Array, infos: list[dict[str, Any]]) -> Obs:

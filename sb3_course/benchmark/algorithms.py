@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any, TypeGuard
 
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.utils import LinearSchedule
 from torch.nn.modules import activation
 
 from sb3_course.benchmark.errors import UserError, unknown
@@ -83,7 +84,8 @@ def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any
 
     :param name: the algorithm, as in :func:`find_algorithm`
     :param params: hyper-parameters by name; ``policy_kwargs.activation_fn`` names a class of
-        ``torch.nn``, such as ``Tanh``
+        ``torch.nn``, such as ``Tanh``, and ``lin_0.05`` falls linearly from 0.05 to 0 over the run,
+        as in RL Zoo
     :return: keyword arguments for the constructor, ``policy`` among them
     :raises UserError: if a name is unknown
     """
@@ -91,12 +93,23 @@ def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any
     for key in params:
         if key not in allowed:
             raise UserError(unknown(f"hyper-parameter of {name}", key, allowed))
-    arguments = {"policy": "MlpPolicy", **params}
+    arguments = {"policy": "MlpPolicy", **{key: _schedule(v) for key, v in params.items()}}
     policy_kwargs = params.get("policy_kwargs") or {}
     if "activation_fn" in policy_kwargs:
         function = _activation(policy_kwargs["activation_fn"])
         arguments["policy_kwargs"] = {**policy_kwargs, "activation_fn": function}
     return arguments
+
+
+def _schedule(value: Any) -> Any:
+    if not isinstance(value, str) or not value.startswith("lin_"):
+        return value
+    try:
+        return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
+    except ValueError:
+        raise UserError(
+            f"{value!r} is no schedule; allowed: lin_NUMBER, such as lin_3e-4"
+        ) from None
 
 
 def _activation(name: Any) -> Any:

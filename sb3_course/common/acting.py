@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 Network: TypeAlias = Callable[[Any], th.Tensor]
-Step: TypeAlias = tuple[th.Tensor, th.Tensor, th.Tensor]
+Score: TypeAlias = Callable[[], tuple[th.Tensor, th.Tensor]]
 
 
 def make_sampler(policy: ActorCriticPolicy) -> Network:
@@ -38,26 +38,30 @@ def make_sampler(policy: ActorCriticPolicy) -> Network:
     return sample
 
 
-def make_actor(policy: ActorCriticPolicy) -> Callable[[Any], Step]:
-    """Make the function that samples actions and gives what a gradient needs of them.
+def make_actor(policy: ActorCriticPolicy) -> Callable[[Any], tuple[th.Tensor, Score]]:
+    """Make the function that samples actions by a forward pass that can be differentiated.
 
     :param policy: The policy, whose parameters may move between calls
-    :return: From observations of shape (N, …) to actions of shape (N, …), without gradient,
-        log π(a|s) of shape (N,) and the mean entropy in nats, both differentiable
+    :return: From observations of shape (N, …) to actions of shape (N, …), without gradient, and a
+        function without arguments that gives, for later, their log π(a|s) of shape (N,) and the
+        mean entropy in nats, both differentiable
     """
     if not _is_gaussian_mlp(policy):
         return lambda obs: _ask(policy, obs)
     mean = _network(policy.mlp_extractor.policy_net, policy.action_net)
 
-    def act(obs: th.Tensor) -> Step:
+    def act(obs: th.Tensor) -> tuple[th.Tensor, Score]:
         loc, log_std = mean(obs), policy.log_std
         std = log_std.exp()
         with th.no_grad():
             actions = th.normal(loc, std.expand_as(loc))
-        entropy = log_std.sum() + len(log_std) * (0.5 + HALF_LOG_TAU)
-        normed = (actions - loc) / std
-        log_prob = -0.5 * normed.square().sum(dim=1) - (entropy - 0.5 * len(log_std))
-        return actions, log_prob, entropy
+
+        def score() -> tuple[th.Tensor, th.Tensor]:
+            entropy = log_std.sum() + len(log_std) * (0.5 + HALF_LOG_TAU)
+            squares = ((actions - loc) / std).square().sum(dim=1)
+            return -0.5 * squares - (entropy - 0.5 * len(log_std)), entropy
+
+        return actions, score
 
     return act
 
@@ -77,12 +81,16 @@ def make_critic(policy: ActorCriticPolicy) -> Network:
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
-def _ask(policy: ActorCriticPolicy, obs: Any) -> Step:
+def _ask(policy: ActorCriticPolicy, obs: Any) -> tuple[th.Tensor, Score]:
     distribution = policy.get_distribution(obs)
     actions = distribution.get_actions().detach()
-    entropy = distribution.entropy()
-    assert entropy is not None, "only squashed distributions lack an entropy"
-    return actions, distribution.log_prob(actions), entropy.mean()
+
+    def score() -> tuple[th.Tensor, th.Tensor]:
+        entropy = distribution.entropy()
+        assert entropy is not None, "only squashed distributions lack an entropy"
+        return distribution.log_prob(actions), entropy.mean()
+
+    return actions, score
 
 
 def _network(*parts: nn.Module) -> Network:

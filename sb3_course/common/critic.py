@@ -61,8 +61,9 @@ def descend(
         raise FloatingPointError(
             f"a loss is {value}: look at the rewards' scale and at the learning rates"
         )
-    optimizer.zero_grad()
-    loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+    gradients = th.autograd.grad(loss, parameters)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
     optimizer.step()
     return value
 

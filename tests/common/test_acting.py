@@ -51,7 +51,8 @@ def test_samples_what_the_policy_samples_bit_for_bit(kind, observations, actions
 def test_log_prob_entropy_and_their_gradients(kind, observations, actions, kwargs, plain):
     policy = kind(observations, actions, lambda _: 1e-3, **kwargs)
     obs = th.rand(17, *observations.shape)
-    sampled, log_prob, entropy = acting.make_actor(policy)(obs)
+    sampled, score = acting.make_actor(policy)(obs)
+    log_prob, entropy = score()
     assert not sampled.requires_grad
     distribution = policy.get_distribution(obs)
     expected = distribution.log_prob(sampled), distribution.entropy().mean()
