@@ -111,7 +111,8 @@ class ISPG(REINFORCE):
     :param max_weight: Largest weight; None for no limit
     :param min_ess: Smallest effective sample size, as a share of the sample, from 0 to 1
     :param balance_heuristic: Weigh against the mixture of all behaviour policies in memory, not
-        against each batch's own (multiple importance sampling; Veach 1997)
+        against each batch's own (multiple importance sampling; Veach 1997). Only the weighted sum
+        over all batches is unbiased then, so that the baseline must be None or ``"value"``
     :param reward_to_go: Whether Q̂ leaves out the rewards before t
     :param baseline: None, ``"mean"``, ``"optimal"`` or ``"value"``
     :param ent_coef: Weight of the entropy bonus
@@ -203,6 +204,11 @@ class ISPG(REINFORCE):
         limit = self.max_weight
         check("max_weight", limit, limit is None or limit > 0, "a positive number or None")
         check("min_ess", self.min_ess, 0.0 <= self.min_ess <= 1.0, "a number from 0 to 1")
+        if self.balance_heuristic and self.baseline in ("mean", "optimal"):
+            raise ValueError(
+                "balance_heuristic=True needs baseline None or 'value', the same for all batches: "
+                f"each batch's own {self.baseline!r} baseline would add bias"
+            )
 
     def _setup_model(self) -> None:
         super()._setup_model()
@@ -222,10 +228,15 @@ class ISPG(REINFORCE):
             weights = [self._log_weights(sample) for sample in samples]
             worth = list(map(self._effective_sample_size, samples, weights))
             kept = [ess >= self.min_ess or epoch + i == 0 for i, ess in enumerate(worth)]
-            samples, weights = list(compress(samples, kept)), list(compress(weights, kept))
             self.n_dropped_batches += kept.count(False)
-            if not samples:
+            self.memory = list(compress(self.memory, kept))
+            if not self.memory:
                 break
+            if self.balance_heuristic and not all(kept):  # the mixture is another one now
+                samples = [self._sample(batch) for batch in self.memory]
+                weights = [self._log_weights(sample) for sample in samples]
+            else:
+                samples, weights = list(compress(samples, kept)), list(compress(weights, kept))
             terms = list(map(self._term, samples, weights))
             m = sum(sample.batch.rollout.n_transitions for sample in samples)
             loss, gradient, entropy = (
@@ -234,7 +245,6 @@ class ISPG(REINFORCE):
             self.log_policy(loss, entropy)
             self.step_actor(loss - self.ent_coef * entropy, gradient)
 
-        self.memory = [sample.batch for sample in samples]
         for i, ess in enumerate(worth):
             self.logger.record(f"train/ess/{i}", ess)
         self.logger.record("train/dropped_batches", self.n_dropped_batches)

@@ -75,3 +75,32 @@ def test_optimal_baseline_refuses_one_trajectory():
 def test_covariance_trace_is_that_of_the_mean_over_transitions():
     gradients = th.tensor([[1.0, 0.0], [3.0, 4.0]])
     assert estimators.covariance_trace(gradients, 10) == pytest.approx((2 + 8) * 2 / 100)
+
+
+VALUES = np.array([[10.0], [20.0], [30.0], [40.0], [50.0]])
+CUT_VALUES = np.array([[0.0], [0.0], [0.0], [0.0], [60.0]])
+
+
+def test_next_values_and_td_errors_by_hand():
+    following = estimators.next_values(VALUES, ENDS, CUT_VALUES)
+    assert following.ravel().tolist() == [20, 0, 40, 50, 60]
+    deltas = estimators.td_errors(REWARDS, VALUES, following, gamma=0.5)
+    assert deltas.ravel().tolist() == [1, -18, -6, -7, -4]
+
+
+def test_gae_by_hand():
+    deltas = np.array([[1.0], [-18.0], [-6.0], [-7.0], [-4.0]])
+    gae = estimators.gae(deltas, ENDS, gamma=0.5, gae_lambda=0.5)
+    assert gae.ravel().tolist() == [1 - 18 / 4, -18, -6 - 7 / 4 - 4 / 16, -7 - 1, -4]
+
+
+def test_gae_is_the_td_error_and_the_monte_carlo_advantage_at_its_ends():
+    following = estimators.next_values(VALUES, ENDS, CUT_VALUES)
+    deltas = estimators.td_errors(REWARDS, VALUES, following, 0.5)
+    assert (estimators.gae(deltas, ENDS, 0.5, 0.0) == deltas).all()
+    to_go = estimators.reward_to_go(REWARDS, ENDS, 0.5, CUT_VALUES)
+    assert estimators.gae(deltas, ENDS, 0.5, 1.0) == pytest.approx(to_go - VALUES)
+
+
+def test_running_sum_by_hand():
+    assert estimators.running_sum(REWARDS, ENDS).ravel().tolist() == [1, 3, 4, 12, 28]

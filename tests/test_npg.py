@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env as make_gym
+
+from sb3_course import NPG, make_vec_env
+from sb3_course.common import natural_gradient
+
+
+class Record(BaseCallback):
+    """Keeps each update's value of a key."""
+
+    def __init__(self, key):
+        super().__init__()
+        self.key, self.values = key, []
+
+    def _on_step(self):
+        return True
+
+    def _on_rollout_start(self):
+        self._take()
+
+    def _on_training_end(self):
+        self._take()
+
+    def _take(self):
+        value = self.model.logger.name_to_value.get(self.key)
+        if value is not None:
+            self.values.append(value)
+
+
+def pendulum(**kwargs):
+    env = make_vec_env("Pendulum-v1", 4, seed=0, backend="dummy", normalize=True)
+    return NPG("MlpPolicy", env, seed=0, device="cpu", **{"n_steps": 64} | kwargs)
+
+
+def test_realised_kl_is_the_target_on_halfcheetah():
+    """50 updates; the mean of the realised KL over the target is within 0.7 to 1.3."""
+    pytest.importorskip("envpool")
+    env = make_vec_env("HalfCheetah-v4", 16, seed=0, backend="envpool", normalize=True)
+    model = NPG("MlpPolicy", env, n_steps=64, target_kl=0.03, seed=0, device="cpu")
+    record = Record("train/kl_divergence")
+    model.learn(50 * 16 * 64, callback=record, log_interval=1000)
+    assert len(record.values) == 50
+    assert 0.7 < np.mean(record.values) / 0.03 < 1.3
+
+
+@pytest.mark.parametrize("kind", [{"target_kl": 0.02}, {"step_size": 0.01}, {"line_search": True}])
+@pytest.mark.parametrize("log_std", [-5.0, -8.0])
+def test_a_nearly_deterministic_policy_stays_finite(kind, log_std):
+    model = pendulum(policy_kwargs={"log_std_init": log_std}, **kind)
+    record = Record("train/kl_divergence")
+    model.learn(10 * 256, callback=record, log_interval=1000)
+    assert all(th.isfinite(p).all() for p in model.policy.parameters())
+    assert np.isfinite(record.values).all()
+
+
+def test_line_search_keeps_to_the_target():
+    record = Record("train/kl_divergence")
+    pendulum(target_kl=0.05, line_search=True).learn(2560, callback=record, log_interval=1000)
+    assert 0 < max(record.values) <= 0.05
+
+
+def test_step_size_is_the_step():
+    """θ moves by α x, where (F + λI) x = g: a hundred times α, a hundred times the step."""
+    moves = []
+    for alpha in (1e-4, 1e-2):
+        model = pendulum(step_size=alpha)
+        before = th.cat([p.flatten() for p in model.actor_parameters]).detach().clone()
+        model.learn(256)
+        after = th.cat([p.flatten() for p in model.actor_parameters]).detach()
+        moves.append(after - before)
+        assert model.logger.name_to_value["train/step_length"] == alpha
+    assert th.allclose(moves[1], 100 * moves[0], rtol=1e-2, atol=1e-5)
+
+
+def test_it_is_the_explicit_natural_gradient(monkeypatch):
+    """The step against a dense solve with the explicit Fisher matrix."""
+    model = pendulum(
+        step_size=1.0, cg_max_steps=200, cg_damping=0.1, policy_kwargs={"net_arch": [4]}
+    )
+    _, callback = model._setup_learn(10**6)
+    model.collect_rollouts(model.env, callback)
+    obs = model.to_tensor(model.rollout.flat_obs)
+    distribution = model.distribution(obs)
+    mean, std = distribution.distribution.loc, distribution.distribution.scale
+    parameters = model.actor_parameters
+    size = sum(p.numel() for p in parameters)
+    fisher = 0.1 * th.eye(size)
+    for i in range(len(obs)):
+        for output, precision in ((mean[i, 0], std[i, 0] ** -2), (std[i, 0], 2 * std[i, 0] ** -2)):
+            row = th.autograd.grad(output, parameters, retain_graph=True, allow_unused=True)
+            row = th.cat(
+                [th.zeros(p.numel()) if g is None else g.flatten() for g, p in zip(row, parameters)]
+            )
+            fisher += precision.detach() * th.outer(row, row) / len(obs)
+    before = th.cat([p.flatten() for p in parameters]).detach().clone()
+    gradients, solve = [], natural_gradient.conjugate_gradient
+
+    def precise(product, b, steps):
+        gradients.append(b.clone())
+        return solve(product, b, steps, tolerance=1e-7)
+
+    monkeypatch.setattr(natural_gradient, "conjugate_gradient", precise)
+    model.train()
+    step = th.cat([p.flatten() for p in parameters]).detach() - before
+    expected = th.linalg.solve(fisher, gradients[0])
+    assert th.linalg.norm(step - expected) < 1e-2 * th.linalg.norm(expected)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"target_kl": 0.01, "step_size": 0.1}, "target_kl or step_size, not both"),
+        ({"target_kl": 0}, "target_kl must be a positive number or a schedule, got 0"),
+        ({"step_size": -1}, "step_size must be a positive number or a schedule, got -1"),
+        ({"step_size": 0.1, "line_search": True}, "line_search=True needs target_kl"),
+        ({"cg_damping": -1}, "cg_damping must be a number of at least 0, got -1"),
+        ({"cg_max_steps": 0}, "cg_max_steps must be a whole number of at least 1, got 0"),
+        ({"sub_sampling_factor": 0}, "sub_sampling_factor must be a whole number of at least 1"),
+    ],
+)
+def test_bad_parameters(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        NPG("MlpPolicy", "CartPole-v1", **kwargs)
+
+
+def test_target_kl_follows_its_schedule():
+    record = Record("train/kl_divergence")
+    pendulum(target_kl=lambda progress: 0.05 * progress).learn(2560, record, log_interval=1000)
+    assert np.mean(record.values[-3:]) < 0.5 * np.mean(record.values[:3])
+
+
+def test_no_advantage_no_step():
+    env = make_gym("CartPole-v1", 2)
+    model = NPG("MlpPolicy", env, n_steps=4, seed=0, device="cpu")
+    _, callback = model._setup_learn(10**6)
+    model.collect_rollouts(model.env, callback)
+    model.normalized = lambda advantages: np.zeros_like(advantages)
+    before = th.cat([p.flatten() for p in model.actor_parameters]).detach().clone()
+    model.train()
+    assert th.equal(th.cat([p.flatten() for p in model.actor_parameters]).detach(), before)
+    assert model.n_skipped_updates == 1

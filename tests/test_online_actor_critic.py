@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from sb3_course import OnlineActorCritic
+from sb3_course.online_actor_critic import true_next_obs
+from tests.worlds import Scripted
+
+
+class Steps(BaseCallback):
+    """What each update started from and led to."""
+
+    def __init__(self):
+        super().__init__()
+        self.actions, self.weights = [], []
+
+    def _on_rollout_start(self):
+        self.weights.append(weights(self.model))
+
+    def _on_step(self):
+        self.actions.append(self.locals["actions"].copy())
+        return True
+
+
+def weights(model):
+    """(V's weight and bias, the logits' weights, their biases), as floats."""
+    policy = model.policy
+    tensors = (policy.value_net.weight, policy.value_net.bias, policy.action_net.weight)
+    return [t.detach().double().numpy().copy().ravel() for t in (*tensors, policy.action_net.bias)]
+
+
+@pytest.mark.parametrize("end", ["terminated", "truncated"])
+def test_three_steps_of_a_chain_by_hand(end):
+    """Rewards 1, 2, 4 at observations 0, 1, 2; linear V and softmax; SGD; γ = ½; one actor."""
+    rate, gamma = 0.1, 0.5
+    model = OnlineActorCritic(
+        "MlpPolicy",
+        DummyVecEnv([lambda: Scripted(end=end)]),
+        learning_rate=rate,
+        critic_learning_rate=rate,
+        gamma=gamma,
+        policy_kwargs={"net_arch": [], "optimizer_class": th.optim.SGD},
+        seed=0,
+        device="cpu",
+    )
+    with th.no_grad():
+        model.policy.value_net.weight.fill_(10.0)
+        model.policy.value_net.bias.fill_(1.0)
+    steps = Steps()
+    model.learn(3, callback=steps)
+    (w, b, w_pi, b_pi), after = steps.weights[0], weights(model)
+    w, b = w[0], b[0]
+    for s, reward in ((0.0, 1.0), (1.0, 2.0), (2.0, 4.0)):
+        action = steps.actions.pop(0)[0]
+        alive = 0.0 if s == 2.0 and end == "terminated" else 1.0
+        error = (w * s + b) - (reward + gamma * alive * (w * (s + 1) + b))
+        w, b = w - rate * 2 * error * s, b - rate * 2 * error
+        advantage = reward + gamma * alive * (w * (s + 1) + b) - (w * s + b)
+        logits = w_pi * s + b_pi
+        score = np.eye(2)[action] - np.exp(logits) / np.exp(logits).sum()
+        w_pi, b_pi = w_pi + rate * advantage * score * s, b_pi + rate * advantage * score
+    assert after[0] == pytest.approx([w], rel=1e-4)
+    assert after[1] == pytest.approx([b], rel=1e-4)
+    assert after[2] == pytest.approx(w_pi, rel=1e-4)
+    assert after[3] == pytest.approx(b_pi, rel=1e-4)
+
+
+def test_the_update_is_the_mean_over_actors():
+    """Four actors that see the same make the step of one."""
+    moved = []
+    for n in (1, 4):
+        model = OnlineActorCritic(
+            "MlpPolicy",
+            DummyVecEnv([Scripted] * n),
+            policy_kwargs={"net_arch": [], "optimizer_class": th.optim.SGD},
+            seed=0,
+            device="cpu",
+        )
+        before = weights(model)
+        model.learn(n)
+        moved.append([after - b for after, b in zip(weights(model)[:2], before)])
+    for one, four in zip(*moved):
+        assert one == pytest.approx(four, rel=1e-4)
+
+
+def test_one_update_a_step_and_logs_by_environment_steps():
+    dumps = []
+    model = OnlineActorCritic("MlpPolicy", DummyVecEnv([Scripted] * 4), seed=0, device="cpu")
+    model.learn(400, log_interval=100)
+    assert model._n_updates == 100
+    model.dump_logs = lambda iteration: dumps.append(model.num_timesteps)
+    model.learn(400, log_interval=100)
+    assert dumps == [100, 200, 300, 400]
+
+
+def test_the_acting_pass_is_the_one_that_is_differentiated(monkeypatch):
+    """The actor's network runs once a step."""
+    model = OnlineActorCritic(
+        "MlpPolicy", DummyVecEnv([lambda: Scripted(space=spaces.Box(-1, 1, (1,)))] * 2), seed=0
+    )
+    calls = []
+    act = model._act
+    monkeypatch.setattr(model, "_act", lambda obs: calls.append(1) or act(obs))
+    monkeypatch.setattr(model.policy, "get_distribution", None)
+    model.learn(20)
+    assert len(calls) == 10
+
+
+def test_true_next_obs():
+    new = {"a": np.zeros((2, 3)), "b": np.zeros(2)}
+    dones = np.array([False, True])
+    infos = [{}, {"terminal_observation": {"a": np.ones(3), "b": np.float64(5)}}]
+    following = true_next_obs(new, dones, infos)
+    assert following["a"].tolist() == [[0, 0, 0], [1, 1, 1]]
+    assert following["b"].tolist() == [0, 5]
+    assert not new["a"].any()
+    assert true_next_obs(new, np.array([False, False]), infos) is new
