@@ -13,8 +13,8 @@ from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from sb3_course.common import estimators, natural_gradient
 from sb3_course.common.base import PolicyGradientAlgorithm, check, check_count
 from sb3_course.common.critic import select
+from sb3_course.common.policies import TensorObs
 from sb3_course.common.rollouts import FixedSteps
-from sb3_course.common.scores import TensorObs
 
 DEFAULT_TARGET_KL = 0.02
 SHRINK, MOST_SHRINKS = 0.8, 10

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from sb3_course.common.acting import make_actor, make_critic
 from sb3_course.common.base import PolicyGradientAlgorithm
 from sb3_course.common.critic import descend
+from sb3_course.common.policies import TensorObs
 from sb3_course.common.rollouts import (
     Array,
     Obs,
@@ -22,7 +23,6 @@ from sb3_course.common.rollouts import (
     map_obs,
     truncations,
 )
-from sb3_course.common.scores import TensorObs
 
 Self = TypeVar("Self", bound="OnlineActorCritic")
 

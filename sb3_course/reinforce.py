@@ -12,7 +12,7 @@ from sb3_course.common import estimators
 from sb3_course.common.base import PolicyGradientAlgorithm, check, check_count
 from sb3_course.common.critic import select
 from sb3_course.common.rollouts import Array, Rollout, WholeEpisodes
-from sb3_course.common.scores import trajectory_gradients
+from sb3_course.common.trajectory_gradients import trajectory_gradients
 
 Baseline: TypeAlias = Literal["mean", "optimal", "value"] | None
 

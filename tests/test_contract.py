@@ -150,7 +150,7 @@ def test_schedules_set_both_learning_rates(algorithm):
     schedules = {"learning_rate": lambda progress: progress}
     if takes(algorithm, "critic_learning_rate"):
         schedules["critic_learning_rate"] = lambda progress: 2 * progress
-    model = short(algorithm, "CartPole-v1", **schedules).learn(200)
+    model = short(algorithm, "CartPole-v1", **schedules).learn(200, log_interval=1)
     progress = model._current_progress_remaining
     assert model.actor_optimizer.param_groups[0]["lr"] == progress
     assert model.critic_optimizer.param_groups[0]["lr"] == len(schedules) * progress
@@ -422,13 +422,10 @@ def test_non_finite_experience(algorithm, what):
     script = {"rewards": (1.0, np.nan, 1.0)} if what == "reward" else {}
     script |= {"observations": [0.0, 1.0, np.nan, 0.0]} if what == "observation" else {}
     env = DummyVecEnv([Scripted, lambda: Scripted(**script)])
-    model = algorithm("MlpPolicy", env, n_steps=4, device="cpu")
-    before = parameters(model)
-    with pytest.raises(
-        FloatingPointError, match=f"{what} of environment 1 is nan at vector step 1"
-    ):
+    model = short(algorithm, env)
+    with pytest.raises(FloatingPointError, match=rf"{what} of environment 1 is nan at .*step \d"):
         model.learn(100)
-    assert same(before, parameters(model))
+    assert all(th.isfinite(p).all() for p in parameters(model).values())
 
 
 @every_class

@@ -27,9 +27,8 @@ from torch import nn
 from sb3_course.common import checkpoint, rollouts
 from sb3_course.common.acting import make_sampler
 from sb3_course.common.critic import fit_critic
-from sb3_course.common.policies import split_parameters
+from sb3_course.common.policies import TensorObs, split_parameters
 from sb3_course.common.rollouts import Array, Obs, Rollout
-from sb3_course.common.scores import TensorObs
 
 Self = TypeVar("Self", bound="PolicyGradientAlgorithm")
 

@@ -8,7 +8,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 from torch.nn import functional as F
 
-from sb3_course.common.scores import TensorObs
+from sb3_course.common.policies import TensorObs
 
 
 def fit_critic(

@@ -1,12 +1,14 @@
 """Which parameters of a policy are the actor's and which are the critic's."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
+
+TensorObs: TypeAlias = th.Tensor | dict[str, th.Tensor]
 
 
 def split_parameters(

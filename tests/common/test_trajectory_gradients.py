@@ -4,10 +4,14 @@ import sys
 import pytest
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    MultiInputActorCriticPolicy,
+)
 
 from sb3_course.common.policies import split_parameters
-from sb3_course.common.scores import trajectory_gradients
+from sb3_course.common.trajectory_gradients import trajectory_gradients
 
 LENGTHS = [4, 1, 7, 3]
 ACTIONS = {
@@ -58,12 +62,31 @@ def test_equals_plain_autograd(observation, action, chunk):
     policy.get_distribution(obs).log_prob(actions)
 
 
+@pytest.mark.parametrize("share", [True, False])
+def test_a_shared_extractor_keeps_its_parameters(share):
+    policy = ActorCriticCnnPolicy(
+        spaces.Box(0, 255, (1, 36, 36), dtype="uint8"),
+        spaces.Discrete(3),
+        lambda _: 1e-3,
+        share_features_extractor=share,
+        features_extractor_kwargs={"features_dim": 4},
+    )
+    parameters, _ = split_parameters(policy)
+    before = [*map(id, policy.parameters())]
+    obs = th.randint(0, 255, (15, 1, 36, 36), dtype=th.uint8)
+    batch = (obs, ACTIONS["discrete"][1], th.randn(15, 2))
+    for _ in range(2):
+        got = trajectory_gradients(policy, parameters, *batch, LENGTHS)
+        assert th.allclose(got, one_by_one(policy, parameters, *batch), atol=1e-4)
+        assert [*map(id, policy.parameters())] == before
+
+
 MEMORY = """
 import resource, sys, torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from sb3_course.common.policies import split_parameters
-from sb3_course.common.scores import trajectory_gradients
+from sb3_course.common.trajectory_gradients import trajectory_gradients
 th.set_num_threads(1)
 policy = ActorCriticPolicy(spaces.Box(-1, 1, (17,)), spaces.Box(-1, 1, (6,)), lambda _: 1e-3)
 parameters, _ = split_parameters(policy)

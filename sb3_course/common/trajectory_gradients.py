@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -13,7 +13,7 @@ from torch import nn
 from torch.func import functional_call, jacrev, vmap
 from torch.nn.utils.rnn import pad_sequence
 
-TensorObs: TypeAlias = th.Tensor | dict[str, th.Tensor]
+from sb3_course.common.policies import TensorObs
 
 CHUNK_TRANSITIONS = 8192
 
@@ -56,13 +56,16 @@ def trajectory_gradients(
     :return: G, of shape (K, W, P)
     """
     module = _LogProb(policy)
-    wanted = {id(p) for p in parameters}
-    theta = {k: p.detach() for k, p in module.named_parameters() if id(p) in wanted}
+    places = _places(module, parameters)
+    theta = [p.detach() for p in parameters]
 
     def weighted_score(
-        theta: dict[str, th.Tensor], obs: TensorObs, actions: th.Tensor, weights: th.Tensor
+        theta: list[th.Tensor], obs: TensorObs, actions: th.Tensor, weights: th.Tensor
     ) -> th.Tensor:
-        log_prob: th.Tensor = functional_call(module, theta, (obs, actions))
+        swapped = {place: theta[i] for place, i in places.items()}
+        # Not tie_weights=True: where a module has two names (a shared features extractor), that
+        # leaves its own parameters swapped out for good.
+        log_prob: th.Tensor = functional_call(module, swapped, (obs, actions), tie_weights=False)
         return log_prob @ weights
 
     gradients = vmap(jacrev(weighted_score), in_dims=(None, 0, 0, 0))
@@ -70,7 +73,8 @@ def trajectory_gradients(
     batch = {"actions": actions, "weights": weights.to(th.float32)}
     batch |= {f"obs:{k}": v for k, v in obs.items()} if isinstance(obs, dict) else {"obs": obs}
     pieces = {name: th.split(values, lengths) for name, values in batch.items()}
-    result = weights.new_empty((len(lengths), weights.shape[1], _size(theta)), dtype=th.float32)
+    size = sum(p.numel() for p in parameters)
+    result = weights.new_empty((len(lengths), weights.shape[1], size), dtype=th.float32)
     with _preprocessed(policy, obs):
         for chunk in _chunks(lengths, chunk_transitions):
             padded = {
@@ -79,7 +83,7 @@ def trajectory_gradients(
             }
             chunk_obs = padded.get("obs", {k[4:]: v for k, v in padded.items() if k[:4] == "obs:"})
             jacobian = gradients(theta, chunk_obs, padded["actions"], padded["weights"])
-            result[chunk] = th.cat([g.flatten(2) for g in jacobian.values()], dim=2)
+            result[chunk] = th.cat([g.flatten(2) for g in jacobian], dim=2)
     return result
 
 
@@ -104,8 +108,15 @@ def _float_space(obs: TensorObs) -> spaces.Space[Any]:
     return spaces.Box(-np.inf, np.inf, obs.shape[1:])
 
 
-def _size(theta: dict[str, th.Tensor]) -> int:
-    return sum(p.numel() for p in theta.values())
+def _places(module: nn.Module, parameters: list[nn.Parameter]) -> dict[str, int]:
+    """Name every place where a parameter stands, each module once, with the parameter's index."""
+    index = {id(p): i for i, p in enumerate(parameters)}
+    return {
+        f"{prefix}.{name}": index[id(parameter)]
+        for prefix, part in module.named_modules()
+        for name, parameter in part.named_parameters(recurse=False)
+        if id(parameter) in index
+    }
 
 
 def _chunks(lengths: list[int], chunk_transitions: int) -> list[list[int]]:
