@@ -20,40 +20,24 @@ RATIOS = ("trajectory", "per_decision", "prefix", "step")
 
 
 class Batch(NamedTuple):
-    """Whole episodes, and the policy π' that they were collected with.
+    """Whole episodes, the policy π' that they were collected with, and their returns.
 
-    ============  ==========  ========================================================
+    ============  ==========  ============================================================
     variable      shape       meaning
-    ============  ==========  ========================================================
+    ============  ==========  ============================================================
     ``rollout``               the episodes: M counted steps
     ``theta``     (P,)        the parameters of π'
     ``log_prob``  (T, N)      log π'(a_t|s_t)
-    ============  ==========  ========================================================
+    ``to_go``     (T, N)      Σ_{t'≥t} γ^{t'-t} r_t'
+    ``baseline``  (T, N)      b, of a critic that had not seen the batch
+    ============  ==========  ============================================================
     """
 
     rollout: Rollout
     theta: th.Tensor
     log_prob: Array
-
-
-class Sample(NamedTuple):
-    """A batch and what no policy step changes of its estimates.
-
-    ==============  ==========  ======================================================
-    variable        shape       meaning
-    ==============  ==========  ======================================================
-    ``to_go``       (T, N)      Σ_{t'≥t} γ^{t'-t} r_t'
-    ``baseline``    (T, N)      b
-    ``behaviours``  (K, T, N)   log π_k(a_t|s_t) of the policies to weigh against
-    ``shares``      (K,)        their shares of the mixture
-    ==============  ==========  ======================================================
-    """
-
-    batch: Batch
     to_go: Array
     baseline: Array
-    behaviours: Array
-    shares: Array
 
 
 class Term(NamedTuple):
@@ -84,13 +68,14 @@ class ISPG(REINFORCE):
     ==================  =========================================  =================  ============
 
     (Precup 2000 for ``per_decision``; the lecture for ``prefix``, its future ratio dropped, and for
-    ``step``, its first-order approximation.) Products are sums of logarithms in float64.
+    ``step``, its first-order approximation.) Products are sums of logarithms in float64. b is that
+    of the time when the batch was new: V had not seen it.
 
-    Three ways to trade variance for bias: ``self_normalize`` divides by the mean weight (of the
-    trajectories, of the trajectories alive at t, or of the steps, for the three kinds of weight),
-    biased by O(1/K) and consistent; ``max_weight`` takes min(w, max_weight), which shrinks what
-    π_θ makes much likelier towards nothing, a bias that more data do not remove; and a batch whose
-    effective sample size is under ``min_ess`` is dropped (the newest is always used once).
+    Three ways to trade variance for bias: ``self_normalize`` divides by the mean weight (over the
+    trajectories at each time, or over the steps for ``"step"``), which adds a bias of O(1/K);
+    ``max_weight`` takes min(w, max_weight), which shrinks what π_θ makes much likelier towards
+    nothing, a bias that more data do not remove; and a batch whose effective sample size is under
+    ``min_ess`` is dropped (the newest is always used once).
 
     With ``n_epochs=1`` and ``n_batches=1`` every weight is 1, and this is REINFORCE.
 
@@ -112,12 +97,14 @@ class ISPG(REINFORCE):
     :param min_ess: Smallest effective sample size, as a share of the sample, from 0 to 1
     :param balance_heuristic: Weigh against the mixture of all behaviour policies in memory, not
         against each batch's own (multiple importance sampling; Veach 1997). Only the weighted sum
-        over all batches is unbiased then, so that the baseline must be None or ``"value"``
+        over all batches is unbiased then: not with what looks at one batch (the mean and optimal
+        baselines, ``self_normalize``, ``normalize_advantage``)
     :param reward_to_go: Whether Q̂ leaves out the rewards before t
     :param baseline: None, ``"mean"``, ``"optimal"`` or ``"value"``
     :param ent_coef: Weight of the entropy bonus
     :param max_grad_norm: Largest norm of the policy's gradient; None for no limit
-    :param normalize_advantage: Whether [wQ] - w b is standardised over each batch
+    :param normalize_advantage: Whether [wQ] - w b is centred, by the w c of which the batch's sum
+        is 0, and divided by its standard deviation
     :param n_critic_updates: Gradient steps on V for a batch
     :param batch_size: Transitions of each of these steps; None for the whole batch
     :param stats_window_size: Episodes in ``rollout/ep_rew_mean``
@@ -204,11 +191,15 @@ class ISPG(REINFORCE):
         limit = self.max_weight
         check("max_weight", limit, limit is None or limit > 0, "a positive number or None")
         check("min_ess", self.min_ess, 0.0 <= self.min_ess <= 1.0, "a number from 0 to 1")
-        if self.balance_heuristic and self.baseline in ("mean", "optimal"):
-            raise ValueError(
-                "balance_heuristic=True needs baseline None or 'value', the same for all batches: "
-                f"each batch's own {self.baseline!r} baseline would add bias"
-            )
+        if self.balance_heuristic:
+            alone = "since only the weighted sum over all batches is unbiased"
+            if self.baseline in ("mean", "optimal"):
+                raise ValueError(f"balance_heuristic=True needs baseline None or 'value', {alone}")
+            if self.self_normalize or self.normalize_advantage:
+                raise ValueError(
+                    "balance_heuristic=True goes without self_normalize and normalize_advantage, "
+                    f"which look at one batch, {alone}"
+                )
 
     def _setup_model(self) -> None:
         super()._setup_model()
@@ -218,38 +209,41 @@ class ISPG(REINFORCE):
         """Take ``n_epochs`` steps over the batches in memory, then fit the critic."""
         self.policy.set_training_mode(True)
         self.update_learning_rates()
-        theta = natural_gradient.flatten(self.actor_parameters).detach().clone()
-        new = Batch(self.rollout, theta, self._log_prob(self.rollout))
+        new = self._remember(self.rollout)
         self.memory = [new, *self.memory][: self.n_batches]
-        samples = [self._sample(batch) for batch in self.memory]
-        targets = self.to_tensor(new.rollout.flat(samples[0].to_go))
+        behaviours = self._behaviours()
 
         for epoch in range(self.n_epochs):
-            weights = [self._log_weights(sample) for sample in samples]
-            worth = list(map(self._effective_sample_size, samples, weights))
+            log_weights = list(map(self._log_weights, self.memory, behaviours))
+            worth = list(map(self._effective_sample_size, self.memory, log_weights))
             kept = [ess >= self.min_ess or epoch + i == 0 for i, ess in enumerate(worth)]
-            self.n_dropped_batches += kept.count(False)
-            self.memory = list(compress(self.memory, kept))
+            for i, ess in enumerate(worth):
+                self.logger.record(f"train/ess/{i}", ess)
+            if not all(kept):
+                self.n_dropped_batches += kept.count(False)
+                self.memory = list(compress(self.memory, kept))
+                behaviours = self._behaviours()
+                log_weights = list(map(self._log_weights, self.memory, behaviours))
             if not self.memory:
                 break
-            if self.balance_heuristic and not all(kept):  # the mixture is another one now
-                samples = [self._sample(batch) for batch in self.memory]
-                weights = [self._log_weights(sample) for sample in samples]
-            else:
-                samples, weights = list(compress(samples, kept)), list(compress(weights, kept))
-            terms = list(map(self._term, samples, weights))
-            m = sum(sample.batch.rollout.n_transitions for sample in samples)
-            loss, gradient, entropy = (
-                th.stack(parts).sum(0) / m for parts in zip(*terms, strict=True)
-            )
+            terms = list(map(self._term, self.memory, log_weights))
+            m = sum(batch.rollout.n_transitions for batch in self.memory)
+            loss, gradient, entropy = (sum(parts) / m for parts in zip(*terms, strict=True))
             self.log_policy(loss, entropy)
-            self.step_actor(loss - self.ent_coef * entropy, gradient)
+            optimal = self.baseline == "optimal"
+            self.step_actor(loss - self.ent_coef * entropy, gradient if optimal else None)
 
-        for i, ess in enumerate(worth):
-            self.logger.record(f"train/ess/{i}", ess)
         self.logger.record("train/dropped_batches", self.n_dropped_batches)
         if self.baseline == "value":
+            targets = self.to_tensor(new.rollout.flat(new.to_go))
             self.fit_critic(self.to_tensor(new.rollout.flat_obs), targets)
+
+    def _remember(self, rollout: Rollout) -> Batch:
+        """Note what is known of a batch while its policy is still the one that acts."""
+        theta = natural_gradient.flatten(self.actor_parameters).detach().clone()
+        to_go = self.returns_to_go(rollout)
+        baseline = rollout.spread(self.baselines(rollout, self.q_hat(rollout, to_go)))
+        return Batch(rollout, theta, self._log_prob(rollout), to_go, baseline)
 
     def _tensors(self, rollout: Rollout) -> tuple[TensorObs, th.Tensor]:
         actions = self.to_tensor(rollout.flat(rollout.actions))
@@ -261,61 +255,71 @@ class ISPG(REINFORCE):
             log_prob, _ = self.evaluate_actions(*self._tensors(rollout))
         return rollout.spread(log_prob.cpu().numpy())
 
-    def _sample(self, batch: Batch) -> Sample:
-        rollout = batch.rollout
-        to_go = self.returns_to_go(rollout)
-        baseline = rollout.spread(self.baselines(rollout, self.q_hat(rollout, to_go)))
+    def _behaviours(self) -> list[Array]:
+        """For each batch, log π_k(a_t|s_t) of the policies to weigh it against, (K, T, N)."""
         if not self.balance_heuristic:
-            return Sample(batch, to_go, baseline, batch.log_prob[None], np.ones(1))
+            return [batch.log_prob[None] for batch in self.memory]
         now = natural_gradient.flatten(self.actor_parameters).detach().clone()
-        behaviours = []
-        for other in self.memory:
-            natural_gradient.assign(self.actor_parameters, other.theta)
-            behaviours.append(self._log_prob(rollout))
+        tables: list[list[Array]] = [[] for _ in self.memory]
+        for behaviour in self.memory:
+            natural_gradient.assign(self.actor_parameters, behaviour.theta)
+            for table, batch in zip(tables, self.memory, strict=True):
+                table.append(self._log_prob(batch.rollout))
         natural_gradient.assign(self.actor_parameters, now)
-        shares = np.array([other.rollout.n_trajectories for other in self.memory], dtype=float)
-        return Sample(batch, to_go, baseline, np.stack(behaviours), shares / shares.sum())
+        return [np.stack(table) for table in tables]
 
-    def _log_weights(self, sample: Sample) -> Array:
+    def _log_weights(self, batch: Batch, behaviours: Array) -> Array:
         """Logarithm of each step's weight under the policy as it stands, of shape (T, N)."""
-        rollout = sample.batch.rollout
+        shares = np.ones(1)
+        if self.balance_heuristic:
+            counts = [other.rollout.n_trajectories for other in self.memory]
+            shares = np.array(counts) / sum(counts)
         return estimators.log_importance_weights(
-            self.ratio, self._log_prob(rollout), sample.behaviours, sample.shares, rollout
+            self.ratio, self._log_prob(batch.rollout), behaviours, shares, batch.rollout
         )
 
-    def _effective_sample_size(self, sample: Sample, log_weights: Array) -> float:
+    def _effective_sample_size(self, batch: Batch, log_weights: Array) -> float:
         """Share of the trajectories (of the steps, for ``step``) that the batch is worth."""
-        rollout = sample.batch.rollout
+        rollout = batch.rollout
         counted = rollout.mask if self.ratio == "step" else rollout.mask & rollout.ends
         log_weights = log_weights[counted]
         return estimators.effective_sample_size(np.exp(log_weights - log_weights.max()))
 
-    def _term(self, sample: Sample, log_weights: Array) -> Term:
-        """The batch's share of the surrogate loss, or of the gradient for the optimal baseline."""
-        rollout = sample.batch.rollout
-        weights = np.exp(log_weights)
+    def _term(self, batch: Batch, log_weights: Array) -> Term:
+        """What a batch adds to the loss; with the optimal baseline, to the gradient."""
+        rollout = batch.rollout
         if self.self_normalize:
-            weights = estimators.self_normalized(self.ratio, weights, rollout)
+            log_weights = estimators.self_normalized(self.ratio, log_weights, rollout)
+        weights = np.exp(log_weights)
         if self.max_weight is not None:
             weights = np.minimum(weights, self.max_weight)
         weighted_q = estimators.weighted_returns(
-            self.ratio, weights, sample.to_go, rollout, self.gamma, self.reward_to_go
+            self.ratio, weights, batch.to_go, rollout, self.gamma, self.reward_to_go
         )
-        advantages = self.normalized(rollout.flat(weighted_q - weights * sample.baseline))
+        w = rollout.flat(weights)
+        advantages = rollout.flat(weighted_q - weights * batch.baseline)
+        if self.normalize_advantage:  # w c, not c, is what has no expected effect
+            advantages = advantages - w * advantages.sum() / w.sum()
+            advantages /= advantages.std() + 1e-8
         multipliers = self.to_tensor(advantages)
 
         log_prob, entropy = self.evaluate_actions(*self._tensors(rollout))
-        loss, gradient = -(log_prob * multipliers).sum(), self._no_gradient()
+        loss, gradient = -(log_prob * multipliers).sum(), th.zeros((), device=self.device)
         if self.baseline == "optimal":
-            scores, estimates = self.trajectory_gradients(
-                rollout, th.stack([self.to_tensor(rollout.flat(weights)), multipliers], dim=1)
-            )
+            columns = th.stack([self.to_tensor(w), multipliers], dim=1)
+            scores, estimates = self.trajectory_gradients(rollout, columns)
             baseline = estimators.optimal_baseline(scores, estimates)
             loss, gradient = loss.detach(), -(estimates - baseline * scores).sum(0)
-        return Term(loss, gradient, entropy * len(log_prob))
+        return Term(loss, gradient, entropy * len(w))
 
-    def _no_gradient(self) -> th.Tensor:
-        return th.zeros(sum(p.numel() for p in self.actor_parameters), device=self.device)
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """Change the environment, and forget the batches of the one before.
+
+        :param env: The new environment
+        :param force_reset: As in SB3
+        """
+        super().set_env(env, force_reset)
+        self.memory = []
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "memory"]

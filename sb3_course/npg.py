@@ -18,6 +18,7 @@ from sb3_course.common.rollouts import FixedSteps
 
 DEFAULT_TARGET_KL = 0.02
 SHRINK, MOST_SHRINKS = 0.8, 10
+FAR = 4.0
 
 
 class NPG(PolicyGradientAlgorithm):
@@ -38,8 +39,10 @@ class NPG(PolicyGradientAlgorithm):
     ==============  ===========================================================================
 
     ``line_search=True`` shortens the step by 0.8, up to 10 times, until the surrogate
-    E[π_θ/π_old Â] grows and the KL is at most ε, as TRPO does; no such step, no update.
-    A step that is not finite is skipped and counted in ``train/skipped_updates``.
+    E[π_θ/π_old Â] grows and the KL is at most ε, as TRPO does. Without it, a step is shortened in
+    the same way only where its KL turns out more than 4 ε, far from what the second order says (a
+    policy near certainty, whose F vanishes). Where no such step is found, or it is not finite, θ
+    stays, which ``train/skipped_updates`` counts.
 
     Logged: ``train/kl_divergence`` (realised, in nats), ``train/cg_residual``,
     ``train/cg_iterations``, ``train/curvature`` (xᵀFx), ``train/step_length`` (β),
@@ -51,13 +54,13 @@ class NPG(PolicyGradientAlgorithm):
     :param n_steps: Steps of each environment in a batch
     :param gamma: Discount γ
     :param gae_lambda: λ of GAE
-    :param target_kl: ε in nats, a number or a schedule of the remaining progress; None with
-        ``step_size``
-    :param step_size: α, a number or a schedule; None with ``target_kl``
+    :param target_kl: ε in nats, a number or a schedule of the remaining progress; 0.02 if neither
+        this nor ``step_size`` is given
+    :param step_size: α, a number or a schedule
     :param line_search: Whether to backtrack
     :param cg_max_steps: Most conjugate gradient steps
     :param cg_damping: λ of the Fisher matrix
-    :param sub_sampling_factor: Take every so many-th transition for the Fisher matrix
+    :param sub_sampling_factor: Estimate F from a random one in so many of the transitions
     :param ent_coef: Weight of the entropy bonus
     :param normalize_advantage: Whether Â is standardised over the batch
     :param n_critic_updates: Gradient steps on V for a batch
@@ -139,9 +142,7 @@ class NPG(PolicyGradientAlgorithm):
                 "give target_kl or step_size, not both: "
                 f"got target_kl={self.target_kl} and step_size={self.step_size}"
             )
-        if self.step_size is None and self.target_kl is None:
-            self.target_kl = DEFAULT_TARGET_KL
-        if self.line_search and self.target_kl is None:
+        if self.line_search and self.step_size is not None:
             raise ValueError("line_search=True needs target_kl, the KL that it keeps to")
         for name in ("target_kl", "step_size"):
             value = getattr(self, name)
@@ -175,8 +176,11 @@ class NPG(PolicyGradientAlgorithm):
             th.autograd.grad(self.ent_coef * entropy - loss, parameters)
         )
         self.note_gradient(gradient.norm().item())
-        old, every = self.distribution(obs), self.sub_sampling_factor
-        sample = old if every == 1 else self.distribution(select(obs, slice(None, None, every)))
+        old = sample = self.distribution(obs)
+        if self.sub_sampling_factor > 1:
+            some = th.randperm(len(actions), device=self.device)
+            some = some[: max(1, len(actions) // self.sub_sampling_factor)]
+            sample = self.distribution(select(obs, some))
         fisher = natural_gradient.fisher_product(sample, parameters, self.cg_damping)
         solution = natural_gradient.conjugate_gradient(fisher, gradient, self.cg_max_steps)
         step = self._step_length(solution) * solution.x
@@ -194,9 +198,9 @@ class NPG(PolicyGradientAlgorithm):
         """β of the step along x."""
         curvature = solution.curvature - self.cg_damping * solution.x.square().sum().item()
         if self.step_size is None:
-            length = natural_gradient.step_length(self._scheduled(self.target_kl), curvature)
+            length = natural_gradient.step_length(self._target_kl(), curvature)
         else:
-            length = self._scheduled(self.step_size)
+            length = FloatSchedule(self.step_size)(self._current_progress_remaining)
         self.logger.record("train/curvature", curvature)
         self.logger.record("train/step_length", length)
         return length
@@ -210,20 +214,15 @@ class NPG(PolicyGradientAlgorithm):
     ) -> None:
         """Move θ by the step, shortened if there is a line search, and log the realised KL."""
         parameters, kl_limit = self.actor_parameters, float("inf")
-        tries = MOST_SHRINKS + 1 if self.line_search else 1
-        if self.line_search:
-            kl_limit = self._scheduled(self.target_kl)
+        if self.step_size is None:
+            kl_limit = self._target_kl() * (1.0 if self.line_search else FAR)
         before = natural_gradient.flatten(parameters).detach().clone()
-        for shrinks in range(tries if th.isfinite(step).all() and step.any() else 0):
+        for shrinks in range(MOST_SHRINKS + 1 if th.isfinite(step).all() and step.any() else 0):
             natural_gradient.assign(parameters, before + SHRINK**shrinks * step)
             with th.no_grad():
                 new = self.distribution(obs)
                 kl = natural_gradient.kl_divergence(old, new).item()
-                if (
-                    kl <= kl_limit
-                    and math.isfinite(kl)
-                    and not (self.line_search and gain(new) <= 0)
-                ):
+                if math.isfinite(kl) and kl <= kl_limit and (not self.line_search or gain(new) > 0):
                     self.logger.record("train/kl_divergence", kl)
                     self.logger.record("train/line_search_shrinks", shrinks)
                     return
@@ -231,9 +230,9 @@ class NPG(PolicyGradientAlgorithm):
         self.n_skipped_updates += 1
         self.logger.record("train/skipped_updates", self.n_skipped_updates)
 
-    def _scheduled(self, choice: float | Schedule | None) -> float:
-        assert choice is not None
-        return FloatSchedule(choice)(self._current_progress_remaining)
+    def _target_kl(self) -> float:
+        target = DEFAULT_TARGET_KL if self.target_kl is None else self.target_kl
+        return FloatSchedule(target)(self._current_progress_remaining)
 
 
 def surrogate_gain(new: th.Tensor, old: th.Tensor, advantages: th.Tensor) -> float:

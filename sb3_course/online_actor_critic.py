@@ -77,7 +77,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
     ==============  ================================================================
 
     ``learn(…, log_interval=…)`` counts environment steps here, since an iteration is one step.
-    Logged are the numbers of the last update before; the schedules are looked at as often.
+    Logged are the numbers of the last update before.
 
     :param policy: See :class:`~sb3_course.common.base.PolicyGradientAlgorithm`, as for all others
     :param env: The environment, or its Gymnasium name
@@ -132,19 +132,14 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             seed=seed,
             device=device,
         )
-        self._log_every = LOG_INTERVAL
         if _init_setup_model:
             self._setup_model()
-
-    def _setup_model(self) -> None:
-        super()._setup_model()
-        self._act, self._critic = make_actor(self.policy), make_critic(self.policy)
 
     def learn(
         self: Self,
         total_timesteps: int,
         callback: MaybeCallback = None,
-        log_interval: int = LOG_INTERVAL,
+        log_interval: int | None = LOG_INTERVAL,
         tb_log_name: str | None = None,
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
@@ -153,17 +148,19 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
 
         :param total_timesteps: Environment steps, over all environments
         :param callback: SB3 callback or callbacks
-        :param log_interval: Environment steps between two logs
+        :param log_interval: Environment steps between two logs; None for none
         :param tb_log_name: Name of the run in TensorBoard; None for the class's
         :param reset_num_timesteps: Whether to count from 0 again
         :param progress_bar: Whether to show a progress bar
         :return: Itself
         """
-        self._log_every = max(1, log_interval // self.n_envs)
+        self._act, self._critic = make_actor(self.policy), make_critic(self.policy)
+        self._log_every = None if log_interval is None else max(1, log_interval // self.n_envs)
+        self._first_update = self._n_updates
         return super().learn(
             total_timesteps,
             callback,
-            self._log_every,
+            self._log_every,  # type: ignore[arg-type]
             tb_log_name,
             reset_num_timesteps,
             progress_bar,
@@ -189,6 +186,8 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         :raises FloatingPointError: An observation or reward is not finite
         """
         assert self._last_obs is not None
+        if not self.policy.training:
+            self.policy.set_training_mode(True)
         callback.on_rollout_start()
         check_finite("observation", self._last_obs, step=self.num_timesteps)
         obs = self.to_tensor(map_obs(compact, self._last_obs))
@@ -199,6 +198,8 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         new_obs, rewards, dones, infos = env.step_wait()
         assert not isinstance(new_obs, tuple), "SB3 has no policy for Tuple observations"
         check_finite("reward", rewards, step=self.num_timesteps)
+        next_obs = true_next_obs(new_obs, dones, infos)
+        check_finite("observation", next_obs, step=self.num_timesteps)
         terminated = dones & ~truncations(dones, infos)
         self._transition = Transition(
             obs,
@@ -206,7 +207,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             entropy,
             values,
             self.to_tensor(rewards),
-            self.to_tensor(map_obs(compact, true_next_obs(new_obs, dones, infos))),
+            self.to_tensor(map_obs(compact, next_obs)),
             self.to_tensor((~terminated).astype(np.float32)),
         )
         self._last_obs, self._last_episode_starts = new_obs, dones
@@ -228,8 +229,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
     def train(self) -> None:
         """Fit the critic to the step just made, then take one policy gradient step."""
         obs, log_prob, entropy, values, rewards, next_obs, alive = self._transition
-        if self._n_updates % self._log_every == 0:
-            self.update_learning_rates()
+        self.update_learning_rates()
 
         with th.no_grad():
             targets = rewards + self.gamma * alive * self._critic(next_obs)
@@ -241,7 +241,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             advantages = rewards + self.gamma * alive * self._critic(next_obs) - self._critic(obs)
         loss = -(log_prob * advantages).mean()
         total = loss - self.ent_coef * entropy if self.ent_coef else loss
-        if self.max_grad_norm is None and self._n_updates % self._log_every:
+        if self.max_grad_norm is None and not self._is_before_a_log():
             descend(total, self.actor_parameters, self.actor_optimizer)
             self._n_updates += 1
             return
@@ -251,6 +251,13 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         self.logger.record("train/value_loss", value_loss)
         explained = explained_variance(values.detach().cpu().numpy(), targets.cpu().numpy())
         self.logger.record("train/explained_variance", explained)
+
+    def _is_before_a_log(self) -> bool:
+        """Whether SB3's ``learn`` logs after the next step, and so this update's numbers."""
+        if self._log_every is None:
+            return False
+        update = self._n_updates - self._first_update + 1
+        return (update + 1) % self._log_every == 0
 
 
 def true_next_obs(new_obs: Obs, dones: Array, infos: list[dict[str, Any]]) -> Obs:

@@ -42,9 +42,10 @@ class REINFORCE(PolicyGradientAlgorithm):
     b = V(s_t)                   ``"value"``: a critic, as fitted to the batches *before* this one
     ===========================  ===============================================================
 
-    No baseline depends on the trajectory's own actions, so none adds bias. Two things do, and both
-    are everyone's practice: with γ < 1 the reward to go leaves out the weight γ^t of step t, and
-    the division by M correlates with episode length where this varies.
+    No baseline depends on the trajectory's own actions, so with ``n_episodes`` none adds bias.
+    (With ``n_steps`` a little: how many others there are depends on one's own length.) Two things
+    do, and both are everyone's practice: with γ < 1 the reward to go leaves out the weight γ^t of
+    step t, and the division by M correlates with episode length where this varies.
 
     A return is of rewards alone, up to a time limit too. Only with ``baseline="value"`` is the tail
     behind a time limit valued, γ^{T-t} V(s_T), by one call of the critic for the batch.
@@ -138,9 +139,7 @@ class REINFORCE(PolicyGradientAlgorithm):
                 f"got n_steps={self.n_steps} and n_episodes={self.n_episodes}"
             )
         if self.n_episodes is None:
-            if self.n_steps is None:
-                self.n_steps = DEFAULT_N_STEPS
-            check_count("n_steps", self.n_steps)
+            check_count("n_steps", self._start_steps)
         else:
             check_count("n_episodes", self.n_episodes)
             check(
@@ -156,8 +155,12 @@ class REINFORCE(PolicyGradientAlgorithm):
         from_others = self.baseline in ("mean", "optimal") or self.log_grad_variance
         return 2 if from_others else 1
 
+    @property
+    def _start_steps(self) -> int:
+        return DEFAULT_N_STEPS if self.n_steps is None else self.n_steps
+
     def _schedule(self) -> WholeEpisodes:
-        return WholeEpisodes(self.n_envs, self.n_steps, self.n_episodes, self._min_episodes)
+        return WholeEpisodes(self.n_envs, self._start_steps, self.n_episodes, self._min_episodes)
 
     def train(self) -> None:
         """Take one step along the policy gradient of ``self.rollout``, then fit the critic."""

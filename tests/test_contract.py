@@ -13,6 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import nn
 
@@ -40,6 +41,8 @@ every_variant = pytest.mark.parametrize(("algorithm", "kwargs"), VARIANTS)
 
 BOX = spaces.Box(-1, 1, (3,))
 ACTIONS = {
+    "box()": spaces.Box(-1, 1, ()),
+    "matrix": spaces.Box(-1, 1, (2, 3)),
     "box": spaces.Box(np.array([-1.0, 0.0], "f4"), np.array([2.0, 3.0], "f4")),
     "discrete": spaces.Discrete(3),
     "multidiscrete": spaces.MultiDiscrete([2, 3]),
@@ -48,6 +51,7 @@ ACTIONS = {
 OBSERVATIONS = {
     "box64": spaces.Box(-1, 1, (3,), dtype=np.float64),
     "matrix": spaces.Box(-1, 1, (2, 3)),
+    "bytes": spaces.Box(0, 255, (8,), dtype=np.uint8),
     "discrete": spaces.Discrete(4),
     "multidiscrete": spaces.MultiDiscrete([2, 3]),
     "multibinary": spaces.MultiBinary(3),
@@ -98,8 +102,9 @@ def test_action_spaces(algorithm, kwargs, actions):
 def test_observation_spaces(algorithm, kwargs, observations):
     space = OBSERVATIONS[observations]
     policy = "MultiInputPolicy" if isinstance(space, spaces.Dict) else "MlpPolicy"
-    model = short(algorithm, any_env(space), policy, **kwargs).learn(100)
-    model.predict(model.observation_space.sample())
+    for actions in ("box", "discrete"):
+        model = short(algorithm, any_env(space, ACTIONS[actions]), policy, **kwargs).learn(60)
+        model.predict(model.observation_space.sample())
 
 
 @every_variant
@@ -110,8 +115,9 @@ def test_cnn_policy(algorithm, kwargs, share):
     policy_kwargs["features_extractor_kwargs"]["features_dim"] = 8
     env = any_env(images)
     model = short(algorithm, env, "CnnPolicy", policy_kwargs=policy_kwargs, **kwargs)
-    before = parameters(model)
     model.learn(20)
+    before = parameters(model)
+    model.learn(40, reset_num_timesteps=False)
     moved = {k for k, v in parameters(model).items() if not th.equal(v, before[k])}
     assert "features_extractor.cnn.0.weight" in moved
 
@@ -154,6 +160,89 @@ def test_schedules_set_both_learning_rates(algorithm):
     progress = model._current_progress_remaining
     assert model.actor_optimizer.param_groups[0]["lr"] == progress
     assert model.critic_optimizer.param_groups[0]["lr"] == len(schedules) * progress
+
+
+class Noisy(FlattenExtractor):
+    """Batch normalisation and dropout, which act otherwise while training."""
+
+    def __init__(self, observation_space):
+        super().__init__(observation_space)
+        self.extra = nn.Sequential(nn.BatchNorm1d(4, momentum=0.0), nn.Dropout(0.1))
+
+    def forward(self, observations):
+        return self.extra(super().forward(observations))
+
+
+@every_variant
+def test_extractors_that_act_otherwise_while_training(algorithm, kwargs):
+    env = make_vec_env("CartPole-v1", 2)
+    short(algorithm, env, policy_kwargs={"features_extractor_class": Noisy}, **kwargs).learn(60)
+
+
+@every_class
+def test_log_probs_of_shaped_actions_are_the_policys(algorithm):
+    for name in ("box()", "matrix"):
+        model = short(algorithm, any_env(action_space=ACTIONS[name])).learn(20)
+        if algorithm is not sb3_course.OnlineActorCritic:
+            obs = model.to_tensor(model.rollout.flat_obs)
+            actions = model.to_tensor(model.rollout.flat(model.rollout.actions))
+            assert actions.shape == model.policy.get_distribution(obs).get_actions().shape
+            assert model.evaluate_actions(obs, actions)[0].shape == (len(actions),)
+
+
+@every_class
+@pytest.mark.parametrize("learned", [False, True])
+def test_another_policy_in_its_place_is_the_one_that_learns(algorithm, learned):
+    model, other = (short(algorithm, "CartPole-v1") for _ in range(2))
+    if learned:
+        model.learn(50)
+    model.policy = other.policy
+    before = parameters(other)
+    model.learn(100)
+    assert not same(before, parameters(other))
+
+
+@every_class
+def test_deepcopy_of_a_fresh_model_learns_for_itself(algorithm):
+    model = short(algorithm, "CartPole-v1")
+    clone = copy.deepcopy(model)
+    before = parameters(model)
+    clone.learn(100)
+    assert same(before, parameters(model))
+    assert not same(before, parameters(clone))
+
+
+@every_class
+def test_an_interrupted_batch_is_not_gone_on_with(algorithm):
+    class Interrupt(BaseCallback):
+        def _on_step(self):
+            if self.n_calls == 7:
+                raise KeyboardInterrupt
+            return True
+
+    model = short(algorithm, DummyVecEnv([lambda: Scripted(rewards=(1.0,) * 10)]))
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(100, callback=Interrupt())
+    first = []
+
+    class First(BaseCallback):
+        def _on_rollout_start(self):
+            if not first and model._last_obs is not None:
+                first.append(model._last_obs.item())
+
+        def _on_step(self):
+            first.append(self.locals["new_obs"].item())
+            return True
+
+    model.learn(20, callback=First(), reset_num_timesteps=False)
+    # An algorithm without batches goes on where the environment is.
+    assert first[0] == (7.0 if algorithm is sb3_course.OnlineActorCritic else 0.0)
+
+
+@every_class
+def test_optimizer_kwargs_that_exclude_fused(algorithm):
+    kwargs = {"optimizer_kwargs": {"foreach": True}}
+    short(algorithm, "CartPole-v1", policy_kwargs=kwargs).learn(20)
 
 
 # -- files ---------------------------------------------------------------------------------------
@@ -202,6 +291,30 @@ def test_load_changes_what_it_is_told_and_checks_it(algorithm, tmp_path):
     assert algorithm.load(tmp_path / "model", gamma=0.5).gamma == 0.5
     with pytest.raises(ValueError, match="gamma must be a number from 0 to 1, got 3"):
         algorithm.load(tmp_path / "model", gamma=3)
+
+
+def test_loading_changes_how_a_batch_or_a_step_is_chosen(tmp_path):
+    sb3_course.REINFORCE("MlpPolicy", "CartPole-v1").save(tmp_path / "reinforce")
+    sb3_course.NPG("MlpPolicy", "CartPole-v1").save(tmp_path / "npg")
+    assert sb3_course.REINFORCE.load(tmp_path / "reinforce", n_episodes=5).n_episodes == 5
+    assert sb3_course.NPG.load(tmp_path / "npg", step_size=0.1).step_size == 0.1
+
+
+@every_class
+def test_a_file_without_suffix(algorithm, tmp_path):
+    with open(tmp_path / "bare", "wb") as file:
+        short(algorithm, "CartPole-v1").save(file)
+    sb3_course.load(tmp_path / "bare")
+
+
+@every_class
+def test_odd_normalisation(algorithm, tmp_path):
+    env = normalized(clip_obs=np.float32(5))
+    short(algorithm, env).save(tmp_path / "model")
+    loaded = algorithm.load(tmp_path / "model", env=make_vec_env("Pendulum-v1", 2))
+    assert loaded.get_vec_normalize_env().clip_obs == 5
+    with pytest.raises(ValueError, match="norm_obs=True.*has norm_obs=False"):
+        algorithm.load(tmp_path / "model", env=normalized(norm_obs=False))
 
 
 @every_class

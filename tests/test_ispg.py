@@ -8,7 +8,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from sb3_course import ISPG, REINFORCE
 from sb3_course.common import estimators, natural_gradient
 from sb3_course.common.rollouts import Rollout
-from sb3_course.ispg import RATIOS, Batch
+from sb3_course.ispg import RATIOS
 from tests.worlds import TabularMDP
 
 UNBIASED = ("trajectory", "per_decision")
@@ -48,11 +48,10 @@ def estimates(model, theta, behaviours, batches=200):
         for behaviour in behaviours:
             natural_gradient.assign(model.actor_parameters, behaviour)
             model.collect_rollouts(model.env, callback)
-            log_prob = model._log_prob(model.rollout)
-            model.memory.append(Batch(model.rollout, behaviour, log_prob))
+            model.memory.append(model._remember(model.rollout))
         natural_gradient.assign(model.actor_parameters, theta)
-        samples = [model._sample(batch) for batch in model.memory]
-        terms = [model._term(sample, model._log_weights(sample)) for sample in samples]
+        log_weights = map(model._log_weights, model.memory, model._behaviours())
+        terms = [*map(model._term, model.memory, log_weights)]
         count = sum(batch.rollout.n_transitions for batch in model.memory)
         gradient = sum(t.gradient for t in terms)
         if model.baseline != "optimal":
@@ -134,10 +133,18 @@ def test_the_balance_heuristic_is_unbiased_and_of_less_variance(ratio):
     assert variances[1] < 0.8 * variances[0]
 
 
-@pytest.mark.parametrize("baseline", ["mean", "optimal"])
-def test_the_balance_heuristic_refuses_baselines_of_single_batches(baseline):
-    with pytest.raises(ValueError, match="balance_heuristic=True needs baseline None or 'value'"):
-        cartpole(balance_heuristic=True, baseline=baseline)
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"baseline": "mean"},
+        {"baseline": "optimal"},
+        {"self_normalize": True},
+        {"normalize_advantage": True},
+    ],
+)
+def test_the_balance_heuristic_refuses_what_looks_at_single_batches(kwargs):
+    with pytest.raises(ValueError, match="only the weighted sum over all batches is unbiased"):
+        cartpole(balance_heuristic=True, **kwargs)
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
@@ -210,16 +217,44 @@ def test_long_products_do_not_overflow():
     assert rollout.flat(got).tolist() == [1000, 1000, 1500, 1500, 1500]
 
 
-def test_self_normalized_by_hand():
+@pytest.mark.parametrize(
+    ("ratio", "weights", "means"),
+    [
+        # The first episode keeps its last weight, 6, when the second goes on alone.
+        ("prefix", [2, 6, 4, 2, 10], [3, 4, 3, 4, 8]),
+        ("step", [2, 6, 4, 2, 10], [4.8] * 5),
+        ("trajectory", [6, 6, 10, 10, 10], [8] * 5),
+    ],
+)
+@pytest.mark.parametrize("shift", [0.0, 2000.0])
+def test_self_normalized_by_hand(ratio, weights, means, shift):
     rollout = two_episodes()
-    weights = np.array([[2.0], [6.0], [4.0], [2.0], [10.0], [1.0]])
-    per_time = estimators.self_normalized("prefix", weights, rollout)
-    assert rollout.flat(per_time) == pytest.approx([2 / 3, 6 / 4, 4 / 3, 2 / 4, 1])
-    per_step = estimators.self_normalized("step", weights, rollout)
-    assert rollout.flat(per_step) == pytest.approx(np.array([2, 6, 4, 2, 10]) / 4.8)
-    full = np.array([[6.0], [6.0], [10.0], [10.0], [10.0], [1.0]])
-    per_trajectory = estimators.self_normalized("trajectory", full, rollout)
-    assert rollout.flat(per_trajectory) == pytest.approx(np.array([6, 6, 10, 10, 10]) / 8)
+    logs = np.log(np.array([[*weights, 1.0]]).T) + shift
+    got = estimators.self_normalized(ratio, logs, rollout)
+    assert np.exp(rollout.flat(got)) == pytest.approx(np.array(weights) / means)
+
+
+def test_normalize_advantage_gives_a_constant_reward_no_gradient():
+    """Off-policy, subtracting a plain mean would reinforce every action away from π'."""
+    model, world, theta, behaviour = off_policy("per_decision", baseline=None)
+    model.normalize_advantage = True
+    world.reward[:] = 1.0
+    rows = estimates(model, theta, [behaviour], batches=100)
+    assert np.abs(z_scores(rows, th.zeros(rows.shape[1], dtype=th.float64))).max() < 3
+
+
+def test_batches_keep_the_baseline_of_a_critic_that_had_not_seen_them():
+    model = cartpole(n_batches=2, min_ess=0.0, ratio="step", critic_learning_rate=0.1)
+    model.learn(200)
+    old = model.memory[0]
+    model.learn(1, reset_num_timesteps=False)
+    assert model.memory[1] is old
+
+
+def test_another_environment_clears_the_memory():
+    model = cartpole(n_batches=2, min_ess=0.0, ratio="step").learn(200)
+    model.set_env(make_vec_env("CartPole-v1", 2))
+    assert model.memory == []
 
 
 def test_effective_sample_size_by_hand():

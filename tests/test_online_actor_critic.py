@@ -6,6 +6,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_course import OnlineActorCritic
+from sb3_course.common import acting
 from sb3_course.online_actor_critic import true_next_obs
 from tests.worlds import Scripted
 
@@ -96,14 +97,36 @@ def test_one_update_a_step_and_logs_by_environment_steps():
     assert dumps == [100, 200, 300, 400]
 
 
+def test_schedules_are_followed_at_every_step_and_logs_are_of_the_last_update():
+    rates, logged = [], []
+    model = OnlineActorCritic(
+        "MlpPolicy",
+        DummyVecEnv([Scripted] * 4),
+        learning_rate=lambda progress: progress,
+        seed=0,
+        device="cpu",
+    )
+    step = model.actor_optimizer.step
+    model.actor_optimizer.step = lambda: rates.append(model.actor_optimizer.param_groups[0]["lr"])
+    model.dump_logs = lambda _: logged.append(model.logger.name_to_value["train/n_updates"])
+    model.learn(400, log_interval=100)
+    assert step is not None
+    assert rates == pytest.approx(np.arange(0.99, -0.001, -0.01))
+    assert logged == [24, 49, 74, 99]
+
+
 def test_the_acting_pass_is_the_one_that_is_differentiated(monkeypatch):
     """The actor's network runs once a step."""
     model = OnlineActorCritic(
         "MlpPolicy", DummyVecEnv([lambda: Scripted(space=spaces.Box(-1, 1, (1,)))] * 2), seed=0
     )
     calls = []
-    act = model._act
-    monkeypatch.setattr(model, "_act", lambda obs: calls.append(1) or act(obs))
+
+    def make_actor(policy):
+        act = acting.make_actor(policy)
+        return lambda obs: calls.append(1) or act(obs)
+
+    monkeypatch.setattr("sb3_course.online_actor_critic.make_actor", make_actor)
     monkeypatch.setattr(model.policy, "get_distribution", None)
     model.learn(20)
     assert len(calls) == 10

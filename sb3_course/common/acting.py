@@ -115,6 +115,7 @@ def _is_mlp(policy: ActorCriticPolicy) -> bool:
         type(policy) is ActorCriticPolicy
         and isinstance(space, spaces.Box)
         and len(space.shape) == 1
+        and space.dtype.kind == "f"
         and type(policy.features_extractor) is FlattenExtractor
         and type(policy.mlp_extractor) is MlpExtractor
         and not any(m._forward_hooks or m._forward_pre_hooks for m in policy.modules())

@@ -142,6 +142,10 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
         assert isinstance(policy, ActorCriticPolicy)
         self.policy = policy.to(self.device)
         self._maybe_recommend_cpu()
+        self._attach_policy()
+
+    def _attach_policy(self) -> None:
+        """Make the optimisers of ``self.policy``."""
         self.actor_parameters, self.critic_parameters = split_parameters(self.policy)
         self.actor_optimizer = self._optimizer(self.actor_parameters, self.lr_schedule)
         self.critic_optimizer = self._optimizer(self.critic_parameters, self.critic_lr_schedule)
@@ -154,7 +158,8 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
 
     def _optimizer(self, parameters: list[nn.Parameter], rate: Schedule) -> th.optim.Optimizer:
         kwargs: dict[str, Any] = {"lr": rate(1.0)} | self.policy.optimizer_kwargs
-        if self.policy.optimizer_class in (th.optim.Adam, th.optim.AdamW):
+        adam = self.policy.optimizer_class in (th.optim.Adam, th.optim.AdamW)
+        if adam and not {"foreach", "differentiable"} & kwargs.keys():
             kwargs = {"fused": True} | kwargs  # a third of the time on small networks
         return self.policy.optimizer_class(parameters, **kwargs)
 
@@ -210,18 +215,18 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
         def on_step(step_locals: dict[str, Any]) -> bool:
             return self.after_step(callback, step_locals)
 
-        assert self._last_obs is not None
+        first_obs, self._last_obs = self._last_obs, None  # an interrupt makes learn() reset
+        assert first_obs is not None
         with th.no_grad():
             sample = make_sampler(self.policy)
             collected = rollouts.collect(
                 env,
-                self._last_obs,
+                first_obs,
                 lambda obs: self.as_sent(sample(self.to_tensor(obs))),
                 schedule,
                 on_step,
             )
         if collected is None:
-            self._last_obs = None  # learn() will reset the environments
             return False
         self.rollout, dones = collected
         self._last_obs = self.rollout.last_obs
@@ -251,14 +256,14 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
     def as_sent(self, sampled: th.Tensor) -> tuple[Array, Array]:
         """Give actions as they were sampled, and as the environment takes them.
 
-        :param sampled: Of shape (N, …)
-        :return: Both as arrays; the second is clipped to a Box's bounds
+        :param sampled: As the policy's distribution gave them
+        :return: Both as arrays; the second has a Box's shape and is clipped to its bounds
         """
         actions = sampled.cpu().numpy()
         space = self.action_space
         if isinstance(space, spaces.Box):
-            actions = actions.reshape(-1, *space.shape)
-            return actions, np.minimum(np.maximum(actions, space.low), space.high)
+            shaped = actions.reshape(-1, *space.shape)
+            return actions, np.minimum(np.maximum(shaped, space.low), space.high)
         return actions, actions
 
     # -- what the updates are made of ------------------------------------------------------------
@@ -282,6 +287,8 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
         :return: V(s), float64 of shape (B,)
         """
         first = next(iter(obs.values())) if isinstance(obs, dict) else obs
+        training = self.policy.training
+        self.policy.set_training_mode(False)
         with th.no_grad():
             chunks = [
                 self.policy.predict_values(
@@ -289,6 +296,7 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
                 )
                 for i in range(0, len(first), PREDICT_CHUNK)
             ]
+        self.policy.set_training_mode(training)
         values: Array = th.cat(chunks).flatten().cpu().numpy().astype(np.float64)
         return values
 
@@ -421,6 +429,8 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
         :param progress_bar: Whether to show a progress bar
         :return: Itself
         """
+        if not {id(p) for p in self.actor_parameters} <= {id(p) for p in self.policy.parameters()}:
+            self._attach_policy()  # somebody has put another policy in its place
         return super().learn(
             total_timesteps,
             callback,
@@ -451,11 +461,15 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
             checkpoint.write_atomically(checkpoint.resolve(path), buffer.getvalue())
 
     @classmethod
-    def load(  # type: ignore[override]
+    def load(
         cls: type[Self],
         path: checkpoint.CheckpointPath,
         env: GymEnv | None = None,
         device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        *,
         normalize: checkpoint.Normalize = "train",
         **kwargs: Any,
     ) -> Self:
@@ -467,9 +481,12 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
         :param path: The file, with or without ``.zip``
         :param env: The environment to go on with, raw or vectorised; None to predict only
         :param device: Where the networks shall live
+        :param custom_objects: As in SB3
+        :param print_system_info: As in SB3
+        :param force_reset: As in SB3
         :param normalize: ``"train"`` goes on updating the statistics, ``"freeze"`` keeps them and
             gives raw rewards, for evaluation
-        :param kwargs: As of SB3's ``load``
+        :param kwargs: Attributes to change on loading
         :return: The model
         :raises ValueError: The file is no checkpoint, or ``normalize`` is neither
         """
@@ -486,7 +503,9 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
             )
         if isinstance(path, io.BufferedIOBase):
             path.seek(0)
-        return super().load(path, env=env, device=device, **kwargs)
+        return super().load(
+            path, env, device, custom_objects, print_system_info, force_reset, **kwargs
+        )
 
     def _excluded_save_params(self) -> list[str]:
         ours = ["rollout", "actor_parameters", "critic_parameters", "critic_lr_schedule"]

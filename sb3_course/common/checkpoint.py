@@ -121,7 +121,7 @@ def append_header(file: io.BytesIO, algorithm: "PolicyGradientAlgorithm") -> Non
             }
             np.savez(arrays, **moments)
             archive.writestr(STATISTICS, arrays.getvalue())
-        archive.writestr(HEADER, json.dumps(header, indent=2))
+        archive.writestr(HEADER, json.dumps(header, indent=2, default=lambda number: number.item()))
 
 
 def read_header(path: CheckpointPath) -> dict[str, Any]:
@@ -132,7 +132,9 @@ def read_header(path: CheckpointPath) -> dict[str, Any]:
     :raises ValueError: The file is not a zip file
     :raises FileNotFoundError: There is no such file
     """
-    source = resolve(path) if isinstance(path, (str, pathlib.Path)) else path
+    source = path
+    if isinstance(path, (str, pathlib.Path)) and not pathlib.Path(path).exists():
+        source = resolve(path)
     try:
         with zipfile.ZipFile(source) as archive:
             header: dict[str, Any] = {}
@@ -159,6 +161,11 @@ def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -
     wrapper = unwrap_vec_normalize(venv)
     if wrapper is None:
         wrapper = venv = VecNormalize(venv, **settings)
+    elif wrapper.norm_obs != settings["norm_obs"]:
+        raise ValueError(
+            f"the model was trained with VecNormalize(norm_obs={settings['norm_obs']}), the "
+            f"environment has norm_obs={wrapper.norm_obs}: pass it without VecNormalize"
+        )
     for name, value in settings.items():
         setattr(wrapper, name, value)
     statistics = header["statistics"]

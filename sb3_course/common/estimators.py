@@ -73,7 +73,7 @@ def optimal_baseline(scores: th.Tensor, estimates: th.Tensor) -> th.Tensor:
 
     which for total returns is lecture 5's E[(∇log π)² R] / E[(∇log π)²]. Since b_i holds nothing of
     trajectory i and E[S] = 0, the gradient stays unbiased. Where all the others' scores are 0, so
-    is b_i.
+    is b_i. Takes the memory of a few tensors of K·P numbers.
 
     :param scores: S of each of K trajectories, of shape (K, P)
     :param estimates: A of each, of shape (K, P)
@@ -85,12 +85,10 @@ def optimal_baseline(scores: th.Tensor, estimates: th.Tensor) -> th.Tensor:
             f"the optimal baseline needs at least 2 trajectories, got {len(scores)}: "
             "each one's baseline is estimated from the others"
         )
-    scores, estimates = scores.double(), estimates.double()
-    numerator, denominator = estimates * scores, scores.square()
+    numerator, denominator = (estimates * scores).double(), scores.double().square()
     numerator = numerator.sum(0) - numerator
     denominator = denominator.sum(0) - denominator
-    baseline = numerator / denominator
-    return th.where(denominator > 0, baseline, th.zeros_like(baseline))
+    return th.where(denominator > 0, numerator / denominator, 0.0).to(scores.dtype)
 
 
 def covariance_trace(gradients: th.Tensor, n_transitions: int) -> float:
@@ -207,28 +205,34 @@ def log_importance_weights(
     return weights
 
 
-def self_normalized(ratio: str, weights: Array, rollout: Rollout) -> Array:
-    r"""Divide weights by their mean over comparable ones.
+def self_normalized(ratio: str, log_weights: Array, rollout: Rollout) -> Array:
+    r"""Divide weights by their mean, all in logarithms.
 
-    These are, for ``trajectory``, all trajectories; for ``step``, all steps; for the others, the
-    steps at the same time in their trajectory.
+    For ``step`` that is the mean over all steps; for the products, the mean over the trajectories,
+    at each time, where one that has ended keeps its last weight (it did not become less likely by
+    ending). Its expectation is 1, which is what makes dividing by it consistent.
 
     :param ratio: As in :func:`log_importance_weights`
-    :param weights: w_t, of shape (T, N)
+    :param log_weights: log w_t, of shape (T, N)
     :param rollout: The batch
     :return: Of shape (T, N)
     """
-    means: Array
     if ratio == "step":
-        means = weights[rollout.mask].mean()
-    elif ratio == "trajectory":
-        means = weights[rollout.mask & rollout.ends].mean()
-    else:
-        time = rollout.time[rollout.mask]
-        means = np.bincount(time, weights=weights[rollout.mask]) / np.bincount(time)
-        means = means[np.where(rollout.mask, rollout.time, 0)]
-    normalized: Array = weights / means
-    return normalized
+        normalized: Array = log_weights - _log_mean(log_weights[rollout.mask])
+        return normalized
+    trajectory, time = rollout.trajectory[rollout.mask], rollout.time[rollout.mask]
+    last = rollout.mask & rollout.ends
+    final = np.zeros(rollout.n_trajectories)
+    final[rollout.trajectory[last]] = log_weights[last]
+    of_time = np.repeat(final[:, None], time.max() + 1, axis=1)
+    of_time[trajectory, time] = log_weights[rollout.mask]
+    return log_weights - _log_mean(of_time)[np.where(rollout.mask, rollout.time, 0)]
+
+
+def _log_mean(logarithms: Array) -> Array:
+    """Log of the mean of exp(x) over the first axis."""
+    mean: Array = np.logaddexp.reduce(logarithms, axis=0) - np.log(len(logarithms))
+    return mean
 
 
 def weighted_returns(

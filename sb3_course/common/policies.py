@@ -26,10 +26,15 @@ def split_parameters(
     """
     parameters = [p for p in policy.parameters() if p.requires_grad]
     obs, _ = policy.obs_to_tensor(zero_observation(policy.observation_space))
+    training, distribution_state = policy.training, vars(policy.action_dist).copy()
+    policy.set_training_mode(False)
     with th.enable_grad():
         distribution = policy.get_distribution(obs)
         log_prob = distribution.log_prob(distribution.get_actions(deterministic=True)).sum()
         value = policy.predict_values(obs).sum()
+    policy.set_training_mode(training)
+    vars(policy.action_dist).clear()  # a graph cannot be copied
+    vars(policy.action_dist).update(distribution_state)
     of_actor = _depends_on(log_prob, parameters)
     of_value = _depends_on(value, parameters)
     actor = [p for p, is_actor in zip(parameters, of_actor, strict=True) if is_actor]

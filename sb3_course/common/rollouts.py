@@ -285,7 +285,9 @@ def collect(
         check_finite("reward", rewards, step)
         truncated = truncations(dones, infos)
         for n in np.flatnonzero(dones & running) if dones.any() else ():
-            terminal_obs[step, int(n)] = map_obs(compact, infos[n]["terminal_observation"])
+            terminal = map_obs(compact, infos[n]["terminal_observation"])
+            check_finite(f"last observation of environment {n}", terminal, step, of_one=True)
+            terminal_obs[step, int(n)] = terminal
         store.append("rewards", rewards)
         store.append("truncated", truncated)
         store.append("terminated", dones & ~truncated)
@@ -321,22 +323,23 @@ def truncations(dones: Array, infos: list[dict[str, Any]]) -> Array:
     return truncated
 
 
-def check_finite(what: str, values: Obs, step: int) -> None:
+def check_finite(what: str, values: Obs, step: int, of_one: bool = False) -> None:
     """Refuse NaN and infinity from an environment, and say where they came from.
 
     :param what: What the values are, for the message
     :param values: Of shape (N, …), or a dict of such arrays
     :param step: The vector step, for the message
+    :param of_one: The values are of one environment, which ``what`` names
     :raises FloatingPointError: Some value is not finite
     """
     if isinstance(values, dict):
         for key, value in values.items():
-            check_finite(f"{what} {key!r}", value, step)
+            check_finite(f"{what} {key!r}", value, step, of_one)
     elif values.dtype.kind == "f" and not np.isfinite(values).all():
-        where = np.argwhere(~np.isfinite(values))[0]
+        where = tuple(np.argwhere(~np.isfinite(values))[0])
+        whose = what if of_one else f"{what} of environment {where[0]}"
         raise FloatingPointError(
-            f"the {what} of environment {where[0]} is {values[tuple(where)]} "
-            f"at vector step {step} of the rollout"
+            f"the {whose} is {values[where]} at vector step {step} of the rollout"
         )
 
 
@@ -371,7 +374,9 @@ class _Column:
 
     def append(self, row: Array) -> Array:
         if self.length == len(self.data):
-            self.data = np.concatenate([self.data, np.empty_like(self.data)])
+            longer = np.empty((2 * self.length, *row.shape), dtype=self.data.dtype)
+            longer[: self.length] = self.data
+            self.data = longer
         self.data[self.length] = row
         self.length += 1
         stored: Array = self.data[self.length - 1]

@@ -43,8 +43,9 @@ def trajectory_gradients(
     .. math:: G_{i,w} = \sum_{t \in \tau_i} w_t \, \nabla_\theta \log \pi_\theta(a_t \mid s_t)
 
     With weight 1 this is the trajectory's score S, with weight Q̂_t its estimate A. One reverse pass
-    through ``torch.func`` serves a chunk of trajectories, so memory is bounded by
-    ``chunk_transitions`` whatever the batch. (A trajectory longer than that makes a chunk alone.)
+    through ``torch.func`` serves a chunk of trajectories, so the memory that activations take is
+    bounded by ``chunk_transitions`` (a trajectory longer than that makes a chunk alone). The result
+    itself holds K·W·P numbers.
 
     :param policy: The policy
     :param parameters: The P numbers' parameters θ, in the order of the last dimension
@@ -68,7 +69,7 @@ def trajectory_gradients(
         log_prob: th.Tensor = functional_call(module, swapped, (obs, actions), tie_weights=False)
         return log_prob @ weights
 
-    gradients = vmap(jacrev(weighted_score), in_dims=(None, 0, 0, 0))
+    gradients = vmap(jacrev(weighted_score), in_dims=(None, 0, 0, 0), randomness="different")
     obs = preprocess_obs(obs, policy.observation_space, policy.normalize_images)
     batch = {"actions": actions, "weights": weights.to(th.float32)}
     batch |= {f"obs:{k}": v for k, v in obs.items()} if isinstance(obs, dict) else {"obs": obs}
@@ -91,15 +92,20 @@ def trajectory_gradients(
 def _preprocessed(policy: ActorCriticPolicy, obs: TensorObs) -> Iterator[None]:
     """Let the policy take observations as they are, since one-hot coding cannot be vectorised over.
 
-    Its distribution object is put back too: it would keep tensors of the finished transform.
+    It is in evaluation mode meanwhile, which is how it acted. Its distribution object is put back
+    too: it would keep tensors of the finished transform.
     """
-    space, distribution = policy.observation_space, policy.action_dist.__dict__.copy()
+    space, distribution = policy.observation_space, vars(policy.action_dist).copy()
+    training = policy.training
+    policy.set_training_mode(False)
     policy.observation_space = _float_space(obs)
     try:
         yield
     finally:
+        policy.set_training_mode(training)
         policy.observation_space = space
-        policy.action_dist.__dict__.update(distribution)
+        vars(policy.action_dist).clear()
+        vars(policy.action_dist).update(distribution)
 
 
 def _float_space(obs: TensorObs) -> spaces.Space[Any]:
