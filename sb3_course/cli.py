@@ -75,7 +75,7 @@ def run(
 
 @app.command()
 def demo(workers: Workers = None, results: Results = Path("results")) -> int:
-    """Run the demonstration: four algorithms on two environments, in minutes.
+    """Run the demonstration: six algorithms on two environments, in minutes.
 
     For example:
 
@@ -128,13 +128,18 @@ def train(
     n_envs: Annotated[
         int, typer.Option("--n-envs", min=1, metavar="K", help="Environments in parallel.")
     ] = 8,
+    normalize: Annotated[
+        bool, typer.Option("--normalize", help="Normalise observations and rewards.")
+    ] = False,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where to save.")] = Path("model.zip"),
 ) -> int:
-    """Train one algorithm on one environment and save it.
+    """Train one algorithm on one environment and save it; Ctrl-C saves what has been learned.
 
     For example:
 
     sb3-course train REINFORCE CartPole-v1 --timesteps 100000 --out cartpole.zip
+
+    sb3-course train NPG HalfCheetah-v4 --normalize --n-envs 16 -p target_kl=lin_0.05
 
     sb3-course train A2C CartPole-v1 -p learning_rate=1e-3 -p "policy_kwargs={net_arch: [32]}"
     """
@@ -146,13 +151,21 @@ def train(
     from sb3_course.benchmark.algorithms import constructor_arguments, find_algorithm
 
     arguments = constructor_arguments(algo, arguments)
-    vec_env = make_vec_env(env, n_envs=n_envs, seed=seed, verbose=1)
-    model = find_algorithm(algo)(env=vec_env, seed=seed, device="cpu", verbose=1, **arguments)
-    model.learn(timesteps, progress_bar=sys.stderr.isatty())
+    vec_env = make_vec_env(env, n_envs=n_envs, seed=seed, normalize=normalize, verbose=1)
+    try:
+        model = find_algorithm(algo)(env=vec_env, seed=seed, device="cpu", verbose=1, **arguments)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    code = OK
+    try:
+        model.learn(timesteps, progress_bar=sys.stderr.isatty())
+    except KeyboardInterrupt:
+        _complain(f"interrupted after {model.num_timesteps:,} steps")
+        code = INTERRUPTED
     out.parent.mkdir(parents=True, exist_ok=True)
     model.save(out)
     _say(f"saved {out}")
-    return OK
+    return code
 
 
 @app.command()

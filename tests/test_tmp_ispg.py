@@ -1,0 +1,347 @@
+from itertools import product
+
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+
+from sb3_course import ISPG, REINFORCE
+from sb3_course.common import estimators, natural_gradient
+from sb3_course.common.rollouts import Rollout
+from sb3_course.ispg import RATIOS
+from tests.worlds import TabularMDP
+
+UNBIASED = ("trajectory", "per_decision")
+BASELINES = (None, "mean", "optimal", "value")
+
+
+def off_policy(ratio, n_episodes=100, table=2.0, **kwargs):
+    """A model at θ that collects with θ': the two differ enough for weights from 0.2 to 4."""
+    world = TabularMDP(num_envs=n_episodes)
+    model = ISPG(
+        "MlpPolicy",
+        world,
+        learning_rate=0.0,
+        critic_learning_rate=0.02,
+        n_episodes=n_episodes,
+        gamma=1.0,
+        ratio=ratio,
+        min_ess=0.0,
+        policy_kwargs={"net_arch": []},
+        device="cpu",
+        seed=0,
+        **kwargs,
+    )
+    generator = th.Generator().manual_seed(3)
+    size = sum(p.numel() for p in model.actor_parameters)
+    theta = th.randn(size, generator=generator)
+    behaviour = theta + 0.4 * th.randn(size, generator=generator)
+    return model, world, theta, behaviour
+
+
+def estimates(model, theta, behaviours, batches=200):
+    """Gradient estimates at θ, each from one batch of each behaviour policy, (batches, P)."""
+    _, callback = model._setup_learn(10**9)
+    rows = []
+    for _ in range(batches):
+        model.memory = []
+        for behaviour in behaviours:
+            natural_gradient.assign(model.actor_parameters, behaviour)
+            model.collect_rollouts(model.env, callback)
+            model.memory.append(model._remember(model.rollout))
+        natural_gradient.assign(model.actor_parameters, theta)
+        log_weights = map(model._log_weights, model.memory, model._behaviours())
+        terms = [*map(model._term, model.memory, log_weights)]
+        count = sum(batch.rollout.n_transitions for batch in model.memory)
+        gradient = sum(t.gradient for t in terms)
+        if model.baseline != "optimal":
+            loss = sum(t.loss for t in terms)
+            gradient = natural_gradient.flatten(th.autograd.grad(loss, model.actor_parameters))
+        rows.append((-gradient / count).numpy())
+        if model.baseline == "value":
+            rollout = model.rollout
+            targets = model.to_tensor(rollout.flat(model.returns_to_go(rollout)))
+            model.fit_critic(model.to_tensor(rollout.flat_obs), targets)
+    return np.array(rows, dtype=np.float64)
+
+
+def z_scores(rows, truth):
+    return (rows.mean(0) - truth.numpy()) / (rows.std(0, ddof=1) / np.sqrt(len(rows)))
+
+
+def expected(world, model, theta, behaviour, weigh):
+    """E_π'[Σ_t ∇log π_θ(a_t|s_t) w_t] / horizon by enumeration, w = weigh(ratios, rewards)."""
+    natural_gradient.assign(model.actor_parameters, behaviour)
+    old = world.log_probs(model.policy).detach()
+    natural_gradient.assign(model.actor_parameters, theta)
+    new = world.log_probs(model.policy)
+    surrogate = th.zeros((), dtype=th.float64)
+    for p, states, actions, rewards in world.trajectories():
+        s, a = list(states), list(actions)
+        probability = p * old[s, a].sum().exp()
+        ratios = (new[s, a] - old[s, a]).exp().detach().numpy()
+        surrogate = surrogate + probability * (new[s, a] * th.tensor(weigh(ratios, rewards))).sum()
+    gradients = th.autograd.grad(surrogate / world.horizon, model.actor_parameters)
+    return natural_gradient.flatten(gradients).double()
+
+
+@pytest.mark.parametrize("reward_to_go", [True, False])
+@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("ratio", UNBIASED)
+def test_unbiased_ratios_estimate_the_new_policys_gradient(ratio, baseline, reward_to_go):
+    """20,000 episodes of another policy, 3 standard errors; seeds fixed (see test_reinforce)."""
+    model, world, theta, behaviour = off_policy(ratio, baseline=baseline, reward_to_go=reward_to_go)
+    rows = estimates(model, theta, [behaviour])
+    truth = world.gradient(model.policy, model.actor_parameters)
+    assert np.abs(z_scores(rows, truth)).max() < 3
+    ignored = expected(world, model, theta, behaviour, lambda ratios, rewards: to_go(rewards))
+    assert np.abs(z_scores(rows, ignored)).max() > 5
+
+
+@pytest.mark.parametrize(
+    ("ratio", "weigh"),
+    [
+        ("prefix", lambda ratios, rewards: np.cumprod(ratios) * to_go(rewards)),
+        ("step", lambda ratios, rewards: ratios * to_go(rewards)),
+    ],
+)
+def test_biased_ratios_have_the_bias_they_should(ratio, weigh):
+    model, world, theta, behaviour = off_policy(ratio, baseline=None)
+    rows = estimates(model, theta, [behaviour])
+    assert np.abs(z_scores(rows, expected(world, model, theta, behaviour, weigh))).max() < 3
+    truth = world.gradient(model.policy, model.actor_parameters)
+    assert np.abs(z_scores(rows, truth)).max() > 4
+
+
+def to_go(rewards):
+    return np.cumsum(rewards[::-1])[::-1].copy()
+
+
+@pytest.mark.parametrize("ratio", UNBIASED)
+def test_the_balance_heuristic_is_unbiased_and_of_less_variance(ratio):
+    """Two behaviour policies, one of them far off."""
+    variances = []
+    for balance in (False, True):
+        model, world, theta, behaviour = off_policy(
+            ratio, n_episodes=50, baseline="value", balance_heuristic=balance
+        )
+        far = theta + 2.0 * (behaviour - theta)
+        rows = estimates(model, theta, [theta + 0.1 * (behaviour - theta), far])
+        truth = world.gradient(model.policy, model.actor_parameters)
+        assert np.abs(z_scores(rows, truth)).max() < 3
+        variances.append(rows.var(0).sum())
+    assert variances[1] < 0.8 * variances[0]
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"baseline": "mean"},
+        {"baseline": "optimal"},
+        {"self_normalize": True},
+        {"normalize_advantage": True},
+    ],
+)
+def test_the_balance_heuristic_refuses_what_looks_at_single_batches(kwargs):
+    with pytest.raises(ValueError, match="only the weighted sum over all batches is unbiased"):
+        cartpole(balance_heuristic=True, **kwargs)
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+@pytest.mark.parametrize(("baseline", "reward_to_go"), [*product(BASELINES, (True, False))])
+def test_one_epoch_of_one_batch_is_reinforce(ratio, baseline, reward_to_go):
+    results = []
+    for algorithm, kwargs in (
+        (REINFORCE, {}),
+        (ISPG, {"ratio": ratio, "n_epochs": 1, "n_batches": 1}),
+    ):
+        model = algorithm(
+            "MlpPolicy",
+            make_vec_env("CartPole-v1", 2, seed=0),
+            n_steps=32,
+            baseline=baseline,
+            reward_to_go=reward_to_go,
+            seed=0,
+            device="cpu",
+            **kwargs,
+        ).learn(400)
+        results.append(th.cat([p.flatten() for p in model.policy.parameters()]))
+    assert (results[0] - results[1]).abs().max() < 1e-6
+
+
+# -- weights -------------------------------------------------------------------------------------
+
+
+def two_episodes() -> Rollout:
+    """One environment: an episode of two steps, then one of three; a masked step at the end."""
+    ends = np.array([[0], [1], [0], [0], [1], [0]], dtype=bool)
+    mask = np.array([[1], [1], [1], [1], [1], [0]], dtype=bool)
+    zeros = np.zeros((6, 1))
+    return Rollout(zeros, zeros, zeros, ends, np.zeros_like(ends), mask, zeros[0], {})
+
+
+RATIO = np.array([[2.0], [3.0], [0.5], [4.0], [5.0], [np.nan]])
+
+
+@pytest.mark.parametrize(
+    ("ratio", "weights"),
+    [
+        ("trajectory", [6, 6, 10, 10, 10]),
+        ("per_decision", [2, 6, 0.5, 2, 10]),
+        ("prefix", [2, 6, 0.5, 2, 10]),
+        ("step", [2, 3, 0.5, 4, 5]),
+    ],
+)
+def test_weights_by_hand(ratio, weights):
+    log_prob, rollout = np.log(RATIO), two_episodes()
+    behaviours = np.zeros((1, 6, 1))
+    got = estimators.log_importance_weights(ratio, log_prob, behaviours, np.ones(1), rollout)
+    assert np.exp(rollout.flat(got)) == pytest.approx(weights)
+
+
+def test_mixture_weights_by_hand():
+    """Shares ¼ and ¾ of policies with ratios 1 and RATIO: products are mixed, not ratios."""
+    rollout, behaviours = two_episodes(), np.stack([np.zeros((6, 1)), -np.log(RATIO)])
+    shares = np.array([0.25, 0.75])
+    got = estimators.log_importance_weights("prefix", np.zeros((6, 1)), behaviours, shares, rollout)
+    products = np.array([2, 6, 0.5, 2, 10])
+    assert np.exp(rollout.flat(got)) == pytest.approx(1 / (0.25 + 0.75 / products))
+
+
+def test_long_products_do_not_overflow():
+    rollout = two_episodes()
+    log_prob = np.full((6, 1), 500.0)
+    got = estimators.log_importance_weights(
+        "trajectory", log_prob, np.zeros((1, 6, 1)), np.ones(1), rollout
+    )
+    assert rollout.flat(got).tolist() == [1000, 1000, 1500, 1500, 1500]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "weights", "means"),
+    [
+        # The first episode keeps its last weight, 6, when the second goes on alone.
+        ("prefix", [2, 6, 4, 2, 10], [3, 4, 3, 4, 8]),
+        ("step", [2, 6, 4, 2, 10], [4.8] * 5),
+        ("trajectory", [6, 6, 10, 10, 10], [8] * 5),
+    ],
+)
+@pytest.mark.parametrize("shift", [0.0, 2000.0])
+def test_self_normalized_by_hand(ratio, weights, means, shift):
+    rollout = two_episodes()
+    logs = np.log(np.array([[*weights, 1.0]]).T) + shift
+    got = estimators.self_normalized(ratio, logs, rollout)
+    assert np.exp(rollout.flat(got)) == pytest.approx(np.array(weights) / means)
+
+
+def test_normalize_advantage_gives_a_constant_reward_no_gradient():
+    """Off-policy, subtracting a plain mean would reinforce every action away from π'."""
+    model, world, theta, behaviour = off_policy("per_decision", baseline=None)
+    model.normalize_advantage = True
+    world.reward[:] = 1.0
+    rows = estimates(model, theta, [behaviour], batches=100)
+    assert np.abs(z_scores(rows, th.zeros(rows.shape[1], dtype=th.float64))).max() < 3
+
+
+def test_batches_keep_the_baseline_of_a_critic_that_had_not_seen_them():
+    model = cartpole(n_batches=2, min_ess=0.0, ratio="step", critic_learning_rate=0.1)
+    model.learn(200)
+    old = model.memory[0]
+    model.learn(1, reset_num_timesteps=False)
+    assert model.memory[1] is old
+
+
+def test_another_environment_clears_the_memory():
+    model = cartpole(n_batches=2, min_ess=0.0, ratio="step").learn(200)
+    model.set_env(make_vec_env("CartPole-v1", 2))
+    assert model.memory == []
+
+
+def test_effective_sample_size_by_hand():
+    assert estimators.effective_sample_size(np.array([1.0, 1.0, 1.0, 1.0])) == 1
+    assert estimators.effective_sample_size(np.array([1.0, 0.0, 0.0, 0.0])) == 0.25
+    assert estimators.effective_sample_size(np.array([3.0, 1.0])) == pytest.approx(16 / 20)
+    assert estimators.effective_sample_size(np.zeros(3)) == 0
+
+
+# -- memory --------------------------------------------------------------------------------------
+
+
+def cartpole(**kwargs):
+    env = make_vec_env("CartPole-v1", 2, seed=0)
+    return ISPG("MlpPolicy", env, n_steps=32, seed=0, device="cpu", **kwargs)
+
+
+def test_memory_holds_the_last_batches():
+    model = cartpole(n_batches=3, min_ess=0.0, ratio="step", n_epochs=1)
+    model.learn(1000)
+    assert len(model.memory) == 3
+    assert model.memory[0].rollout is model.rollout
+    assert model.logger.name_to_value.keys() >= {f"train/ess/{i}" for i in range(3)}
+    assert model.n_dropped_batches == 0
+
+
+def test_a_batch_that_is_worth_too_little_is_dropped_and_counted():
+    model = cartpole(n_batches=3, min_ess=1.0, learning_rate=0.03).learn(1000)
+    assert model.n_dropped_batches > 0
+    assert len(model.memory) < 3
+    assert model.logger.name_to_value["train/dropped_batches"] == model.n_dropped_batches
+
+
+def test_max_weight_bounds_the_weights():
+    loose, tight = (cartpole(max_weight=w, min_ess=0.0).learn(300) for w in (1e9, 0.5))
+    plain = cartpole(min_ess=0.0).learn(300)
+    parameters = [
+        th.cat([p.flatten() for p in m.policy.parameters()]) for m in (loose, tight, plain)
+    ]
+    assert th.equal(parameters[0], parameters[2])
+    assert not th.equal(parameters[1], parameters[2])
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"ratio": "foo"}, "ratio must be one of 'trajectory', 'per_decision', 'prefix', 'step'"),
+        ({"n_epochs": 0}, "n_epochs must be a whole number of at least 1, got 0"),
+        ({"n_batches": 0}, "n_batches must be a whole number of at least 1, got 0"),
+        ({"max_weight": 0}, "max_weight must be a positive number or None, got 0"),
+        ({"min_ess": 2}, "min_ess must be a number from 0 to 1, got 2"),
+        ({"baseline": "foo"}, "baseline must be one of"),
+    ],
+)
+def test_bad_parameters(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        ISPG("MlpPolicy", "CartPole-v1", **kwargs)
+
+
+@pytest.mark.slow
+def test_reuse_learns_cartpole_from_fewer_steps_than_reinforce():
+    """Environment steps until the mean of 20 deterministic episodes is 475: medians of 5 seeds."""
+    needed = {REINFORCE: [], ISPG: []}
+    for seed, algorithm in product(range(5), needed):
+        until = Until475()
+        env = make_vec_env("CartPole-v1", 8, seed=seed)
+        kwargs = {"n_steps": 64, "learning_rate": 3e-3, "seed": seed, "device": "cpu"}
+        algorithm("MlpPolicy", env, **kwargs).learn(100_000, callback=until)
+        needed[algorithm].append(until.steps)
+    print(needed)
+    assert np.median(needed[ISPG]) < np.median(needed[REINFORCE]), needed
+
+
+class Until475(BaseCallback):
+    """Stops learning at an evaluation of 475 or more; ``steps`` is when, or infinity."""
+
+    def __init__(self):
+        super().__init__()
+        self.env, self.steps = make_vec_env("CartPole-v1", 10, seed=1000), np.inf
+
+    def _on_rollout_start(self):
+        state = th.get_rng_state()
+        if evaluate_policy(self.model, self.env, 20)[0] >= 475:
+            self.steps = self.num_timesteps
+        th.set_rng_state(state)
+
+    def _on_step(self):
+        return self.steps == np.inf
