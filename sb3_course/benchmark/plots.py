@@ -109,16 +109,16 @@ def learning_curves(
     """
     colours = palette(algorithms)
     with style():
-        columns = min(len(environments), 3)
+        columns = 2 if len(environments) == 4 else min(len(environments), 3)
         rows = -(-len(environments) // columns)
         figure = Figure(figsize=(3.4 * columns, 2.6 * rows + 0.5), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False).flat
+        panels = list(figure.subplots(rows, columns, squeeze=False).flat)
         for axes, environment in zip(panels, environments, strict=False):
             learning_curve(axes, table[table["environment"] == environment], colours)
             axes.set_title(environment)
             if axes.get_subplotspec().colspan.start > 0:
                 axes.set_ylabel("")
-        for axes in list(panels)[len(environments) :]:
+        for axes in panels[len(environments) :]:
             axes.set_axis_off()
         handles = [Line2D([], [], color=c, linewidth=2, label=n) for n, c in colours.items()]
         per_row = min(len(handles), 4 if columns > 1 else 2)

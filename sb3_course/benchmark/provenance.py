@@ -38,7 +38,9 @@ def git_commit() -> str | None:
         return None
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        return commit + ("-dirty" if _git(folder, "status", "--porcelain") else "")
+        # New files, such as the results themselves, change nothing of the code.
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+        return commit + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -2,6 +2,7 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sb3_course.benchmark import plots, report, runner
@@ -90,3 +91,19 @@ def test_an_algorithm_keeps_its_colour():
     three = plots.palette(["a", "b", "c"])
     assert len(set(three.values())) == 3
     assert plots.palette(["a", "b"]) == {name: three[name] for name in ("a", "b")}
+
+
+@pytest.mark.parametrize("n", [1, 4, 5])
+def test_every_panel_that_shows_belongs_to_an_environment(n):
+    names = [f"World{i}" for i in range(n)]
+    table = pd.DataFrame(
+        [
+            {"environment": e, "algorithm": "A", "seed": s, "step": t, "return_mean": t + s}
+            for e in names
+            for s in range(2)
+            for t in (0, 10)
+        ]
+    )
+    figure = plots.learning_curves(table, names, ["A"])
+    shown = [axes.get_title() for axes in figure.axes if axes.axison]
+    assert shown == names
