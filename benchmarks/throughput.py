@@ -35,9 +35,10 @@ from sb3_course import (
     make_vec_env,
 )
 from sb3_course.benchmark.provenance import versions
+from sb3_course.envs.make import Backend
 
 #: name -> (class, backend, keyword arguments)
-CONTENDERS: dict[str, tuple[Any, str, dict[str, Any]]] = {
+CONTENDERS: dict[str, tuple[Any, Backend, dict[str, Any]]] = {
     "REINFORCE value": (REINFORCE, "envpool", {"baseline": "value", "n_steps": 1000}),
     "REINFORCE none": (REINFORCE, "envpool", {"baseline": None, "n_steps": 1000}),
     "REINFORCE optimal": (REINFORCE, "envpool", {"baseline": "optimal", "n_steps": 1000}),
@@ -54,7 +55,7 @@ CONTENDERS: dict[str, tuple[Any, str, dict[str, Any]]] = {
 def learner(name: str, env_id: str, n_envs: int, steps: int) -> Callable[[], float]:
     """Make a function that learns for so many steps and gives the steps a second."""
     algorithm, backend, kwargs = CONTENDERS[name]
-    env = make_vec_env(env_id, n_envs, seed=0, backend=backend, verbose=0)  # type: ignore[arg-type]
+    env = make_vec_env(env_id, n_envs, seed=0, backend=backend, verbose=0)
     model = algorithm("MlpPolicy", env, seed=0, device="cpu", **kwargs)
 
     def rate() -> float:

@@ -131,7 +131,7 @@ class BatchActorCritic(PolicyGradientAlgorithm):
 
         targets = rollout.flat(self._targets())
         self.fit_critic(obs, self.to_tensor(targets))
-        values, following = self._values()
+        values, following = self.predict_rollout(rollout)
         deltas = estimators.td_errors(rollout.rewards, values, following, self.gamma)
         gae = estimators.gae(deltas, rollout.ends, self.gamma, self.gae_lambda)
         advantages = self.to_tensor(self.normalized(rollout.flat(gae)))
@@ -143,20 +143,13 @@ class BatchActorCritic(PolicyGradientAlgorithm):
         explained = explained_variance(rollout.flat(values), targets)
         self.logger.record("train/explained_variance", explained)
 
-    def _values(self) -> tuple[Array, Array]:
-        """V(s_t) and V(s_{t+1}) with the critic as it stands, of shape (T, N) each."""
-        rollout = self.rollout
-        values = self.predict_values(rollout.flat_obs).reshape(rollout.rewards.shape)
-        cut_values = rollout.cut_values(self.predict_values)
-        return values, estimators.next_values(values, rollout.ends, cut_values)
-
     def _targets(self) -> Array:
         """What V shall be fitted to, of shape (T, N)."""
         rollout = self.rollout
         if self.critic_target == "mc":
             cut_values = rollout.cut_values(self.predict_values)
             return estimators.reward_to_go(rollout.rewards, rollout.ends, self.gamma, cut_values)
-        values, following = self._values()
+        values, following = self.predict_rollout(rollout)
         deltas = estimators.td_errors(rollout.rewards, values, following, self.gamma)
         if self.critic_target == "td":
             return deltas + values

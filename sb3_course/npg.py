@@ -160,10 +160,7 @@ class NPG(PolicyGradientAlgorithm):
         obs = self.to_tensor(rollout.flat_obs)
         actions = self.to_tensor(rollout.flat(rollout.actions))
 
-        values = self.predict_values(rollout.flat_obs).reshape(rollout.rewards.shape)
-        following = estimators.next_values(
-            values, rollout.ends, rollout.cut_values(self.predict_values)
-        )
+        values, following = self.predict_rollout(rollout)
         deltas = estimators.td_errors(rollout.rewards, values, following, self.gamma)
         gae = estimators.gae(deltas, rollout.ends, self.gamma, self.gae_lambda)
         advantages = self.to_tensor(self.normalized(rollout.flat(gae)))

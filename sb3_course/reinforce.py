@@ -215,7 +215,7 @@ class REINFORCE(PolicyGradientAlgorithm):
         return rollout.flat(estimators.total_return(to_go, rollout.trajectory))
 
     def baselines(self, rollout: Rollout, q_hat: Array) -> Array:
-        """B of each counted step; 0 for the optimal one, which is not a number for each step.
+        """Baseline of each counted step; 0 for the optimal one, which is not one number a step.
 
         :param rollout: A batch
         :param q_hat: Of :meth:`q_hat`

@@ -101,8 +101,10 @@ def _network(*parts: nn.Module) -> Network:
 
     def forward(x: th.Tensor) -> th.Tensor:
         for layer in layers:
-            linear = type(layer) is nn.Linear
-            x = F.linear(x, layer.weight, layer.bias) if linear else layer.forward(x)  # type: ignore[arg-type]
+            if type(layer) is nn.Linear:
+                x = F.linear(x, layer.weight, layer.bias)
+            else:
+                x = layer.forward(x)
         return x
 
     return forward

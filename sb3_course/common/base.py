@@ -24,7 +24,7 @@ from stable_baselines3.common.utils import FloatSchedule, update_learning_rate
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from sb3_course.common import checkpoint, rollouts
+from sb3_course.common import checkpoint, estimators, rollouts
 from sb3_course.common.acting import make_sampler
 from sb3_course.common.critic import fit_critic
 from sb3_course.common.policies import TensorObs, split_parameters
@@ -299,6 +299,16 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
         self.policy.set_training_mode(training)
         values: Array = th.cat(chunks).flatten().cpu().numpy().astype(np.float64)
         return values
+
+    def predict_rollout(self, rollout: Rollout) -> tuple[Array, Array]:
+        """Value the states of a batch, every step of which counts, and those that follow them.
+
+        :param rollout: A batch of a fixed number of steps
+        :return: V(s_t) and V(s_{t+1}), the latter 0 behind terminal states, of shape (T, N) each
+        """
+        values = self.predict_values(rollout.flat_obs).reshape(rollout.rewards.shape)
+        cut_values = rollout.cut_values(self.predict_values)
+        return values, estimators.next_values(values, rollout.ends, cut_values)
 
     def distribution(self, obs: TensorObs) -> Distribution:
         """Give π_θ(·|s), differentiable.
