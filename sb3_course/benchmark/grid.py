@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     JsonValue,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     ValidationError,
     field_validator,
@@ -150,6 +151,10 @@ class Grid(Section):
     environments: dict[str, Environment] = Field(min_length=1)
     algorithms: dict[str, Algorithm] = Field(min_length=1)
     evaluation: Evaluation = Evaluation(n_points=10)
+    time_limit: PositiveFloat = 24.0
+    """Hours after which a run is stopped and recorded as failed."""
+    memory_limit: PositiveFloat | None = None
+    """Memory of a run in GiB; by default its share of the machine's."""
 
     @field_validator("seeds", mode="before")
     @classmethod
