@@ -5,9 +5,12 @@ Commands import what they need when they run, so that help and mistakes answer a
 
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,11 +24,32 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecEnv
 
-    from sb3_course.benchmark.grid import RunSpec
+    from sb3_course.benchmark.backends import LocalProcesses, RayCluster
+    from sb3_course.benchmark.grid import Grid, RunSpec
     from sb3_course.benchmark.run import RunResult
+    from sb3_course.benchmark.store import Store
 
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 DEMO = Path(__file__).resolve().parents[1] / "benchmarks" / "demo.yaml"
+
+
+class Where(str, Enum):
+    """Where the runs of a grid execute."""
+
+    local = "local"
+    ray = "ray"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How the runs of a grid execute, as the options of ``run`` say it."""
+
+    where: Where = Where.local
+    workers: int | None = None
+    address: str | None = None
+    retries: int = 1
+    tensorboard: Path | None = None
+
 
 app = typer.Typer(
     help="Policy gradients on Stable-Baselines3: train them, compare them, publish the comparison.",
@@ -59,8 +83,31 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the runs and whether they are done.")
     ] = False,
+    backend: Annotated[
+        Where, typer.Option(help="Where runs execute: processes of this machine, or Ray.")
+    ] = Where.local,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A running Ray cluster, as in 10.0.0.1:6379, or auto [default: start one here].",
+        ),
+    ] = None,
+    retries: Annotated[
+        int,
+        typer.Option(
+            "--retries", min=0, metavar="N", help="How often a run whose process died is retried."
+        ),
+    ] = 1,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Let SB3's logger write TensorBoard files there."),
+    ] = None,
 ) -> int:
     """Run a grid: what is done stays done, what failed is tried again.
+
+    Several of these may work on one grid at once, on machines that share a folder too: each run is
+    done by one of them.
 
     For example:
 
@@ -69,8 +116,13 @@ def run(
     sb3-course run benchmarks/demo.yaml --workers 4 --only algorithm=A2C --only seed=0
 
     sb3-course run benchmarks/demo.yaml --dry-run
+
+    sb3-course run benchmarks/demo.yaml --backend ray --address auto
     """
-    return _run(grid, workers, only or [], results, dry_run)
+    if address is not None and backend is not Where.ray:
+        raise typer.BadParameter("--address is for --backend ray")
+    engine = Engine(backend, workers, address, retries, tensorboard)
+    return _run(grid, engine, only or [], results, dry_run)
 
 
 @app.command()
@@ -88,7 +140,7 @@ def demo(workers: Workers = None, results: Results = Path("results")) -> int:
             "the demonstration's grid is in a checkout of the project alone, as "
             "benchmarks/demo.yaml; give `sb3-course run` a copy of it"
         )
-    return _run(DEMO, workers, [], results, dry_run=False)
+    return _run(DEMO, Engine(workers=workers), [], results, dry_run=False)
 
 
 @app.command()
@@ -202,15 +254,13 @@ def enjoy(
     return OK
 
 
-def _run(path: Path, workers: int | None, only: Sequence[str], results: Path, dry_run: bool) -> int:
+def _run(path: Path, engine: Engine, only: Sequence[str], results: Path, dry_run: bool) -> int:
     started = time.time()
     from sb3_course.benchmark.grid import check_grid, load_grid
 
     grid = load_grid(path)
     check_grid(grid, path)
-    from functools import partial
-
-    from sb3_course.benchmark import backends, runner
+    from sb3_course.benchmark import runner
     from sb3_course.benchmark.report import publish
     from sb3_course.benchmark.store import Store
 
@@ -221,20 +271,37 @@ def _run(path: Path, workers: int | None, only: Sequence[str], results: Path, dr
     if dry_run:
         _list(chosen, todo)
         return OK
-    if not todo:
-        _say(str(publish(grid, store)))
-        return OK
-    workers = min(workers or _cpus(), len(todo))
-    backend = partial(backends.local_processes, workers=workers)
-    try:
-        landed = runner.run_all(todo, store, backend, Console(stderr=True))
-    except KeyboardInterrupt:
-        _complain("interrupted: finished runs are kept; the same command goes on from there")
-        return INTERRUPTED
-    finally:
-        runner.write_manifest(grid, store.folder, _command(), workers, started)
+    if todo:
+        backend = _backend(engine, grid, store, len(todo))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
+        try:
+            runner.run_all(todo, store, backend, Console(stderr=True), engine.retries)
+        except KeyboardInterrupt:
+            _complain("interrupted: finished runs are kept; the same command goes on from there")
+            return INTERRUPTED
+        finally:
+            runner.write_manifest(grid, store.folder, _command(), backend.workers, started)
     _say(str(publish(grid, store)))
-    return _tell_failures([result for result in landed if result.failure is not None])
+    return _tell_failures(store.failures(chosen))
+
+
+def _backend(
+    engine: Engine, grid: "Grid", store: "Store", todo: int
+) -> "LocalProcesses | RayCluster":
+    from sb3_course.benchmark import backends
+    from sb3_course.benchmark.provenance import memory_gib
+    from sb3_course.benchmark.worker import Conditions, logs_folder
+
+    tensorboard = engine.tensorboard and engine.tensorboard.resolve()
+    logs = logs_folder(store.folder).resolve()
+    if engine.where is Where.ray:
+        conditions = Conditions(logs, grid.time_limit, grid.memory_limit, tensorboard)
+        return backends.RayCluster(engine.workers, conditions, engine.address)
+    workers = min(engine.workers or _cpus(), todo)
+    memory = memory_gib()
+    share = None if memory is None else max(memory / workers, 2.0)
+    conditions = Conditions(logs, grid.time_limit, grid.memory_limit or share, tensorboard)
+    return backends.LocalProcesses(workers, conditions)
 
 
 def _load(path: Path, envs: "VecEnv", algo: str | None) -> "BaseAlgorithm":
@@ -255,9 +322,8 @@ def _tell_failures(failures: Sequence["RunResult"]) -> int:
         return OK
     table = Table("algorithm", "environment", "seed", "error", title="Failed runs")
     for result in failures:
-        last = (result.failure or "").strip().splitlines()[-1]
         spec = result.spec
-        table.add_row(spec.algorithm, spec.environment, str(spec.seed), last)
+        table.add_row(spec.algorithm, spec.environment, str(spec.seed), result.reason)
     Console(stderr=True).print(table)
     _complain(f"{len(failures)} runs failed; the report holds their tracebacks")
     return FAILED

@@ -7,7 +7,7 @@ import yaml
 
 from sb3_course import cli
 from sb3_course.benchmark import backends
-from tests.benchmark.helpers import HERE, content, in_this_process
+from tests.benchmark.helpers import HERE, InThisProcess, content
 
 
 @pytest.fixture
@@ -30,6 +30,8 @@ def grid(tmp_path, monkeypatch):
         (["run", "grid.yaml", "--workers", "0"], ["--workers", "1"]),
         (["run", "grid.yaml", "--only", "sed=0"], ["'sed'", "algorithm, environment, seed"]),
         (["run", "grid.yaml", "--only", "algorithm=B"], ["'B'", "allowed: A2C"]),
+        (["run", "grid.yaml", "--backend", "slurm"], ["'slurm'", "'local', 'ray'"]),
+        (["run", "grid.yaml", "--address", "auto"], ["--address is for --backend ray"]),
         (["report", "grid.yaml"], ["no results", "sb3-course run grid.yaml"]),
         (["train", "A2", "CartPole-v1"], ["'A2'", "did you mean 'A2C'"]),
         (["train", "A2C", "CartPol-v1"], ["'CartPol-v1'", "did you mean 'CartPole-v1'"]),
@@ -63,7 +65,7 @@ def test_help_does_not_import_torch():
 
 def test_run_resume_report(grid, tmp_path, capsys, monkeypatch):
     """One run works, one fails; running again tries the failed one alone."""
-    monkeypatch.setattr(backends, "local_processes", in_this_process)
+    monkeypatch.setattr(backends, "LocalProcesses", InThisProcess)
     broken = {"class": f"{HERE}:Raises"}
     path = grid(seeds=1, algorithms={"A2C": {"class": "A2C"}, "Broken": broken})
     assert cli.invoke(["run", path, "--dry-run"]) == cli.OK

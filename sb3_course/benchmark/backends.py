@@ -1,24 +1,24 @@
-"""Where runs execute.
+"""Where runs execute: processes of this machine, or a Ray cluster.
 
-A backend takes runs and yields their results in batches as they land, at least twice a second an
-empty batch, so that whoever waits can show progress.
+A backend is entered, given runs one at a time while it has a free slot, and asked for what came of
+them; leaving it stops whatever still runs.
 """
 
 import multiprocessing
 import os
+import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
 
 from pebble import ProcessExpired, ProcessPool
 
 from sb3_course.benchmark.grid import RunSpec
-from sb3_course.benchmark.run import RunResult, attempt, portable
-
-Backend = Callable[[Sequence[RunSpec], Path], Iterator[list[RunResult]]]
-"""Takes the runs, in the order to start them, and the folder for progress and logs."""
+from sb3_course.benchmark.run import RunResult, portable
+from sb3_course.benchmark.worker import Conditions, outlived_by_parent, reason_of_death, work
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -26,78 +26,213 @@ THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+ONE_THREAD = dict.fromkeys(THREAD_VARIABLES, "1")
 
 
-def progress_file(folder: Path, spec: RunSpec) -> Path:
-    """Return the file in which a run leaves its progress.
+@dataclass(frozen=True)
+class Lost:
+    """A run that ended with its process: killed, crashed, or stopped at its time limit.
 
-    :param folder: the folder for progress and logs
     :param spec: the run
+    :param reason: what is known; the last line sums it up
     """
-    return folder / f"{spec.id}.progress"
+
+    spec: RunSpec
+    reason: str
 
 
-def log_file(folder: Path, spec: RunSpec) -> Path:
-    """Return the file that holds what a run printed.
-
-    :param folder: the folder for progress and logs
-    :param spec: the run
-    """
-    return folder / f"{spec.id}.log"
+Outcome: TypeAlias = RunResult | Lost
 
 
-def local_processes(
-    specs: Sequence[RunSpec], folder: Path, workers: int
-) -> Iterator[list[RunResult]]:
-    """Run in processes of this machine, each on one thread; a dead worker costs its run alone.
+class Backend(Protocol):
+    """Somewhere to run."""
 
-    Workers are reused, since importing torch takes seconds; a run's result does not depend on
-    the runs before it.
+    @property
+    def slots(self) -> int:
+        """How many runs it takes at a time."""
 
-    :param specs: the runs, in the order to start them
-    :param folder: for progress and logs
+    def start(self, spec: RunSpec) -> None:
+        """Start a run; there must be a free slot."""
+
+    def poll(self, seconds: float) -> list[Outcome]:
+        """Wait at most so long for runs to end and return what came of them."""
+
+    def __enter__(self) -> "Backend":
+        """Get ready."""
+
+    def __exit__(self, *_: object) -> None:
+        """Stop what still runs."""
+
+
+@dataclass(frozen=True)
+class _Started:
+    spec: RunSpec
+    pool: ProcessPool
+    when: float
+
+
+class LocalProcesses:
+    """Processes of this machine, each on one thread; a dead one costs its run alone.
+
+    Processes are reused, since importing torch takes seconds; a run's result does not depend on the
+    runs before it. Each slot has a pool to itself: a process that is killed while it holds the
+    channel of a shared pool would block the others.
+
     :param workers: how many run at a time
+    :param conditions: limits and files of each run
     """
-    spawn = multiprocessing.get_context("spawn")
-    with _one_thread_each(), ProcessPool(max_workers=workers, context=spawn) as pool:
+
+    def __init__(self, workers: int, conditions: Conditions) -> None:
+        self.workers = self.slots = workers
+        self._conditions = conditions
+        self._free: list[ProcessPool] = []
+        self._busy: dict[Future[RunResult], _Started] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "LocalProcesses":
+        """Make processes inherit one thread each."""
+        self._stack.enter_context(environment(ONE_THREAD))
+        return self
+
+    def start(self, spec: RunSpec) -> None:
+        """Start a run in a free process, or in a new one.
+
+        :param spec: the run
+        """
+        pool = self._free.pop() if self._free else _one_process()
         try:
-            pending: dict[Future[RunResult], RunSpec] = {
-                pool.schedule(_work, args=[spec, folder]): spec for spec in specs
-            }
-            while pending:
-                done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                yield [_result(future, pending.pop(future)) for future in done]
-        except BaseException:
-            pool.stop()  # type: ignore[no-untyped-call]
-            raise
+            future = pool.schedule(work, args=[spec, self._conditions])
+        except RuntimeError:  # its process was killed between two runs
+            _stop(pool)
+            pool = _one_process()
+            future = pool.schedule(work, args=[spec, self._conditions])
+        self._busy[future] = _Started(spec, pool, time.monotonic())
+
+    def poll(self, seconds: float) -> list[Outcome]:
+        """Collect the runs that ended.
+
+        :param seconds: how long to wait for the first
+        """
+        if not self._busy:
+            time.sleep(seconds)
+        done, _ = wait(self._busy, timeout=seconds, return_when=FIRST_COMPLETED)
+        return [self._outcome(future, self._busy.pop(future)) for future in done]
+
+    def _outcome(self, future: "Future[RunResult]", started: _Started) -> Outcome:
+        try:
+            result = future.result()
+        except Exception as error:
+            _stop(started.pool)
+            seconds = time.monotonic() - started.when
+            known = _of_process(error)
+            reason = reason_of_death(started.spec, self._conditions, seconds, known)
+            return Lost(started.spec, reason)
+        self._free.append(started.pool)
+        return result
+
+    def __exit__(self, *_: object) -> None:
+        """Stop every process."""
+        for pool in [*self._free, *(started.pool for started in self._busy.values())]:
+            _stop(pool)
+        self._stack.close()
 
 
-def _result(future: Future[RunResult], spec: RunSpec) -> RunResult:
-    try:
-        return future.result()
-    except ProcessExpired as error:
-        failure = f"the worker died with exit code {error.exitcode}"
-    except Exception as error:
-        failure = portable("".join(traceback.format_exception(error)))
-    return RunResult(spec=spec, failure=failure)
+def _one_process() -> ProcessPool:
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPool(max_workers=1, context=spawn, initializer=outlived_by_parent)
 
 
-def _work(spec: RunSpec, folder: Path) -> RunResult:
-    log = log_file(folder, spec)
-    with log.open("w") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-    result = attempt(spec, progress_file(folder, spec))
-    if result.failure is None:
-        log.unlink(missing_ok=True)
-    return result
+def _stop(pool: ProcessPool) -> None:
+    pool.stop()  # type: ignore[no-untyped-call]
+    pool.join()
+
+
+def _of_process(error: Exception) -> str:
+    if isinstance(error, ProcessExpired):
+        return f"the process died with exit code {error.exitcode}"
+    return portable("".join(traceback.format_exception_only(error)).strip())
+
+
+class RayCluster:
+    """A Ray cluster: each run is a task on one CPU of any node, with its result sent back.
+
+    Every node needs this package. Runs of a node that dies are lost like those of a process that
+    dies. Steps a second are shown of the runs that share this machine's files.
+
+    :param workers: how many run at a time; by default one for each CPU of the cluster
+    :param conditions: limits and files of each run
+    :param address: of a running cluster, ``auto`` for the one that this machine belongs to; by
+        default one is started on this machine
+    """
+
+    def __init__(
+        self, workers: int | None, conditions: Conditions, address: str | None = None
+    ) -> None:
+        self.workers, self._address = workers, address
+        self._conditions = conditions
+        self._busy: dict[Any, tuple[RunSpec, float]] = {}
+
+    @property
+    def slots(self) -> int:
+        """How many runs the nodes that are alive take at a time."""
+        cpus = int(self._ray.cluster_resources().get("CPU", 0))
+        return cpus if self.workers is None else min(self.workers, cpus)
+
+    def __enter__(self) -> "RayCluster":
+        """Connect to the cluster, or start one."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        self._ray = ray
+        new: dict[str, Any] = {"num_cpus": self.workers, "include_dashboard": False}
+        ray.init(address=self._address, log_to_driver=False, **({} if self._address else new))
+        # Losses are counted and retried by whoever drives the backend.
+        self._task = ray.remote(num_cpus=1, max_retries=0)(work)
+        return self
+
+    def start(self, spec: RunSpec) -> None:
+        """Submit a run.
+
+        :param spec: the run
+        """
+        self._busy[self._task.remote(spec, self._conditions)] = (spec, time.monotonic())
+
+    def poll(self, seconds: float) -> list[Outcome]:
+        """Collect the runs that ended.
+
+        :param seconds: how long to wait for the first
+        """
+        if not self._busy:
+            time.sleep(seconds)
+            return []
+        self._ray.wait(list(self._busy), timeout=seconds)
+        done, _ = self._ray.wait(list(self._busy), num_returns=len(self._busy), timeout=0)
+        return [self._outcome(reference, *self._busy.pop(reference)) for reference in done]
+
+    def _outcome(self, reference: Any, spec: RunSpec, when: float) -> Outcome:
+        try:
+            result: RunResult = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            known = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            seconds = time.monotonic() - when
+            return Lost(spec, reason_of_death(spec, self._conditions, seconds, portable(known)))
+        return result
+
+    def __exit__(self, *_: object) -> None:
+        """Stop this grid's tasks and leave the cluster."""
+        for reference in self._busy:
+            self._ray.cancel(reference, force=True)
+        self._ray.shutdown()
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Set the variables that numerical libraries read when a new process imports them."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables, which new processes inherit, for as long as the context lasts.
+
+    :param variables: their values by name
+    """
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:

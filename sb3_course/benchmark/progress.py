@@ -1,8 +1,10 @@
 """Show how far a grid is: bars on a terminal, plain lines elsewhere."""
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +14,9 @@ from rich.progress import TaskID as Bar
 
 from sb3_course.benchmark.grid import RunSpec
 from sb3_course.benchmark.run import RunResult
+from sb3_course.benchmark.worker import PROGRESS
+
+SECONDS_BETWEEN_LINES = 60.0
 
 
 class Display(Protocol):
@@ -19,6 +24,12 @@ class Display(Protocol):
 
     def landed(self, result: RunResult) -> None:
         """Take note of a run that ended."""
+
+    def lost(self, spec: RunSpec, reason: str) -> None:
+        """Take note of a run whose process died, and which starts again."""
+
+    def ended_elsewhere(self, spec: RunSpec) -> None:
+        """Take note of a run that another process ended."""
 
     def tick(self) -> None:
         """Show where the running runs are."""
@@ -30,76 +41,153 @@ def summary(result: RunResult) -> str:
     :param result: its result
     """
     if result.failure is not None:
-        return f"{result.spec.label}: FAILED, {result.failure.strip().splitlines()[-1]}"
+        return f"{result.spec.label}: FAILED, {result.reason}"
     returns = result.measurements[-1].returns
     mean = sum(returns) / len(returns)
     return f"{result.spec.label}: return {mean:,.1f} in {result.seconds:.0f} s"
 
 
-class Lines:
-    """One line for each run that ended.
+def _again(spec: RunSpec, reason: str) -> str:
+    return f"{spec.label}: started again, {reason.strip().rpartition(chr(10))[2]}"
 
-    :param console: where to print
-    :param total: how many runs there are to do
+
+def _elsewhere(spec: RunSpec) -> str:
+    return f"{spec.label}: ended by another process"
+
+
+class Steps:
+    """Environment steps taken by all runs together.
+
+    :param specs: the runs to do
+    :param folder: where the runs leave their progress
     """
 
-    def __init__(self, console: Console, total: int) -> None:
-        self._console, self._total, self._done = console, total, 0
+    def __init__(self, specs: Iterable[RunSpec], folder: Path) -> None:
+        self._waiting = {spec.id: spec for spec in specs}
+        self._folder = folder
+        self.runs = len(self._waiting)
+        self.total = sum(spec.config.total_timesteps for spec in self._waiting.values())
+        self._ended = 0
+
+    @property
+    def runs_ended(self) -> int:
+        """How many runs have ended."""
+        return self.runs - len(self._waiting)
+
+    def ended(self, spec: RunSpec) -> None:
+        """Count a run as done, failed ones included.
+
+        :param spec: the run
+        """
+        self._waiting.pop(spec.id)
+        self._ended += spec.config.total_timesteps
+
+    def running(self) -> Iterator[tuple[RunSpec, float, float]]:
+        """Read the progress that runs left: the run, its steps, and its steps a second."""
+        for path in sorted(self._folder.glob(f"*{PROGRESS}")):
+            spec = self._waiting.get(path.name.removesuffix(PROGRESS))
+            if spec is None:
+                continue
+            try:
+                state = json.loads(path.read_text())
+            except (OSError, json.JSONDecodeError):  # ended, or being written at this moment
+                continue
+            yield spec, min(state["steps"], spec.config.total_timesteps), state["rate"]
+
+    def taken(self) -> float:
+        """Add up the steps of runs that ended and of runs under way."""
+        return self._ended + sum(steps for _, steps, _ in self.running())
+
+
+class Lines:
+    """A line for each run that ended, and now and then one on the whole.
+
+    :param console: where to print
+    :param steps: of the runs to do
+    """
+
+    def __init__(self, console: Console, steps: Steps) -> None:
+        self._console, self._steps = console, steps
+        self._started = self._spoke = time.monotonic()
 
     def landed(self, result: RunResult) -> None:
         """Print a line."""
-        self._done += 1
-        line = f"[{self._done}/{self._total}] {summary(result)}"
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._steps.ended(result.spec)
+        self._print(summary(result))
+
+    def lost(self, spec: RunSpec, reason: str) -> None:
+        """Print a line."""
+        self._print(_again(spec, reason))
+
+    def ended_elsewhere(self, spec: RunSpec) -> None:
+        """Print a line."""
+        self._steps.ended(spec)
+        self._print(_elsewhere(spec))
 
     def tick(self) -> None:
-        """Print nothing."""
+        """Print how far the whole is, once a minute."""
+        now = time.monotonic()
+        if now < self._spoke + SECONDS_BETWEEN_LINES:
+            return
+        self._spoke = now
+        taken, total = self._steps.taken(), self._steps.total
+        rate = taken / (now - self._started)
+        left = f", {_hours((total - taken) / rate)} left" if rate else ""
+        self._print(f"{taken:,.0f} of {total:,} steps, {rate:,.0f} a second{left}")
+
+    def _print(self, text: str) -> None:
+        line = f"[{self._steps.runs_ended}/{self._steps.runs}] {text}"
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _hours(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
 
 
 class Bars:
     """A bar for the grid, and one for each running run with its steps and steps a second.
 
     :param progress: the live display
-    :param specs: the runs to do
-    :param folder: where the runs leave their progress
+    :param steps: of the runs to do
     """
 
-    def __init__(self, progress: Progress, specs: Iterable[RunSpec], folder: Path) -> None:
-        self._progress = progress
-        self._waiting = {spec.id: spec for spec in specs}
-        self._folder = folder
+    def __init__(self, progress: Progress, steps: Steps) -> None:
+        self._progress, self._steps = progress, steps
         self._bars: dict[str, Bar] = {}
-        self._all = progress.add_task("all runs", total=len(self._waiting), note="")
+        self._all = progress.add_task("all runs", total=steps.total, note="")
 
     def landed(self, result: RunResult) -> None:
         """Replace a run's bar with a line."""
-        bar = self._bars.pop(result.spec.id, None)
-        if bar is not None:
-            self._progress.remove_task(bar)
-        self._waiting.pop(result.spec.id)
-        self._progress.advance(self._all)
-        self._progress.console.print(summary(result), markup=False, highlight=False)
+        self._end(result.spec, summary(result))
+
+    def lost(self, spec: RunSpec, reason: str) -> None:
+        """Print a line."""
+        self._print(_again(spec, reason))
+
+    def ended_elsewhere(self, spec: RunSpec) -> None:
+        """Replace a run's bar with a line."""
+        self._end(spec, _elsewhere(spec))
 
     def tick(self) -> None:
         """Read the progress that the runs left."""
-        for key, spec in self._waiting.items():
-            state = _read(self._folder / f"{key}.progress")
-            if state is None:
-                continue
+        for spec, steps, rate in self._steps.running():
             total = spec.config.total_timesteps
-            if key not in self._bars:
-                self._bars[key] = self._progress.add_task(spec.label, total=total, note="")
-            steps, rate = state["steps"], state["rate"]
+            if spec.id not in self._bars:
+                self._bars[spec.id] = self._progress.add_task(spec.label, total=total, note="")
             note = f"{steps:,.0f} of {total:,} steps, {rate:,.0f} a second"
-            self._progress.update(self._bars[key], completed=min(steps, total), note=note)
+            self._progress.update(self._bars[spec.id], completed=steps, note=note)
+        note = f"{self._steps.runs_ended} of {self._steps.runs} runs"
+        self._progress.update(self._all, completed=self._steps.taken(), note=note)
 
+    def _end(self, spec: RunSpec, line: str) -> None:
+        bar = self._bars.pop(spec.id, None)
+        if bar is not None:
+            self._progress.remove_task(bar)
+        self._steps.ended(spec)
+        self._print(line)
 
-def _read(path: Path) -> dict[str, float] | None:
-    try:
-        state: dict[str, float] = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):  # not begun, or being written at this moment
-        return None
-    return state
+    def _print(self, line: str) -> None:
+        self._progress.console.print(line, markup=False, highlight=False)
 
 
 @contextmanager
@@ -110,8 +198,9 @@ def display(console: Console, specs: list[RunSpec], folder: Path) -> Iterator[Di
     :param specs: the runs to do
     :param folder: where the runs leave their progress
     """
+    steps = Steps(specs, folder)
     if not console.is_terminal:
-        yield Lines(console, len(specs))
+        yield Lines(console, steps)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -122,4 +211,4 @@ def display(console: Console, specs: list[RunSpec], folder: Path) -> Iterator[Di
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console) as progress:
-        yield Bars(progress, specs, folder)
+        yield Bars(progress, steps)

@@ -3,6 +3,8 @@
 import os
 import platform
 import subprocess
+from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,12 @@ def versions() -> dict[str, str | None]:
     return found
 
 
+@cache
+def of_a_run() -> dict[str, str | None]:
+    """Return what this process runs with: commit, versions and processor."""
+    return {"git_commit": git_commit(), **versions(), "cpu": _cpu_model()}
+
+
 def git_commit() -> str | None:
     """Return the commit of this package's checkout, marked if files differ, or None outside one."""
     folder = Path(__file__).resolve().parents[2]
@@ -49,6 +57,16 @@ def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def memory_gib() -> float | None:
+    """Return the memory that this machine or its container has, None where that is unknown."""
+    sizes = []
+    with suppress(AttributeError, ValueError, OSError):
+        sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with suppress(ValueError, OSError):  # a container's share, on Linux
+        sizes.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(sizes) / 2**30 if sizes else None
 
 
 def machine() -> dict[str, Any]:

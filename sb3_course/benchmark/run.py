@@ -13,6 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import set_random_seed
 
 from sb3_course import make_vec_env
+from sb3_course.benchmark import provenance
 from sb3_course.benchmark.algorithms import constructor_arguments, find_algorithm
 from sb3_course.benchmark.evaluation import EvaluationCallback, Measurement
 from sb3_course.benchmark.grid import RunSpec
@@ -49,19 +50,28 @@ class RunResult(BaseModel):
     :param spec: the run
     :param measurements: its evaluations; of a failed run, none
     :param seconds: how long it took, evaluation included
-    :param failure: traceback of a failed run
+    :param failure: of a failed run, its traceback or what its process left; the last line is the
+        reason
+    :param made_with: code, versions and processor that it ran with
     """
 
     spec: RunSpec
     measurements: list[Measurement] = []
     seconds: float = 0.0
     failure: str | None = None
+    made_with: dict[str, str | None] | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, in a line; empty if it did not."""
+        return (self.failure or "").strip().rpartition("\n")[2].strip()
 
 
-def build(spec: RunSpec) -> BaseAlgorithm:
+def build(spec: RunSpec, tensorboard: Path | None = None) -> BaseAlgorithm:
     """Make the model of a run with its training environment.
 
     :param spec: the run
+    :param tensorboard: folder for TensorBoard's files, which SB3's logger writes
     """
     config = spec.config
     arguments = constructor_arguments(config.algorithm_class, config.params)
@@ -74,21 +84,26 @@ def build(spec: RunSpec) -> BaseAlgorithm:
         normalize=config.normalize,
         verbose=0,
     )
+    if tensorboard is not None:
+        arguments["tensorboard_log"] = str(tensorboard)
     algorithm = find_algorithm(config.algorithm_class)
     return algorithm(env=env, seed=spec.seed, device="cpu", verbose=0, **arguments)
 
 
-def run_one(spec: RunSpec, progress: Path | None = None) -> RunResult:
+def run_one(
+    spec: RunSpec, progress: Path | None = None, tensorboard: Path | None = None
+) -> RunResult:
     """Train and measure one run, on one thread.
 
     :param spec: the run
     :param progress: file in which to leave the steps taken so far
+    :param tensorboard: folder for TensorBoard's files; the run's are named by its id
     :return: its result; the same spec gives the same returns, bit for bit
     """
     started = time.perf_counter()
     torch.set_num_threads(1)
     config = spec.config
-    model = build(spec)
+    model = build(spec, tensorboard)
     evaluation = EvaluationCallback(
         spec.environment, config.evaluation_steps, config.evaluation_episodes, spec.seed
     )
@@ -96,25 +111,37 @@ def run_one(spec: RunSpec, progress: Path | None = None) -> RunResult:
     if progress is not None:
         callbacks.append(ProgressCallback(progress))
     try:
-        model.learn(config.total_timesteps, callback=callbacks)
+        model.learn(config.total_timesteps, callback=callbacks, tb_log_name=spec.id)
     finally:
         model.get_env().close()  # type: ignore[union-attr]
     seconds = time.perf_counter() - started
-    return RunResult(spec=spec, measurements=evaluation.measurements, seconds=seconds)
+    return RunResult(
+        spec=spec,
+        measurements=evaluation.measurements,
+        seconds=seconds,
+        made_with=provenance.of_a_run(),
+    )
 
 
-def attempt(spec: RunSpec, progress: Path | None = None) -> RunResult:
+def attempt(
+    spec: RunSpec, progress: Path | None = None, tensorboard: Path | None = None
+) -> RunResult:
     """Run, and turn an exception into a recorded failure.
 
     :param spec: the run
     :param progress: see :func:`run_one`
+    :param tensorboard: see :func:`run_one`
     """
     started = time.perf_counter()
     try:
-        return run_one(spec, progress)
+        return run_one(spec, progress, tensorboard)
     except Exception:
-        seconds = time.perf_counter() - started
-        return RunResult(spec=spec, seconds=seconds, failure=portable(traceback.format_exc()))
+        return RunResult(
+            spec=spec,
+            seconds=time.perf_counter() - started,
+            failure=portable(traceback.format_exc()),
+            made_with=provenance.of_a_run(),
+        )
 
 
 def portable(text: str) -> str:

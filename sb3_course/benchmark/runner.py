@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -9,14 +10,16 @@ from typing import Any
 
 from rich.console import Console
 
-from sb3_course.benchmark.backends import Backend, progress_file
+from sb3_course.benchmark.backends import Backend
+from sb3_course.benchmark.claims import Claims, Schedule
 from sb3_course.benchmark.errors import UserError, unknown
 from sb3_course.benchmark.grid import Grid, RunSpec
-from sb3_course.benchmark.progress import display
+from sb3_course.benchmark.progress import Display, display
 from sb3_course.benchmark.provenance import git_commit, machine, versions
 from sb3_course.benchmark.report import configuration, read_manifest
 from sb3_course.benchmark.run import RunResult
 from sb3_course.benchmark.store import Store, write_whole
+from sb3_course.benchmark.worker import logs_folder, progress_file
 
 SELECTORS = ("algorithm", "environment", "seed")
 
@@ -50,7 +53,7 @@ def to_do(specs: Sequence[RunSpec], store: Store) -> list[RunSpec]:
     :param specs: the runs
     :param store: the results so far; failed runs are to do again
     """
-    finished = {r.spec.id for r in store.read(specs) if r.failure is None}
+    finished = store.finished()
     missing = [spec for spec in specs if spec.id not in finished]
     return sorted(missing, key=_length, reverse=True)
 
@@ -61,48 +64,91 @@ def _length(spec: RunSpec) -> tuple[float, int]:
 
 
 def run_all(
-    specs: Sequence[RunSpec], store: Store, backend: Backend, console: Console
-) -> list[RunResult]:
+    specs: Sequence[RunSpec], store: Store, backend: Backend, console: Console, retries: int = 1
+) -> None:
     """Run, and write each result as it lands.
+
+    A run that was lost with its process is tried again; one that raised an exception would only
+    raise it again, and is not. Other processes may work on the same runs: each run is claimed by
+    one of them, and this returns when all have ended.
 
     :param specs: the runs, in the order to start them
     :param store: where results go
     :param backend: where runs execute
     :param console: where progress is shown
-    :return: the results
+    :param retries: how many more times a lost run is tried
     """
-    folder = store.folder / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    results: list[RunResult] = []
-    try:
-        with (
-            display(console, list(specs), folder) as shown,
-            closing(backend(specs, folder)) as batches,  # type: ignore[type-var]
-        ):
-            for batch in batches:
-                for result in batch:
-                    store.write(result)
-                    progress_file(folder, result.spec).unlink(missing_ok=True)
-                    shown.landed(result)
-                results += batch
-                shown.tick()
-    finally:
-        for spec in specs:
-            progress_file(folder, spec).unlink(missing_ok=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()
-    return results
+    logs = logs_folder(store.folder)
+    logs.mkdir(parents=True, exist_ok=True)
+    with (
+        Claims(store.folder) as claims,
+        display(console, list(specs), logs) as shown,
+        backend,
+        closing(_Work(Schedule(specs, store, claims), store, backend, shown, retries)) as work,
+    ):
+        while work.left:
+            work.start()
+            work.collect()
+            shown.tick()
+
+
+class _Work:
+    """The runs under way."""
+
+    def __init__(
+        self, schedule: Schedule, store: Store, backend: Backend, shown: Display, retries: int
+    ) -> None:
+        self._schedule, self._store, self._backend = schedule, store, backend
+        self._shown, self._retries = shown, retries
+        self._running: dict[str, RunSpec] = {}
+        self._losses: Counter[str] = Counter()
+
+    @property
+    def left(self) -> bool:
+        return bool(self._schedule or self._running)
+
+    def start(self) -> None:
+        for spec in self._schedule.next(self._backend.slots - len(self._running)):
+            self._running[spec.id] = spec
+            self._backend.start(spec)
+        for spec in self._schedule.ended_elsewhere():
+            self._shown.ended_elsewhere(spec)
+
+    def collect(self) -> None:
+        for outcome in self._backend.poll(0.5):
+            if isinstance(outcome, RunResult):
+                self._keep(outcome)
+                continue
+            self._losses[outcome.spec.id] += 1
+            if self._losses[outcome.spec.id] <= self._retries:
+                self._shown.lost(outcome.spec, outcome.reason)
+                self._backend.start(outcome.spec)
+            else:
+                self._keep(RunResult(spec=outcome.spec, failure=outcome.reason))
+
+    def _keep(self, result: RunResult) -> None:
+        self._store.write(result)
+        self._forget(self._running.pop(result.spec.id))
+        self._schedule.ended(result.spec)
+        self._shown.landed(result)
+
+    def _forget(self, spec: RunSpec) -> None:
+        progress_file(logs_folder(self._store.folder), spec).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        for spec in self._running.values():
+            self._forget(spec)
 
 
 def write_manifest(
-    grid: Grid, folder: Path, command: str, workers: int, started: float
+    grid: Grid, folder: Path, command: str, workers: int | None, started: float
 ) -> dict[str, Any]:
     """Record with what a grid was run.
 
     :param grid: the grid
     :param folder: ``results/GRID``
     :param command: how it was started; the commands of resumed runs add up
-    :param workers: how many runs went at a time
+    :param workers: how many runs went at a time, None for one a CPU of a cluster
     :param started: ``time.time()`` at its start; durations add up as well
     """
     before = read_manifest(folder) or {}

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
+from sb3_course.benchmark.errors import UserError
 from sb3_course.benchmark.grid import RunSpec
 from sb3_course.benchmark.run import RunResult
 
@@ -38,7 +40,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 class Store:
-    """The results of one grid.
+    """The results of one grid: finished runs in ``runs``, failed ones in ``failed``.
 
     :param folder: ``results/GRID``
     """
@@ -47,26 +49,82 @@ class Store:
         self.folder = folder
 
     def path(self, spec: RunSpec) -> Path:
-        """Return the file of a run.
+        """Return the file of a finished run.
 
         :param spec: the run
         """
         return self.folder / "runs" / f"{spec.id}.json"
 
+    def failure_path(self, spec: RunSpec) -> Path:
+        """Return the file of a failed run.
+
+        :param spec: the run
+        """
+        return self.folder / "failed" / f"{spec.id}.json"
+
     def write(self, result: RunResult) -> None:
-        """Keep a result.
+        """Keep a result; a run that finished is no longer among the failed ones.
 
         :param result: of a finished or a failed run
         """
-        write_whole(self.path(result.spec), result.model_dump_json(indent=1) + "\n")
+        failed = result.failure is not None
+        path = self.failure_path(result.spec) if failed else self.path(result.spec)
+        write_whole(path, result.model_dump_json(indent=1) + "\n")
+        if not failed:
+            self.failure_path(result.spec).unlink(missing_ok=True)
+
+    def finished(self) -> set[str]:
+        """Name the runs that finished, by their ids; no file is opened."""
+        return _ids(self.folder / "runs")
+
+    def failed_at(self, spec: RunSpec) -> int | None:
+        """Return when a run failed, in nanoseconds, None if it did not.
+
+        :param spec: the run
+        """
+        try:
+            return self.failure_path(spec).stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+
+    def failed(self) -> set[str]:
+        """Name the runs that failed and have not finished since, by their ids."""
+        return _ids(self.folder / "failed") - self.finished()
 
     def read(self, specs: Iterable[RunSpec]) -> list[RunResult]:
         """Read the results there are, in the order of the runs.
 
         :param specs: the runs
         """
-        paths = (self.path(spec) for spec in specs)
-        return [RunResult.model_validate_json(p.read_text()) for p in paths if p.exists()]
+        finished, failed = self.finished(), self.failed()
+        return [
+            _read(self.path(spec) if spec.id in finished else self.failure_path(spec))
+            for spec in specs
+            if spec.id in finished | failed
+        ]
+
+    def failures(self, specs: Iterable[RunSpec]) -> list[RunResult]:
+        """Read the failed runs, in the order of the runs.
+
+        :param specs: the runs
+        """
+        failed = self.failed()
+        return [_read(self.failure_path(spec)) for spec in specs if spec.id in failed]
+
+
+def _ids(folder: Path) -> set[str]:
+    names = os.listdir(folder) if folder.is_dir() else []
+    return {n.removesuffix(".json") for n in names if n.endswith(".json") and n[0] != "."}
+
+
+def _read(path: Path) -> RunResult:
+    try:
+        return RunResult.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise UserError(
+            f"{path} is no result of this program ({error.error_count()} mistakes); "
+            "delete it, and the run is done again"
+        ) from error
 
 
 def tidy(results: Iterable[RunResult]) -> pd.DataFrame:

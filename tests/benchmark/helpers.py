@@ -1,8 +1,10 @@
 import os
+import time
 
+import gymnasium
+import numpy as np
 from stable_baselines3 import A2C
 
-from sb3_course.benchmark.backends import progress_file
 from sb3_course.benchmark.grid import Grid, RunConfig, RunSpec
 from sb3_course.benchmark.run import attempt
 
@@ -21,6 +23,37 @@ class Dies(A2C):
 
     def train(self):
         os._exit(7)
+
+
+class Hangs(A2C):
+    """Never returns."""
+
+    def train(self):
+        while True:
+            time.sleep(1.0)
+
+
+class EatsMemory(A2C):
+    """Allocates and never frees."""
+
+    def train(self):
+        eaten = []
+        while True:
+            eaten.append(np.ones(2**24))
+
+
+class NaNRewards(gymnasium.Wrapper):
+    """Rewards are no numbers."""
+
+    def step(self, action):
+        obs, _, terminated, truncated, info = self.env.step(action)
+        return obs, float("nan"), terminated, truncated, info
+
+
+gymnasium.register(
+    "NaNRewards-v0",
+    entry_point=lambda: NaNRewards(gymnasium.make("CartPole-v1", max_episode_steps=20)),
+)
 
 
 class PassesOn(A2C):
@@ -45,10 +78,26 @@ def tiny(**changes) -> Grid:
     return Grid.model_validate(content(**changes))
 
 
-def in_this_process(specs, folder, workers=1):
-    """Be a backend without the seconds that processes take to start."""
-    for spec in specs:
-        yield [attempt(spec, progress_file(folder, spec))]
+class InThisProcess:
+    """A backend without the seconds that processes take to start."""
+
+    slots = workers = 1
+
+    def __init__(self, *_, **__):
+        self._ended = []
+
+    def start(self, spec):
+        self._ended.append(attempt(spec))
+
+    def poll(self, seconds):
+        ended, self._ended = self._ended, []
+        return ended
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
 
 
 def changed(spec: RunSpec, **changes) -> RunSpec:

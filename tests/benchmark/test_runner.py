@@ -1,63 +1,128 @@
 import json
-from functools import partial
 
 import pytest
 from rich.console import Console
 
-from sb3_course.benchmark import backends, runner
+from sb3_course.benchmark import runner
+from sb3_course.benchmark.backends import Lost
+from sb3_course.benchmark.claims import Claims
 from sb3_course.benchmark.errors import UserError
-from sb3_course.benchmark.run import attempt
+from sb3_course.benchmark.run import RunResult
 from sb3_course.benchmark.store import COLUMNS, Store, tidy
-from tests.benchmark.helpers import HERE, in_this_process, tiny
+from tests.benchmark.helpers import InThisProcess, tiny
 
 QUIET = Console(quiet=True)
 
 
-def run(grid, store, backend=in_this_process):
-    return runner.run_all(runner.to_do(grid.runs(), store), store, backend, QUIET)
+def run(grid, store, backend=None, retries=1):
+    """Run and return the seeds that were started, in order."""
+    backend = backend or InThisProcess()
+    started, start = [], backend.start
+    backend.start = lambda spec: (started.append(spec.seed), start(spec))
+    runner.run_all(runner.to_do(grid.runs(), store), store, backend, QUIET, retries)
+    return started
+
+
+class Loses(InThisProcess):
+    """Loses the run of seed 0 so many times."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.times = times
+
+    def poll(self, seconds):
+        outcomes = super().poll(seconds)
+        return [self.lose(o) if o.spec.seed == 0 and self.times > 0 else o for o in outcomes]
+
+    def lose(self, result):
+        self.times -= 1
+        return Lost(result.spec, "printed before\nthe process died with exit code -9")
 
 
 def test_finished_runs_are_skipped(tmp_path):
     grid, store = tiny(), Store(tmp_path)
-    assert len(run(grid, store)) == 2
+    assert run(grid, store) == [0, 1]
     assert run(grid, store) == []
-    assert len(run(tiny(seeds=3), store)) == 1
+    assert run(tiny(seeds=3), store) == [2]
     store.path(grid.runs()[0]).unlink()
-    assert [r.spec.seed for r in run(grid, store)] == [0]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["runs"]
+    assert run(grid, store) == [0]
+    assert {p.name for p in tmp_path.iterdir()} == {"runs", "logs", ".lock"}
 
 
 def test_interrupting_keeps_what_is_done(tmp_path):
     grid, store = tiny(), Store(tmp_path)
 
-    def interrupted(specs, folder):
-        yield [attempt(specs[0])]
-        raise KeyboardInterrupt
+    class Interrupted(InThisProcess):
+        def start(self, spec):
+            if spec.seed == 1:
+                raise KeyboardInterrupt
+            super().start(spec)
 
     with pytest.raises(KeyboardInterrupt):
-        run(grid, store, interrupted)
+        run(grid, store, Interrupted())
     assert [spec.seed for spec in runner.to_do(grid.runs(), store)] == [1]
 
 
-def test_failures_are_recorded_and_the_rest_goes_on(tmp_path):
-    """In processes: one algorithm raises, one kills its worker, one works."""
-    algorithms = {
-        "Raises": {"class": f"{HERE}:Raises"},
-        "Dies": {"class": f"{HERE}:Dies"},
-        "Works": {"class": "A2C"},
-    }
-    grid, store = tiny(algorithms=algorithms, seeds=1), Store(tmp_path)
-    results = run(grid, store, partial(backends.local_processes, workers=2))
-    failures = {r.spec.algorithm: r.failure for r in results}
-    assert "ZeroDivisionError: made to fail" in failures["Raises"]
-    assert "Traceback" in failures["Raises"]
-    assert "exit code 7" in failures["Dies"]
-    assert failures["Works"] is None
-    assert [r.failure for r in store.read(grid.runs())] == [failures[a] for a in algorithms]
-    assert len(runner.to_do(grid.runs(), store)) == 2
-    works = next(r for r in results if r.spec.algorithm == "Works")
-    here = attempt(works.spec)
-    assert [m.returns for m in here.measurements] == [m.returns for m in works.measurements]
+@pytest.mark.parametrize(("times", "retries"), [(1, 1), (2, 2), (2, 1), (1, 0)])
+def test_a_lost_run_is_tried_again(tmp_path, times, retries):
+    grid, store = tiny(), Store(tmp_path)
+    started = run(grid, store, Loses(times), retries)
+    assert started.count(0) == min(times, retries) + 1
+    assert started.count(1) == 1
+    failures = store.failures(grid.runs())
+    if times <= retries:
+        assert failures == []
+    else:
+        assert [r.reason for r in failures] == ["the process died with exit code -9"]
+        assert "printed before" in failures[0].failure
+        assert [spec.seed for spec in runner.to_do(grid.runs(), store)] == [0]
+
+
+def test_a_run_that_works_at_last_is_no_failure_any_more(tmp_path):
+    grid, store = tiny(), Store(tmp_path)
+    run(grid, store, Loses(1), retries=0)
+    assert store.failed() == {grid.runs()[0].id}
+    assert run(grid, store) == [0]
+    assert store.failed() == set()
+    assert not store.failure_path(grid.runs()[0]).exists()
+
+
+class EndsElsewhere(InThisProcess):
+    """Meanwhile another process has seed 0, and ends it at the fourth poll."""
+
+    def __init__(self, monkeypatch, end):
+        super().__init__()
+        self.polls, self.held, self.end = 0, True, end
+        take = Claims.take
+        monkeypatch.setattr(
+            Claims, "take", lambda c, spec: not (self.held and spec.seed == 0) and take(c, spec)
+        )
+
+    def poll(self, seconds):
+        self.polls += 1
+        if self.polls == 4:
+            self.end()
+            self.held = False
+        return super().poll(seconds)
+
+
+@pytest.mark.parametrize(
+    ("end", "started"),
+    [("finishes", [1, 2]), ("fails", [1, 2]), ("is killed", [1, 2, 0])],
+)
+def test_what_another_process_runs_is_left_to_it(tmp_path, monkeypatch, end, started):
+    grid, store = tiny(seeds=3), Store(tmp_path)
+    failure = "made to fail" if end == "fails" else None
+    result = RunResult(spec=grid.runs()[0], failure=failure)
+    write = (lambda: None) if end == "is killed" else (lambda: store.write(result))
+    assert run(grid, store, EndsElsewhere(monkeypatch, write)) == started
+    assert len(store.read(grid.runs())) == 3
+
+
+def test_a_run_that_failed_long_ago_is_tried_again(tmp_path):
+    grid, store = tiny(), Store(tmp_path)
+    store.write(RunResult(spec=grid.runs()[0], failure="made to fail"))
+    assert run(grid, store) == [0, 1]
 
 
 def test_the_longest_runs_go_first(tmp_path):
