@@ -6,6 +6,7 @@ Each takes the tables of :class:`~sb3_course.benchmark.analysis.Analysis` and re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib as mpl
 import pandas as pd
@@ -21,6 +22,8 @@ Styles = Mapping[str, Style]
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths in inches."""
+TITLE = 26
+"""Letters of a panel's title, after which a new line begins."""
 FORMATS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 """File formats, each with the metadata that would otherwise hold the time of drawing."""
 
@@ -34,6 +37,7 @@ def style() -> Iterator[None]:
         sns.plotting_context("paper", font_scale=0.85),
     ):
         mpl.rcParams.update({"svg.hashsalt": "sb3_course", "grid.linewidth": 0.6})
+        mpl.rcParams["text.parse_math"] = False  # a dollar in a name is a dollar
         yield
 
 
@@ -53,7 +57,7 @@ def learning_curves(
         columns = _columns(len(environments))
         for i, (axes, environment) in enumerate(zip(panels, environments, strict=True)):
             plots.curves(axes, curves[curves["environment"] == environment], styles, x)
-            axes.set_title(environment)
+            axes.set_title(fill(environment, TITLE))
             axes.set_ylabel("Return" if i % columns == 0 else "")
             axes.set_xlabel(label if i + columns >= len(environments) else "")
     return figure
@@ -112,7 +116,9 @@ def panels_of_intervals(
     :param names: its values, in the order of the panels
     :param styles: of every algorithm with a row
     """
-    per_row = 3 if len(names) in (5, 6) else min(len(names), 4)
+    long = max(map(len, names)) > 16
+    per_row = 3 if long or len(names) in (5, 6) else 4
+    per_row = min(per_row, len(names))
     rows = -(-len(names) // per_row)
     width = PAGE if len(names) > 1 else COLUMN
     with style():
@@ -122,7 +128,7 @@ def panels_of_intervals(
         for i, name in enumerate(names):
             axes = figure.add_subplot(grid[i // per_row, i % per_row])
             plots.intervals(axes, table[table[column] == name], styles)
-            axes.set_title(name)
+            axes.set_title(fill(name, TITLE))
             if i % per_row:
                 axes.tick_params(labelleft=False)
         figure.supxlabel("Normalised score", size="medium")

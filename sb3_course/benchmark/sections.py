@@ -148,7 +148,9 @@ def returns(analysis: Analysis) -> Section:
                 "Learning curves of every algorithm, a panel for each environment; the table of "
                 "final returns holds their ends.",
                 f"Learning curves: mean over runs ({_runs(analysis)}) and {BAND}.",
-                figures.learning_curves(analysis.curves, _present(analysis), _styles(analysis)),
+                figures.learning_curves(
+                    analysis.curves, _present(analysis), _styles(analysis, analysis.curves)
+                ),
             )
         ],
         tables=[tables.returns(analysis)],
@@ -188,7 +190,10 @@ def _aggregates_picture(analysis: Analysis) -> Picture:
         f"Final scores over {', '.join(analysis.aggregated)}: estimate (line) and interval (bar); "
         f"{_seeds(analysis)}.",
         figures.panels_of_intervals(
-            analysis.aggregates, "statistic", list(STATISTICS), _aggregated_styles(analysis)
+            analysis.aggregates,
+            "statistic",
+            list(STATISTICS),
+            _styles(analysis, analysis.aggregates),
         ),
     )
 
@@ -200,7 +205,10 @@ def _environments_picture(analysis: Analysis) -> Picture:
         "interquartile means holds the numbers.",
         "Interquartile mean of final scores on each environment (line) and interval (bar).",
         figures.panels_of_intervals(
-            analysis.by_environment, "environment", analysis.aggregated, _styles(analysis)
+            analysis.by_environment,
+            "environment",
+            analysis.aggregated,
+            _styles(analysis, analysis.by_environment),
         ),
     )
 
@@ -210,7 +218,7 @@ def improvements(analysis: Analysis) -> Section:
 
     :param analysis: every number of the report
     """
-    present = list(_aggregated_styles(analysis))
+    present = list(_styles(analysis, analysis.aggregates))
     return Section(
         "Probability of improvement",
         [
@@ -244,7 +252,7 @@ def profiles(analysis: Analysis) -> Section:
                 "profiles",
                 "Performance profiles: for every algorithm the fraction of runs above each score.",
                 f"Fraction of runs above each score, {_seeds(analysis)}, and {BAND}.",
-                figures.profiles(analysis.profiles, _aggregated_styles(analysis)),
+                figures.profiles(analysis.profiles, _styles(analysis, analysis.profiles)),
             )
         ],
     )
@@ -268,7 +276,7 @@ def efficiency(analysis: Analysis) -> Section:
                 "holds four points of each curve.",
                 f"Interquartile mean of scores over {axis}, {_seeds(analysis)}, and {BAND}.",
                 figures.sample_efficiency(
-                    analysis.efficiency, _aggregated_styles(analysis), budget
+                    analysis.efficiency, _styles(analysis, analysis.efficiency), budget
                 ),
             )
         ],
@@ -295,7 +303,10 @@ def training_time(analysis: Analysis) -> Section:
                 f"Mean return over runs ({_runs(analysis)}) at each evaluation, placed at the "
                 f"median time that training took to get there, and {BAND}.",
                 figures.learning_curves(
-                    analysis.curves, _present(analysis), _styles(analysis), "seconds"
+                    analysis.curves,
+                    _present(analysis),
+                    _styles(analysis, analysis.curves),
+                    "seconds",
                 ),
             )
         ],
@@ -352,13 +363,10 @@ def _present(analysis: Analysis) -> list[str]:
     return [name for name in analysis.grid.environments if name in present]
 
 
-def _styles(analysis: Analysis) -> dict[str, Style]:
-    return styles(analysis.grid.algorithms)
-
-
-def _aggregated_styles(analysis: Analysis) -> dict[str, Style]:
-    present = set(analysis.aggregates["algorithm"])
-    return {name: style for name, style in _styles(analysis).items() if name in present}
+def _styles(analysis: Analysis, table: pd.DataFrame) -> dict[str, Style]:
+    """Choose the styles of the algorithms in a table, which all of the grid's have a say in."""
+    every, present = styles(analysis.grid.algorithms), set(table["algorithm"])
+    return {name: style for name, style in every.items() if name in present}
 
 
 def _runs(analysis: Analysis) -> str:

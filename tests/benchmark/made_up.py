@@ -11,8 +11,8 @@ ENVIRONMENTS = (
     "HalfCheetah-v4",
     "Hopper-v4",
     "Ant-v4",
-    "Walker2d-v4",
-    "Acrobot-v1",
+    "InvertedDoublePendulum-v4",
+    "MountainCarContinuous-v0",
     "Pendulum-v1",
     "Swimmer-v4",
 )
