@@ -194,17 +194,20 @@ def training_time(analysis: Analysis) -> Table:
 
 
 def absent(analysis: Analysis) -> Table:
-    """Runs that statistics are without, seeds of one kind in a row.
+    """Runs that statistics are without, seeds and environments of one kind in a row.
 
     :param analysis: every number of the report
     """
-    groups: dict[tuple[str, str, str], list[str]] = {}
+    seeds: dict[tuple[str, str, str], list[str]] = {}
     for algorithm, environment, seed, why in analysis.absent.itertuples(index=False):
-        groups.setdefault((algorithm, environment, why), []).append(str(seed))
+        seeds.setdefault((algorithm, why, environment), []).append(str(seed))
+    environments: dict[tuple[str, str, str], list[str]] = {}
+    for (algorithm, why, environment), group in seeds.items():
+        environments.setdefault((algorithm, why, ", ".join(group)), []).append(environment)
     return Table(
         "Runs that statistics are without",
-        ["Algorithm", "Environment", "Seeds", "Why"],
-        [[a, e, ", ".join(seeds), why] for (a, e, why), seeds in groups.items()],
+        ["Algorithm", "Seeds", "Environments", "Why"],
+        [[a, group, ", ".join(names), why] for (a, why, group), names in environments.items()],
     )
 
 
@@ -218,11 +221,15 @@ def references(analysis: Analysis) -> Table:
         f"Returns that are scores of 0 and 1 (version {analysis.references.version})",
         ["Environment", "0: random actions", "1: expert", "Expert"],
         [
-            [name, f"{known[name].random:,g}", f"{known[name].expert:,g}", known[name].expert_name]
+            [name, _exact(known[name].random), _exact(known[name].expert), known[name].expert_name]
             for name in analysis.grid.environments
             if name in known
         ],
     )
+
+
+def _exact(value: float) -> str:
+    return f"{value:,.10g}"
 
 
 def made_with(results: Iterable[RunResult], manifest: dict[str, Any]) -> Table:
