@@ -1,4 +1,3 @@
-from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -20,12 +19,12 @@ def test_known_styles_are_all_different():
 
 
 def test_another_name_has_a_favourite_of_its_own_whatever_the_order():
-    names = ["Mine", "Yours", "NPG"]
     alone = styles(["Mine"])["Mine"]
     others = [name for name, style in styles(KNOWN).items() if style.colour != alone.colour]
     assert len(others) > 10
     assert styles([*others, "Mine"])["Mine"] == alone
-    assert len({tuple(sorted(styles(order).items())) for order in permutations(names)}) == 1
+    many = [f"Algorithm {i}" for i in range(12)]  # some have the same favourite
+    assert styles(many) == styles(many[::-1])
     assert list(styles(["NPG", "Mine"])) == ["NPG", "Mine"]
 
 
