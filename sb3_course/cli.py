@@ -281,7 +281,8 @@ def _run(path: Path, engine: Engine, only: Sequence[str], results: Path, dry_run
             return INTERRUPTED
         finally:
             runner.write_manifest(grid, store.folder, _command(), backend.workers, started)
-    _say(str(publish(grid, store)))
+    page = store.folder / "report.html"
+    _say(str(page if not todo and store.older_than(page) else publish(grid, store)))
     return _tell_failures(store.failures(chosen))
 
 
