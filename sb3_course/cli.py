@@ -280,7 +280,8 @@ def _run(path: Path, engine: Engine, only: Sequence[str], results: Path, dry_run
             _complain("interrupted: finished runs are kept; the same command goes on from there")
             return INTERRUPTED
         finally:
-            runner.write_manifest(grid, store.folder, _command(), backend.workers, started)
+            if store.finished() or store.failed():
+                runner.write_manifest(grid, store.folder, _command(), backend.workers, started)
     page = store.folder / "report.html"
     _say(str(page if not todo and store.older_than(page) else publish(grid, store)))
     return _tell_failures(store.failures(chosen))
