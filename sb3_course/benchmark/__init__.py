@@ -12,9 +12,16 @@ module         its one idea
 ``runner``     run what is missing
 ``progress``   show how far it is
 ``provenance`` with what it was run
-``scores``     normalised scores and their uncertainty
+``curves``     runs of unequal steps on one declared grid
+``scores``     normalised scores, with fixed references
+``bootstrap``  rliable's statistics and their intervals
+``analysis``   every number of a report
+``styles``     one colour an algorithm, everywhere
 ``plots``      axes in, axes out
-``report``     tables, figures and one page
+``figures``    whole figures and their files
+``tables``     numbers as tables and sentences
+``sections``   what a report says
+``report``     figures, one page and a README
 ============== ==========================================================
 
 Importing this package imports none of them, so that the command line starts at once.

@@ -1,159 +1,131 @@
-"""Figures: what takes axes returns axes; the functions at the end lay out whole figures."""
+"""Drawings of one panel each: they take axes and return axes."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from textwrap import fill
 
-import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from sb3_course.benchmark.scores import ALL
+from sb3_course.benchmark.styles import Style
 
-Palette = Mapping[str, tuple[float, float, float]]
-
-# A format's metadata would otherwise hold the time of drawing.
-FORMATS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
-
+Styles = Mapping[str, Style]
 
 NICE = [1, 2, 2.5, 5, 10]
 """Distances between ticks, up to powers of ten."""
 
 
-def palette(algorithms: Sequence[str]) -> Palette:
-    """Give each algorithm its colour, from a palette that colour-blind readers can tell apart.
-
-    :param algorithms: all algorithms of a grid, in its order
-    """
-    return dict(zip(algorithms, sns.color_palette("colorblind", len(algorithms)), strict=True))
-
-
-def learning_curve(axes: Axes, table: pd.DataFrame, colours: Palette) -> Axes:
-    """Draw mean returns over seeds with a 95% bootstrap interval.
+def curves(axes: Axes, table: pd.DataFrame, styles: Styles, x: str) -> Axes:
+    """Draw a line for each algorithm, and a band between the bounds of its interval.
 
     :param axes: where to draw
-    :param table: tidy returns of one environment: ``algorithm, seed, step, return_mean``
-    :param colours: of each algorithm; algorithms are drawn in its order
+    :param table: a row for each algorithm and place: ``algorithm, point, low, high`` and ``x``
+    :param styles: of each algorithm; the first is drawn on top
+    :param x: the column along the horizontal axis, ascending for each algorithm
     """
-    present = set(table["algorithm"])
-    order = [name for name in colours if name in present]
-    sns.lineplot(
-        table,
-        x="step",
-        y="return_mean",
-        hue="algorithm",
-        hue_order=order,
-        palette={name: colours[name] for name in order},
-        errorbar=("ci", 95),
-        n_boot=1000,
-        seed=0,
-        legend=False,
-        ax=axes,
-    )
-    axes.set(xlabel="Environment steps", ylabel="Evaluation return")
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=NICE))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=NICE))
-    axes.set_xlim(left=0, right=table["step"].max())
+    for depth, (algorithm, style) in enumerate(styles.items()):
+        rows = table[table["algorithm"] == algorithm]
+        places, low, high = rows[x], rows["low"].astype(float), rows["high"].astype(float)
+        order = 3 - depth / len(styles)
+        band = axes.fill_between(places, low, high, color=style.colour, linewidth=0)
+        band.set(alpha=0.2 if len(styles) <= 6 else 0.12, zorder=order - 1)
+        (line,) = axes.plot(places, rows["point"], color=style.colour, linewidth=1.4, zorder=order)
+        if style.dash:
+            line.set_dashes(style.dash)
+    axes.set_xlim(*_span(table[x]))
+    nice_ticks(axes)
     return axes
 
 
-def intervals(axes: Axes, table: pd.DataFrame, colours: Palette) -> Axes:
+def _span(values: pd.Series) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    return low, high if high > low else low + 1.0
+
+
+def nice_ticks(axes: Axes) -> None:
+    """Put few ticks at round numbers; from a thousand on, thousands and millions with a letter.
+
+    :param axes: whose ticks to set, after drawing
+    """
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(4, steps=NICE))
+        if np.abs(axis.get_view_interval()).max() >= 1000:
+            axis.set_major_formatter(EngFormatter(sep=""))
+
+
+def intervals(axes: Axes, table: pd.DataFrame, styles: Styles) -> Axes:
     """Draw point estimates with their intervals, an algorithm a row.
 
     :param axes: where to draw
-    :param table: a row for each algorithm: ``algorithm, iqm, low, high``
-    :param colours: of each algorithm; the first is drawn on top
+    :param table: a row for each algorithm: ``algorithm, point, low, high``
+    :param styles: of each algorithm; the first is drawn on top
     """
-    names = list(colours)
-    columns = (table[name].tolist() for name in ("algorithm", "iqm", "low", "high"))
+    rows = {algorithm: y for y, algorithm in enumerate(styles)}
+    columns = (table[name].tolist() for name in ("algorithm", "point", "low", "high"))
     for algorithm, point, low, high in zip(*columns, strict=True):
-        y, colour = names.index(algorithm), colours[algorithm]
-        axes.barh(y, high - low, left=low, height=0.55, color=colour, alpha=0.35)
-        axes.plot([point, point], [y - 0.275, y + 0.275], color=colour, linewidth=2)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.axvline(0, color="0.5", linewidth=0.8)  # the score of random actions
+        y, colour = rows[algorithm], styles[algorithm].colour
+        if np.isfinite(low):
+            axes.barh(y, high - low, left=low, height=0.6, color=colour, alpha=0.4)
+        axes.plot([point, point], [y - 0.3, y + 0.3], color=colour, linewidth=2)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.use_sticky_edges = False
-    axes.margins(x=0.06)
-    axes.set_xlabel("Normalised score (IQM)")
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=NICE))
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(3, steps=NICE))
     axes.grid(visible=False, axis="y")
     return axes
 
 
-@contextmanager
-def style() -> Iterator[None]:
-    """Set sizes and fonts for print, and make files the same at each drawing."""
-    with (
-        mpl.rc_context(),
-        sns.axes_style("whitegrid", {"axes.spines.top": False, "axes.spines.right": False}),
-        sns.plotting_context("paper", font_scale=1.0),
-    ):
-        mpl.rcParams.update({"svg.hashsalt": "sb3_course", "grid.linewidth": 0.6})
-        yield
+def improvement(
+    axes: Axes, table: pd.DataFrame, algorithms: Sequence[str], bounds: bool = True
+) -> Axes:
+    """Draw P(X > Y) for every pair as a heat map; bold where the interval leaves out one half.
 
-
-def learning_curves(
-    table: pd.DataFrame, environments: Sequence[str], algorithms: Sequence[str]
-) -> Figure:
-    """Figure 1: a panel of learning curves for each environment.
-
-    :param table: tidy returns
-    :param environments: in the order of the panels
-    :param algorithms: all of the grid's, in its order
+    :param axes: where to draw
+    :param table: a row for each pair: ``x, y, point, low, high``; the converse of a pair is its
+        complement
+    :param algorithms: in the order of rows (X) and columns (Y)
+    :param bounds: whether to write the bounds of each interval into its cell
     """
-    colours = palette(algorithms)
-    with style():
-        columns = 2 if len(environments) == 4 else min(len(environments), 3)
-        rows = -(-len(environments) // columns)
-        figure = Figure(figsize=(3.4 * columns, 2.6 * rows + 0.5), layout="constrained")
-        panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-        for axes, environment in zip(panels, environments, strict=False):
-            learning_curve(axes, table[table["environment"] == environment], colours)
-            axes.set_title(environment)
-            if axes.get_subplotspec().colspan.start > 0:
-                axes.set_ylabel("")
-        for axes in panels[len(environments) :]:
-            axes.set_axis_off()
-        handles = [Line2D([], [], color=c, linewidth=2, label=n) for n, c in colours.items()]
-        per_row = min(len(handles), 4 if columns > 1 else 2)
-        figure.legend(handles=handles, loc="outside lower center", ncols=per_row, frameon=False)
-    return figure
+    pairs = table[["x", "y", "point", "low", "high"]]
+    converse = pd.DataFrame(
+        {"x": pairs["y"], "y": pairs["x"], "point": 1 - pairs["point"]}
+        | {"low": 1 - pairs["high"], "high": 1 - pairs["low"]}
+    )
+    cells = pd.concat([pairs, converse], ignore_index=True)
+    names = list(algorithms)
+    square = cells.pivot(index="x", columns="y", values="point").reindex(index=names, columns=names)
+    sns.heatmap(
+        square.astype(float), ax=axes, vmin=0, vmax=1, cmap="vlag_r", cbar=False, linewidths=1
+    )
+    axes.grid(visible=False)
+    axes.set_xticklabels([wrapped(name) for name in names], rotation=90)
+    axes.set_yticklabels([wrapped(name) for name in names], rotation=0)
+    for x, y, point, low, high in cells.itertuples(index=False):
+        text = f"{point:.2f}"
+        if bounds and np.isfinite(low):
+            text += f"\n[{low:.2f}, {high:.2f}]"
+        bold, dark = low > 0.5 or high < 0.5, abs(point - 0.5) > 0.35
+        axes.text(
+            names.index(y) + 0.5,
+            names.index(x) + 0.5,
+            text,
+            ha="center",
+            va="center",
+            size="small",
+            color="white" if dark else "black",
+            weight="bold" if bold else "normal",
+        )
+    axes.tick_params(length=0)
+    axes.set(xlabel="Y", ylabel="X")
+    return axes
 
 
-def iqm(table: pd.DataFrame, environments: Sequence[str], algorithms: Sequence[str]) -> Figure:
-    """Figure 2: interquartile means of normalised scores, a panel for each environment and all.
+def wrapped(name: str) -> str:
+    """Break a long name into lines, before a bracket if there is one.
 
-    :param table: :func:`~sb3_course.benchmark.scores.pointtable`
-    :param environments: in the order of the panels
-    :param algorithms: all of the grid's, in its order
+    :param name: of an algorithm
     """
-    colours = palette(algorithms)
-    present = set(table["environment"])
-    groups = [name for name in [*environments, ALL] if name in present]
-    with style():
-        size = (2.2 * len(groups) + 1.2, 0.32 * len(algorithms) + 0.9)
-        figure = Figure(figsize=size, layout="constrained")
-        panels = figure.subplots(1, len(groups), sharey=True, squeeze=False).flat
-        for axes, group in zip(panels, groups, strict=True):
-            intervals(axes, table[table["environment"] == group], colours)
-            axes.set_title(group)
-    return figure
-
-
-def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write a figure in every format; the same figure gives the same bytes.
-
-    :param figure: the figure
-    :param folder: where to
-    :param name: the files' name, without an ending
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with style():
-        for ending, metadata in FORMATS.items():
-            figure.savefig(folder / f"{name}.{ending}", dpi=200, metadata=metadata)
+    return "\n".join(fill(part, 20) for part in name.replace(" (", "\n(").splitlines())

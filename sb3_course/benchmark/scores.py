@@ -1,36 +1,36 @@
-"""Normalised scores, and rliable's statistics over them.
+"""Normalised scores: returns on a scale that is the same in every table.
 
-Scores of one algorithm are an array of shape ``(n_runs, n_environments)``: row i holds seed i.
+A score is ``(return - random) / (expert - random)``: 0 is the return of random actions and 1 that
+of a named expert, both fixed and versioned in ``reference_scores.yaml``, never taken from the
+table.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from importlib.resources import files
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
-from rliable import library, metrics
+from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
 
+from sb3_course.benchmark.curves import RUN, read_off
 from sb3_course.benchmark.grid import read_yaml
-
-Scores = dict[str, NDArray[np.float64]]
-
-REPS = 2_000
-"""Bootstrap replications of an interval."""
-ALL = "All environments"
-"""Name of the aggregate."""
 
 
 class Reference(BaseModel):
-    """The two returns that fix an environment's scale: 0 is ``random``, 1 is ``reference``."""
+    """The two returns that fix an environment's scale."""
 
     model_config = ConfigDict(extra="forbid")
 
-    random: float
-    reference: float
-    reference_name: str
+    random: FiniteFloat
+    expert: FiniteFloat
+    expert_name: str
+
+    @model_validator(mode="after")
+    def _a_scale(self) -> "Reference":
+        if self.expert <= self.random:
+            raise ValueError("an expert returns more than random actions")
+        return self
 
 
 class References(BaseModel):
@@ -48,93 +48,72 @@ def load_references() -> References:
     return References.model_validate(read_yaml(text))
 
 
-def final_returns(table: pd.DataFrame) -> pd.DataFrame:
-    """Keep each run's last evaluation.
+def normalise(returns: pd.DataFrame, references: References) -> pd.DataFrame:
+    """Add a column ``score`` = (return - random) / (expert - random).
 
-    :param table: tidy returns, a row for each evaluation
-    """
-    last = table.groupby(["algorithm", "environment", "seed"])["step"].idxmax()
-    return table.loc[last].reset_index(drop=True)
-
-
-def normalise(final: pd.DataFrame, references: References) -> pd.DataFrame:
-    """Add a column ``score`` = (return - random) / (reference - random).
-
-    :param final: a row for each run
+    :param returns: rows with an ``environment`` and a ``return_mean``
     :param references: the scales
     :return: the rows whose environment has a scale
     """
-    known = final[final["environment"].isin(list(references.environments))].copy()
+    known = returns[returns["environment"].isin(list(references.environments))].copy()
     scales = [references.environments[name] for name in known["environment"]]
     low = np.array([scale.random for scale in scales])
-    high = np.array([scale.reference for scale in scales])
+    high = np.array([scale.expert for scale in scales])
     known["score"] = (known["return_mean"].to_numpy() - low) / (high - low)
     return known
 
 
-def score_matrices(scores: pd.DataFrame) -> Scores:
-    """Arrange scores by algorithm.
+class Cubes(NamedTuple):
+    """The runs that aggregates over environments are made of.
 
-    :param scores: a row for each run, with a column ``score``
-    :return: for each algorithm an array ``(n_runs, n_environments)`` of the seeds that finished
-        on every environment; algorithms without such a seed are left out
+    :param scores: for each algorithm an array ``(n_seeds, n_environments, n_points)`` of the seeds
+        that finished on every environment; algorithms without such a seed are left out
+    :param points: where the last axis is read off, as fractions of an environment's budget
+    :param left_out: scored runs that are in none of the arrays: ``algorithm, environment, seed``
+        and the environments ``lacking`` that kept the seed out
     """
-    n_environments = scores["environment"].nunique()
-    matrices = {}
+
+    scores: dict[str, NDArray[np.float64]]
+    points: NDArray[np.float64]
+    left_out: pd.DataFrame
+
+
+def cubes(scores: pd.DataFrame) -> Cubes:
+    """Arrange scores into arrays without holes, and say which runs do not fit in.
+
+    Environments may differ in budget and evaluation steps, so that curves are read off at fractions
+    of the budget: those of the environment with the fewest evaluations, so that no detail is made
+    up. Where all environments have the same fractions nothing changes.
+
+    :param scores: whole runs, a row for each run and declared step, with a column ``score``
+    """
+    environments = sorted(set(scores["environment"]))
+    points = _fractions(scores)
+    arrays, left_out = {}, []
     for algorithm, rows in scores.groupby("algorithm"):
-        matrix = rows.pivot(index="seed", columns="environment", values="score").dropna()
-        if len(matrix) and matrix.shape[1] == n_environments:
-            matrices[str(algorithm)] = matrix.to_numpy()
-    return matrices
+        seeds = {name: set(rows.loc[rows["environment"] == name, "seed"]) for name in environments}
+        whole = sorted(set.intersection(*seeds.values()))
+        if whole:
+            chosen = rows[rows["seed"].isin(whole)]
+            arrays[str(algorithm)] = np.stack(
+                [_read(chosen[chosen["environment"] == name], points) for name in environments],
+                axis=1,
+            )
+        for seed in sorted(set.union(*seeds.values()) - set(whole)):
+            lacking = ", ".join(name for name in environments if seed not in seeds[name])
+            having = [name for name in environments if seed in seeds[name]]
+            left_out += [(algorithm, name, seed, lacking) for name in having]
+    return Cubes(arrays, points, pd.DataFrame(left_out, columns=[*RUN, "lacking"]))
 
 
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed NumPy's global generator, which rliable draws from whatever it is given."""
-    state = np.random.get_state()
-    np.random.seed(seed)
-    try:
-        yield
-    finally:
-        np.random.set_state(state)
+def _fractions(scores: pd.DataFrame) -> NDArray[np.float64]:
+    grids = [np.unique(rows["step"]) for _, rows in scores.groupby("environment")]
+    coarsest = min(grids, key=len, default=np.ones(1))
+    return np.asarray(coarsest / coarsest[-1])
 
 
-def _iqm(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.array([metrics.aggregate_iqm(scores)])
-
-
-def iqm_intervals(scores: Mapping[str, NDArray[np.float64]], reps: int = REPS) -> pd.DataFrame:
-    """Estimate interquartile means with stratified bootstrap intervals.
-
-    Every algorithm draws the same resamples, so that none depends on which others are there.
-
-    :param scores: for each algorithm an array ``(n_runs, n_environments)``
-    :param reps: bootstrap replications
-    :return: a row for each algorithm: ``algorithm, iqm, low, high, n_runs``; low and high bound
-        the 95% percentile interval
-    """
-    rows = []
-    for algorithm, matrix in scores.items():
-        with _seeded(0):
-            points, intervals = library.get_interval_estimates({algorithm: matrix}, _iqm, reps=reps)
-        low, high = intervals[algorithm][:, 0]
-        rows.append((algorithm, float(points[algorithm][0]), float(low), float(high), len(matrix)))
-    return pd.DataFrame(rows, columns=["algorithm", "iqm", "low", "high", "n_runs"])
-
-
-def iqm_table(scores: pd.DataFrame, reps: int = REPS) -> pd.DataFrame:
-    """Estimate interquartile means for each environment and over all of them.
-
-    :param scores: a row for each run, with a column ``score``
-    :param reps: bootstrap replications
-    :return: :func:`iqm_intervals` with a column ``environment``, which is :data:`ALL` for the
-        aggregate; with one environment alone there is no aggregate
-    """
-    groups = {str(name): rows for name, rows in scores.groupby("environment")}
-    if len(groups) > 1:
-        groups[ALL] = scores
-    tables = [
-        iqm_intervals(score_matrices(rows), reps).assign(environment=name)
-        for name, rows in groups.items()
-    ]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+def _read(rows: pd.DataFrame, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Put the curves of one algorithm on one environment into ``(n_seeds, n_points)``."""
+    curves = rows.pivot(index="seed", columns="step", values="score")
+    fractions = curves.columns.to_numpy() / curves.columns[-1]
+    return np.stack([read_off(points, fractions, curve) for curve in curves.to_numpy()])

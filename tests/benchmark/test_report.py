@@ -1,25 +1,30 @@
 import json
+import os
 import re
+import subprocess
+import sys
+from html.parser import HTMLParser
 
 import numpy as np
-import pandas as pd
 import pytest
+import yaml
 
-from sb3_course.benchmark import plots, report, runner
-from sb3_course.benchmark.evaluation import Measurement
+from sb3_course.benchmark import report, runner
+from sb3_course.benchmark.grid import load_grid
 from sb3_course.benchmark.run import RunResult
 from sb3_course.benchmark.store import Store
-from tests.benchmark.helpers import tiny
+from tests.benchmark import made_up
 
-ALGORITHMS = {"A2C <fast>": {"class": "A2C"}, "Broken": {"class": "A2C"}, "B": {"class": "A2C"}}
+ALGORITHMS = {"A2C <fast>": {"class": "A2C"}, "Broken": {"class": "A2C"}, "B|C": {"class": "A2C"}}
+VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
 def grid():
     environments = {
-        name: {"total_timesteps": 200, "n_envs": 2}
-        for name in ("CartPole-v1", "HalfCheetah-v4", "Acrobot-v1")
+        name: {"total_timesteps": 1000, "n_envs": 2}
+        for name in ("CartPole-v1", "HalfCheetah-v4", "Taxi-v3")
     }
-    return tiny(algorithms=ALGORITHMS, environments=environments, seeds=3)
+    return made_up.grid(algorithms=ALGORITHMS, environments=environments)
 
 
 def filled(folder) -> Store:
@@ -27,83 +32,142 @@ def filled(folder) -> Store:
     store, generator = Store(folder), np.random.default_rng(0)
     for spec in grid().runs()[:-1]:
         if spec.algorithm == "Broken":
-            store.write(RunResult(spec=spec, failure="Traceback\nValueError: <script>x</script>"))
-            continue
-        measurements = [
-            Measurement(s, s, s / 100, generator.normal(s, 20, 3).tolist(), [9, 9, 9])
-            for s in (0, 100, 200)
-        ]
-        store.write(RunResult(spec=spec, measurements=measurements, seconds=1.0))
+            store.write(RunResult(spec=spec, failure="Traceback\n\nValueError: <script>x</script>"))
+        else:
+            store.write(made_up.finished(spec, generator))
     return store
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    folders = [tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")]
-    for folder in folders:
-        report.publish(grid(), filled(folder))
-    return folders
+    """Publish the same results twice: here, and by the command, where strings hash otherwise."""
+    here, there = (tmp_path_factory.mktemp(name) / "made-up" for name in ("here", "there"))
+    report.publish(grid(), filled(here))
+    filled(there)
+    path = there.parent / "grid.yaml"
+    path.write_text(yaml.safe_dump(report.configuration(grid()), sort_keys=False))
+    code = "from sb3_course.cli import main; main()"
+    command = [sys.executable, "-c", code, "report", str(path), "--results", str(there.parent)]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": "1"})
+    return here, there
+
+
+@pytest.fixture(scope="module")
+def page(published):
+    return (published[0] / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def readme(published):
+    return (published[0] / "README.md").read_text()
 
 
 def test_everything_is_the_same_at_each_drawing(published):
     first, second = published
     files = sorted(p.relative_to(first) for p in first.rglob("*") if p.is_file())
-    names = {"returns.csv", "report.html"}
-    names |= {f"{f}.{e}" for f in ("iqm", "learning_curves") for e in ("png", "svg", "pdf")}
+    names = {"returns.csv", "report.html", "README.md"}
+    names |= {f"{f}.{e}" for f in report.FIGURES for e in ("png", "svg", "pdf")}
     assert names <= {p.name for p in files}
     for path in files:
         assert (first / path).read_bytes() == (second / path).read_bytes(), path
 
 
-def test_the_page_fetches_nothing_and_escapes(published):
-    page = (published[0] / "report.html").read_text()
-    assert not re.search(r"https?://", page)
+def test_the_page_fetches_nothing_and_escapes(page):
+    assert not re.search(r"https?://|url\(", page)
     assert not re.search(r"<(script|link|iframe)", page)
     assert set(re.findall(r'src="([^,"]*)', page)) == {"data:image/svg+xml;base64"}
     assert "A2C &lt;fast&gt;" in page
     assert "&lt;script&gt;" in page
 
 
-def test_the_page_lists_failures_and_missing_runs(published):
-    page = (published[0] / "report.html").read_text()
-    assert "17 of 27 runs finished" in page
-    assert "9 failed" in page
-    assert "1 not run" in page
-    assert "B · Acrobot-v1 · seed 2" in page
-    assert "No reference, so no score: Acrobot-v1." in page
+class Outline(HTMLParser):
+    """Collects a page's structure, and raises where a tag is closed that is not open."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.ids, self.targets = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.tags.append((tag, attributes))
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.targets += [attributes["href"][1:]] if "href" in attributes else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
 
 
-def test_the_page_names_the_command(tmp_path):
-    store = filled(tmp_path)
+def test_the_page_is_well_formed_and_accessible(page):
+    outline = Outline()
+    outline.feed(page)
+    assert outline.open == []
+    assert outline.targets == outline.ids
+    assert len(set(outline.ids)) == len(outline.ids) > 5
+    tags = [tag for tag, _ in outline.tags]
+    images = [attributes for tag, attributes in outline.tags if tag == "img"]
+    assert len(images) == len(report.FIGURES) == tags.count("figcaption")
+    assert all(len(image["alt"]) > 20 for image in images)
+    assert tags.count("table") == tags.count("caption") > 5
+    assert ("html", {"lang": "en"}) in outline.tags
+    assert {a.get("scope") for tag, a in outline.tags if tag == "th"} == {"col", "row"}
+
+
+@pytest.mark.parametrize("name", ["page", "readme"])
+def test_failures_missing_runs_and_what_has_no_score_are_listed(name, request):
+    text = request.getfixturevalue(name)
+    assert "17 of 27 runs finished, 9 failed, 1 not run" in text
+    assert "failed: ValueError: &lt;script>" in text or "failed: ValueError: &lt;script&gt;" in text
+    assert "Broken · Taxi-v3 · seed 2" in text
+    assert "No reference, so no score: Taxi-v3." in text
+    assert "not run" in text
+    assert "10,000 replications" in text
+    assert "2,000 replications" in text
+
+
+def test_the_readme_shows_the_figures_beside_it_and_its_tables_are_whole(readme, published):
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", readme)
+    assert {f"figures/{name}.png" for name in report.FIGURES} == set(shown)
+    assert all((published[0] / path).exists() for path in shown)
+    for block in re.findall(r"(?:^\|.*\|\n)+", readme, flags=re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1, block
+    assert "B\\|C" in readme
+    assert "A2C &lt;fast>" in readme
+
+
+def test_the_configuration_on_the_page_is_the_grid(readme, tmp_path):
+    text = re.search(r"Configuration: the whole grid</summary>\n\n<pre>(.*?)</pre>", readme, re.S)[
+        1
+    ]
+    path = tmp_path / "grid.yaml"
+    path.write_text(text.replace("&lt;", "<").replace("&gt;", ">"))
+    assert load_grid(path) == grid()
+
+
+def test_markdown_is_escaped():
+    assert report.markdown("a|b *c* <d> _e_") == "a\\|b \\*c\\* &lt;d> \\_e\\_"
+    assert report.markdown("0.5 [0.4, 0.6] (3)") == "0.5 [0.4, 0.6] (3)"
+    assert report.markdown("[x](y)") == "[x]\\(y)"
+
+
+def test_the_page_names_the_command_and_the_versions(tmp_path):
+    store = Store(tmp_path)
     runner.write_manifest(grid(), tmp_path, "sb3-course run my.yaml", 2, 0.0)
     page = report.publish(grid(), store).read_text()
     assert "sb3-course run my.yaml" in page
     assert json.loads((tmp_path / "manifest.json").read_text())["versions"]["torch"] in page
 
 
-def test_a_page_without_any_result(tmp_path):
+def test_a_report_without_any_result_holds_no_figure_of_an_earlier_one(tmp_path):
+    old = tmp_path / "figures" / "profiles.png"
+    mine = tmp_path / "figures" / "my_own.png"
+    old.parent.mkdir()
+    old.touch()
+    mine.touch()
     page = report.publish(grid(), Store(tmp_path)).read_text()
     assert "27 not run" in page
     assert "<img" not in page
-
-
-def test_an_algorithm_keeps_its_colour():
-    three = plots.palette(["a", "b", "c"])
-    assert len(set(three.values())) == 3
-    assert plots.palette(["a", "b"]) == {name: three[name] for name in ("a", "b")}
-
-
-@pytest.mark.parametrize("n", [1, 4, 5])
-def test_every_panel_that_shows_belongs_to_an_environment(n):
-    names = [f"World{i}" for i in range(n)]
-    table = pd.DataFrame(
-        [
-            {"environment": e, "algorithm": "A", "seed": s, "step": t, "return_mean": t + s}
-            for e in names
-            for s in range(2)
-            for t in (0, 10)
-        ]
-    )
-    figure = plots.learning_curves(table, names, ["A"])
-    shown = [axes.get_title() for axes in figure.axes if axes.axison]
-    assert shown == names
+    assert not old.exists()
+    assert mine.exists()

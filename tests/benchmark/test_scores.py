@@ -1,34 +1,50 @@
+import gymnasium
 import numpy as np
 import pandas as pd
 import pytest
-from rliable import library, metrics
+from pydantic import ValidationError
 
 from sb3_course.benchmark import scores
 
 
-def table() -> pd.DataFrame:
-    generator = np.random.default_rng(0)
+def table(steps=(0, 50, 100), seeds=range(5)) -> pd.DataFrame:
+    """Scores that name their algorithm, environment, seed and step."""
     rows = [
-        (algorithm, environment, seed, step, float(generator.normal(high * step / 100, 3)))
-        for algorithm in ("A", "B")
-        for environment, high in (("CartPole-v1", 500), ("HalfCheetah-v4", 3000))
-        for seed in range(5)
-        for step in (0, 50, 100)
+        (algorithm, environment, seed, step, 100 * a + 10 * e + seed + step / 1000)
+        for a, algorithm in enumerate("AB")
+        for e, environment in enumerate(("CartPole-v1", "HalfCheetah-v4"))
+        for seed in seeds
+        for step in steps
     ]
-    names = ["algorithm", "environment", "seed", "step", "return_mean"]
-    return pd.DataFrame(rows, columns=names)
-
-
-def normalised() -> pd.DataFrame:
-    return scores.normalise(scores.final_returns(table()), scores.load_references())
+    return pd.DataFrame(rows, columns=["algorithm", "environment", "seed", "step", "score"])
 
 
 def test_references_set_zero_and_one():
     references = scores.load_references()
-    assert references.version == 1
+    assert references.version == 2
     for name, scale in references.environments.items():
-        final = pd.DataFrame({"environment": name, "return_mean": [scale.random, scale.reference]})
+        final = pd.DataFrame({"environment": name, "return_mean": [scale.random, scale.expert]})
         assert scores.normalise(final, references)["score"].tolist() == [0.0, 1.0]
+
+
+def test_experts_that_are_thresholds_are_gymnasiums_own():
+    named = {
+        name: scale.expert
+        for name, scale in scores.load_references().environments.items()
+        if scale.expert_name == "Gymnasium's reward threshold"
+    }
+    assert len(named) >= 10
+    assert named == {name: gymnasium.spec(name).reward_threshold for name in named}
+
+
+@pytest.mark.parametrize(
+    "change", [{"expert": 0.0}, {"random": float("nan")}, {"expert_name": None}, {"more": 1}]
+)
+def test_a_reference_that_is_no_scale_is_refused(change):
+    good = {"random": 0.0, "expert": 1.0, "expert_name": "somebody"}
+    assert scores.Reference.model_validate(good).expert == 1
+    with pytest.raises(ValidationError):
+        scores.Reference.model_validate(good | change)
 
 
 def test_environments_without_reference_are_left_out():
@@ -36,63 +52,61 @@ def test_environments_without_reference_are_left_out():
     assert scores.normalise(final, scores.load_references()).empty
 
 
-def test_the_last_evaluation_counts():
-    final = scores.final_returns(table())
-    assert len(final) == 20
-    assert set(final["step"]) == {100}
+def test_scores_are_arranged_by_seed_environment_and_step():
+    cubes = scores.cubes(table())
+    assert cubes.points.tolist() == [0, 0.5, 1]
+    assert cubes.left_out.empty
+    assert cubes.scores["B"].shape == (5, 2, 3)
+    assert cubes.scores["B"][3, 1].tolist() == [113, 113.05, 113.1]
 
 
-def test_intervals_are_rliables_own():
-    matrices = scores.score_matrices(normalised())
-    ours = scores.iqm_intervals(matrices, reps=200).set_index("algorithm")
-    for name, matrix in matrices.items():
-        assert matrix.shape == (5, 2)
-        np.random.seed(0)
-        points, bounds = library.get_interval_estimates(
-            {name: matrix}, lambda x: np.array([metrics.aggregate_iqm(x)]), reps=200
-        )
-        assert ours.loc[name, "iqm"] == points[name][0]
-        assert ours.loc[name, ["low", "high"]].tolist() == bounds[name][:, 0].tolist()
-
-
-def test_the_global_generator_is_put_back_and_does_not_matter():
-    matrices = scores.score_matrices(normalised())
-    np.random.seed(5)
-    before = np.random.get_state()[1].copy()
-    one = scores.iqm_intervals(matrices, reps=50)
-    assert np.array_equal(np.random.get_state()[1], before)
-    np.random.seed(6)
-    pd.testing.assert_frame_equal(one, scores.iqm_intervals(matrices, reps=50))
-
-
-def test_an_algorithms_interval_does_not_depend_on_the_others():
-    matrices = scores.score_matrices(normalised())
-    alone = scores.iqm_intervals({"B": matrices["B"]}, reps=50)
-    both = scores.iqm_intervals(matrices, reps=50)
-    assert alone.iloc[0].tolist() == both.iloc[1].tolist()
-
-
-def test_the_aggregate_takes_the_seeds_that_finished_everywhere():
-    some = normalised()
+def test_the_aggregate_takes_the_seeds_that_finished_everywhere_and_names_the_others():
+    some = table()
     lost = (some["environment"] == "CartPole-v1") & (some["seed"] == 4) & (some["algorithm"] == "A")
-    result = scores.iqm_table(some[~lost], reps=50).set_index(["environment", "algorithm"])
-    assert result.loc[(scores.ALL, "A"), "n_runs"] == 4
-    assert result.loc[(scores.ALL, "B"), "n_runs"] == 5
-    assert result.loc[("HalfCheetah-v4", "A"), "n_runs"] == 5
-    nowhere = some[~((some["environment"] == "CartPole-v1") & (some["algorithm"] == "A"))]
-    groups = scores.iqm_table(nowhere, reps=50).groupby("environment")["algorithm"].agg(list)
-    assert groups[scores.ALL] == ["B"]
+    cubes = scores.cubes(some[~lost])
+    assert cubes.scores["A"][:, 1, -1].tolist() == [10.1, 11.1, 12.1, 13.1]
+    assert len(cubes.scores["B"]) == 5
+    assert cubes.left_out.values.tolist() == [["A", "HalfCheetah-v4", 4, "CartPole-v1"]]
 
 
-def test_one_environment_has_no_aggregate():
-    some = normalised()
-    one = scores.iqm_table(some[some["environment"] == "CartPole-v1"], reps=50)
-    assert set(one["environment"]) == {"CartPole-v1"}
-    assert scores.iqm_table(some.iloc[:0]).empty
+def test_an_algorithm_that_lacks_an_environment_is_in_no_aggregate():
+    some = table(seeds=range(2))
+    nowhere = (some["environment"] == "CartPole-v1") & (some["algorithm"] == "A")
+    cubes = scores.cubes(some[~nowhere])
+    assert list(cubes.scores) == ["B"]
+    assert cubes.left_out["seed"].tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("n", [1, 2])
-def test_few_seeds_work(n):
-    some = normalised()
-    result = scores.iqm_table(some[some["seed"] < n], reps=50)
-    assert (result["low"] <= result["iqm"]).all()
+def test_curves_of_unequal_budgets_are_read_off_at_fractions_of_the_coarsest():
+    some = pd.concat(
+        [
+            table(steps=(0, 50, 100)).query("environment == 'CartPole-v1'"),
+            table(steps=(0, 250, 500, 750, 1000)).query("environment == 'HalfCheetah-v4'"),
+        ]
+    )
+    cubes = scores.cubes(some)
+    assert cubes.points.tolist() == [0, 0.5, 1]
+    assert cubes.scores["A"][0].tolist() == [[0, 0.05, 0.1], [10, 10.5, 11]]
+
+
+def test_no_score_gives_no_array():
+    cubes = scores.cubes(table().iloc[:0])
+    assert cubes.scores == {}
+    assert cubes.left_out.empty
+
+
+def test_random_returns_are_measured_the_same_again(capsys, monkeypatch):
+    import runpy
+    from pathlib import Path
+
+    script = Path(__file__).parents[2] / "benchmarks" / "random_returns.py"
+    arguments = ["random_returns.py", "CartPole-v1", "Nowhere-v0", "--episodes", "20"]
+    monkeypatch.setattr("sys.argv", arguments)
+    lines = []
+    for _ in range(2):
+        runpy.run_path(str(script), run_name="__main__")
+        lines.append(capsys.readouterr().out)
+    assert lines[0] == lines[1]
+    measured = float(lines[0].split()[1])
+    assert np.isfinite(measured)
+    assert "Nowhere-v0: not measured" in lines[0]

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+from rliable import library, metrics
+
+from sb3_course.benchmark import bootstrap
+from sb3_course.benchmark.analysis import analyse
+from sb3_course.benchmark.run import RunResult
+from sb3_course.benchmark.scores import load_references
+from tests.benchmark import made_up
+
+
+def spoilt():
+    """One run failed, one is missing, one ended early; the rest of 3 x 2 x 3 finished."""
+    grid = made_up.grid()
+    results, generator = [], np.random.default_rng(0)
+    for spec in grid.runs():
+        if (spec.algorithm, spec.seed) == ("NPG", 1) and spec.environment == "CartPole-v1":
+            results.append(RunResult(spec=spec, failure="Traceback\n\nValueError: not finite"))
+        elif (spec.algorithm, spec.seed) == ("BatchActorCritic", 2):
+            if spec.environment == "CartPole-v1":
+                results.append(made_up.finished(spec, generator, until=0.5))
+        else:
+            results.append(made_up.finished(spec, generator))
+    return grid, results
+
+
+def test_every_run_that_a_statistic_is_without_is_named_with_its_reason():
+    grid, results = spoilt()
+    analysis = analyse(grid, results)
+    why = {tuple(run): why for *run, why in analysis.absent.itertuples(index=False)}
+    assert why == {
+        ("NPG", "CartPole-v1", 1): "failed: ValueError: not finite",
+        ("NPG", "HalfCheetah-v4", 1): "in no aggregate: nothing with this seed on CartPole-v1",
+        ("BatchActorCritic", "HalfCheetah-v4", 2): "not run",
+        ("BatchActorCritic", "CartPole-v1", 2): "measured from 0 to 500 steps, of 0 to 1,000",
+    }
+    assert len(analysis.final) + 3 == len(grid.runs())
+
+
+def test_statistics_say_how_many_runs_they_are_made_of():
+    grid, results = spoilt()
+    analysis = analyse(grid, results)
+    counts = analysis.aggregates.groupby("algorithm")["n_runs"].unique()
+    assert {name: list(n) for name, n in counts.items()} == {
+        "NPG": [2],
+        "BatchActorCritic": [2],
+        "REINFORCE (optimal baseline)": [3],
+    }
+    alone = analysis.by_environment.set_index(["algorithm", "environment"])["n_runs"]
+    assert alone["NPG", "CartPole-v1"] == 2
+    assert alone["NPG", "HalfCheetah-v4"] == 3  # a run in no aggregate still counts here
+    pairs = analysis.improvements.set_index(["x", "y"])[["n_runs_x", "n_runs_y"]]
+    assert pairs.loc["NPG", "REINFORCE (optimal baseline)"].tolist() == [2, 3]
+
+
+def test_the_whole_way_from_runs_to_intervals_is_rliables_own():
+    grid = made_up.grid(n_algorithms=2, n_environments=3, seeds=5)
+    analysis = analyse(grid, made_up.results(grid))
+    matrix = np.empty((5, 3))
+    for result in made_up.results(grid):
+        if result.spec.algorithm == "NPG":
+            scale = load_references().environments[result.spec.environment]
+            column = sorted(grid.environments).index(result.spec.environment)
+            last = np.mean(result.measurements[-1].returns)
+            matrix[result.spec.seed, column] = (last - scale.random) / (scale.expert - scale.random)
+    np.random.seed(0)
+    points, intervals = library.get_interval_estimates(
+        {"NPG": matrix}, lambda x: np.array([metrics.aggregate_iqm(x)]), reps=bootstrap.REPS
+    )
+    ours = analysis.aggregates.set_index(["algorithm", "statistic"]).loc[("NPG", "IQM")]
+    assert ours["point"] == pytest.approx(points["NPG"][0], rel=1e-12)
+    assert [ours["low"], ours["high"]] == pytest.approx(intervals["NPG"][:, 0], rel=1e-12)
+
+
+def test_an_algorithms_numbers_do_not_depend_on_the_others():
+    two = made_up.grid(n_algorithms=2)
+    results = made_up.results(two)
+    one = made_up.grid(n_algorithms=1)
+    alone = analyse(one, [r for r in results if r.spec.algorithm == "NPG"])
+    both = analyse(two, results)
+    for name in ("aggregates", "efficiency", "curves", "by_environment"):
+        table = getattr(both, name)
+        mine = table[table["algorithm"] == "NPG"].reset_index(drop=True)
+        assert mine.equals(getattr(alone, name)), name
+
+
+def test_the_curve_ends_where_the_final_return_is():
+    grid = made_up.grid()
+    analysis = analyse(grid, made_up.results(grid))
+    final = analysis.final.groupby(["algorithm", "environment"])["return_mean"].mean()
+    ends = analysis.curves.groupby(["algorithm", "environment"])["point"].last()
+    assert ends.to_numpy() == pytest.approx(final.to_numpy())
+    iqm = analysis.aggregates[analysis.aggregates["statistic"] == "IQM"]["point"]
+    last = analysis.efficiency[analysis.efficiency["fraction"] == 1]["point"]
+    assert last.to_numpy() == pytest.approx(iqm.to_numpy())
+
+
+def test_a_profile_covers_all_scores_but_the_very_worst():
+    grid = made_up.grid()
+    profiles = analyse(grid, made_up.results(grid)).profiles
+    for _, rows in profiles.groupby("algorithm"):
+        assert rows["point"].is_monotonic_decreasing
+        assert rows["point"].iloc[-1] == 0
+        assert rows["score"].iloc[0] <= 0
+        assert (rows["low"] <= rows["high"]).all()
+
+
+def test_nothing_run_yet():
+    analysis = analyse(made_up.grid(), [])
+    assert set(analysis.absent["why"]) == {"not run"}
+    assert len(analysis.absent) == 18
+    for name in ("final", "curves", "by_environment", "aggregates", "profiles", "improvements"):
+        assert getattr(analysis, name).empty, name
+
+
+def test_an_environment_that_nobody_finished_keeps_no_one_out_of_the_aggregates():
+    grid = made_up.grid()
+    some = [r for r in made_up.results(grid) if r.spec.environment == "CartPole-v1"]
+    analysis = analyse(grid, some)
+    assert analysis.aggregated == ["CartPole-v1"]
+    assert len(analysis.aggregates) == 3 * 4

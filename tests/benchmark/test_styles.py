@@ -1,0 +1,52 @@
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sb3_course.benchmark.styles import COLOURS, DASHES, KNOWN, styles
+
+GRIDS = sorted((Path(__file__).parents[2] / "benchmarks").glob("*.yaml"))
+
+
+def test_a_known_algorithm_has_one_style_in_every_grid():
+    alone = styles(["TRPO"])["TRPO"]
+    assert styles(["A", "TRPO", "B"])["TRPO"] == alone
+    assert styles([*KNOWN, *(f"New {i}" for i in range(20))])["TRPO"] == alone
+
+
+def test_known_styles_are_all_different():
+    assert len(set(KNOWN.values())) == len(KNOWN)
+
+
+def test_another_name_has_a_favourite_of_its_own_whatever_the_order():
+    names = ["Mine", "Yours", "NPG"]
+    alone = styles(["Mine"])["Mine"]
+    others = [name for name, style in styles(KNOWN).items() if style.colour != alone.colour]
+    assert len(others) > 10
+    assert styles([*others, "Mine"])["Mine"] == alone
+    assert len({tuple(sorted(styles(order).items())) for order in permutations(names)}) == 1
+    assert list(styles(["NPG", "Mine"])) == ["NPG", "Mine"]
+
+
+@pytest.mark.parametrize("n", [1, 10, 11, 12, 40])
+def test_as_many_as_forty_can_be_told_apart(n):
+    given = styles([f"Algorithm {i}" for i in range(n)])
+    assert len(set(given.values())) == n
+    assert len({style.colour for style in given.values()}) == min(n, len(COLOURS))
+
+
+def test_new_names_take_colours_that_no_known_one_has():
+    given = styles(["NPG", "TRPO", "A2C", *"abcdefg"])
+    assert len({style.colour for style in given.values()}) == 10
+
+
+def test_more_than_forty_still_get_one():
+    assert len(styles([f"Algorithm {i}" for i in range(45)])) == 45
+    assert len(COLOURS) * len(DASHES) == 40
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+def test_our_own_grids_have_a_colour_for_each_algorithm(path):
+    names = list(yaml.safe_load(path.read_text())["algorithms"])
+    assert len({style.colour for style in styles(names).values()}) == min(len(names), 10)
