@@ -143,7 +143,7 @@ def train(
 
     sb3-course train A2C CartPole-v1 -p learning_rate=1e-3 -p "policy_kwargs={net_arch: [32]}"
     """
-    from sb3_course.benchmark.grid import check_environment
+    from sb3_course.benchmark.checks import check_environment
 
     arguments = _parameters(params or [])
     check_environment(env)
@@ -189,7 +189,7 @@ def enjoy(
     """
     if not model.exists():
         raise typer.BadParameter(f"{model} does not exist; give a file that `train` saved")
-    from sb3_course.benchmark.grid import check_environment
+    from sb3_course.benchmark.checks import check_environment
 
     check_environment(env)
     from sb3_course.benchmark.evaluation import evaluate, evaluation_envs
@@ -204,19 +204,21 @@ def enjoy(
 
 def _run(path: Path, workers: int | None, only: Sequence[str], results: Path, dry_run: bool) -> int:
     started = time.time()
-    from sb3_course.benchmark.grid import check_grid, load_grid
+    from sb3_course.benchmark.checks import checked_grid
 
-    grid = load_grid(path)
-    check_grid(grid, path)
+    grid = checked_grid(path)
     from functools import partial
 
     from sb3_course.benchmark import backends, runner
+    from sb3_course.benchmark.rehearsal import rehearse
     from sb3_course.benchmark.report import publish
     from sb3_course.benchmark.store import Store
 
     store = Store(results / grid.name)
     chosen = runner.select(grid.runs(), only)
     todo = runner.to_do(chosen, store)
+    if todo:
+        rehearse(todo, path)
     _say(f"{grid.name}: {len(chosen)} runs, {len(chosen) - len(todo)} done, {len(todo)} to do")
     if dry_run:
         _list(chosen, todo)
@@ -271,7 +273,7 @@ def _list(chosen: Sequence["RunSpec"], todo: Sequence["RunSpec"]) -> None:
 
 
 def _parameters(items: Sequence[str]) -> dict[str, Any]:
-    from sb3_course.benchmark.grid import read_yaml
+    from sb3_course.benchmark.source import read_yaml
 
     parameters = {}
     for item in items:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from rliable import library, metrics
 
-from sb3_course.benchmark.grid import read_yaml
+from sb3_course.benchmark.source import read_yaml
 
 Scores = dict[str, NDArray[np.float64]]
 

@@ -23,8 +23,8 @@ def write_zoo(results: "Iterable[RunResult]", folder: Path) -> None:
     The files are those of SB3's ``EvalCallback``: ``timesteps`` of shape (n_evaluations,), the
     declared environment steps; ``results``, undiscounted raw returns, and ``ep_lengths``, steps,
     both of shape (n_evaluations, n_episodes). K counts an algorithm's finished seeds on the
-    environment upwards from 1. Folders of runs that are no longer there are removed, so that nobody draws
-    them.
+    environment upwards from 1. Folders of runs that are no longer there are removed, so that nobody
+    draws them.
 
     :param results: results; those without a measurement, as of a failed run, are left out
     :param folder: ``results/GRID/zoo``

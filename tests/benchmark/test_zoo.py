@@ -11,8 +11,10 @@ from tests.benchmark.helpers import tiny
 
 
 def result(algorithm="A2C", environment="CartPole-v1", seed=0, offset=0.0) -> RunResult:
-    spec = tiny().runs()[0].model_copy(
-        update={"algorithm": algorithm, "environment": environment, "seed": seed}
+    spec = (
+        tiny()
+        .runs()[0]
+        .model_copy(update={"algorithm": algorithm, "environment": environment, "seed": seed})
     )
     measurements = [
         Measurement(step, step + 3, 0.1, [offset + step, offset + step + 1.5], [4, 5])
