@@ -92,6 +92,27 @@ def demo(workers: Workers = None, results: Results = Path("results")) -> int:
 
 
 @app.command()
+def status(grid: GridFile, results: Results = Path("results")) -> int:
+    """Show how far a grid is: what is done, running, failed and missing, and when it will end.
+
+    The exit code is 1 if a run failed, else 0.
+
+    For example:
+
+    sb3-course status benchmarks/demo.yaml
+
+    watch -n 10 sb3-course status benchmarks/demo.yaml --results my_results
+    """
+    from sb3_course.benchmark.grid import load_grid
+    from sb3_course.benchmark.status import read_status, show
+
+    loaded = load_grid(grid)
+    found = read_status(loaded.runs(), results / loaded.name)
+    show(found, Console() if sys.stdout.isatty() else Console(width=1000))
+    return FAILED if found.failures else OK
+
+
+@app.command()
 def report(grid: GridFile, results: Results = Path("results")) -> int:
     """Write tables, figures and the page anew from the results there are.
 
