@@ -2,7 +2,8 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from functools import partial, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def _mistakes(specs: Iterable[RunSpec], source: Source) -> Iterator[Mistake]:
         try:
             spaces = _spaces(environment, {config.backend for config in here.values()})
         except Exception as error:
-            yield Mistake(("environments", environment), f"cannot be made here: {_words(error)}")
+            yield Mistake(("environments", environment), f"cannot be made here: {in_words(error)}")
             continue
         for algorithm, config in here.items():
             refused = _refused(config, spaces)
@@ -69,14 +70,14 @@ def _refused(config: RunConfig, spaces: Spaces) -> tuple[Key, str] | None:
     try:
         env = _stage(config, spaces)
     except Exception as error:
-        return ("normalize",), f"given {config.normalize!r}; {_words(error)}"
-    refusal = _refusal(config, config.params, env)
-    if refusal is None:
+        return ("normalize",), f"given {config.normalize!r}; {in_words(error)}"
+    told = refusal(config.algorithm_class, config.params, env)
+    if told is None:
         return None
-    message = f"{config.algorithm_class} refuses it: {refusal}"
-    key = _at_fault(config, env)
+    key = at_fault(config.algorithm_class, config.params, env)
+    message = f"{config.algorithm_class} refuses it: {told}"
     return (
-        (("params", *key), f"given {_get(config.params, key)!r}; {message}")
+        (("params", *key), f"given {value(config.params, key)!r}; {message}")
         if key
         else ((), message)
     )
@@ -100,31 +101,46 @@ def _stage(config: RunConfig, spaces: Spaces) -> VecEnv:
     return VecNormalize(env, **({} if config.normalize is True else config.normalize))
 
 
-def _refusal(config: RunConfig, params: Mapping[str, Any], env: VecEnv) -> str | None:
-    """Build an algorithm, and say why not."""
+def refusal(name: str, params: Mapping[str, Any], env: VecEnv) -> str | None:
+    """Build an algorithm, and say why not.
+
+    :param name: the algorithm, as in a grid
+    :param params: its hyper-parameters, as in a grid
+    :param env: what it is to act in; no step is taken
+    :return: what the constructor says, in a line, or None if it builds
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the run repeats them
-            arguments = constructor_arguments(config.algorithm_class, params)
-            algorithm = find_algorithm(config.algorithm_class)
-            algorithm(env=env, seed=0, device="cpu", verbose=0, **arguments)
+            arguments = constructor_arguments(name, params)
+            find_algorithm(name)(env=env, seed=0, device="cpu", verbose=0, **arguments)
     except Exception as error:
-        return _words(error)
+        return in_words(error)
     return None
 
 
-def _words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
+    """Tell an exception in a line.
+
+    :param error: the exception; the type of a plain ``ValueError`` adds nothing
+    """
     message = " ".join(str(error).split()) or "no reason given"
     plain = isinstance(error, ValueError | AssertionError) and str(error)
     return message if plain else f"{type(error).__name__}: {message}"
 
 
-def _at_fault(config: RunConfig, env: VecEnv) -> Key:
-    """Find the hyper-parameter without which the algorithm can be built, the innermost one."""
-    settings = config.params.get("policy_kwargs")
+def at_fault(name: str, params: Mapping[str, Any], env: VecEnv) -> Key:
+    """Find the hyper-parameter without which an algorithm can be built, the innermost one.
+
+    :param name: the algorithm, as in a grid
+    :param params: hyper-parameters that its constructor refuses
+    :param env: what it is to act in
+    :return: the hyper-parameter's key, such as ``("policy_kwargs", "net_arch")``, or ``()``
+    """
+    settings = params.get("policy_kwargs")
     inner = [("policy_kwargs", key) for key in settings] if isinstance(settings, dict) else []
-    for key in [*inner, *((name,) for name in config.params)]:
-        if _refusal(config, _without(config.params, key), env) is None:
+    for key in [*inner, *((key,) for key in params)]:
+        if refusal(name, _without(params, key), env) is None:
             return key
     return ()
 
@@ -135,10 +151,13 @@ def _without(params: Mapping[str, Any], key: Key) -> dict[str, Any]:
     return {**kept, str(head): _without(params[str(head)], tuple(rest))} if rest else kept
 
 
-def _get(params: Any, key: Key) -> Any:
-    for part in key:
-        params = params[part]
-    return params
+def value(params: Any, key: Key) -> Any:
+    """Look up a hyper-parameter.
+
+    :param params: hyper-parameters
+    :param key: its key, see :func:`at_fault`
+    """
+    return reduce(getitem, key, params)
 
 
 def _place(source: Source, algorithm: str, environment: str, key: Key) -> Key:
