@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from statistics import mean, pstdev
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,7 +23,6 @@ from sb3_course.benchmark.errors import UserError
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
-    from stable_baselines3.common.vec_env import VecEnv
 
     from sb3_course.benchmark.backends import LocalProcesses, RayCluster
     from sb3_course.benchmark.grid import Grid, RunSpec
@@ -67,6 +67,15 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, metavar="N", help="Runs at a time [default: one a CPU]."),
 ]
+
+
+class Backend(str, Enum):
+    """What steps the environments; see :func:`sb3_course.make_vec_env`."""
+
+    auto = "auto"
+    envpool = "envpool"
+    dummy = "dummy"
+    subproc = "subproc"
 
 
 @app.command()
@@ -144,8 +153,31 @@ def demo(workers: Workers = None, results: Results = Path("results")) -> int:
 
 
 @app.command()
+def status(grid: GridFile, results: Results = Path("results")) -> int:
+    """Show how far a grid is: what is done, running, failed and missing, and when it will end.
+
+    The exit code is 1 if a run failed, else 0.
+
+    For example:
+
+    sb3-course status benchmarks/demo.yaml
+
+    watch -n 10 sb3-course status benchmarks/demo.yaml --results my_results
+    """
+    from sb3_course.benchmark.grid import load_grid
+    from sb3_course.benchmark.status import read_status, show
+
+    loaded = load_grid(grid)
+    found = read_status(loaded.runs(), results / loaded.name)
+    show(found, Console() if sys.stdout.isatty() else Console(width=1000))
+    return FAILED if found.failures else OK
+
+
+@app.command()
 def report(grid: GridFile, results: Results = Path("results")) -> int:
     """Write tables, figures and the page anew from the results there are.
+
+    Beside them, zoo/ holds the returns in RL Zoo's layout, for rl_zoo3's plot scripts.
 
     For example:
 
@@ -154,14 +186,13 @@ def report(grid: GridFile, results: Results = Path("results")) -> int:
     sb3-course report benchmarks/demo.yaml --results my_results
     """
     from sb3_course.benchmark.grid import load_grid
-    from sb3_course.benchmark.report import publish
     from sb3_course.benchmark.store import Store
 
     loaded = load_grid(grid)
     folder = results / loaded.name
     if not folder.is_dir():
         raise typer.BadParameter(f"no results in {folder}; `sb3-course run {grid}` makes them")
-    _say(str(publish(loaded, Store(folder))))
+    _say(str(_publish(loaded, Store(folder))))
     return OK
 
 
@@ -180,9 +211,15 @@ def train(
     n_envs: Annotated[
         int, typer.Option("--n-envs", min=1, metavar="K", help="Environments in parallel.")
     ] = 8,
+    backend: Annotated[
+        Backend, typer.Option("--backend", help="What steps them; auto is EnvPool where it can.")
+    ] = Backend.auto,
     normalize: Annotated[
         bool, typer.Option("--normalize", help="Normalise observations and rewards.")
     ] = False,
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Log to DIR/ENV for TensorBoard.")
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where to save.")] = Path("model.zip"),
 ) -> int:
     """Train one algorithm on one environment and save it; Ctrl-C saves what has been learned.
@@ -194,79 +231,86 @@ def train(
     sb3-course train NPG HalfCheetah-v4 --normalize --n-envs 16 -p target_kl=lin_0.05
 
     sb3-course train A2C CartPole-v1 -p learning_rate=1e-3 -p "policy_kwargs={net_arch: [32]}"
+
+    sb3-course train PPO Hopper-v4 --tensorboard logs && tensorboard --logdir logs
     """
-    from sb3_course.benchmark.grid import check_environment
+    from sb3_course.benchmark import single
 
     arguments = _parameters(params or [])
-    check_environment(env)
-    from sb3_course import make_vec_env
-    from sb3_course.benchmark.algorithms import constructor_arguments, find_algorithm
-
-    arguments = constructor_arguments(algo, arguments)
-    vec_env = make_vec_env(env, n_envs=n_envs, seed=seed, normalize=normalize, verbose=1)
-    try:
-        model = find_algorithm(algo)(env=vec_env, seed=seed, device="cpu", verbose=1, **arguments)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    code = OK
-    try:
-        model.learn(timesteps, progress_bar=sys.stderr.isatty())
-    except KeyboardInterrupt:
-        _complain(f"interrupted after {model.num_timesteps:,} steps")
-        code = INTERRUPTED
-    out.parent.mkdir(parents=True, exist_ok=True)
-    model.save(out)
-    _say(f"saved {out}")
+    logs = None if tensorboard is None else single.place_to_log(tensorboard, env)
+    file = single.place_to_save(out)
+    model = single.build(
+        algo, arguments, env, n_envs, seed, backend.value, normalize, tensorboard=logs
+    )
+    code = _learn(model, timesteps)
+    single.save(model, file)
+    _say(f"saved {file}; to watch it: sb3-course enjoy {shlex.quote(str(file))}")
     return code
 
 
 @app.command()
 def enjoy(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A saved model.")],
-    env: Annotated[str, typer.Argument(metavar="ENV", help="A Gymnasium environment.")],
+    env: Annotated[
+        str | None,
+        typer.Argument(metavar="[ENV]", help="A Gymnasium environment, if not the model's own."),
+    ] = None,
     episodes: Annotated[int, typer.Option(min=1, metavar="N", help="How many episodes.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the episodes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the first episode.")] = 0,
+    video: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Film the episodes, as FILE.mp4.")
+    ] = None,
+    render: Annotated[bool, typer.Option("--render", help="Show them in a window.")] = False,
     algo: Annotated[
         str | None,
-        typer.Option(metavar="ALGO", help="Class of a model that SB3 saved, without its name."),
+        typer.Option(
+            metavar="ALGO",
+            help="Class of a model that SB3 itself saved; its file holds no normalisation.",
+        ),
     ] = None,
 ) -> int:
     """Play a saved model and print the return of each episode.
 
+    A model's file may hold pickled Python, as SB3 saves it: open those of people you trust.
+
     For example:
 
-    sb3-course enjoy cartpole.zip CartPole-v1
+    sb3-course enjoy cartpole.zip
 
-    sb3-course enjoy a2c.zip CartPole-v1 --algo A2C --episodes 20
+    sb3-course enjoy cheetah.zip --episodes 3 --video cheetah.mp4
+
+    sb3-course enjoy saved_by_sb3.zip CartPole-v1 --algo A2C --episodes 20
     """
-    if not model.exists():
+    if not model.is_file():
         raise typer.BadParameter(f"{model} does not exist; give a file that `train` saved")
-    from sb3_course.benchmark.grid import check_environment
+    if video is not None and render:
+        raise typer.BadParameter("--video and --render exclude each other")
+    from sb3_course.benchmark import single
 
-    check_environment(env)
-    from sb3_course.benchmark.evaluation import evaluate, evaluation_envs
-
-    envs = evaluation_envs(env, episodes)
-    returns, lengths = evaluate(_load(model, envs, algo), envs, seed)
-    for i, (value, length) in enumerate(zip(returns, lengths, strict=True)):
-        _say(f"episode {i + 1}: return {value:.1f} in {length} steps")
-    _say(f"mean return {returns.mean():.1f} ± {returns.std():.1f}")
+    returns = []
+    for value, length in single.play(model, env, episodes, seed, video, render, algo):
+        returns.append(value)
+        _say(f"episode {len(returns)}: return {value:,.1f} in {length:,} steps")
+    _say(f"mean return {mean(returns):,.1f} ± {pstdev(returns):,.1f}")
+    if video is not None:
+        _say(f"saved {video}")
     return OK
 
 
 def _run(path: Path, engine: Engine, only: Sequence[str], results: Path, dry_run: bool) -> int:
     started = time.time()
-    from sb3_course.benchmark.grid import check_grid, load_grid
+    from sb3_course.benchmark.checks import checked_grid
 
-    grid = load_grid(path)
-    check_grid(grid, path)
+    grid = checked_grid(path)
     from sb3_course.benchmark import runner
-    from sb3_course.benchmark.report import publish
+    from sb3_course.benchmark.rehearsal import rehearse
     from sb3_course.benchmark.store import Store
 
     store = Store(results / grid.name)
     chosen = runner.select(grid.runs(), only)
     todo = runner.to_do(chosen, store)
+    if todo:
+        rehearse(todo, path)
     _say(f"{grid.name}: {len(chosen)} runs, {len(chosen) - len(todo)} done, {len(todo)} to do")
     if dry_run:
         _list(chosen, todo)
@@ -280,8 +324,10 @@ def _run(path: Path, engine: Engine, only: Sequence[str], results: Path, dry_run
             _complain("interrupted: finished runs are kept; the same command goes on from there")
             return INTERRUPTED
         finally:
-            runner.write_manifest(grid, store.folder, _command(), backend.workers, started)
-    _say(str(publish(grid, store)))
+            if store.finished() or store.failed():
+                runner.write_manifest(grid, store.folder, _command(), backend.workers, started)
+    page = store.folder / "report.html"
+    _say(str(page if not todo and store.older_than(page) else _publish(grid, store)))
     return _tell_failures(store.failures(chosen))
 
 
@@ -304,17 +350,27 @@ def _backend(
     return backends.LocalProcesses(workers, conditions)
 
 
-def _load(path: Path, envs: "VecEnv", algo: str | None) -> "BaseAlgorithm":
-    if algo is not None:
-        from sb3_course.benchmark.algorithms import find_algorithm
+def _publish(grid: "Grid", store: "Store") -> Path:
+    """Write everything that is derived from the results."""
+    from sb3_course.benchmark.report import publish
+    from sb3_course.benchmark.zoo import write_zoo
 
-        return find_algorithm(algo).load(path, env=envs, device="cpu")
-    from sb3_course import load
+    page = publish(grid, store)
+    write_zoo(store.read(grid.runs()), store.folder / "zoo")
+    return page
 
+
+def _learn(model: "BaseAlgorithm", timesteps: int) -> int:
+    """Train; whatever stops it, what has been learned until then can be saved."""
     try:
-        return load(path, env=envs, normalize="freeze", device="cpu")
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; --algo names it, as in --algo A2C") from error
+        model.learn(timesteps, progress_bar=sys.stderr.isatty())
+    except KeyboardInterrupt:
+        _complain(f"interrupted after {model.num_timesteps:,} steps")
+        return INTERRUPTED
+    except FloatingPointError as error:
+        _complain(f"stopped after {model.num_timesteps:,} steps: {error}")
+        return FAILED
+    return OK
 
 
 def _tell_failures(failures: Sequence["RunResult"]) -> int:
@@ -337,7 +393,7 @@ def _list(chosen: Sequence["RunSpec"], todo: Sequence["RunSpec"]) -> None:
 
 
 def _parameters(items: Sequence[str]) -> dict[str, Any]:
-    from sb3_course.benchmark.grid import read_yaml
+    from sb3_course.benchmark.source import read_yaml
 
     parameters = {}
     for item in items:
@@ -389,8 +445,12 @@ def invoke(arguments: Sequence[str]) -> int:
     except UserError as error:
         _complain(str(error))
         return MISUSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except Exception as error:
-        # Wrong arguments: an exception of Typer's own in some releases and of click in others.
+        # Exceptions of Typer's own in some releases and of click in others.
+        if type(error).__name__ == "Abort":  # by Ctrl-C
+            return INTERRUPTED
         if not hasattr(error, "format_message"):
             raise
         _complain(error.format_message())  # empty where no argument at all brought up the help
@@ -400,4 +460,6 @@ def invoke(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    # As `python -m` does, but last: a grid's module:Class may be in this folder.
+    sys.path.append(str(Path.cwd()))
     sys.exit(invoke(sys.argv[1:]))

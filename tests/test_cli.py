@@ -106,8 +106,9 @@ def test_train_and_enjoy_find_this_packages_classes_themselves(grid, capsys):
 def test_a_missing_extra_is_named(monkeypatch, capsys, grid):
     path = grid()
     monkeypatch.setitem(sys.modules, "yaml", None)
-    monkeypatch.delitem(sys.modules, "sb3_course.benchmark.grid", raising=False)
-    assert cli.invoke(["run", path]) == cli.FAILED
+    for module in ("grid", "source"):
+        monkeypatch.delitem(sys.modules, f"sb3_course.benchmark.{module}", raising=False)
+    assert cli.invoke(["report", path]) == cli.FAILED
     assert "pip install 'sb3-course[benchmark]'" in capsys.readouterr().err
 
 

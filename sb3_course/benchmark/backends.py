@@ -6,6 +6,7 @@ them; leaving it stops whatever still runs.
 
 import multiprocessing
 import os
+import socket
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from typing import Any, Protocol, TypeAlias
 
 from pebble import ProcessExpired, ProcessPool
 
+from sb3_course.benchmark.errors import UserError
 from sb3_course.benchmark.grid import RunSpec
 from sb3_course.benchmark.run import RunResult, portable
 from sb3_course.benchmark.worker import Conditions, outlived_by_parent, reason_of_death, work
@@ -184,8 +186,11 @@ class RayCluster:
         import ray
 
         self._ray = ray
-        new: dict[str, Any] = {"num_cpus": self.workers, "include_dashboard": False}
-        ray.init(address=self._address, log_to_driver=False, **({} if self._address else new))
+        settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if self._address is None:
+            ray.init(num_cpus=self.workers, include_dashboard=False, **settings)
+        else:
+            _connect(self._address, settings)
         # Losses are counted and retried by whoever drives the backend.
         self._task = ray.remote(num_cpus=1, max_retries=0)(work)
         return self
@@ -223,6 +228,21 @@ class RayCluster:
         for reference in self._busy:
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
+
+
+def _connect(address: str, settings: Mapping[str, Any]) -> None:
+    import ray
+
+    try:
+        if address != "auto":  # where nobody answers Ray would go on trying for minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), timeout=5.0).close()
+        ray.init(address=address, **settings)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"no Ray cluster answers at {address!r} ({error}); `ray start --head` starts one and "
+            "prints its address"
+        ) from error
 
 
 @contextmanager

@@ -124,6 +124,7 @@ class EvaluationCallback(BaseCallback):
     :param episodes: episodes of each measurement
     :param seed: the run's seed
     :param clock: time in seconds
+    :raises ValueError: in training, if a return is not finite
     """
 
     def __init__(
@@ -153,6 +154,11 @@ class EvaluationCallback(BaseCallback):
             before = self._clock()
             with undisturbed(self.model):
                 returns, lengths = evaluate(self.model, self._envs, self._seed)
+            if not np.isfinite(returns).all():
+                raise ValueError(
+                    f"the evaluation at environment step {self._pending[0]} gave the returns "
+                    f"{returns.tolist()}; they have to be finite"
+                )
             self.measurements.append(
                 Measurement(
                     step=self._pending.pop(0),

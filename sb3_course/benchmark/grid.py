@@ -3,17 +3,17 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     JsonValue,
+    ModelWrapValidatorHandler,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -21,12 +21,10 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from sb3_course.benchmark.errors import UserError, unknown
-
-
-class GridError(UserError):
-    """A grid that cannot be run; one line a mistake: file, key, what was given, what may be."""
+from sb3_course.benchmark.errors import unknown
+from sb3_course.benchmark.source import Mistake, Source
 
 
 def _bool_or_settings(value: Any) -> Any:
@@ -35,6 +33,7 @@ def _bool_or_settings(value: Any) -> Any:
     return value
 
 
+Self = TypeVar("Self", bound="Section")
 Parameters = dict[str, JsonValue]
 Normalize = Annotated[Any, AfterValidator(_bool_or_settings)]
 
@@ -44,14 +43,23 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _known_keys(cls, data: Any) -> Any:
-        names = {field.alias or name for name, field in cls.model_fields.items()}
-        for key in data if isinstance(data, Mapping) else ():
-            if key not in names | cls.model_fields.keys():
-                raise ValueError(unknown("key", key, names))
-        return data
+    def _tell_allowed_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            mistakes = [cls._told(item) for item in error.errors()]
+            raise ValidationError.from_exception_data(cls.__name__, mistakes) from error
+
+    @classmethod
+    def _told(cls, item: ErrorDetails) -> InitErrorDetails:
+        message, key = item["msg"].removeprefix("Value error, "), item["loc"]
+        if item["type"] == "extra_forbidden" and len(key) == 1:
+            names = {field.alias or name for name, field in cls.model_fields.items()}
+            message = unknown("key", key[0], names)
+        told = PydanticCustomError(item["type"], "{message}", {"message": message})
+        return InitErrorDetails(type=told, loc=key, input=item["input"])
 
 
 class Evaluation(Section):
@@ -159,35 +167,25 @@ class Grid(Section):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_of_seeds(cls, value: Any) -> Any:
-        return list(range(value)) if isinstance(value, int) else value
+        count = isinstance(value, int) and not isinstance(value, bool)
+        if not (value > 0 if count else isinstance(value, list)):
+            raise ValueError("allowed: a list of distinct seeds, or how many (from 0 upwards)")
+        return list(range(value)) if count else value
 
     @field_validator("seeds")
     @classmethod
     def _distinct_seeds(cls, value: list[int]) -> list[int]:
         if len(set(value)) < len(value):
-            raise ValueError("a seed is listed twice; allowed: distinct seeds, or their number")
+            raise ValueError("a seed is listed twice; allowed: distinct seeds, or how many")
         return value
-
-    @model_validator(mode="after")
-    def _overrides_of_known_environments(self) -> "Grid":
-        for name, algorithm in self.algorithms.items():
-            for environment in algorithm.environments:
-                if environment not in self.environments:
-                    problem = unknown("environment", environment, self.environments)
-                    raise ValueError(f"algorithms.{name}.environments: {problem}")
-        return self
 
     def runs(self) -> list[RunSpec]:
         """List the runs, in the order of the file."""
         return [
-            RunSpec(
-                algorithm=algorithm,
-                environment=environment,
-                seed=seed,
-                config=self.config(algorithm, environment),
-            )
+            RunSpec(algorithm=algorithm, environment=environment, seed=seed, config=config)
             for environment in self.environments
             for algorithm in self.algorithms
+            for config in [self.config(algorithm, environment)]
             for seed in self.seeds
         ]
 
@@ -212,115 +210,37 @@ class Grid(Section):
         )
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain YAML which also reads ``1e-3`` as a number and refuses a key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                line = node.start_mark.line + 1
-                raise yaml.YAMLError(f"key {key!r} is given twice in the section of line {line}")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+([eE][-+]?[0-9]+)$"), list("-+0123456789")
-)
-
-
-def read_yaml(text: str) -> Any:
-    """Read a value written as in a grid file.
-
-    :param text: YAML, such as ``1e-3``, ``[64, 64]`` or a whole document
-    """
-    return yaml.load(text, Loader=_Loader)  # a subclass of the safe loader
-
-
 def load_grid(path: Path) -> Grid:
-    """Read a grid file and check its form; :func:`check_grid` checks its names.
+    """Read a grid file and check its form; :func:`~sb3_course.benchmark.checks.checked_grid` checks
+    what it names as well.
 
     :param path: the YAML file
     :raises GridError: naming each mistake
     """
-    try:
-        data = read_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise GridError(f"{path}: cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise GridError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    source = Source(path)
+    grid = parse(source.data)
+    if not isinstance(grid, Grid):
+        raise source.error(grid)
+    return grid
+
+
+def parse(data: Mapping[Any, Any]) -> Grid | list[Mistake]:
+    """Check the form of a grid.
+
+    :param data: its keys and values
+    :return: the grid, or each mistake in it
+    """
     try:
         return Grid.model_validate(data)
     except ValidationError as error:
-        raise GridError("\n".join(f"{path}: {line}" for line in _lines(error))) from error
+        return [_mistake(item) for item in error.errors()]
 
 
-def _lines(error: ValidationError) -> Iterator[str]:
-    for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
-        given = "" if isinstance(item["input"], Mapping) else f" given {item['input']!r};"
-        yield f"{key or 'grid'}:{given} {message}"
-
-
-def check_grid(grid: Grid, path: Path) -> None:
-    """Check every name in a grid against what is installed, before hours are spent.
-
-    :param grid: the grid
-    :param path: its file, for messages
-    :raises GridError: naming each mistake
-    """
-    problems = [*_environment_problems(grid), *_algorithm_problems(grid)]
-    if problems:
-        raise GridError("\n".join(f"{path}: {problem}" for problem in problems))
-
-
-def _environment_problems(grid: Grid) -> Iterator[str]:
-    for name, environment in grid.environments.items():
-        try:
-            check_environment(name)
-            _check_normalize(environment.normalize)
-        except UserError as error:
-            yield f"environments.{name}: {error}"
-
-
-def _algorithm_problems(grid: Grid) -> Iterator[str]:
-    from sb3_course.benchmark.algorithms import constructor_arguments
-
-    for name, algorithm in grid.algorithms.items():
-        parts = {"": algorithm.params}
-        parts |= {f".environments.{key}": o.params for key, o in algorithm.environments.items()}
-        for key, params in parts.items():
-            try:
-                constructor_arguments(algorithm.class_, params)
-            except UserError as error:
-                yield f"algorithms.{name}{key}: {error}"
-                break
-
-
-def check_environment(name: str) -> None:
-    """Check that Gymnasium knows an environment.
-
-    :param name: its name, or ``module:name``
-    :raises UserError: if not
-    """
-    import gymnasium
-
-    module, _, plain = name.rpartition(":")
-    try:
-        if module:
-            __import__(module)
-        gymnasium.spec(plain)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise UserError(unknown("environment", name, gymnasium.registry)) from error
-
-
-def _check_normalize(normalize: Any) -> None:
-    import inspect
-
-    from stable_baselines3.common.vec_env import VecNormalize
-
-    allowed = set(inspect.signature(VecNormalize).parameters) - {"venv"}
-    for key in normalize if isinstance(normalize, dict) else ():
-        if key not in allowed:
-            raise UserError("normalize: " + unknown("setting of VecNormalize", key, allowed))
+def _mistake(item: ErrorDetails) -> Mistake:
+    key = tuple(part for part in item["loc"] if part != "[key]")
+    if item["type"] == "missing":
+        return Mistake(key, "is missing")
+    given = "" if isinstance(item["input"], Mapping) else f"given {item['input']!r}; "
+    if item["type"] == "extra_forbidden":
+        given = ""  # the message has the key, which is the mistake
+    return Mistake(key, given + item["msg"])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
 
 from sb3_course.benchmark.curves import RUN, read_off
-from sb3_course.benchmark.grid import read_yaml
+from sb3_course.benchmark.source import read_yaml
 
 
 class Reference(BaseModel):

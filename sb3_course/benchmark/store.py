@@ -103,6 +103,15 @@ class Store:
             if spec.id in finished | failed
         ]
 
+    def older_than(self, page: Path) -> bool:
+        """Say whether a page was written after the last result.
+
+        :param page: such as a report
+        """
+        folders = [f for f in (self.folder / "runs", self.folder / "failed") if f.is_dir()]
+        changed = max((f.stat().st_mtime_ns for f in folders), default=0)
+        return page.exists() and page.stat().st_mtime_ns > changed
+
     def failures(self, specs: Iterable[RunSpec]) -> list[RunResult]:
         """Read the failed runs, in the order of the runs.
 

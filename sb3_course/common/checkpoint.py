@@ -9,6 +9,7 @@ import zipfile
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.type_aliases import GymEnv
@@ -100,15 +101,19 @@ def write_atomically(path: pathlib.Path, content: bytes) -> None:
         raise
 
 
-def append_header(file: io.BytesIO, algorithm: "PolicyGradientAlgorithm") -> None:
-    """Add to SB3's zip the class's name and the statistics of the environment's VecNormalize.
+def append_header(file: io.BytesIO, algorithm: BaseAlgorithm) -> None:
+    """Add to SB3's zip the names of class and environment and the statistics of VecNormalize.
 
     Only JSON and plain arrays are written: what a stranger's file holds here is never executed.
 
     :param file: SB3's zip, in memory
-    :param algorithm: Whose it is
+    :param algorithm: Whose it is, of this package or of another
     """
-    header: dict[str, Any] = {"class": type(algorithm).__name__, "version": sb3_course.__version__}
+    header: dict[str, Any] = {
+        "class": type(algorithm).__name__,
+        "version": sb3_course.__version__,
+        "env": environment_id(algorithm),
+    }
     venv = algorithm.get_vec_normalize_env()
     with zipfile.ZipFile(file, "a") as archive:
         if venv is not None:
@@ -122,6 +127,23 @@ def append_header(file: io.BytesIO, algorithm: "PolicyGradientAlgorithm") -> Non
             np.savez(arrays, **moments)
             archive.writestr(STATISTICS, arrays.getvalue())
         archive.writestr(HEADER, json.dumps(header, indent=2, default=lambda number: number.item()))
+
+
+def environment_id(algorithm: BaseAlgorithm) -> str | None:
+    """Name the environment that an algorithm acts in.
+
+    :param algorithm: Of this package or of another; its attribute ``env_id``, if it has one, keeps
+        what the environment does not tell: the module of ``module:id``, and any id once the
+        environment's process is gone
+    :return: Gymnasium's id, None where there is none
+    """
+    env, kept = algorithm.get_env(), vars(algorithm).get("env_id")
+    try:
+        specs = [] if env is None else env.get_attr("spec", 0)
+    except (AttributeError, EOFError, OSError):  # not every VecEnv has specs, or is still alive
+        specs = []
+    told: str | None = next((getattr(spec, "id", None) for spec in specs), None)
+    return kept if told is None or str(kept).endswith(f":{told}") else told
 
 
 def read_header(path: CheckpointPath) -> dict[str, Any]:

@@ -128,3 +128,9 @@ def test_texts_are_freed_of_this_machines_folders(tmp_path, monkeypatch):
 def test_a_failing_run_raises_when_run_alone():
     with pytest.raises(ZeroDivisionError):
         run_one(changed(SPEC, algorithm_class=f"{HERE}:Raises"))
+
+
+def test_returns_that_are_no_numbers_stop_the_run():
+    callback = EvaluationCallback(f"{HERE}:NaNRewards-v0", [0], 2, seed=0)
+    with pytest.raises(ValueError, match=r"at environment step 0 gave the returns \[nan, nan\]"):
+        trained(callback)
