@@ -73,10 +73,7 @@ def analyse(grid: Grid, results: Sequence[RunResult]) -> Analysis:
     absent = [
         *without_result(grid, results),
         *cut_short(short, finished),
-        *(
-            (*run, f"in no aggregate: nothing with this seed on {lacking}")
-            for *run, lacking in arranged.left_out.itertuples(index=False)
-        ),
+        *in_no_aggregate(arranged),
     ]
     return Analysis(
         grid=grid,
@@ -129,6 +126,15 @@ def cut_short(short: pd.DataFrame, finished: pd.DataFrame) -> Iterator[tuple[str
     both = asked.join(taken, rsuffix="_taken").reset_index()
     for *run, least, most, first, last in both.itertuples(index=False):
         yield (*run, f"measured from {first:,} to {last:,} steps, of {least:,} to {most:,}")
+
+
+def in_no_aggregate(arranged: Cubes) -> Iterator[tuple[str, str, int, str]]:
+    """List the runs that aggregates are without because their seed lacks an environment.
+
+    :param arranged: the runs that finished on every environment
+    """
+    for *run, lacking in arranged.left_out.itertuples(index=False):
+        yield (*run, f"in no aggregate: nothing with this seed on {lacking}")
 
 
 def return_curves(whole: pd.DataFrame) -> pd.DataFrame:

@@ -89,38 +89,33 @@ def improvement(
     :param algorithms: in the order of rows (X) and columns (Y)
     :param bounds: whether to write the bounds of each interval into its cell
     """
-    pairs = table[["x", "y", "point", "low", "high"]]
-    converse = pd.DataFrame(
-        {"x": pairs["y"], "y": pairs["x"], "point": 1 - pairs["point"]}
-        | {"low": 1 - pairs["high"], "high": 1 - pairs["low"]}
-    )
-    cells = pd.concat([pairs, converse], ignore_index=True)
-    names = list(algorithms)
+    cells, names = _both_ways(table), list(algorithms)
     square = cells.pivot(index="x", columns="y", values="point").reindex(index=names, columns=names)
     sns.heatmap(
         square.astype(float), ax=axes, vmin=0, vmax=1, cmap="vlag_r", cbar=False, linewidths=1
     )
-    axes.grid(visible=False)
-    axes.set_xticklabels([wrapped(name) for name in names], rotation=90)
-    axes.set_yticklabels([wrapped(name) for name in names], rotation=0)
     for x, y, point, low, high in cells.itertuples(index=False):
         text = f"{point:.2f}"
         if bounds and np.isfinite(low):
             text += f"\n[{low:.2f}, {high:.2f}]"
-        bold, dark = low > 0.5 or high < 0.5, abs(point - 0.5) > 0.35
-        axes.text(
-            names.index(y) + 0.5,
-            names.index(x) + 0.5,
-            text,
-            ha="center",
-            va="center",
-            size="small",
-            color="white" if dark else "black",
-            weight="bold" if bold else "normal",
-        )
+        cell = axes.text(names.index(y) + 0.5, names.index(x) + 0.5, text, size="small")
+        cell.set(ha="center", va="center", color="white" if abs(point - 0.5) > 0.35 else "black")
+        cell.set_fontweight("bold" if low > 0.5 or high < 0.5 else "normal")
+    axes.grid(visible=False)
     axes.tick_params(length=0)
+    axes.set_xticklabels([wrapped(name) for name in names], rotation=90)
+    axes.set_yticklabels([wrapped(name) for name in names], rotation=0)
     axes.set(xlabel="Y", ylabel="X")
     return axes
+
+
+def _both_ways(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Add the converse of each pair: P(Y > X) = 1 - P(X > Y), its bounds change places."""
+    columns = ["x", "y", "point", "low", "high"]
+    converse = pairs.rename(columns={"x": "y", "y": "x", "low": "high", "high": "low"})
+    numbers = ["point", "low", "high"]
+    converse[numbers] = 1 - converse[numbers]
+    return pd.concat([pairs[columns], converse[columns]], ignore_index=True)
 
 
 def wrapped(name: str) -> str:
