@@ -119,6 +119,7 @@ def test_failures_missing_runs_and_what_has_no_score_are_listed(name, request):
     text = request.getfixturevalue(name)
     assert "17 of 27 runs finished, 9 failed, 1 not run" in text
     assert "failed: ValueError: &lt;script>" in text or "failed: ValueError: &lt;script&gt;" in text
+    assert "<script" not in text
     assert "Broken · Taxi-v3 · seed 2" in text
     assert "No reference, so no score: Taxi-v3." in text
     assert "not run" in text
