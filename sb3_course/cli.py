@@ -30,7 +30,15 @@ OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 DEMO = Path(__file__).resolve().parents[1] / "benchmarks" / "demo.yaml"
 
 app = typer.Typer(
-    help="Policy gradients on Stable-Baselines3: train them, compare them, publish the comparison.",
+    help="""Policy gradients on Stable-Baselines3: train them, compare them, publish the comparison.
+
+    For example:
+
+    sb3-course demo
+
+    sb3-course train NPG CartPole-v1 --out npg.zip
+
+    sb3-course enjoy npg.zip --video npg.mp4""",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -43,7 +51,7 @@ Results = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=1, metavar="N", help="Runs at a time [default: one a CPU]."),
+    typer.Option("--workers", min=1, metavar="N", help="Runs at a time (default: one a CPU)."),
 ]
 
 
@@ -203,7 +211,7 @@ def enjoy(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A saved model.")],
     env: Annotated[
         str | None,
-        typer.Argument(metavar="[ENV]", help="A Gymnasium environment, if not the model's own."),
+        typer.Argument(metavar="ENV", help="A Gymnasium environment, if not the model's own."),
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, metavar="N", help="How many episodes.")] = 5,
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the first episode.")] = 0,
@@ -387,7 +395,11 @@ def invoke(arguments: Sequence[str]) -> int:
             return INTERRUPTED
         if not hasattr(error, "format_message"):
             raise
-        _complain(error.format_message())  # empty where no argument at all brought up the help
+        message = error.format_message()  # empty where no argument at all brought up the help
+        context = getattr(error, "ctx", None)
+        _complain(
+            f"{message} See {context.command_path} --help" if message and context else message
+        )
         return MISUSED
     return code if isinstance(code, int) else OK
 
