@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -196,10 +197,10 @@ def train(
 
     arguments = _parameters(params or [])
     logs = None if tensorboard is None else single.place_to_log(tensorboard, env)
-    file = single.place_to_save(out)
     model = single.build(
         algo, arguments, env, n_envs, seed, backend.value, normalize, tensorboard=logs
     )
+    file = single.place_to_save(out)
     code = _learn(model, timesteps)
     single.save(model, file)
     _say(f"saved {file}; to watch it: sb3-course enjoy {shlex.quote(str(file))}")
@@ -239,14 +240,15 @@ def enjoy(
 
     sb3-course enjoy saved_by_sb3.zip CartPole-v1 --algo A2C --episodes 20
     """
-    if not model.is_file():
-        raise typer.BadParameter(f"{model} does not exist; give a file that `train` saved")
+    file = model if model.suffix else model.with_suffix(".zip")
+    if not file.is_file():
+        raise typer.BadParameter(f"{file} does not exist; give a file that `train` saved")
     if video is not None and render:
         raise typer.BadParameter("--video and --render exclude each other")
     from sb3_course.benchmark import single
 
     returns = []
-    for value, length in single.play(model, env, episodes, seed, video, render, algo):
+    for value, length in single.play(file, env, episodes, seed, video, render, algo):
         returns.append(value)
         _say(f"episode {len(returns)}: return {value:,.1f} in {length:,} steps")
     _say(f"mean return {mean(returns):,.1f} ± {pstdev(returns):,.1f}")
@@ -311,6 +313,10 @@ def _learn(model: "BaseAlgorithm", timesteps: int) -> int:
     except FloatingPointError as error:
         _complain(f"stopped after {model.num_timesteps:,} steps: {error}")
         return FAILED
+    except Exception:
+        traceback.print_exc()
+        _complain(f"stopped after {model.num_timesteps:,} steps by the error above")
+        return FAILED
     return OK
 
 
@@ -335,6 +341,8 @@ def _list(chosen: Sequence["RunSpec"], todo: Sequence["RunSpec"]) -> None:
 
 
 def _parameters(items: Sequence[str]) -> dict[str, Any]:
+    from yaml import YAMLError
+
     from sb3_course.benchmark.source import read_yaml
 
     parameters = {}
@@ -342,7 +350,10 @@ def _parameters(items: Sequence[str]) -> dict[str, Any]:
         key, equals, value = item.partition("=")
         if not (key and equals):
             raise typer.BadParameter(f"-p {item!r}: expected KEY=VALUE, as in learning_rate=1e-3")
-        parameters[key] = read_yaml(value)
+        try:
+            parameters[key] = read_yaml(value)
+        except YAMLError as error:
+            raise typer.BadParameter(f"-p {item!r}: not valid YAML: {value!r}") from error
     return parameters
 
 
@@ -397,9 +408,8 @@ def invoke(arguments: Sequence[str]) -> int:
             raise
         message = error.format_message()  # empty where no argument at all brought up the help
         context = getattr(error, "ctx", None)
-        _complain(
-            f"{message} See {context.command_path} --help" if message and context else message
-        )
+        hint = f" (see {context.command_path} --help)" if message and context else ""
+        _complain(message.rstrip(".") + hint)
         return MISUSED
     return code if isinstance(code, int) else OK
 

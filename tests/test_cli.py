@@ -40,6 +40,7 @@ def grid(tmp_path, monkeypatch):
         (["train", "A2C", "CartPole-v1", "-p", "gama=1"], ["'gama'", "did you mean 'gamma'"]),
         (["train", "A2C", "CartPole-v1", "-p", "gamma"], ["'gamma'", "KEY=VALUE"]),
         (["train", "A2C", "CartPole-v1", "-p", "learning_rate=-1"], ["learning_rate", "given -1"]),
+        (["train", "A2C", "CartPole-v1", "-p", "gamma=[1"], ["'gamma=[1'", "not valid YAML"]),
         (["train", "A2C", "CartPole-v1", "--backend", "envpol"], ["'envpol'", "'envpool'"]),
         (["train", "A2C", "CartPole-v1", "--out", "grid.yaml/a.zip"], ["--out", "grid.yaml"]),
         (["status", "none.yaml"], ["none.yaml", "cannot be read"]),
@@ -128,7 +129,7 @@ def test_train_and_enjoy(grid, tmp_path, capsys, algo):
     assert cli.invoke(["enjoy", "new/model.zip", "--episodes", "2"]) == cli.OK
     plain = capsys.readouterr().out
     assert plain.count("episode ") == 2
-    words = ["enjoy", "new/model.zip", "--episodes", "2", "--video", "out.mp4"]
+    words = ["enjoy", "new/model", "--episodes", "2", "--video", "out.mp4"]
     assert cli.invoke(words) == cli.OK
     assert capsys.readouterr().out == plain + "saved out.mp4\n"
     assert (tmp_path / "out.mp4").stat().st_size > 1000
@@ -136,7 +137,11 @@ def test_train_and_enjoy(grid, tmp_path, capsys, algo):
 
 @pytest.mark.parametrize(
     ("stopped_by", "code"),
-    [(KeyboardInterrupt, cli.INTERRUPTED), (FloatingPointError, cli.FAILED)],
+    [
+        (KeyboardInterrupt, cli.INTERRUPTED),
+        (FloatingPointError, cli.FAILED),
+        (OSError, cli.FAILED),
+    ],
 )
 def test_what_was_learned_before_a_stop_is_saved(
     grid, tmp_path, capsys, monkeypatch, stopped_by, code
