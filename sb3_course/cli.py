@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -52,7 +53,15 @@ class Engine:
 
 
 app = typer.Typer(
-    help="Policy gradients on Stable-Baselines3: train them, compare them, publish the comparison.",
+    help="""Policy gradients on Stable-Baselines3: train them, compare them, publish the comparison.
+
+    For example:
+
+    sb3-course demo
+
+    sb3-course train NPG CartPole-v1 --out npg.zip
+
+    sb3-course enjoy npg.zip --video npg.mp4""",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -65,7 +74,7 @@ Results = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=1, metavar="N", help="Runs at a time [default: one a CPU]."),
+    typer.Option("--workers", min=1, metavar="N", help="Runs at a time (default: one a CPU)."),
 ]
 
 
@@ -238,10 +247,10 @@ def train(
 
     arguments = _parameters(params or [])
     logs = None if tensorboard is None else single.place_to_log(tensorboard, env)
-    file = single.place_to_save(out)
     model = single.build(
         algo, arguments, env, n_envs, seed, backend.value, normalize, tensorboard=logs
     )
+    file = single.place_to_save(out)
     code = _learn(model, timesteps)
     single.save(model, file)
     _say(f"saved {file}; to watch it: sb3-course enjoy {shlex.quote(str(file))}")
@@ -253,7 +262,7 @@ def enjoy(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A saved model.")],
     env: Annotated[
         str | None,
-        typer.Argument(metavar="[ENV]", help="A Gymnasium environment, if not the model's own."),
+        typer.Argument(metavar="ENV", help="A Gymnasium environment, if not the model's own."),
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, metavar="N", help="How many episodes.")] = 5,
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the first episode.")] = 0,
@@ -281,14 +290,15 @@ def enjoy(
 
     sb3-course enjoy saved_by_sb3.zip CartPole-v1 --algo A2C --episodes 20
     """
-    if not model.is_file():
-        raise typer.BadParameter(f"{model} does not exist; give a file that `train` saved")
+    file = model if model.suffix else model.with_suffix(".zip")
+    if not file.is_file():
+        raise typer.BadParameter(f"{file} does not exist; give a file that `train` saved")
     if video is not None and render:
         raise typer.BadParameter("--video and --render exclude each other")
     from sb3_course.benchmark import single
 
     returns = []
-    for value, length in single.play(model, env, episodes, seed, video, render, algo):
+    for value, length in single.play(file, env, episodes, seed, video, render, algo):
         returns.append(value)
         _say(f"episode {len(returns)}: return {value:,.1f} in {length:,} steps")
     _say(f"mean return {mean(returns):,.1f} ± {pstdev(returns):,.1f}")
@@ -370,6 +380,10 @@ def _learn(model: "BaseAlgorithm", timesteps: int) -> int:
     except FloatingPointError as error:
         _complain(f"stopped after {model.num_timesteps:,} steps: {error}")
         return FAILED
+    except Exception:
+        traceback.print_exc()
+        _complain(f"stopped after {model.num_timesteps:,} steps by the error above")
+        return FAILED
     return OK
 
 
@@ -393,6 +407,8 @@ def _list(chosen: Sequence["RunSpec"], todo: Sequence["RunSpec"]) -> None:
 
 
 def _parameters(items: Sequence[str]) -> dict[str, Any]:
+    from yaml import YAMLError
+
     from sb3_course.benchmark.source import read_yaml
 
     parameters = {}
@@ -400,7 +416,10 @@ def _parameters(items: Sequence[str]) -> dict[str, Any]:
         key, equals, value = item.partition("=")
         if not (key and equals):
             raise typer.BadParameter(f"-p {item!r}: expected KEY=VALUE, as in learning_rate=1e-3")
-        parameters[key] = read_yaml(value)
+        try:
+            parameters[key] = read_yaml(value)
+        except YAMLError as error:
+            raise typer.BadParameter(f"-p {item!r}: not valid YAML: {value!r}") from error
     return parameters
 
 
@@ -453,7 +472,10 @@ def invoke(arguments: Sequence[str]) -> int:
             return INTERRUPTED
         if not hasattr(error, "format_message"):
             raise
-        _complain(error.format_message())  # empty where no argument at all brought up the help
+        message = error.format_message()  # empty where no argument at all brought up the help
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if message and context else ""
+        _complain(message.rstrip(".") + hint)
         return MISUSED
     return code if isinstance(code, int) else OK
 

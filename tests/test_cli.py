@@ -1,12 +1,16 @@
+import json
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 import yaml
+from stable_baselines3 import A2C
 
 from sb3_course import cli
 from sb3_course.benchmark import backends
+from sb3_course.benchmark.grid import load_grid
 from tests.benchmark.helpers import HERE, InThisProcess, content
 
 
@@ -37,7 +41,14 @@ def grid(tmp_path, monkeypatch):
         (["train", "A2C", "CartPol-v1"], ["'CartPol-v1'", "did you mean 'CartPole-v1'"]),
         (["train", "A2C", "CartPole-v1", "-p", "gama=1"], ["'gama'", "did you mean 'gamma'"]),
         (["train", "A2C", "CartPole-v1", "-p", "gamma"], ["'gamma'", "KEY=VALUE"]),
+        (["train", "A2C", "CartPole-v1", "-p", "learning_rate=-1"], ["learning_rate", "given -1"]),
+        (["train", "A2C", "CartPole-v1", "-p", "gamma=[1"], ["'gamma=[1'", "not valid YAML"]),
+        (["train", "A2C", "CartPole-v1", "--backend", "envpol"], ["'envpol'", "'envpool'"]),
+        (["train", "A2C", "CartPole-v1", "--out", "grid.yaml/a.zip"], ["--out", "grid.yaml"]),
+        (["status", "none.yaml"], ["none.yaml", "cannot be read"]),
         (["enjoy", "none.zip", "CartPole-v1"], ["none.zip", "train"]),
+        (["enjoy", "grid.yaml", "CartPole-v1"], ["grid.yaml", "no zip file"]),
+        (["enjoy", "grid.yaml", "--video", "a.mp4", "--render"], ["--video", "--render"]),
     ],
 )
 def test_wrong_arguments_get_one_clear_line(grid, capsys, words, expected):
@@ -49,10 +60,12 @@ def test_wrong_arguments_get_one_clear_line(grid, capsys, words, expected):
         assert part in error
 
 
-@pytest.mark.parametrize("command", ["run", "demo", "report", "train", "enjoy"])
+@pytest.mark.parametrize("command", ["run", "demo", "status", "report", "train", "enjoy"])
 def test_help_teaches_by_example(capsys, command):
     assert cli.invoke([command, "--help"]) == cli.OK
-    assert re.search(rf"sb3-course {command}", capsys.readouterr().out)
+    text = capsys.readouterr().out
+    assert "For example:" in text
+    assert len(re.findall(rf"sb3-course {command}", text)) >= 2
 
 
 def test_help_does_not_import_torch():
@@ -80,27 +93,69 @@ def test_run_resume_report(grid, tmp_path, capsys, monkeypatch):
     assert cli.invoke(["run", path, "--dry-run"]) == cli.OK
     assert "2 runs, 1 done, 1 to do" in capsys.readouterr().out
     assert cli.invoke(["run", path, "--only", "algorithm=A2C"]) == cli.OK
+    assert (results / "zoo" / "a2c" / "CartPole-v1_1" / "evaluations.npz").exists()
+    shutil.rmtree(results / "zoo")
     assert cli.invoke(["report", path]) == cli.OK
+    assert (results / "zoo" / "a2c" / "CartPole-v1_1" / "evaluations.npz").exists()
 
 
-def test_train_and_enjoy(grid, tmp_path, capsys):
+def test_a_constructors_refusal_comes_before_any_run(grid, tmp_path, capsys):
+    path = grid(algorithms={"A2C": {"class": "A2C", "params": {"learning_rate": -1}}})
+    assert cli.invoke(["run", path]) == cli.MISUSED
+    error = capsys.readouterr().err
+    assert "algorithms.A2C.params.learning_rate: given -1" in error
+    assert not (tmp_path / "results").exists()
+
+
+def test_status_counts_runs_and_fails_if_one_has(grid, tmp_path, capsys):
+    path = grid()
+    assert cli.invoke(["status", path]) == cli.OK
+    assert "2 runs: 0 done, 0 running, 0 failed, 2 missing" in capsys.readouterr().out
+    spec = load_grid(tmp_path / path).runs()[0]
+    (tmp_path / "results" / "tiny" / "failed").mkdir(parents=True)
+    failed = tmp_path / "results" / "tiny" / "failed" / f"{spec.id}.json"
+    failed.write_text(json.dumps({"failure": "Traceback\nOSError: made to fail"}))
+    assert cli.invoke(["status", path]) == cli.FAILED
+    assert "OSError: made to fail" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("algo", ["A2C", "REINFORCE"])
+def test_train_and_enjoy(grid, tmp_path, capsys, algo):
     grid()
-    words = ["A2C", "CartPole-v1", "-p", "learning_rate=1e-3", "--timesteps", "100"]
-    assert cli.invoke(["train", *words, "--n-envs", "2", "--out", "new/model.zip"]) == cli.OK
-    assert (tmp_path / "new" / "model.zip").exists()
-    words = ["enjoy", "new/model.zip", "CartPole-v1", "--episodes", "2"]
-    assert cli.invoke(words) == cli.MISUSED
-    assert "--algo A2C" in capsys.readouterr().err
-    assert cli.invoke([*words, "--algo", "A2C"]) == cli.OK
-    assert capsys.readouterr().out.count("episode ") == 2
+    words = [algo, "CartPole-v1", "-p", "learning_rate=1e-3", "-p", "n_steps=16"]
+    words += ["--timesteps", "100", "--n-envs", "2", "--backend", "dummy", "--normalize"]
+    words += ["--tensorboard", "logs", "--out", "new/model"]
+    assert cli.invoke(["train", *words]) == cli.OK
+    assert "sb3-course enjoy new/model.zip" in capsys.readouterr().out
+    assert list((tmp_path / "logs" / "CartPole-v1").glob(f"{algo}_1/events*"))
+    assert cli.invoke(["enjoy", "new/model.zip", "--episodes", "2"]) == cli.OK
+    plain = capsys.readouterr().out
+    assert plain.count("episode ") == 2
+    words = ["enjoy", "new/model", "--episodes", "2", "--video", "out.mp4"]
+    assert cli.invoke(words) == cli.OK
+    assert capsys.readouterr().out == plain + "saved out.mp4\n"
+    assert (tmp_path / "out.mp4").stat().st_size > 1000
 
 
-def test_train_and_enjoy_find_this_packages_classes_themselves(grid, capsys):
+@pytest.mark.parametrize(
+    ("stopped_by", "code"),
+    [
+        (KeyboardInterrupt, cli.INTERRUPTED),
+        (FloatingPointError, cli.FAILED),
+        (OSError, cli.FAILED),
+    ],
+)
+def test_what_was_learned_before_a_stop_is_saved(
+    grid, tmp_path, capsys, monkeypatch, stopped_by, code
+):
+    def train(self):
+        raise stopped_by("made to stop")
+
     grid()
-    words = ["REINFORCE", "CartPole-v1", "-p", "n_steps=32", "--timesteps", "64"]
-    assert cli.invoke(["train", *words, "--n-envs", "2", "--out", "model.zip"]) == cli.OK
-    assert cli.invoke(["enjoy", "model.zip", "CartPole-v1", "--episodes", "2"]) == cli.OK
-    assert "mean return" in capsys.readouterr().out
+    monkeypatch.setattr(A2C, "train", train)
+    assert cli.invoke(["train", "A2C", "CartPole-v1", "--n-envs", "1"]) == code
+    assert "after 5 steps" in capsys.readouterr().err
+    assert (tmp_path / "model.zip").exists()
 
 
 def test_a_missing_extra_is_named(monkeypatch, capsys, grid):

@@ -1,4 +1,35 @@
-"""The grid file: which algorithms run on which environments, with which seeds and settings."""
+"""The grid file: which algorithms run on which environments, with which seeds and settings.
+
+.. code-block:: yaml
+
+    name: mine                       # results land in results/mine
+    include: tuned.yaml              # a file or a list: their keys below this file's, at any depth
+    seeds: 5                         # how many, or a list of them
+    evaluation: { n_points: 20, episodes: 10 } # or every: 50_000 instead of n_points
+
+    environments:
+      HalfCheetah-v4:                # a Gymnasium name, or module:name
+        total_timesteps: 1_000_000
+        n_envs: 16                   # 1
+        backend: auto                # auto, envpool, dummy or subproc
+        normalize: true              # false, true, or VecNormalize's settings
+        evaluation: { every: 100_000 } # for this environment
+
+    algorithms:
+      NPG, small steps:              # any name
+        class: NPG                   # ours, SB3's, sb3-contrib's, or module:Class
+        params:                      # the constructor's own names
+          learning_rate: lin_3e-4    # falls linearly to 0
+          policy_kwargs: { net_arch: [64, 64], activation_fn: Tanh, optimizer_class: AdamW }
+        environments:                # what is different on one of them
+          HalfCheetah-v4: { n_envs: 32, normalize: false, params: { target_kl: 0.05 } }
+
+    time_limit: 24                   # hours after which a run has failed
+    memory_limit: 4                  # GiB a run; by default its share of the machine's
+
+An environment with other arguments is another task, with scores of its own: register it with
+Gymnasium under a name of its own, in a module of yours, and call it ``module:name``.
+"""
 
 import hashlib
 import json

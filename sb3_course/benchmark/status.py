@@ -144,7 +144,7 @@ def show(status: Status, console: Console) -> None:
     counts, left = status.counts, status.seconds_left()
     parts = ", ".join(f"{counts[state]:,} {state}" for state in STATES)
     note = "" if left is None else f"; the rest takes {duration(left)} at the present speed"
-    console.print(f"{len(status.states):,} runs: {parts}{note}", highlight=False, soft_wrap=True)
+    console.print(f"{counts.total():,} runs: {parts}{note}", highlight=False, soft_wrap=True)
 
 
 def _overview(status: Status) -> Table:

@@ -117,10 +117,9 @@ class Filmed(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step, and film where it led."""
-        obs, reward, terminated, truncated, info = super().step(action)
+        outcome: tuple[Any, Any, bool, bool, dict[str, Any]] = super().step(action)
         self._shoot()
-        self._on &= not (terminated or truncated)
-        return obs, reward, terminated, truncated, info
+        return outcome
 
     def _shoot(self) -> None:
         if self._on:

@@ -1,14 +1,17 @@
+import textwrap
 from pathlib import Path
 
 import pytest
 import yaml
 
+from sb3_course.benchmark import grid
 from sb3_course.benchmark.grid import Evaluation, load_grid, parse
-from sb3_course.benchmark.source import GridError
+from sb3_course.benchmark.source import GridError, read_yaml
 from tests.benchmark.helpers import changed, content, tiny
 
 CARTPOLE = {"total_timesteps": 200}
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ROOT = Path(__file__).parents[2]
+BENCHMARKS, RESULTS = ROOT / "benchmarks", ROOT / "results"
 
 
 def told(**changes) -> dict[str, str]:
@@ -93,6 +96,21 @@ def test_our_own_grids_load(path):
     assert load_grid(path).name == path.stem
 
 
+@pytest.mark.parametrize("name", ["demo", "family"])
+def test_stored_results_keep_their_names(name):
+    ids = {spec.id for spec in load_grid(BENCHMARKS / f"{name}.yaml").runs()}
+    stored = {path.name for path in (RESULTS / name / "runs").glob("*.json")}
+    assert stored
+    assert stored <= {f"{key}.json" for key in ids}
+
+
+def test_the_documented_example_is_a_grid():
+    _, _, example = grid.__doc__.partition("yaml\n")
+    example = read_yaml(textwrap.dedent(example.partition("An environment with")[0]))
+    assert example.pop("include") == "tuned.yaml"
+    assert isinstance(parse(example), grid.Grid)
+
+
 def test_evaluation_steps_hold_both_ends():
     assert Evaluation(n_points=4).steps(1000) == [0, 250, 500, 750, 1000]
     assert Evaluation(every=400).steps(1000) == [0, 400, 800, 1000]
@@ -101,7 +119,7 @@ def test_evaluation_steps_hold_both_ends():
 
 def test_overrides_go_over_the_environments_settings():
     override = {"params": {"gamma": 0.5}, "n_envs": 3, "normalize": True}
-    grid = tiny(
+    overridden = tiny(
         algorithms={
             "A": {
                 "class": "A2C",
@@ -110,7 +128,7 @@ def test_overrides_go_over_the_environments_settings():
             }
         }
     )
-    config = grid.config("A", "CartPole-v1")
+    config = overridden.config("A", "CartPole-v1")
     assert config.params == {"gamma": 0.5, "n_steps": 8}
     assert (config.n_envs, config.normalize) == (3, True)
 
