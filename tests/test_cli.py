@@ -28,7 +28,7 @@ def grid(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["rn"], ["rn", "run"]),
+        (["rn"], ["rn", "sb3-course --help"]),
         (["run"], ["GRID"]),
         (["run", "none.yaml"], ["none.yaml"]),
         (["run", "grid.yaml", "--workers", "0"], ["--workers", "1"]),
