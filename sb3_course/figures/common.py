@@ -10,7 +10,6 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy import stats
 from stable_baselines3.common.logger import Logger
 
 from sb3_course.benchmark import plots
@@ -81,8 +80,6 @@ def collect(model: PolicyGradientAlgorithm) -> Rollout:
 
     :param model: The model; the batch is its ``rollout`` too
     """
-    if model._last_obs is None:
-        model._setup_learn(0)
     _, callback = model._setup_learn(0, reset_num_timesteps=False)
     assert model.env is not None
     model.collect_rollouts(model.env, callback)
@@ -131,13 +128,14 @@ def check_finite(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def mean_interval(values: Sequence[float] | Array | pd.Series) -> tuple[float, float, float]:
-    """Mean, and the ends of its 95% t interval.
+    """Mean, and the ends of its 95% bootstrap interval.
 
-    :param values: Independent numbers, at least two
+    :param values: Independent numbers, one a seed
     """
     array = np.asarray(values, dtype=float)
-    half = stats.t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array))
-    return float(array.mean()), float(array.mean() - half), float(array.mean() + half)
+    draws = np.random.default_rng(0).choice(array, size=(2000, len(array))).mean(axis=1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(array.mean()), float(low), float(high)
 
 
 def curve(axes: Axes, table: pd.DataFrame, x: str, y: str, **kwargs: Any) -> Axes:
