@@ -148,8 +148,13 @@ def curve(axes: Axes, table: pd.DataFrame, x: str, y: str, **kwargs: Any) -> Axe
     :param kwargs: For ``seaborn.lineplot``
     """
     defaults: dict[str, Any] = {
-        "errorbar": ("ci", 95), "n_boot": N_BOOT, "seed": 0, "legend": False, "linewidth": 1.3
-    }  # fmt: skip
+        "errorbar": ("ci", 95),
+        "n_boot": N_BOOT,
+        "seed": 0,
+        "legend": False,
+        "linewidth": 1.3,
+        "err_kws": {"alpha": 0.15, "linewidth": 0},
+    }
     sns.lineplot(table, x=x, y=y, ax=axes, **(defaults | kwargs))
     return axes
 

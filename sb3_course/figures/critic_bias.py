@@ -59,8 +59,8 @@ CAPTION = (
     "Advantage estimates against the true advantage on a tabular MDP; the critic is the true value "
     "function plus an error for each state, of so many standard deviations of the values. Left: "
     "bias and standard deviation, means over seeds (of errors and of episodes); a state's own "
-    "offset biases no gradient and is not counted. Right: the root mean square (RMS) of both against "
-    "λ, mean over seeds with 95% bootstrap interval over seeds; the dots mark the best λ."
+    "offset biases no gradient and is not counted. Right: the root mean square (RMS) of both "
+    "against λ, mean over seeds with 95% bootstrap interval over seeds; the dots mark the best λ."
 )
 GAE, N_STEP, MONTE_CARLO = "GAE(λ)", "n steps", "Monte Carlo"
 
@@ -259,9 +259,10 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     lambdas = [float(mean.loc[level, GAE]["error"].idxmin()) for level in (best, worst)]
     return Conclusion(
         f"With a critic whose error is {worst:g} of the values' standard deviation the one-step "
-        f"advantage has a bias of {td['bias']:.2f} and a standard deviation of {td['deviation']:.2f}, the Monte "
-        f"Carlo one {mc['bias']:.2f} and {mc['deviation']:.2f}. The λ of least error is "
-        f"{lambdas[0]:g} with a perfect critic and {lambdas[1]:g} with that one.",
+        f"advantage has a bias of {td['bias']:.2f} and a standard deviation of "
+        f"{td['deviation']:.2f}, the Monte Carlo one {mc['bias']:.2f} and "
+        f"{mc['deviation']:.2f}. The λ of least error is {lambdas[0]:g} with a perfect critic "
+        f"and {lambdas[1]:g} with that one.",
         bool(
             td["bias"] > 2 * mc["bias"]
             and mc["deviation"] > 1.2 * td["deviation"]
