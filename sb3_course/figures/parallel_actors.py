@@ -228,8 +228,8 @@ def conclude(table: pd.DataFrame) -> Conclusion:
         f"After the same {steps:,.0f} environment steps the online actor-critic's return is "
         f"{per_step[few]:.0f} with {few} actor and {per_step[many]:.0f} with {many}; after the "
         f"same time it is {per_second[few]:.0f} with {few}, {per_second[many]:.0f} with {many} and "
-        f"best, {per_second[best]:.0f}, with {best}. It makes {speed[ONLINE, few]:,.0f} steps a second "
-        f"with {few} actor and {speed[ONLINE, many]:,.0f} with {many}; the batch actor-critic "
+        f"best, {per_second[best]:.0f}, with {best}. It makes {speed[ONLINE, few]:,.0f} steps a "
+        f"second with {few} actor and {speed[ONLINE, many]:,.0f} with {many}; the batch actor-critic "
         f"{speed[BATCH, few]:,.0f} and {speed[BATCH, many]:,.0f}.",
         bool(
             per_step[few] > per_step[many]
