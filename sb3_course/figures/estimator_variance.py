@@ -391,14 +391,17 @@ def conclude(table: pd.DataFrame) -> Conclusion:
         np.exp(np.log(relative(table, k)).groupby("kind").mean()) for k in (few, many)
     )
     off = sampled_over_exact(table)
+    optimal = relative(table, few).xs(OPTIMAL, level="kind")
+    worst, at_worst = optimal.idxmax(), float(optimal.max())
     return Conclusion(
         f"With {many} trajectories and relative to the total return as the weight, reward to go "
-        f"leaves {at_many[TO_GO]:.0%} of the variance, the optimal baseline {at_many[OPTIMAL]:.0%}, "
-        f"the value baseline {at_many[VALUE]:.0%} and the mean baseline {at_many[MEAN]:.0%} "
-        f"(geometric means over environments, stages and seeds). With {few} trajectories the "
-        f"optimal baseline, which has to be estimated from the others, makes it "
-        f"{at_few[OPTIMAL]:.3g} times as large. On the tabular MDP the sampled variance is "
-        f"{off:.2f} times the exact one.",
+        f"leaves {at_many[TO_GO]:.0%} of the variance, the optimal baseline "
+        f"{at_many[OPTIMAL]:.0%}, the value baseline {at_many[VALUE]:.0%} and the mean baseline "
+        f"{at_many[MEAN]:.0%} (geometric means over environments, stages and seeds). With {few} "
+        f"trajectories the optimal baseline, which has to be estimated from the others, leaves "
+        f"{at_few[OPTIMAL]:.0%} and at worst, in the {worst[0]} with a {worst[1]} policy, makes it "
+        f"{at_worst:.3g} times as large. On the tabular MDP the sampled variance is {off:.2f} "
+        f"times the exact one.",
         bool(
             at_many[TO_GO] < 1
             and at_many[[OPTIMAL, VALUE, MEAN]].max() < at_many[TO_GO]
@@ -407,6 +410,7 @@ def conclude(table: pd.DataFrame) -> Conclusion:
         {
             **{f"{kind}, {many} trajectories": float(v) for kind, v in at_many.items()},
             **{f"{kind}, {few} trajectories": float(v) for kind, v in at_few.items()},
+            f"{OPTIMAL} at worst, {few} trajectories": at_worst,
             "sampled over exact": off,
         },
     )

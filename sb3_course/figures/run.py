@@ -49,8 +49,6 @@ def make_figures(names: Sequence[str], quick: bool, folder: Path, console: Conso
 def make_figure(name: str, quick: bool, folder: Path, note: Note = silent) -> Conclusion:
     """Make one figure.
 
-    It is drawn, and the sentence is written, from the numbers as the table's file holds them.
-
     :param name: Out of :data:`~sb3_course.figures.FIGURES`
     :param quick: Whether to take its ``QUICK`` setting
     :param folder: Where to
@@ -61,9 +59,20 @@ def make_figure(name: str, quick: bool, folder: Path, note: Note = silent) -> Co
     module = import_module(f"sb3_course.figures.{name}")
     config = module.QUICK if quick else module.Config()
     table = check_finite(module.measure(config, note), name)
-    path = folder / f"{name}.csv"
-    write_whole(path, table.to_csv(index=False, float_format=FLOAT_FORMAT))
-    table = read(path)
+    write_whole(folder / f"{name}.csv", table.to_csv(index=False, float_format=FLOAT_FORMAT))
+    return write_up(name, quick, folder)
+
+
+def write_up(name: str, quick: bool, folder: Path) -> Conclusion:
+    """Draw a figure and write its sentence, from the numbers as the table's file holds them.
+
+    :param name: Out of :data:`~sb3_course.figures.FIGURES`
+    :param quick: Whether they were measured in its ``QUICK`` setting
+    :param folder: Where ``NAME.csv`` is
+    :return: What it shows
+    """
+    module = import_module(f"sb3_course.figures.{name}")
+    table = read(folder / f"{name}.csv")
     conclusion: Conclusion = module.conclude(table)
     plots.save(module.draw(table), folder, name)
     content = {
@@ -76,7 +85,7 @@ def make_figure(name: str, quick: bool, folder: Path, note: Note = silent) -> Co
         "holds": bool(conclusion.holds),
         "numbers": {k: float(FLOAT_FORMAT % v) for k, v in conclusion.numbers.items()},
         "quick": quick,
-        "config": asdict(config),
+        "config": asdict(module.QUICK if quick else module.Config()),
     }
     write_whole(folder / f"{name}.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return conclusion
