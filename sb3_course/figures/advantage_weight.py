@@ -111,6 +111,7 @@ class ExactREINFORCE(REINFORCE):
         assert isinstance(world, TabularMDP)
         q, v = world.action_values(world.probs(self.policy))
         states, time = rollout.obs, rollout.time
+        assert not isinstance(states, dict)
         return q[time, states, rollout.actions], v[time, states]
 
     def q_hat(self, rollout: Rollout, to_go: Array) -> Array:

@@ -69,8 +69,8 @@ def make(kind: type[Model], world: VectorWorld | Any, seed: int, **kwargs: Any) 
     :param seed: Of the model, and of the environment
     :param kwargs: For the constructor
     """
-    kwargs = {"policy_kwargs": {"net_arch": []}, "gamma": 1.0, "device": "cpu"} | kwargs
-    model = kind("MlpPolicy", world, seed=seed, **kwargs)
+    defaults: dict[str, Any] = {"policy_kwargs": {"net_arch": []}, "gamma": 1.0, "device": "cpu"}
+    model = kind("MlpPolicy", world, seed=seed, **(defaults | kwargs))
     model.set_logger(Logger(None, []))
     return model
 

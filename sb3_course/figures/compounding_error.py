@@ -118,7 +118,8 @@ def maximum_likelihood(counts: Array) -> Array:
     :return: π(a|s), of shape (S, A)
     """
     total = counts.sum(axis=1, keepdims=True)
-    return np.where(total > 0, counts / np.maximum(total, 1), 1.0 / counts.shape[1])
+    seen: Array = counts / np.maximum(total, 1)
+    return np.where(total > 0, seen, 1.0 / counts.shape[1])
 
 
 def imitate(

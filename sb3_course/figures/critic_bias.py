@@ -122,6 +122,7 @@ def advantages(config: Config, rollout: Rollout, critic: Array) -> dict[tuple[st
     :param critic: V̂_t(s), of shape (H, S)
     :return: By kind and parameter (λ or n), each of shape (H, N)
     """
+    assert not isinstance(rollout.obs, dict)
     rewards, ends, gamma = rollout.rewards, rollout.ends, config.gamma
     values = critic[np.arange(len(critic))[:, None], rollout.obs]
     following = estimators.next_values(values, ends, np.zeros_like(values))
@@ -155,7 +156,7 @@ def bias_and_deviation(
     mean = np.bincount(group, weights=estimate.ravel(), minlength=size) / n
     squares = np.bincount(group, weights=(estimate.ravel() - mean[group]) ** 2, minlength=size)
     variance = np.where(count > 1, squares / np.maximum(count - 1, 1), 0.0)
-    full = (count.reshape(shape) > 1).all(axis=2)  # every action was seen there
+    full = np.all(count.reshape(shape) > 1, axis=2)  # every action was seen there
     bias, chance = mean.reshape(shape) - truth, (variance / n).reshape(shape)
     bias = bias - (probs * bias).sum(axis=2, keepdims=True)
     chance = chance * (1 - 2 * probs) + (probs**2 * chance).sum(axis=2, keepdims=True)
@@ -248,30 +249,52 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def cell(table: pd.DataFrame, level: float, kind: str, parameter: float) -> dict[str, float]:
+    """Average one estimate's numbers over the seeds.
+
+    :param table: Of :func:`measure`
+    :param level: Error of the critic
+    :param kind: Of the estimate
+    :param parameter: λ or n
+    """
+    chosen = table[(table["level"] == level) & (table["kind"] == kind)]
+    chosen = chosen[chosen["parameter"] == parameter]
+    return {name: float(chosen[name].mean()) for name in ("bias", "deviation", "error")}
+
+
+def best_lambda(table: pd.DataFrame, level: float) -> float:
+    """Give the λ of GAE whose error is least.
+
+    :param table: Of :func:`measure`
+    :param level: Error of the critic
+    """
+    lambdas = sorted(table.loc[table["kind"] == GAE, "parameter"].unique())
+    return float(min(lambdas, key=lambda lam: cell(table, level, GAE, lam)["error"]))
+
+
 def conclude(table: pd.DataFrame) -> Conclusion:
     """Say what each end of the scale costs, and where the best λ is.
 
     :param table: Of :func:`measure`
     """
-    mean = table.groupby(["level", "kind", "parameter"])[["bias", "deviation", "error"]].mean()
-    worst, best = table["level"].max(), table["level"].min()
-    td, mc = mean.loc[worst, GAE, 0.0], mean.loc[worst, MONTE_CARLO, 1.0]
-    lambdas = [float(mean.loc[level, GAE]["error"].idxmin()) for level in (best, worst)]
+    best, worst = float(table["level"].min()), float(table["level"].max())
+    td, mc = cell(table, worst, GAE, 0.0), cell(table, worst, MONTE_CARLO, 1.0)
+    of_best, of_worst = best_lambda(table, best), best_lambda(table, worst)
     return Conclusion(
         f"With a critic whose error is {worst:g} of the values' standard deviation the one-step "
         f"advantage has a bias of {td['bias']:.2f} and a standard deviation of "
         f"{td['deviation']:.2f}, the Monte Carlo one {mc['bias']:.2f} and "
-        f"{mc['deviation']:.2f}. The λ of least error is {lambdas[0]:g} with a perfect critic "
-        f"and {lambdas[1]:g} with that one.",
-        bool(
-            td["bias"] > 2 * mc["bias"]
-            and mc["deviation"] > 1.2 * td["deviation"]
-            and lambdas[1] > lambdas[0]
-        ),
+        f"{mc['deviation']:.2f}. The λ of least error is {of_best:g} with a perfect critic and "
+        f"{of_worst:g} with that one.",
+        td["bias"] > 2 * mc["bias"]
+        and mc["deviation"] > 1.2 * td["deviation"]
+        and of_worst > of_best,
         {
-            "bias_one_step": float(td["bias"]), "deviation_one_step": float(td["deviation"]),
-            "bias_monte_carlo": float(mc["bias"]),
-            "deviation_monte_carlo": float(mc["deviation"]),
-            "best_lambda_perfect_critic": lambdas[0], "best_lambda_worst_critic": lambdas[1],
+            "bias_one_step": td["bias"],
+            "deviation_one_step": td["deviation"],
+            "bias_monte_carlo": mc["bias"],
+            "deviation_monte_carlo": mc["deviation"],
+            "best_lambda_perfect_critic": of_best,
+            "best_lambda_worst_critic": of_worst,
         },
-    )  # fmt: skip
+    )

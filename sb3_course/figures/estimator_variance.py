@@ -159,12 +159,16 @@ def batch_gradients(
     for k, of_mean in zip(sizes, mean, strict=True):
         parts = {TOTAL: total, TO_GO: to_go, VALUE: value, MEAN: of_mean}
         for kind, gradients in parts.items():
-            found[kind, k] = gradients.double().unflatten(0, (-1, k)).mean(dim=1)
-        batches = zip(scores.split(k), to_go.split(k), strict=True)
-        found[OPTIMAL, k] = th.stack(
-            [(a - estimators.optimal_baseline(s, a) * s).double().mean(dim=0) for s, a in batches]
-        )
+            found[kind, k] = _mean_of_each(gradients, k)
+        batches = zip(th.split(scores, k), th.split(to_go, k), strict=True)
+        optimal = [a - estimators.optimal_baseline(s, a) * s for s, a in batches]
+        found[OPTIMAL, k] = _mean_of_each(th.cat(optimal), k)
     return found
+
+
+def _mean_of_each(gradients: th.Tensor, k: int) -> th.Tensor:
+    """Average the gradients of every k trajectories."""
+    return gradients.double().reshape(-1, k, gradients.shape[1]).mean(dim=1)
 
 
 def variances(gradients: dict[tuple[str, int], th.Tensor]) -> list[tuple[str, int, float, float]]:
@@ -200,7 +204,7 @@ def exact_variances(world: TabularMDP, model: REINFORCE) -> dict[str, float]:
             ).double()
             for entry in log_pi.flatten()
         ]
-    ).unflatten(0, log_pi.shape)
+    ).reshape(*log_pi.shape, -1)
     values = th.as_tensor(model.predict_values(np.arange(world.n_states)))
     everything = list(world.trajectories())
     states, actions = (th.tensor([path[i] for path in everything]) for i in (1, 2))
@@ -272,6 +276,7 @@ def measure_one(config: Config, environment: str, seed: int) -> list[tuple[Any, 
     :param environment: Where
     :param seed: Of the training
     """
+    env: Any
     statistics: list[Any] = [None] * 3
     if environment == TABULAR:
         env, states = tabular_policies(config, seed)
@@ -367,7 +372,20 @@ def relative(table: pd.DataFrame, trajectories: int) -> "pd.Series[float]":
     chosen = chosen.assign(log=np.log(chosen["variance"]))
     mean = chosen.groupby(["environment", "stage", "kind"])["log"].mean()
     total = mean.xs(TOTAL, level="kind")
-    return np.exp(mean - total.reindex(mean.index.droplevel("kind")).to_numpy())
+    ratio: pd.Series[float] = np.exp(mean - total.reindex(mean.index.droplevel("kind")).to_numpy())
+    return ratio
+
+
+def overall(table: pd.DataFrame, trajectories: int) -> "pd.Series[float]":
+    """Give the geometric mean of :func:`relative` over environments and stages.
+
+    :param table: Of :func:`measure`
+    :param trajectories: K
+    :return: By kind
+    """
+    ratio = relative(table, trajectories).map(np.log).groupby("kind").mean()
+    mean: pd.Series[float] = ratio.map(np.exp)
+    return mean
 
 
 def sampled_over_exact(table: pd.DataFrame) -> float:
@@ -387,19 +405,18 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     :param table: Of :func:`measure`
     """
     few, many = table["trajectories"].min(), table["trajectories"].max()
-    at_few, at_many = (
-        np.exp(np.log(relative(table, k)).groupby("kind").mean()) for k in (few, many)
-    )
+    at_few, at_many = overall(table, few), overall(table, many)
     off = sampled_over_exact(table)
     optimal = relative(table, few).xs(OPTIMAL, level="kind")
-    worst, at_worst = optimal.idxmax(), float(optimal.max())
+    where, stage = list(optimal.index)[int(optimal.argmax())]
+    at_worst = float(optimal.max())
     return Conclusion(
         f"With {many} trajectories and relative to the total return as the weight, reward to go "
         f"leaves {at_many[TO_GO]:.0%} of the variance, the optimal baseline "
         f"{at_many[OPTIMAL]:.0%}, the value baseline {at_many[VALUE]:.0%} and the mean baseline "
         f"{at_many[MEAN]:.0%} (geometric means over environments, stages and seeds). With {few} "
         f"trajectories the optimal baseline, which has to be estimated from the others, leaves "
-        f"{at_few[OPTIMAL]:.0%} and at worst, in the {worst[0]} with a {worst[1]} policy, makes it "
+        f"{at_few[OPTIMAL]:.0%} and at worst, in the {where} with a {stage} policy, makes it "
         f"{at_worst:.3g} times as large. On the tabular MDP the sampled variance is {off:.2f} "
         f"times the exact one.",
         bool(

@@ -119,11 +119,14 @@ def with_theta(model: PolicyGradientAlgorithm, theta: th.Tensor) -> PolicyGradie
     :param model: Of a one-dimensional world
     :param theta: Of shape (2,)
     """
-    layer = model.policy.action_net
+    layer, log_std = model.policy.action_net, model.policy.log_std
     assert isinstance(layer, th.nn.Linear)
+    weight = layer.weight
+    assert isinstance(weight, th.nn.Parameter)
+    assert isinstance(log_std, th.nn.Parameter)
     layer.bias.requires_grad_(False).zero_()
     model._attach_policy()
-    model.actor_parameters = [layer.weight, model.policy.log_std]
+    model.actor_parameters = [weight, log_std]
     natural_gradient.assign(model.actor_parameters, theta.float())
     return model
 
@@ -269,12 +272,13 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
     return pd.concat([field(config, world), *paths.values(), *sampled], ignore_index=True)
 
 
-def regret(path: pd.DataFrame) -> pd.Series:
+def regret(path: pd.DataFrame) -> "pd.Series[float]":
     """How far each point's expected return is from the best that the paths come to.
 
     :param path: Rows of the exact paths
     """
-    return path["objective"].max() - path["objective"]
+    distance: pd.Series[float] = path["objective"].max() - path["objective"]
+    return distance
 
 
 def _plane(axes: Axes, table: pd.DataFrame, kind: str, colour: tuple[float, float, float]) -> None:
@@ -312,10 +316,11 @@ def draw(table: pd.DataFrame) -> Figure:
             letter(axes, kind.split(",")[0].capitalize() + " gradient")
         path = table[table["part"] == "path"]
         path = path.assign(regret=regret(path))
-        for kind, part in path.groupby("kind", sort=False):
+        for kind in KINDS:
+            part = path[path["kind"] == kind]
             for axes, y in zip(panels[1], ("regret", "kl"), strict=True):
-                dashes = (4, 2) if str(kind) in (NATURAL, NATURAL_ALPHA) else (1, 0)
-                axes.plot(part["update"], part[y], color=palette[str(kind)], dashes=dashes)
+                dashes = (4, 2) if kind in (NATURAL, NATURAL_ALPHA) else (1, 0)
+                axes.plot(part["update"], part[y], color=palette[kind], dashes=dashes)
                 axes.set(yscale="log", xlabel="Update")
         panels[1][0].set(ylabel="Best return − return", ylim=(FLOOR, None))
         panels[1][1].set_ylabel("KL of the step (nats)")

@@ -240,6 +240,10 @@ def conclude(table: pd.DataFrame) -> Conclusion:
             **{f"return at equal steps, {n} actors": v for n, v in per_step.items()},
             **{f"return at equal seconds, {n} actors": v for n, v in per_second.items()},
             **{f"batch: return at equal seconds, {n} actors": v for n, v in batch.items()},
-            **{f"steps a second, {a}, {n} actors": float(v) for (a, n), v in speed.items()},
+            **{
+                f"steps a second, {algorithm}, {n} actors": float(speed[algorithm, n])
+                for algorithm in (ONLINE, BATCH)
+                for n in per_step.index
+            },
         },
     )
