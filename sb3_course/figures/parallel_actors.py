@@ -81,14 +81,16 @@ class Config:
     batch: int = 256
     learning_rate: float = 1e-3
     critic_learning_rate: float = 3e-3
-    n_records: int = 25
+    n_records: int = 32
 
 
-QUICK = Config(n_seeds=2, timesteps=(3_000, 10_000, 32_000, 80_000), n_records=16)
+QUICK = Config(n_seeds=2, timesteps=(3_000, 10_000, 32_000, 80_000))
 
 
 class Record(BaseCallback):
     """Note the mean return of the episodes that ended, at so many points of a run.
+
+    Where none ended since the point before, it is left out.
 
     :param total_timesteps: Environment steps of the run
     :param n_records: Points
@@ -96,8 +98,9 @@ class Record(BaseCallback):
 
     def __init__(self, total_timesteps: int, n_records: int) -> None:
         super().__init__()
-        self.points: list[tuple[float, float, float]] = []
-        self._due = list(np.linspace(0, total_timesteps, n_records + 1)[1:])
+        self.points: list[tuple[int, float, float, float]] = []
+        self._due = np.linspace(0, total_timesteps, n_records + 1)[1:]
+        self._passed = 0
         self._returns: list[float] = []
 
     def _on_training_start(self) -> None:
@@ -107,10 +110,12 @@ class Record(BaseCallback):
         infos: list[dict[str, Any]] = self.locals["infos"]
         if self.locals["dones"].any():
             self._returns += [info["episode"]["r"] for info in infos if "episode" in info]
-        if self._due and self.num_timesteps >= self._due[0] and self._returns:
+        passed = int(np.searchsorted(self._due, self.num_timesteps, side="right"))
+        if passed > self._passed and self._returns:
             seconds = time.perf_counter() - self._started
-            self.points.append((self._due.pop(0), seconds, float(np.mean(self._returns))))
-            self._returns = []
+            step = float(self._due[passed - 1])
+            self.points.append((passed, step, seconds, float(np.mean(self._returns))))
+            self._passed, self._returns = passed, []
         return True
 
 
@@ -156,8 +161,7 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
         model.learn(timesteps, record)
         assert model.env is not None
         model.env.close()
-        for i, point in enumerate(record.points):
-            rows.append((algorithm, actors, seed, i, *point))
+        rows += [(algorithm, actors, seed, *point) for point in record.points]
     names = ["algorithm", "actors", "seed", "record", "step", "seconds", "value"]
     return pd.DataFrame(rows, columns=names)
 

@@ -13,6 +13,7 @@ from sb3_course.figures.advantage_weight import (
     optimum,
     variance,
 )
+from sb3_course.figures.common import collect
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)
@@ -20,10 +21,7 @@ def test_every_weight_has_the_same_expectation(weight):
     """4,000 episodes: within 5 standard errors (1 in 10,000 by chance for all parameters)."""
     config = replace(QUICK, horizon=3)
     world, model = model_of(replace(config, n_states=3, n_actions=2), weight, 0, 4000)
-    model._setup_learn(0)
-    _, callback = model._setup_learn(0, reset_num_timesteps=False)
-    model.collect_rollouts(model.env, callback)
-    rollout = model.rollout
+    rollout = collect(model)
     q_hat = model.q_hat(rollout, model.returns_to_go(rollout))
     weights = model.to_tensor(q_hat - model.baselines(rollout, q_hat))
     (gradients,) = model.trajectory_gradients(rollout, weights[:, None])

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sb3_course.figures.compounding_error import (
@@ -41,10 +42,10 @@ def test_the_expert_never_falls_and_demonstrations_never_show_the_net():
 
 def test_the_claim_holds():
     """
-    A fitted exponent has a standard deviation of 0.05 or less, its mean over 6 seeds of 0.02; BC's
+    A fitted exponent has a standard deviation of 0.05 or less, its mean over 4 seeds of 0.025; BC's
     is 1.91 in expectation and DAgger's 1.0: one seed in 10,000 or fewer would fail.
     """
-    table = measure(QUICK)
+    table = measure(replace(QUICK, n_seeds=4))
     assert conclude(table).holds
     fitted = exponents(table).groupby("method")["exponent"].mean()
     assert fitted["behaviour cloning"] - fitted["DAgger"] > 0.7
@@ -52,14 +53,7 @@ def test_the_claim_holds():
 
 def test_without_asking_the_expert_dagger_would_not_be_better():
     """The exponent of BC with DAgger's name: the claim must fail."""
-    table = measure(replace(QUICK, n_seeds=2))
+    table = measure(replace(QUICK, n_seeds=2, horizons=(10, 20, 40)))
     cloned = table[table["method"] == "behaviour cloning"]
-    assert not conclude(
-        table[table["method"] != "DAgger"].append if hasattr(table, "append") else _both(cloned)
-    ).holds
-
-
-def _both(cloned):
-    import pandas as pd
-
-    return pd.concat([cloned, cloned.assign(method="DAgger")], ignore_index=True)
+    both = pd.concat([cloned, cloned.assign(method="DAgger")], ignore_index=True)
+    assert not conclude(both).holds

@@ -15,7 +15,7 @@ def table(speeds=(100.0, 6400.0), slopes=(1.0, 0.1)):
         for algorithm in (ONLINE, BATCH)
         for actors, speed, slope in zip((1, 64), speeds, slopes)
         for seed in range(2)
-        for i, step in enumerate((100.0 * actors, 200.0 * actors))
+        for i, step in enumerate((100.0, 200.0, 100.0 * actors, 200.0 * actors))
     ]
     names = ["algorithm", "actors", "seed", "record", "step", "seconds", "value"]
     return pd.DataFrame(rows, columns=names)

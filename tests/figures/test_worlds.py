@@ -45,7 +45,7 @@ def test_lecture_world_moments_and_return_are_those_of_its_episodes():
     """100,000 episodes: at 4 standard errors a fresh seed would fail once in 2,000 times."""
     k, log_std = th.tensor(-0.4, dtype=th.float64), th.tensor(-0.7, dtype=th.float64)
     world = LectureWorld(100_000, horizon=5)
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(1)
     state, total, squares = world.reset()[:, 0].astype(float), np.zeros(100_000), []
     for _ in range(world.horizon):
         squares.append(np.mean(state**2))
