@@ -23,7 +23,7 @@ from sb3_course.figures.worlds import TabularMDP
 def test_sampled_variances_are_the_exact_ones():
     """
     2,048 trajectories in batches of 64. A variance over 32 batches and a few parameters is off by
-    15% (one standard deviation) or less: a factor of 1.8 is far from chance (less than 1 in 10,000).
+    15% (one standard deviation) or less: a factor of 1.8 is far from chance (under 1 in 10,000).
 
     The mean and the optimal baseline are estimated from the others, which adds a little.
     """
