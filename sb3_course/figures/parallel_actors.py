@@ -41,9 +41,9 @@ from sb3_course.figures.common import (
 
 TITLE = "Batch, online and parallel actor-critic"
 CLAIM = (
-    "An online actor-critic learns most per environment step with a single actor, and most per "
-    "second with many, whose steps are cheap and whose gradients are less noisy; the batch "
-    "actor-critic, with batches of one size, only gets faster."
+    "Per environment step an online actor-critic learns more with few actors, since every step of "
+    "theirs brings an update; per second it learns more with many, whose steps are cheap and whose "
+    "gradients are less noisy. The batch actor-critic, with batches of one size, only gets faster."
 )
 EQUATION = (
     r"$\theta \leftarrow \theta + \frac{\alpha}{N} \sum_{n=1}^{N} \nabla \log "
