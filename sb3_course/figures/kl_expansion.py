@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import torch as th
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from sb3_course import NPG, make_vec_env
 from sb3_course.benchmark import plots
@@ -191,6 +192,10 @@ def draw(table: pd.DataFrame) -> Figure:
                 yscale="log", ylabel="Relative error", xlabel="Step length (1: 0.01 nats)"
             )
             letter(column[0], environment)
+        for axes in panels.flat:
+            axes.set_xticks([0.2, 0.5, 1, 2, 5, 10], ["0.2", "0.5", "1", "2", "5", "10"])
+            axes.xaxis.set_minor_locator(NullLocator())
+        panels[0][0].set_ylim(bottom=1e-4)
         legend(figure, palette, 4)
     return figure
 
