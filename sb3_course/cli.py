@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sb3_course.benchmark.errors import UserError
+from sb3_course.figures import FIGURES, check_names
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -304,6 +305,46 @@ def enjoy(
     _say(f"mean return {mean(returns):,.1f} ± {pstdev(returns):,.1f}")
     if video is not None:
         _say(f"saved {video}")
+    return OK
+
+
+@app.command()
+def figures(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help=f"All, or some of: {', '.join(FIGURES)}."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer seeds and sizes: all in under 5 minutes.")
+    ] = False,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder of figures, numbers and page.")
+    ] = Path("results/figures"),
+) -> int:
+    """Make figures of the lectures' claims; Ctrl-C keeps the finished ones.
+
+    For example:
+
+    sb3-course figures
+
+    sb3-course figures natural_path kl_expansion --quick
+
+    sb3-course figures --quick --out my_figures
+    """
+    chosen = check_names(names or [])
+    from sb3_course.figures.run import make_figures
+
+    try:
+        doubtful = make_figures(chosen, quick, out, Console(stderr=True))
+    except KeyboardInterrupt:
+        _complain(f"interrupted: finished figures are kept in {out}")
+        return INTERRUPTED
+    except FloatingPointError as error:
+        _complain(str(error))
+        return FAILED
+    _say(str(out / "report.html"))
+    for name in doubtful:
+        _complain(f"{name}: the claim does not hold in these numbers; the page says so")
     return OK
 
 

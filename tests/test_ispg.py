@@ -10,8 +10,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from sb3_course import ISPG, REINFORCE
 from sb3_course.common import estimators, natural_gradient
 from sb3_course.common.rollouts import Rollout
+from sb3_course.figures.worlds import TabularMDP
 from sb3_course.ispg import RATIOS
-from tests.worlds import TabularMDP
 
 UNBIASED = ("trajectory", "per_decision")
 BASELINES = (None, "mean", "optimal", "value")

@@ -8,8 +8,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_course import REINFORCE
+from sb3_course.figures.worlds import TabularMDP
 from sb3_course.reinforce import BASELINES
-from tests.worlds import Scripted, TabularMDP
+from tests.worlds import Scripted
 
 PAIRS = list(product((True, False), BASELINES))
 
