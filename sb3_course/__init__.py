@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from sb3_course.batch_actor_critic import BatchActorCritic
     from sb3_course.common.checkpoint import load
     from sb3_course.envs import make_vec_env
-    from sb3_course.imitation import BC, DAgger
+    from sb3_course.imitation import BC as BC
+    from sb3_course.imitation import DAgger as DAgger
     from sb3_course.ispg import ISPG
     from sb3_course.npg import NPG
     from sb3_course.online_actor_critic import OnlineActorCritic

@@ -1,7 +1,7 @@
 """What every algorithm of the family is made of, once: constructor, collection, steps, files."""
 
 import copy
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch as th
@@ -15,15 +15,18 @@ from stable_baselines3.common.policies import (
 )
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, update_learning_rate
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import nn
 
-from sb3_course.common import estimators, rollouts
+from sb3_course.common import checkpoint, estimators, rollouts
 from sb3_course.common.acting import make_sampler
 from sb3_course.common.algorithm import CourseAlgorithm
 from sb3_course.common.critic import fit_critic
 from sb3_course.common.policies import TensorObs, split_parameters
 from sb3_course.common.rollouts import Array, Obs, Rollout
+
+if TYPE_CHECKING:
+    from sb3_course.imitation import BC
 
 Self = TypeVar("Self", bound="PolicyGradientAlgorithm")
 
@@ -386,6 +389,37 @@ class PolicyGradientAlgorithm(CourseAlgorithm, OnPolicyAlgorithm):
             reset_num_timesteps,
             progress_bar,
         )
+
+    @classmethod
+    def from_imitation(
+        cls: type[Self], imitator: "BC", env: GymEnv | str, **kwargs: Any
+    ) -> Self:
+        """Go on by reinforcement learning from a policy that BC or DAgger has trained.
+
+        The new model's policy is a copy of the imitator's. Its optimisers are fresh, and its value
+        function is as BC left it, untrained: the first updates follow poor advantages, so let the
+        critic take more steps than usual, or the policy shorter ones.
+
+        :param imitator: A trained :class:`~sb3_course.BC` or :class:`~sb3_course.DAgger`
+        :param env: The environment, or its Gymnasium name. Where the imitator was trained with
+            ``VecNormalize``, it is wrapped in one with the same statistics, which then go on
+        :param kwargs: Of the class's constructor, other than ``policy`` and ``policy_kwargs``
+        :return: The model
+        :raises ValueError: ``env`` normalises observations and the imitator's did not
+        """
+        env = maybe_make_env(env, 0)
+        statistics = imitator.get_vec_normalize_env()
+        if statistics is not None:
+            env = checkpoint.wrap_normalized(env, checkpoint.normalization(statistics), "train")
+        elif isinstance(env, VecEnv) and getattr(unwrap_vec_normalize(env), "norm_obs", False):
+            raise ValueError(
+                "the imitator was trained on raw observations: pass the environment without "
+                "VecNormalize, or with VecNormalize(norm_obs=False)"
+            )
+        policy_kwargs = copy.deepcopy(imitator.policy_kwargs)
+        model = cls(imitator.policy_class, env, policy_kwargs=policy_kwargs, **kwargs)  # type: ignore[arg-type, call-arg]
+        model.policy.load_state_dict(imitator.policy.state_dict())
+        return model
 
     def _excluded_save_params(self) -> list[str]:
         ours = ["rollout", "actor_parameters", "critic_parameters", "critic_lr_schedule"]

@@ -7,10 +7,11 @@ from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
+import torch as th
 from gymnasium import spaces
 from imitation.data.types import DictObs, TrajectoryWithRew
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_course.benchmark.errors import UserError
@@ -31,7 +32,8 @@ CHUNK = 16_384
 def as_expert(expert: Any, vec_normalize: VecNormalize | None = None) -> Expert:
     """Make a function from raw observations to actions of anything that can act.
 
-    Models act deterministically.
+    Models act deterministically. A Gaussian policy's action is its mean as it is, which the
+    environment's bounds would clip: what the expert meant is easier to learn.
 
     :param expert: A model or a policy of SB3 or sb3-contrib, a callable from M observations to M
         actions, or what :func:`load_expert` takes
@@ -45,11 +47,12 @@ def as_expert(expert: Any, vec_normalize: VecNormalize | None = None) -> Expert:
     if isinstance(expert, BaseAlgorithm) and vec_normalize is None:
         vec_normalize = expert.get_vec_normalize_env()
     if isinstance(expert, (BaseAlgorithm, BasePolicy)):
-        model = expert
+        policy = expert.policy if isinstance(expert, BaseAlgorithm) else expert
+        choose = _mode if isinstance(policy, ActorCriticPolicy) else _predict
 
         def act(obs: Obs) -> Array:
             given = obs if vec_normalize is None else vec_normalize.normalize_obs(obs)
-            return np.asarray(model.predict(given, deterministic=True)[0])
+            return choose(policy, given)
 
         return act
     if callable(expert):
@@ -58,6 +61,21 @@ def as_expert(expert: Any, vec_normalize: VecNormalize | None = None) -> Expert:
         f"a {type(expert).__name__} is no expert; give a model of SB3, a file, or a callable from "
         "observations to actions"
     )
+
+
+def _predict(policy: Any, obs: Obs) -> Array:
+    return np.asarray(policy.predict(obs, deterministic=True)[0])
+
+
+def _mode(policy: ActorCriticPolicy, obs: Obs) -> Array:
+    """Give what ``predict`` gives before it clips."""
+    if policy.squash_output:
+        return _predict(policy, obs)
+    policy.set_training_mode(False)
+    with th.no_grad():
+        tensor, _ = policy.obs_to_tensor(obs)
+        actions = policy.get_distribution(tensor).get_actions(deterministic=True)
+    return actions.cpu().numpy()
 
 
 def load_expert(path: str | Path, algo: str | None = None) -> Expert:
