@@ -63,7 +63,7 @@ def descend(
         )
     gradients = th.autograd.grad(loss, parameters)
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
+        parameter.grad = gradient.contiguous()  # fused optimisers read it as it lies
     optimizer.step()
     return value
 
