@@ -123,6 +123,7 @@ class BC(CourseAlgorithm):
             self.set_demonstrations(demonstrations)
 
     _capacity: int | None = None
+    _was_training = False  # whether the statistics, frozen now, were in training
 
     def _setup_model(self) -> None:
         self._check_parameters()
@@ -161,7 +162,7 @@ class BC(CourseAlgorithm):
     def _observe(self, obs: Obs) -> None:
         """Update the statistics of a ``VecNormalize`` in training with raw observations."""
         venv = self._vec_normalize_env
-        if venv is None or not (venv.training and venv.norm_obs):
+        if venv is None or not (venv.norm_obs and (venv.training or self._was_training)):
             return
         if isinstance(venv.obs_rms, dict):
             assert isinstance(obs, dict)
@@ -286,14 +287,14 @@ class BC(CourseAlgorithm):
     def _frozen_statistics(self) -> Iterator[None]:
         """Keep what ``learn`` does in the environment out of the normalisation statistics."""
         venv = self._vec_normalize_env
-        training = venv is not None and venv.training
-        if venv is not None:
-            venv.training = False
+        if venv is None:
+            yield
+            return
+        self._was_training, venv.training = venv.training, False
         try:
             yield
         finally:
-            if venv is not None:
-                venv.training = training
+            self._was_training, venv.training = False, self._was_training
 
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         if progress_bar:
@@ -339,7 +340,7 @@ class BC(CourseAlgorithm):
         return model
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "dataset", "actor_parameters", "lr_schedule"]
+        return [*super()._excluded_save_params(), "dataset", "actor_parameters", "_was_training"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []

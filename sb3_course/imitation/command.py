@@ -8,6 +8,7 @@ from typing import Any
 
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_course.benchmark.errors import UserError
 from sb3_course.benchmark.evaluation import evaluation_envs
@@ -21,13 +22,14 @@ EXPERTS = Path(__file__).resolve().parents[2] / "results" / "experts"
 """Experts of our own, in a checkout of the project."""
 
 HOMEWORK: dict[str, Any] = {
-    "learning_rate": 5e-3,
+    "learning_rate": LinearSchedule(5e-3, 0.0, 1.0),
     "n_steps": 1000,
     "gradient_steps": 1000,
     "batch_size": 100,
     "policy_kwargs": {"net_arch": [64, 64]},
 }
-"""The settings of CS285's first homework, of which two tanh layers are SB3's default."""
+"""The settings of CS285's first homework, of which two tanh layers are SB3's default, but that the
+learning rate falls to 0 in each round: with a constant one, a round's last policy is a lottery."""
 
 N_DEMONSTRATED = 2
 """Episodes that an expert demonstrates, as many as in the homework's files."""

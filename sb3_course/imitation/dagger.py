@@ -73,7 +73,8 @@ class DAgger(BC):
     :param expert: What :func:`~sb3_course.imitation.as_expert` takes: a model of SB3, a file, a
         callable from M raw observations to M actions
     :param demonstrations: To begin with; None has the expert play round 0
-    :param learning_rate: A number or a schedule of the remaining progress
+    :param learning_rate: A number, or a schedule of the remaining progress of each round, which
+        begins with 1 again: a rate that falls to 0 ends every round with a policy at rest
     :param n_steps: Steps of each environment in a round; no episode goes on into the next round
     :param gradient_steps: Gradient steps of a round
     :param batch_size: Transitions of each of them
@@ -203,7 +204,6 @@ class DAgger(BC):
                 with self._evaluation_envs() as eval_env:
                     going = True
                     while going and (self.num_timesteps < total or self.n_rounds == 0):
-                        self._update_current_progress_remaining(self.num_timesteps, max(1, total))
                         going = self._round(expert, callback, eval_env, log_interval)
             finally:
                 self.num_timesteps = self._whole_rounds
@@ -305,7 +305,10 @@ class DAgger(BC):
         steps = self._gradient_steps(
             *self._training_set(), (self.entropy, self.n_rounds, MINIBATCHES)
         )
-        losses = [next(steps) for _ in range(self.gradient_steps)]
+        losses = []
+        for step in range(self.gradient_steps):
+            self._update_current_progress_remaining(step, self.gradient_steps)
+            losses.append(next(steps))
         self.policy.set_training_mode(False)
         self._log_training(losses)
 

@@ -128,7 +128,8 @@ def fit_actions(actions: Array, space: spaces.Space[Any]) -> Array:
 
     :param actions: Of shape (M, …)
     :param space: The action space
-    :return: Of shape (M, A), float32, for a Box; of the space's shape, int64, for the others
+    :return: Of shape (M, A), float32, for a Box; of the space's shape for the others, int64, or
+        float32 for MultiBinary
     :raises UserError: They do not fit, or are not finite
     """
     actions = np.asarray(actions)
@@ -142,7 +143,8 @@ def fit_actions(actions: Array, space: spaces.Space[Any]) -> Array:
     _check_finite("actions", actions)
     if isinstance(space, spaces.Box):
         return actions.reshape(len(actions), -1).astype(np.float32)
-    whole = actions.reshape(-1, *shape).astype(np.int64)
+    kind = np.float32 if isinstance(space, spaces.MultiBinary) else np.int64  # as SB3's take them
+    whole = actions.reshape(-1, *shape).astype(kind)
     if (whole != actions).any() or not _inside(whole, space):
         raise UserError(
             f"the actions are from {actions.min()} to {actions.max()}, the environment's are {space}"

@@ -89,7 +89,8 @@ def test_images_get_their_channels_first():
 def test_actions_of_every_space(space, actions, expected):
     _, found = arrays_of({"obs": OBSERVATIONS[:2], "acts": actions}, OBS, space)
     np.testing.assert_array_equal(found, expected)
-    assert found.dtype == (np.float32 if isinstance(space, spaces.Box) else np.int64)
+    floats = isinstance(space, (spaces.Box, spaces.MultiBinary))
+    assert found.dtype == (np.float32 if floats else np.int64)
 
 
 def spoiled(array, value):
