@@ -391,9 +391,7 @@ class PolicyGradientAlgorithm(CourseAlgorithm, OnPolicyAlgorithm):
         )
 
     @classmethod
-    def from_imitation(
-        cls: type[Self], imitator: "BC", env: GymEnv | str, **kwargs: Any
-    ) -> Self:
+    def from_imitation(cls: type[Self], imitator: "BC", env: GymEnv | str, **kwargs: Any) -> Self:
         """Go on by reinforcement learning from a policy that BC or DAgger has trained.
 
         The new model's policy is a copy of the imitator's. Its optimisers are fresh, and its value
@@ -417,7 +415,7 @@ class PolicyGradientAlgorithm(CourseAlgorithm, OnPolicyAlgorithm):
                 "VecNormalize, or with VecNormalize(norm_obs=False)"
             )
         policy_kwargs = copy.deepcopy(imitator.policy_kwargs)
-        model = cls(imitator.policy_class, env, policy_kwargs=policy_kwargs, **kwargs)  # type: ignore[arg-type, call-arg]
+        model = cls(imitator.policy_class, env, policy_kwargs=policy_kwargs, **kwargs)  # type: ignore[arg-type]
         model.policy.load_state_dict(imitator.policy.state_dict())
         return model
 

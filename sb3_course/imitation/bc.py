@@ -57,8 +57,8 @@ class BC(CourseAlgorithm):
     train: ``NPG.from_imitation(bc, env)`` goes on from here.
 
     Demonstrations are raw. Where the environment is in a ``VecNormalize`` whose statistics are in
-    training, they are updated with the demonstrations and not with anything that ``learn`` does; the
-    policy is trained on what the wrapper makes of them.
+    training, they are updated with the demonstrations and not with anything that ``learn`` does.
+    The policy is trained on what the wrapper makes of them.
 
     Logged: ``train/loss``, ``train/std``, ``train/learning_rate``, ``train/n_updates``,
     ``time/total_timesteps``, which counts demonstrated transitions.
@@ -115,7 +115,8 @@ class BC(CourseAlgorithm):
         self.batch_size = batch_size
         self.ent_coef = ent_coef
         # What every draw of this model derives from; kept in its file.
-        self.entropy = np.random.SeedSequence().entropy if seed is None else seed
+        fresh = np.random.SeedSequence().generate_state(1)[0]
+        self.entropy = int(fresh if seed is None else seed)
         self.dataset = Dataset(self._capacity)
         if _init_setup_model:
             self._setup_model()
@@ -358,8 +359,8 @@ class _Progress(ProgressBarCallback):
 def make_loss(policy: ActorCriticPolicy, ent_coef: float) -> Loss:
     """Make L(θ) of :class:`BC`.
 
-    It is what ``BehaviorCloningLossCalculator`` of ``imitation`` computes, without the value function
-    and the weights' norm.
+    It is what ``BehaviorCloningLossCalculator`` of ``imitation`` computes, without the value
+    function and the weights' norm, in half the time; nor does it warn of Dict observations.
 
     :param policy: The policy, whose parameters may move between calls
     :param ent_coef: c_H

@@ -1,8 +1,8 @@
 """How often the expert acts in a round of DAgger: β as a function of the round's number.
 
 Any callable from the round's number to a probability will do, the schedules of ``imitation`` among
-them. These two are the same functions; importing theirs takes seconds, for the data-set library that
-comes with them.
+them. These two are the same functions; importing theirs takes seconds, for the data-set library
+that comes with them.
 """
 
 from dataclasses import dataclass

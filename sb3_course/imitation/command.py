@@ -1,7 +1,7 @@
 """What ``sb3-course imitate`` does."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -36,8 +36,8 @@ class RefusedPickleError(UserError):
     """A pickle that asks for more than NumPy arrays and plain containers."""
 
 
-def _plain(dtype: Any) -> np.dtype[Any]:
-    dtype = np.dtype(dtype)
+def _plain(kind: Any) -> np.dtype[Any]:
+    dtype: np.dtype[Any] = np.dtype(kind)
     if dtype.hasobject or dtype.kind not in "biufcSU":
         raise RefusedPickleError(f"refused: an array of {dtype}; numbers and text alone are read")
     return dtype
@@ -58,7 +58,7 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
 def _admitted() -> dict[tuple[str, str], object]:
     """Return what a pickle may name, and what it gets for it.
 
-    All of it is made anew for each pickle, since a pickle can change the attributes of what it gets.
+    All of it is made anew for each pickle, which can change the attributes of what it gets.
     """
 
     class Checked(np.ndarray[Any, Any]):

@@ -22,6 +22,7 @@ from sb3_course.common.acting import make_sampler
 from sb3_course.common.base import check, check_count
 from sb3_course.common.rollouts import Array, Obs, compact, map_obs
 from sb3_course.imitation.bc import BC, draw_seed, make_loss
+from sb3_course.imitation.dataset import join
 from sb3_course.imitation.demonstrations import Demonstrations
 from sb3_course.imitation.experts import Expert, as_expert, label
 
@@ -51,9 +52,9 @@ class DAgger(BC):
                     takes ``gradient_steps`` steps from where the last round ended
     ==============  ===========================================================================
 
-    Round 0 is behavioural cloning: of the demonstrations if there are any, else of ``n_steps`` steps
-    that the expert alone takes. Each later round begins new episodes in every environment, takes
-    ``n_steps`` steps with actions sampled from π_i, asks the expert and trains.
+    Round 0 is behavioural cloning: of the demonstrations if there are any, else of ``n_steps``
+    steps that the expert alone takes. Each later round begins new episodes in every environment,
+    takes ``n_steps`` steps with actions sampled from π_i, asks the expert and trains.
 
     A checkpoint holds the data set. All random numbers of a round follow from seed and round, and
     every round begins new episodes, so that a run which goes on from a checkpoint gives what it
@@ -192,7 +193,7 @@ class DAgger(BC):
         :raises ValueError: There is no expert, or it does not fit the environment
         :raises FloatingPointError: A loss, an observation or a reward is not finite
         """
-        expert = self._find_expert()
+        expert = self._find_expert(total_timesteps)
         with self._frozen_statistics():
             total, callback = self._setup_learn(
                 total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
@@ -274,8 +275,8 @@ class DAgger(BC):
         :param expert: π*, asked at each step if β is more than 0
         :param beta: β_i
         :param callback: Called at each vector step
-        :return: Raw observations of shape (M, …); the expert's actions there, of shape (M, …), where
-            it was asked on the way; the training return. None if the callback said stop
+        :return: Raw observations of shape (M, …); the expert's actions there, of shape (M, …),
+            where it was asked on the way; the training return. None if the callback said stop
         """
         assert self.env is not None
         self.policy.set_training_mode(False)
@@ -314,9 +315,10 @@ class DAgger(BC):
 
     # -- what a round is made of -----------------------------------------------------------------
 
-    def _find_expert(self) -> Expert | None:
+    def _find_expert(self, total_timesteps: int) -> Expert | None:
+        """Return the expert, or None if nobody will ask it."""
         demonstrated = self.dataset.size > 0 or self.n_rounds > 0
-        if not self.collect and demonstrated:
+        if demonstrated and (total_timesteps == 0 or not self.collect):
             return None
         if self.expert is None:
             raise ValueError(
@@ -464,14 +466,3 @@ class _Returns:
     def mean(self) -> float:
         """Over the episodes that ended, or those under way if none did."""
         return float(np.mean(self._ended or self._running))
-
-
-def join(parts: list[Obs]) -> Obs:
-    """Put observation batches behind each other.
-
-    :param parts: Of shape (N, …) each, or dicts of such arrays
-    :return: Of shape (T N, …), or a dict of such arrays
-    """
-    if isinstance(parts[0], dict):
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}  # type: ignore[index]
-    return np.concatenate(parts)  # type: ignore[arg-type]

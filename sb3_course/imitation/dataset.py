@@ -1,5 +1,6 @@
 """What has been demonstrated, in memory that is allocated once."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ KEY = "obs:"
 class Dataset:
     """Observations and the expert's actions, in arrays that hold more rows than are in use.
 
-    Without a capacity the arrays grow, by doubling or to what :meth:`reserve` is told. With one they
-    are allocated at the first rows and never again, and the oldest rows make place for new ones.
+    Without a capacity the arrays grow, by doubling or to what :meth:`reserve` is told. With one
+    they are allocated at the first rows and never again: the oldest rows make place for new ones.
 
     :param capacity: Most rows to keep; None for no limit
     """
@@ -126,3 +127,14 @@ def take(obs: Obs, start: int, stop: int) -> Obs:
     :param stop: Behind the last
     """
     return map_obs(lambda rows: rows[start:stop], obs)
+
+
+def join(parts: Sequence[Obs]) -> Obs:
+    """Put observation batches behind each other.
+
+    :param parts: Of shape (N, …) each, or dicts of such arrays with the same keys
+    :return: Of shape (ΣN, …), or a dict of such arrays
+    """
+    if isinstance(parts[0], dict):
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return np.concatenate(parts)  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 import math
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ from stable_baselines3.common.preprocessing import maybe_transpose
 from sb3_course.benchmark.errors import UserError
 from sb3_course.common.rollouts import Array, Obs, compact, map_obs
 from sb3_course.imitation.cs285 import load_cs285_demonstrations
-from sb3_course.imitation.dataset import KEY, rows_of, take
+from sb3_course.imitation.dataset import KEY, join, rows_of, take
 
 Demonstrations: TypeAlias = Any
 """What :func:`arrays_of` takes."""
@@ -82,7 +82,7 @@ def arrays_of(
     pairs = [_pair(item) for item in _items(demonstrations)]
     if not pairs or sum(len(actions) for _, actions in pairs) == 0:
         raise UserError("there are no demonstrations: they hold no transition")
-    obs = fit_observations(_concatenate([obs for obs, _ in pairs]), observation_space)
+    obs = fit_observations(join([obs for obs, _ in pairs]), observation_space)
     actions = fit_actions(np.concatenate([np.asarray(a) for _, a in pairs]), action_space)
     return obs, actions
 
@@ -147,13 +147,15 @@ def fit_actions(actions: Array, space: spaces.Space[Any]) -> Array:
     whole = actions.reshape(-1, *shape).astype(kind)
     if (whole != actions).any() or not _inside(whole, space):
         raise UserError(
-            f"the actions are from {actions.min()} to {actions.max()}, the environment's are {space}"
+            f"the actions are from {actions.min()} to {actions.max()}, "
+            f"the environment's are {space}"
         )
     return whole
 
 
 def _inside(actions: Array, space: spaces.Space[Any]) -> bool:
-    low, high = 0, 2
+    low: Any = 0
+    high: Any = 2
     if isinstance(space, spaces.Discrete):
         low, high = space.start, space.start + space.n
     elif isinstance(space, spaces.MultiDiscrete):
@@ -192,12 +194,6 @@ def _pair(item: Any) -> tuple[Obs, Array]:
         f"a {type(item).__name__} holds no demonstrations: it needs "
         + ", or ".join(" and ".join(names) for names in NAMES)
     )
-
-
-def _concatenate(parts: Sequence[Obs]) -> Obs:
-    if isinstance(parts[0], dict):
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    return np.concatenate(parts)
 
 
 def _load_npz(path: Path) -> dict[str, Any]:

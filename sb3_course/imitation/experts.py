@@ -48,6 +48,8 @@ def as_expert(expert: Any, vec_normalize: VecNormalize | None = None) -> Expert:
         vec_normalize = expert.get_vec_normalize_env()
     if isinstance(expert, (BaseAlgorithm, BasePolicy)):
         policy = expert.policy if isinstance(expert, BaseAlgorithm) else expert
+        if hasattr(policy, "lstm_actor"):
+            raise UserError("a recurrent policy is no expert here: it acts on what it remembers")
         choose = _mode if isinstance(policy, ActorCriticPolicy) else _predict
 
         def act(obs: Obs) -> Array:
@@ -67,7 +69,7 @@ def _predict(policy: Any, obs: Obs) -> Array:
     return np.asarray(policy.predict(obs, deterministic=True)[0])
 
 
-def _mode(policy: ActorCriticPolicy, obs: Obs) -> Array:
+def _mode(policy: Any, obs: Obs) -> Array:
     """Give what ``predict`` gives before it clips."""
     if policy.squash_output:
         return _predict(policy, obs)
@@ -75,7 +77,7 @@ def _mode(policy: ActorCriticPolicy, obs: Obs) -> Array:
     with th.no_grad():
         tensor, _ = policy.obs_to_tensor(obs)
         actions = policy.get_distribution(tensor).get_actions(deterministic=True)
-    return actions.cpu().numpy()
+    return np.asarray(actions.cpu())
 
 
 def load_expert(path: str | Path, algo: str | None = None) -> Expert:

@@ -1,5 +1,6 @@
 """Experts and files that the tests make themselves."""
 
+import itertools
 import pickle
 
 import numpy as np
@@ -15,7 +16,7 @@ def homework_expert(nonlinearity="tanh", sizes=(3, 5, 4, 2), seed=0, name="Gauss
     rng = np.random.default_rng(seed)
     layers = [
         {"AffineLayer": {"W": rng.normal(size=pair), "b": rng.normal(size=(1, pair[1]))}}
-        for pair in zip(sizes, sizes[1:])
+        for pair in itertools.pairwise(sizes)
     ]
     mean = rng.normal(size=(1, sizes[0]))
     return {

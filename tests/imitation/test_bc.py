@@ -167,7 +167,9 @@ def test_the_progress_bar_counts_transitions(capsys):
 
 def test_learning_rate_schedule():
     env = make_vec_env("CartPole-v1", 1)
-    model = BC("MlpPolicy", env, samples(env), batch_size=10, learning_rate=lambda p: p, device="cpu")
+    model = BC(
+        "MlpPolicy", env, samples(env), batch_size=10, learning_rate=lambda p: p, device="cpu"
+    )
     model.learn(100)
     assert model.policy.optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
 
@@ -237,7 +239,9 @@ def test_statistics_come_from_the_demonstrations_alone(name):
 @pytest.mark.parametrize("name", ["box", "dict"])
 def test_saves_and_loads_with_the_demonstrations(tmp_path, name):
     env = any_env(OBSERVATIONS["box64" if name == "box" else "dict"])
-    model = BC(policy_for(env.observation_space), env, samples(env), seed=0, device="cpu").learn(500)
+    model = BC(policy_for(env.observation_space), env, samples(env), seed=0, device="cpu").learn(
+        500
+    )
     model.save(tmp_path / "bc")
     for loaded in (BC.load(tmp_path / "bc"), sb3_course.load(tmp_path / "bc.zip", device="cpu")):
         assert type(loaded) is BC and same(model, loaded)
@@ -330,7 +334,11 @@ def test_without_the_extra():
 
 
 def test_takes_a_name_and_a_plain_environment():
-    for env in ("CartPole-v1", gym.make("CartPole-v1"), DummyVecEnv([lambda: gym.make("CartPole-v1")])):
+    for env in (
+        "CartPole-v1",
+        gym.make("CartPole-v1"),
+        DummyVecEnv([lambda: gym.make("CartPole-v1")]),
+    ):
         model = BC("MlpPolicy", env, device="cpu")
         model.set_demonstrations(samples(model.get_env()))
         model.learn(100)

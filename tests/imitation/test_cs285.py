@@ -75,8 +75,9 @@ def hostile_pickles(marker):
     yield "extension", b"\x80\x02\x82\x01."
     yield "persistent", b"Pname\n."
     yield "bytes of any size", b"c__builtin__\nbytes\n(I1000000000000\ntR."
-    yield "array of any size", (
-        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I99999999999\ntS'b'\ntR."
+    yield (
+        "array of any size",
+        (b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I99999999999\ntS'b'\ntR."),
     )
     yield "function", pickle.dumps(np.dtype("f8"))
     yield "cut off", pickle.dumps(np.zeros(9))[:-9]

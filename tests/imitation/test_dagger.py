@@ -16,7 +16,7 @@ import sb3_course
 from sb3_course import DAgger
 from sb3_course.imitation import BC, ExponentialBeta, LinearBeta, demonstrate
 from tests.imitation.helpers import balance
-from tests.imitation.test_bc import SaveOnce, same, samples
+from tests.imitation.test_bc import SaveOnce, same
 from tests.test_contract import ACTIONS, OBSERVATIONS, any_env
 
 SMALL = {
@@ -226,7 +226,10 @@ def test_logs_each_round():
         assert row["eval/min_reward"] <= row["eval/mean_reward"] <= row["eval/max_reward"]
         assert row["eval/mean_reward"] == row["eval/mean_ep_length"]  # CartPole gives 1 a step
     assert recorder.rows[0]["rollout/ep_rew_mean"] == 100.0  # the expert never falls
-    assert recorder.rows[2]["dagger/expert_action_loss"] < recorder.rows[0]["dagger/expert_action_loss"]
+    assert (
+        recorder.rows[2]["dagger/expert_action_loss"]
+        < recorder.rows[0]["dagger/expert_action_loss"]
+    )
 
 
 def test_the_training_return_is_raw():
@@ -330,9 +333,7 @@ def test_goes_on_from_a_file_bit_for_bit(tmp_path, wrap, stop, kwargs):
     rate = {"learning_rate": lambda p: 1e-2 * p}
     whole = small(cartpole(2, wrap), **kwargs, **rate)
     whole.learn(4 * 40, SaveOnce(stop, tmp_path / "dagger"))
-    later = DAgger.load(
-        tmp_path / "dagger", env=cartpole(2, wrap), device="cpu", expert=balance
-    )
+    later = DAgger.load(tmp_path / "dagger", env=cartpole(2, wrap), device="cpu", expert=balance)
     done = stop * 2 // 40 * 40 if stop % 20 else stop * 2 - 40
     assert later.num_timesteps == done
     th.manual_seed(123)  # whatever has happened in between
