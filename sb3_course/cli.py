@@ -207,12 +207,12 @@ def imitate(
     env: Annotated[str, typer.Argument(metavar="ENV", help="A Gymnasium environment.")],
     expert: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A saved model, or a .pkl of CS285 [default: ours]."),
+        typer.Option(metavar="FILE", help="A saved model, or a .pkl of CS285; else ours."),
     ] = None,
     demos: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help=".npz, .pkl of CS285, folder, minari:NAME [default: the expert's]."
+            metavar="FILE", help="A .npz, .pkl of CS285, folder or minari:NAME; else the expert's."
         ),
     ] = None,
     dagger: Annotated[
@@ -236,8 +236,8 @@ def imitate(
 ) -> int:
     """Imitate an expert: clone its behaviour, and go on with DAgger if asked to.
 
-    The settings are those of CS285's first homework: 1,000 gradient steps of 100 transitions at
-    first and in each round, for which the policy takes 1,000 new steps.
+    The settings are those of CS285's first homework: in each round the policy takes 1,000 new
+    steps, and 1,000 gradient steps of 100 transitions follow.
 
     For example:
 

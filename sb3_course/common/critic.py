@@ -59,7 +59,8 @@ def descend(
     value = loss.item()
     if not math.isfinite(value):
         raise FloatingPointError(
-            f"a loss is {value}: look at the data's scale and at the learning rates"
+            f"a loss is {value}: look at the rewards' scale, or the demonstrations', and at the "
+            "learning rates"
         )
     gradients = th.autograd.grad(loss, parameters)
     for parameter, gradient in zip(parameters, gradients, strict=True):
