@@ -9,6 +9,7 @@ interruption, and draws everything anew from what there is.
 """
 
 import base64
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -64,24 +65,24 @@ class Run:
 
 
 def runs_of(study: dict[str, Any], with_files: bool) -> Iterator[Run]:
-    """Yield all runs, seed by seed."""
+    """Yield all runs, part by part."""
     for name, part in study["parts"].items():
         files = part["experts"] == "files"
         if files and not with_files:
             continue
-        for seed in range(study["seeds"]):
-            for environment in part["environments"]:
-                for method, settings in part["methods"].items():
-                    yield Run(
-                        name,
-                        environment,
-                        method,
-                        seed,
-                        part.get("rounds", study["rounds"]),
-                        study["eval_episodes"],
-                        files,
-                        study["settings"] | settings,
-                    )
+        for environment, (method, settings), seed in itertools.product(
+            part["environments"], part["methods"].items(), range(study["seeds"])
+        ):
+            yield Run(
+                name,
+                environment,
+                method,
+                seed,
+                part.get("rounds", study["rounds"]),
+                study["eval_episodes"],
+                files,
+                study["settings"] | settings,
+            )
 
 
 @cache

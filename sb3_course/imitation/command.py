@@ -26,10 +26,11 @@ HOMEWORK: dict[str, Any] = {
     "n_steps": 1000,
     "gradient_steps": 1000,
     "batch_size": 100,
-    "policy_kwargs": {"net_arch": [64, 64]},
+    "policy_kwargs": {"net_arch": [64, 64], "ortho_init": False},
 }
-"""The settings of CS285's first homework, of which two tanh layers are SB3's default, but that the
-learning rate falls to 0 in each round: with a constant one, a round's last policy is a lottery."""
+"""The settings of CS285's first homework (tanh layers are SB3's default, torch's own initialisation
+is not), but that the learning rate falls to 0 in each round: with a constant one, a round's last
+policy is a lottery."""
 
 N_DEMONSTRATED = 2
 """Episodes that an expert demonstrates, as many as in the homework's files."""

@@ -226,7 +226,8 @@ class DAgger(BC):
             assert expert is not None, "learn() has looked"
             if not self._aggregate(expert, callback, facts):
                 return False
-        facts.setdefault("dagger/expert_action_loss", self._loss(*self._training_set()))
+        if "dagger/expert_action_loss" not in facts:
+            facts["dagger/expert_action_loss"] = self._loss(*self._training_set())
         self.train()
         facts |= self._measure(eval_env)
         self._note(facts)

@@ -54,14 +54,12 @@ class Dataset:
             if isinstance(obs, dict)
             else {"obs": obs}
         )
-        if self.capacity is not None:
-            rows = {name: row[-self.capacity :] for name, row in rows.items()}
         n = len(rows["actions"])
         if self.size + n > self._allocated:
             self._allocate(max(self.size + n, 2 * self._allocated), rows)
         where = (self._next + np.arange(n)) % max(1, self._allocated)
         for name, row in rows.items():
-            self._columns[name][where] = row
+            self._columns[name][where] = row  # of rows for one place, NumPy leaves the last
         self.size = min(self.size + n, self._allocated)
         self._next = (self._next + n) % max(1, self._allocated)
 
