@@ -1,6 +1,8 @@
 """What ``sb3-course imitate`` does."""
 
+import copy
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +124,9 @@ def _expert(options: Options) -> Expert | None:
 
 def _model(options: Options, expert: Expert | None, say: Callable[[str], None]) -> DAgger:
     """Make a DAgger, whose round 0 is BC, with demonstrations."""
-    env = make_vec_env(options.env, 1, seed=options.seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*out of date.*")
+        env = make_vec_env(options.env, 1, seed=options.seed)
     demonstrations: Any
     if options.demos is not None:
         demonstrations = load_demonstrations(options.demos)
@@ -149,8 +153,6 @@ def _model(options: Options, expert: Expert | None, say: Callable[[str], None]) 
 
 def _frozen(model: BC) -> Expert:
     """A copy of the policy as it is now."""
-    import copy
-
     return as_expert(copy.deepcopy(model.policy))
 
 

@@ -1,5 +1,6 @@
 """Policies at work, side by side, as a small file."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ def check_ending(path: Path) -> None:
 def _play(act: Expert, env_id: str, seed: int, seconds: float) -> list[Array]:
     # MuJoCo's walkers leave a camera that stands still.
     camera = {"camera_name": "track"} if "mujoco" in str(gym.spec(env_id).entry_point) else {}
-    env = gym.make(env_id, render_mode="rgb_array", disable_env_checker=True, **camera)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*out of date.*")
+        env = gym.make(env_id, render_mode="rgb_array", disable_env_checker=True, **camera)
     every = max(1, round(env.metadata.get("render_fps", 30) / FRAMES_PER_SECOND))
     space: Any = env.action_space
     obs, _ = env.reset(seed=seed)
