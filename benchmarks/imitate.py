@@ -162,23 +162,47 @@ def table_of(out: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw_rounds(axes: Axes, table: pd.DataFrame, notes: dict[str, Any]) -> None:
+def draw_rounds(axes: Axes, table: pd.DataFrame, colours: plots.Palette) -> None:
     """Draw mean returns by round, their range over seeds, and the expert's line."""
-    environment = table["environment"].iloc[0]
-    for method, group in table.groupby("method", sort=False):
-        by_round = group.groupby("round")["eval_mean_reward"]
-        (line,) = axes.plot(by_round.mean(), label=method, marker="o", markersize=3)
-        axes.fill_between(
-            by_round.mean().index, by_round.min(), by_round.max(), alpha=0.2, color=line.get_color()
-        )
+    for method, colour in colours.items():
+        by_round = table[table["method"] == method].groupby("round")["eval_mean_reward"]
+        mean = by_round.mean()
+        axes.plot(mean, label=method, marker="o", markersize=3, color=colour)
+        axes.fill_between(mean.index, by_round.min(), by_round.max(), alpha=0.12, color=colour)
     axes.axhline(table["expert"].iloc[0], color="0.3", linestyle="--", label="expert")
-    for name, marker in (("BC", "s"), ("DAgger", "*")):
+    axes.set(
+        title=table["environment"].iloc[0],
+        xlabel="Round (0 is BC)",
+        ylabel="Evaluation return",
+    )
+
+
+def mark_notes(axes: Axes, environment: str, notes: dict[str, Any]) -> None:
+    """Mark what the notes report."""
+    for name, marker, first in (("BC", "s", 0), ("DAgger", "*", 1)):
         given = notes[name].get(environment, [])
-        first = 0 if name == "BC" else 1
-        if given and table["part"].iloc[0] == "homework":
-            places = range(first, first + len(given))
-            axes.scatter(places, given, marker=marker, color="k", zorder=3, label=f"notes: {name}")
-    axes.set(title=environment, xlabel="Round (0 is BC)", ylabel="Evaluation return")
+        places = range(first, first + len(given))
+        axes.scatter(places, given, marker=marker, color="k", zorder=3, label=f"notes: {name}")
+
+
+def draw_part(name: str, table: pd.DataFrame, study: dict[str, Any]) -> Figure:
+    """Draw a panel for each task of a part."""
+    part = study["parts"][name]
+    colours = plots.palette([m for m in part["methods"] if m in set(table["method"])])
+    order = [e for e in part["environments"] if e in set(table["environment"])]
+    columns = min(2, len(order))
+    rows = -(-len(order) // columns)
+    figure = Figure(figsize=(3.6 * columns, 2.8 * rows + 0.5), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes, environment in zip(panels, order, strict=False):
+        draw_rounds(axes, table[table["environment"] == environment], colours)
+        if part["experts"] == "files":
+            mark_notes(axes, environment, study["notes"])
+    for axes in panels[len(order) :]:
+        axes.set_axis_off()
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    return figure
 
 
 def draw(table: pd.DataFrame, study: dict[str, Any], folder: Path) -> dict[str, Path]:
@@ -186,23 +210,8 @@ def draw(table: pd.DataFrame, study: dict[str, Any], folder: Path) -> dict[str, 
     drawn = {}
     with plots.style():
         for part, group in table.groupby("part", sort=False):
-            if part == "batch size":
-                figure = draw_batch_sizes(group)
-            else:
-                order = [
-                    e
-                    for e in study["parts"][part]["environments"]
-                    if e in set(group["environment"])
-                ]
-                columns = min(2, len(order))
-                rows = -(-len(order) // columns)
-                figure = Figure(figsize=(3.6 * columns, 2.8 * rows), layout="constrained")
-                panels = figure.subplots(rows, columns, squeeze=False).flat
-                for axes, environment in zip(panels, order, strict=False):
-                    draw_rounds(axes, group[group["environment"] == environment], study["notes"])
-                for axes in list(panels)[len(order) :]:
-                    axes.set_axis_off()
-                figure.axes[0].legend(fontsize="small")
+            batches = part == "batch size"
+            figure = draw_batch_sizes(group) if batches else draw_part(str(part), group, study)
             name = str(part).replace(" ", "_")
             plots.save(figure, folder, name)
             drawn[str(part)] = folder / f"{name}.png"
@@ -227,6 +236,15 @@ def draw_batch_sizes(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def by_plan(table: pd.DataFrame, study: dict[str, Any]) -> pd.DataFrame:
+    """Sort a table's rows as the study names their parts, tasks and methods."""
+    plan = [(r.part, r.environment, r.method, r.seed) for r in runs_of(study, True)]
+    place = {key: number for number, key in enumerate(plan)}
+    keys = table[["part", "environment", "method", "seed"]].apply(tuple, axis=1).map(place)
+    order = keys.sort_values(kind="stable").index
+    return table.loc[order].reset_index(drop=True)
+
+
 def summaries(table: pd.DataFrame) -> dict[str, str]:
     """Write a table of means and deviations over seeds for each part."""
     found = {}
@@ -236,7 +254,7 @@ def summaries(table: pd.DataFrame) -> dict[str, str]:
         text = cells.apply(
             lambda c: f"{c['mean']:,.0f} ± {0 if np.isnan(c['std']) else c['std']:,.0f}", axis=1
         )
-        wide = text.unstack("round").reset_index()
+        wide = text.unstack("round").reset_index().rename_axis(columns=None)
         wide["expert"] = wide["expert"].map("{:,.0f}".format)
         wide["seeds"] = cells["count"].groupby(keys[:3], sort=False).max().to_numpy()
         found[str(part)] = wide.to_html(index=False, border=0, na_rep="")
@@ -277,7 +295,7 @@ def inline(path: Path, kind: str) -> str:
 
 def publish(study: dict[str, Any], files: Path | None, out: Path) -> Path:
     """Write the table, the figures, the videos and the page."""
-    table = table_of(out)
+    table = by_plan(table_of(out), study)
     write_whole(out / "returns.csv", table.to_csv(index=False))
     figures = draw(table, study, out / "figures")
     videos = film(study, table, files, out)

@@ -66,7 +66,9 @@ def check_ending(path: Path) -> None:
 
 def _play(act: Expert, env_id: str, seed: int, seconds: float) -> list[Array]:
     # MuJoCo's walkers leave a camera that stands still.
-    camera = {"camera_name": "track"} if "mujoco" in str(gym.spec(env_id).entry_point) else {}
+    camera: dict[str, Any] = (
+        {"camera_name": "track"} if "mujoco" in str(gym.spec(env_id).entry_point) else {}
+    )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*out of date.*")
         env = gym.make(env_id, render_mode="rgb_array", disable_env_checker=True, **camera)
