@@ -116,7 +116,7 @@ class BC(CourseAlgorithm):
         self.ent_coef = ent_coef
         # What every draw of this model derives from; kept in its file.
         fresh = np.random.SeedSequence().generate_state(1)[0]
-        self.entropy = int(fresh if seed is None else seed)
+        self.seed_entropy = int(fresh if seed is None else seed)
         self.dataset = Dataset(self._capacity)
         if _init_setup_model:
             self._setup_model()
@@ -226,7 +226,7 @@ class BC(CourseAlgorithm):
         obs, actions = self._training_set()
         used = min(self.batch_size, len(actions))
         losses: list[float] = []
-        steps = self._gradient_steps(obs, actions, (self.entropy, 0), self._n_updates)
+        steps = self._gradient_steps(obs, actions, (self.seed_entropy, 0), self._n_updates)
         while self.num_timesteps < total:
             self._update_current_progress_remaining(self.num_timesteps, total)
             losses.append(next(steps))

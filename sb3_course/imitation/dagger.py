@@ -305,7 +305,7 @@ class DAgger(BC):
     def train(self) -> None:
         """Take ``gradient_steps`` steps on the data set, and log the mean loss."""
         steps = self._gradient_steps(
-            *self._training_set(), (self.entropy, self.n_rounds, MINIBATCHES)
+            *self._training_set(), (self.seed_entropy, self.n_rounds, MINIBATCHES)
         )
         losses = []
         for step in range(self.gradient_steps):
@@ -329,7 +329,7 @@ class DAgger(BC):
         return as_expert(self.expert)
 
     def _seed(self, purpose: int) -> int:
-        return draw_seed(self.entropy, self.n_rounds, purpose)
+        return draw_seed(self.seed_entropy, self.n_rounds, purpose)
 
     def _cuda_devices(self) -> list[th.device]:
         return [] if self.device.type == "cpu" else [self.device]
@@ -342,7 +342,7 @@ class DAgger(BC):
         if eval_env is None:
             return {}
         with undisturbed(self):
-            returns, lengths = evaluate(self, eval_env, evaluation_seed(self.entropy % 1000))
+            returns, lengths = evaluate(self, eval_env, evaluation_seed(self.seed_entropy % 1000))
         return {
             "eval/mean_reward": float(returns.mean()),
             "eval/std_reward": float(returns.std()),
