@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from sb3_course.batch_actor_critic import BatchActorCritic
     from sb3_course.common.checkpoint import load
     from sb3_course.envs import make_vec_env
+    from sb3_course.imitation import BC as BC
+    from sb3_course.imitation import DAgger as DAgger
     from sb3_course.ispg import ISPG
     from sb3_course.npg import NPG
     from sb3_course.online_actor_critic import OnlineActorCritic
@@ -16,9 +18,12 @@ if TYPE_CHECKING:
 __version__ = version("sb3-course")
 
 ALGORITHMS = ("REINFORCE", "ISPG", "NPG", "BatchActorCritic", "OnlineActorCritic")
+IMITATION = ("BC", "DAgger")
+"""Not among the names that a star imports: they need an extra of their own."""
 
 __all__ = [
     "ALGORITHMS",
+    "IMITATION",
     "ISPG",
     "NPG",
     "REINFORCE",
@@ -31,7 +36,9 @@ __all__ = [
 
 # Resolved when asked for: `sb3-course --help` shall not wait for torch.
 _MODULES = {
+    "BC": "sb3_course.imitation",
     "BatchActorCritic": "sb3_course.batch_actor_critic",
+    "DAgger": "sb3_course.imitation",
     "ISPG": "sb3_course.ispg",
     "NPG": "sb3_course.npg",
     "OnlineActorCritic": "sb3_course.online_actor_critic",

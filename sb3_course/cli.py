@@ -348,6 +348,69 @@ def figures(
     return OK
 
 
+@app.command()
+def imitate(
+    env: Annotated[str, typer.Argument(metavar="ENV", help="A Gymnasium environment.")],
+    expert: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A saved model, or a .pkl of CS285; else ours."),
+    ] = None,
+    demos: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="A .npz, .pkl of CS285, folder or minari:NAME; else the expert's."
+        ),
+    ] = None,
+    dagger: Annotated[
+        bool, typer.Option("--dagger", help="Go on with rounds of DAgger after cloning.")
+    ] = False,
+    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="How many rounds.")] = 6,
+    no_collect: Annotated[
+        bool,
+        typer.Option("--no-collect", help="The control: the rounds of DAgger with no new data."),
+    ] = False,
+    video: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Record the policies side by side, as .mp4 or .gif."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the model here.")] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of everything random.")] = 0,
+    algo: Annotated[
+        str | None,
+        typer.Option(metavar="ALGO", help="Class of an expert that SB3 saved, without its name."),
+    ] = None,
+) -> int:
+    """Imitate an expert: clone its behaviour, and go on with DAgger if asked to.
+
+    The settings are those of CS285's first homework: in each round the policy takes 1,000 new
+    steps, and 1,000 gradient steps of 100 transitions follow.
+
+    For example:
+
+    sb3-course imitate Walker2d-v4 --dagger
+
+    sb3-course imitate Hopper-v4 --expert Hopper.pkl --demos expert_data_Hopper-v4.pkl --dagger
+
+    sb3-course imitate Walker2d-v4 --dagger --no-collect --rounds 3
+
+    sb3-course imitate CartPole-v1 --expert ppo.zip --algo PPO --video cartpole.gif
+    """
+    from sb3_course.benchmark.checks import check_environment
+
+    check_environment(env)
+    try:
+        from sb3_course.imitation import command
+    except ModuleNotFoundError:
+        raise
+    except ImportError as error:  # the extra is not installed; the message says which
+        raise UserError(str(error)) from error
+    going = dagger or no_collect
+    options = command.Options(
+        env, expert, demos, going, rounds, not no_collect, seed, algo, out, video
+    )
+    return OK if command.imitate(options, _say) else INTERRUPTED
+
+
 def _run(path: Path, engine: Engine, only: Sequence[str], results: Path, dry_run: bool) -> int:
     started = time.time()
     from sb3_course.benchmark.checks import checked_grid

@@ -29,15 +29,25 @@ FORMATS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Set sizes and fonts for print, and make files the same at each drawing."""
+def style(font_scale: float = 0.85) -> Iterator[None]:
+    """Set sizes and fonts for print, and make files the same at each drawing.
+
+    :param font_scale: size of letters, 1 for those of seaborn's ``paper``
+    """
     with (
         mpl.rc_context(),
         sns.axes_style("whitegrid", {"axes.spines.top": False, "axes.spines.right": False}),
-        sns.plotting_context("paper", font_scale=0.85),
+        sns.plotting_context("paper", font_scale=font_scale),
     ):
         mpl.rcParams.update({"svg.hashsalt": "sb3_course", "grid.linewidth": 0.6})
-        mpl.rcParams["text.parse_math"] = False  # a dollar in a name is a dollar
+        yield
+
+
+@contextmanager
+def _naming() -> Iterator[None]:
+    """Set the style of figures that hold names from grids, in which a dollar is a dollar."""
+    with style():
+        mpl.rcParams["text.parse_math"] = False
         yield
 
 
@@ -52,7 +62,7 @@ def learning_curves(
     :param x: along which column: ``step`` or ``seconds``
     """
     label = {"step": "Environment steps", "seconds": "Seconds of training"}[x]
-    with style():
+    with _naming():
         figure, panels = _panels(len(environments), styles)
         columns = _columns(len(environments))
         for i, (axes, environment) in enumerate(zip(panels, environments, strict=True)):
@@ -121,7 +131,7 @@ def panels_of_intervals(
     per_row = min(per_row, len(names))
     rows = -(-len(names) // per_row)
     width = PAGE if len(names) > 1 else COLUMN
-    with style():
+    with _naming():
         height = rows * (0.19 * len(styles) + 0.55) + 0.15
         figure = Figure(figsize=(width, height), layout="constrained")
         grid = figure.add_gridspec(rows, per_row)
@@ -158,7 +168,7 @@ def sample_efficiency(table: pd.DataFrame, styles: Styles, budget: int | None) -
 
 
 def _one_panel(table: pd.DataFrame, styles: Styles, x: str, xlabel: str, ylabel: str) -> Figure:
-    with style():
+    with _naming():
         figure, (axes,) = _panels(1, styles)
         plots.curves(axes, table, styles, x)
         axes.set(xlabel=xlabel, ylabel=ylabel)
@@ -175,21 +185,22 @@ def improvement(table: pd.DataFrame, algorithms: Sequence[str]) -> Figure:
     bounds = n <= 7  # more would be wider than a page
     names = 0.06 * min(max(map(len, algorithms)), 18) + 0.35
     cell = 0.72 if bounds else min(0.42, (PAGE - names) / n)
-    with style():
+    with _naming():
         size = (cell * n + names, 0.65 * cell * n + names)
         figure = Figure(figsize=size, layout="constrained")
         plots.improvement(figure.add_subplot(), table, algorithms, bounds)
     return figure
 
 
-def save(figure: Figure, folder: Path, name: str) -> None:
+def save(figure: Figure, folder: Path, name: str, font_scale: float = 0.85) -> None:
     """Write a figure in every format; the same figure gives the same bytes.
 
     :param figure: the figure
     :param folder: where to
     :param name: the files' name, without an ending
+    :param font_scale: as it was drawn with
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with style():
+    with style(font_scale):
         for ending, metadata in FORMATS.items():
             figure.savefig(folder / f"{name}.{ending}", dpi=200, metadata=metadata)

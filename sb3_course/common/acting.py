@@ -11,14 +11,15 @@ from typing import Any, TypeAlias
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.distributions import DiagGaussianDistribution
+from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 from torch.nn import functional as F
 
 Network: TypeAlias = Callable[[Any], th.Tensor]
-Score: TypeAlias = Callable[[], tuple[th.Tensor, th.Tensor]]
+Scores: TypeAlias = tuple[th.Tensor, th.Tensor]
+Score: TypeAlias = Callable[[], Scores]
 
 
 def make_sampler(policy: ActorCriticPolicy) -> Network:
@@ -55,15 +56,26 @@ def make_actor(policy: ActorCriticPolicy) -> Callable[[Any], tuple[th.Tensor, Sc
         std = log_std.exp()
         with th.no_grad():
             actions = th.normal(loc, std.expand_as(loc))
-
-        def score() -> tuple[th.Tensor, th.Tensor]:
-            entropy = log_std.sum() + len(log_std) * (0.5 + HALF_LOG_TAU)
-            squares = ((actions - loc) / std).square().sum(dim=1)
-            return -0.5 * squares - (entropy - 0.5 * len(log_std)), entropy
-
-        return actions, score
+        return actions, lambda: _score(actions, loc, log_std, std)
 
     return act
+
+
+def make_scorer(policy: ActorCriticPolicy) -> Callable[[Any, th.Tensor], Scores]:
+    """Make the function that scores given actions.
+
+    :param policy: The policy, whose parameters may move between calls
+    :return: From observations of shape (N, …) and actions of shape (N, …) to log π(a|s) of shape
+        (N,) and the mean entropy in nats, both differentiable
+    """
+    if not _is_gaussian_mlp(policy):
+        return lambda obs, actions: _score_by(policy.get_distribution(obs), actions)
+    mean = _network(policy.mlp_extractor.policy_net, policy.action_net)
+
+    def score(obs: th.Tensor, actions: th.Tensor) -> Scores:
+        return _score(actions, mean(obs), policy.log_std, policy.log_std.exp())
+
+    return score
 
 
 def make_critic(policy: ActorCriticPolicy) -> Network:
@@ -84,13 +96,20 @@ HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 def _ask(policy: ActorCriticPolicy, obs: Any) -> tuple[th.Tensor, Score]:
     distribution = policy.get_distribution(obs)
     actions = distribution.get_actions().detach()
+    return actions, lambda: _score_by(distribution, actions)
 
-    def score() -> tuple[th.Tensor, th.Tensor]:
-        entropy = distribution.entropy()
-        assert entropy is not None, "only squashed distributions lack an entropy"
-        return distribution.log_prob(actions), entropy.mean()
 
-    return actions, score
+def _score_by(distribution: Distribution, actions: th.Tensor) -> Scores:
+    entropy = distribution.entropy()
+    assert entropy is not None, "only squashed distributions lack an entropy"
+    return distribution.log_prob(actions), entropy.mean()
+
+
+def _score(actions: th.Tensor, loc: th.Tensor, log_std: th.Tensor, std: th.Tensor) -> Scores:
+    """Log-density and entropy of the Gaussian with mean ``loc`` and deviations ``std``."""
+    entropy = log_std.sum() + len(log_std) * (0.5 + HALF_LOG_TAU)
+    squares = ((actions - loc) / std).square().sum(dim=1)
+    return -0.5 * squares - (entropy - 0.5 * len(log_std)), entropy
 
 
 def _network(*parts: nn.Module) -> Network:

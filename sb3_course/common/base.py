@@ -1,10 +1,7 @@
 """What every algorithm of the family is made of, once: constructor, collection, steps, files."""
 
 import copy
-import io
-import warnings
-from collections.abc import Iterable
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch as th
@@ -14,28 +11,29 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import (
-    ActorCriticCnnPolicy,
     ActorCriticPolicy,
-    BasePolicy,
-    MultiInputActorCriticPolicy,
 )
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, update_learning_rate
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import nn
 
 from sb3_course.common import checkpoint, estimators, rollouts
 from sb3_course.common.acting import make_sampler
+from sb3_course.common.algorithm import CourseAlgorithm
 from sb3_course.common.critic import fit_critic
 from sb3_course.common.policies import TensorObs, split_parameters
 from sb3_course.common.rollouts import Array, Obs, Rollout
+
+if TYPE_CHECKING:
+    from sb3_course.imitation import BC
 
 Self = TypeVar("Self", bound="PolicyGradientAlgorithm")
 
 PREDICT_CHUNK = 16_384
 
 
-class PolicyGradientAlgorithm(OnPolicyAlgorithm):
+class PolicyGradientAlgorithm(CourseAlgorithm, OnPolicyAlgorithm):
     """Base of the policy-gradient family, on SB3's ``OnPolicyAlgorithm``.
 
     It keeps SB3's ``learn``, callbacks, logger and files, and changes what a policy gradient needs
@@ -71,11 +69,6 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
     :raises ValueError: A parameter is out of its range; says which, and what it takes
     """
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
-        "MlpPolicy": ActorCriticPolicy,
-        "CnnPolicy": ActorCriticCnnPolicy,
-        "MultiInputPolicy": MultiInputActorCriticPolicy,
-    }
     rollout: Rollout
     rollout_buffer = None  # type: ignore[assignment]  # SB3 passes it to collect_rollouts
 
@@ -156,22 +149,9 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
         rate = self.critic_learning_rate
         self.critic_lr_schedule = FloatSchedule(self.learning_rate if rate is None else rate)
 
-    def _optimizer(self, parameters: list[nn.Parameter], rate: Schedule) -> th.optim.Optimizer:
-        kwargs: dict[str, Any] = {"lr": rate(1.0)} | self.policy.optimizer_kwargs
-        adam = self.policy.optimizer_class in (th.optim.Adam, th.optim.AdamW)
-        if adam and not {"foreach", "differentiable"} & kwargs.keys():
-            kwargs = {"fused": True} | kwargs  # a third of the time on small networks
-        return self.policy.optimizer_class(parameters, **kwargs)
-
     def _check_parameters(self) -> None:
         """Called before anything is built, so that a mistake costs nothing."""
-        if not issubclass(self.policy_class, ActorCriticPolicy):
-            raise ValueError(
-                f"policy must be one of {', '.join(self.policy_aliases)} or a subclass of "
-                f"ActorCriticPolicy, got {self.policy_class.__name__}"
-            )
-        if self.policy_kwargs.get("use_sde"):
-            raise ValueError("policy_kwargs: use_sde is not supported by policy gradients of steps")
+        self._check_policy()
         check("gamma", self.gamma, 0.0 <= self.gamma <= 1.0, "a number from 0 to 1")
         check("gae_lambda", self.gae_lambda, 0.0 <= self.gae_lambda <= 1.0, "a number from 0 to 1")
         check("ent_coef", self.ent_coef, np.isfinite(self.ent_coef), "a finite number")
@@ -238,47 +218,7 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
         callback.on_rollout_end()
         return True
 
-    def after_step(self, callback: BaseCallback, step_locals: dict[str, Any]) -> bool:
-        """Count a vector step, note the episodes that it ended, and ask the callback.
-
-        :param callback: Sees ``step_locals``
-        :param step_locals: SB3's local variables, and ``running``: whose steps count
-        :return: Whether to go on
-        """
-        self.num_timesteps += self.n_envs
-        callback.update_locals(step_locals)
-        if step_locals["dones"].any():
-            ended = np.flatnonzero(step_locals["dones"] & step_locals["running"])
-            infos = [step_locals["infos"][n] for n in ended]
-            self._update_info_buffer(infos, np.ones(len(ended), dtype=bool))
-        return callback.on_step()
-
-    def as_sent(self, sampled: th.Tensor) -> tuple[Array, Array]:
-        """Give actions as they were sampled, and as the environment takes them.
-
-        :param sampled: As the policy's distribution gave them
-        :return: Both as arrays; the second has a Box's shape and is clipped to its bounds
-        """
-        actions = sampled.cpu().numpy()
-        space = self.action_space
-        if isinstance(space, spaces.Box):
-            shaped = actions.reshape(-1, *space.shape)
-            return actions, np.minimum(np.maximum(shaped, space.low), space.high)
-        return actions, actions
-
     # -- what the updates are made of ------------------------------------------------------------
-
-    def to_tensor(self, values: Any) -> Any:
-        """Move arrays to the algorithm's device; floats become float32.
-
-        :param values: An array, or a dict of them
-        :return: A tensor, or a dict of them
-        """
-        if isinstance(values, dict):
-            return {key: self.to_tensor(value) for key, value in values.items()}
-        if values.dtype == np.float64:
-            values = values.astype(np.float32)
-        return th.from_numpy(values).to(self.device)
 
     def predict_values(self, obs: Obs) -> Array:
         """Value observations with the critic as it stands, without gradient.
@@ -450,72 +390,34 @@ class PolicyGradientAlgorithm(OnPolicyAlgorithm):
             progress_bar,
         )
 
-    def save(
-        self,
-        path: checkpoint.CheckpointPath,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """Save to one zip file, atomically: weights, both optimisers, VecNormalize's statistics.
-
-        :param path: Where to; ``.zip`` is added to a path without suffix
-        :param exclude: As in SB3
-        :param include: As in SB3
-        """
-        buffer = io.BytesIO()
-        super().save(buffer, exclude, include)
-        checkpoint.append_header(buffer, self)
-        if isinstance(path, io.BufferedIOBase):
-            path.write(buffer.getvalue())
-        else:
-            checkpoint.write_atomically(checkpoint.resolve(path), buffer.getvalue())
-
     @classmethod
-    def load(
-        cls: type[Self],
-        path: checkpoint.CheckpointPath,
-        env: GymEnv | None = None,
-        device: th.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
-        print_system_info: bool = False,
-        force_reset: bool = True,
-        *,
-        normalize: checkpoint.Normalize = "train",
-        **kwargs: Any,
-    ) -> Self:
-        """Load what :meth:`save` saved.
+    def from_imitation(cls: type[Self], imitator: "BC", env: GymEnv | str, **kwargs: Any) -> Self:
+        """Go on by reinforcement learning from a policy that BC or DAgger has trained.
 
-        Where the model was trained with ``VecNormalize``, ``env`` is wrapped in one with the saved
-        statistics (one that it already has takes them).
+        The new model's policy is a copy of the imitator's. Its optimisers are fresh, and its value
+        function is as BC left it, untrained: the first updates follow poor advantages, so let the
+        critic take more steps than usual, or the policy shorter ones.
 
-        :param path: The file, with or without ``.zip``
-        :param env: The environment to go on with, raw or vectorised; None to predict only
-        :param device: Where the networks shall live
-        :param custom_objects: As in SB3
-        :param print_system_info: As in SB3
-        :param force_reset: As in SB3
-        :param normalize: ``"train"`` goes on updating the statistics, ``"freeze"`` keeps them and
-            gives raw rewards, for evaluation
-        :param kwargs: Attributes to change on loading
+        :param imitator: A trained :class:`~sb3_course.BC` or :class:`~sb3_course.DAgger`
+        :param env: The environment, or its Gymnasium name. Where the imitator was trained with
+            ``VecNormalize``, it is wrapped in one with the same statistics, which then go on
+        :param kwargs: Of the class's constructor, other than ``policy`` and ``policy_kwargs``
         :return: The model
-        :raises ValueError: The file is no checkpoint, or ``normalize`` is neither
+        :raises ValueError: ``env`` normalises observations and the imitator's did not
         """
-        if normalize not in ("train", "freeze"):
-            raise ValueError(f"normalize must be 'train' or 'freeze', got {normalize!r}")
-        header = checkpoint.read_header(path)
-        if env is not None and "vec_normalize" in header:
-            env = checkpoint.wrap_normalized(env, header, normalize)
-        elif "vec_normalize" in header:
-            warnings.warn(
-                f"{cls.__name__} was trained on normalised observations, whose statistics are in "
-                "the file: load it with env=..., and predict on that environment's observations",
-                stacklevel=2,
+        env = maybe_make_env(env, 0)
+        statistics = imitator.get_vec_normalize_env()
+        if statistics is not None:
+            env = checkpoint.wrap_normalized(env, checkpoint.normalization(statistics), "train")
+        elif isinstance(env, VecEnv) and getattr(unwrap_vec_normalize(env), "norm_obs", False):
+            raise ValueError(
+                "the imitator was trained on raw observations: pass the environment without "
+                "VecNormalize, or with VecNormalize(norm_obs=False)"
             )
-        if isinstance(path, io.BufferedIOBase):
-            path.seek(0)
-        return super().load(
-            path, env, device, custom_objects, print_system_info, force_reset, **kwargs
-        )
+        policy_kwargs = copy.deepcopy(imitator.policy_kwargs)
+        model = cls(imitator.policy_class, env, policy_kwargs=policy_kwargs, **kwargs)  # type: ignore[arg-type]
+        model.policy.load_state_dict(imitator.policy.state_dict())
+        return model
 
     def _excluded_save_params(self) -> list[str]:
         ours = ["rollout", "actor_parameters", "critic_parameters", "critic_lr_schedule"]

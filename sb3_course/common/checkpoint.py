@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import (
 import sb3_course
 
 if TYPE_CHECKING:
-    from sb3_course.common.base import PolicyGradientAlgorithm
+    from sb3_course.common.algorithm import CourseAlgorithm
 
 CheckpointPath: TypeAlias = str | pathlib.Path | io.BufferedIOBase
 Normalize: TypeAlias = Literal["train", "freeze"]
@@ -47,25 +47,26 @@ def load(
     env: GymEnv | None = None,
     normalize: Normalize = "train",
     **kwargs: Any,
-) -> "PolicyGradientAlgorithm":
+) -> "CourseAlgorithm":
     """Load a checkpoint of any of this package's algorithms; the file says which.
 
     :param path: The file, with or without ``.zip``
     :param env: The environment to go on with, raw or vectorised; see
-        :meth:`PolicyGradientAlgorithm.load`
+        :meth:`CourseAlgorithm.load`
     :param normalize: ``"train"`` goes on updating the normalisation statistics, ``"freeze"`` keeps
         them and gives raw rewards, for evaluation
-    :param kwargs: As of ``PolicyGradientAlgorithm.load``
+    :param kwargs: As of ``CourseAlgorithm.load``
     :return: The model
     :raises ValueError: The file is not a checkpoint of this package
     """
     name = read_header(path).get("class")
-    if name not in sb3_course.ALGORITHMS:
+    known = (*sb3_course.ALGORITHMS, *sb3_course.IMITATION)
+    if name not in known:
         raise ValueError(
             f"{path} was saved by {name or 'another library'}, which sb3_course.load does not know "
-            f"(it loads {', '.join(sb3_course.ALGORITHMS)}): use the class's own load"
+            f"(it loads {', '.join(known)}): use the class's own load"
         )
-    algorithm: type[PolicyGradientAlgorithm] = getattr(sb3_course, name)
+    algorithm: type[CourseAlgorithm] = getattr(sb3_course, name)
     return algorithm.load(path, env=env, normalize=normalize, **kwargs)
 
 
@@ -115,17 +116,10 @@ def append_header(file: io.BytesIO, algorithm: BaseAlgorithm) -> None:
         "env": environment_id(algorithm),
     }
     venv = algorithm.get_vec_normalize_env()
+    if venv is not None:
+        header |= normalization(venv)
+        append_arrays(file, STATISTICS, header.pop("statistics"))
     with zipfile.ZipFile(file, "a") as archive:
-        if venv is not None:
-            header["vec_normalize"] = {name: getattr(venv, name) for name in SETTINGS}
-            arrays = io.BytesIO()
-            moments: dict[str, Any] = {
-                f"{name}/{moment}": getattr(rms, moment)
-                for name, rms in _running_moments(venv).items()
-                for moment in MOMENTS
-            }
-            np.savez(arrays, **moments)
-            archive.writestr(STATISTICS, arrays.getvalue())
         archive.writestr(HEADER, json.dumps(header, indent=2, default=lambda number: number.item()))
 
 
@@ -146,6 +140,60 @@ def environment_id(algorithm: BaseAlgorithm) -> str | None:
     return kept if told is None or str(kept).endswith(f":{told}") else told
 
 
+def normalization(venv: VecNormalize) -> dict[str, Any]:
+    """Describe a ``VecNormalize``, for :func:`wrap_normalized` to make another one like it.
+
+    :param venv: The wrapper
+    :return: Its settings as ``vec_normalize``, its moments as ``statistics``
+    """
+    moments = {
+        f"{name}/{moment}": np.array(getattr(rms, moment))
+        for name, rms in _running_moments(venv).items()
+        for moment in MOMENTS
+    }
+    settings = {name: getattr(venv, name) for name in SETTINGS}
+    return {"vec_normalize": settings, "statistics": moments}
+
+
+def append_arrays(file: io.BytesIO, name: str, arrays: dict[str, Any]) -> None:
+    """Add plain arrays to a checkpoint.
+
+    :param file: The zip file, in memory
+    :param name: What they are called there, ending in ``.npz``
+    :param arrays: By name
+    """
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(name, content.getvalue())
+
+
+def read_arrays(path: CheckpointPath, name: str) -> dict[str, Any]:
+    """Read what :func:`append_arrays` wrote; object arrays, which could hold code, are refused.
+
+    :param path: The checkpoint
+    :param name: What the arrays are called there
+    :return: By name; empty if there are none
+    """
+    with zipfile.ZipFile(_source(path)) as archive:
+        if name not in archive.namelist():
+            return {}
+        with np.load(io.BytesIO(archive.read(name)), allow_pickle=False) as arrays:
+            return dict(arrays)
+
+
+def write(path: CheckpointPath, content: bytes) -> None:
+    """Write a checkpoint, to a file atomically.
+
+    :param path: Where to; ``.zip`` is added to a path without suffix
+    :param content: What
+    """
+    if isinstance(path, io.BufferedIOBase):
+        path.write(content)
+    else:
+        write_atomically(resolve(path), content)
+
+
 def read_header(path: CheckpointPath) -> dict[str, Any]:
     """Read what :func:`append_header` wrote.
 
@@ -154,20 +202,21 @@ def read_header(path: CheckpointPath) -> dict[str, Any]:
     :raises ValueError: The file is not a zip file
     :raises FileNotFoundError: There is no such file
     """
-    source = path
-    if isinstance(path, (str, pathlib.Path)) and not pathlib.Path(path).exists():
-        source = resolve(path)
     try:
-        with zipfile.ZipFile(source) as archive:
+        with zipfile.ZipFile(_source(path)) as archive:
             header: dict[str, Any] = {}
             if HEADER in archive.namelist():
                 header = json.loads(archive.read(HEADER))
-            if STATISTICS in archive.namelist():
-                with np.load(io.BytesIO(archive.read(STATISTICS)), allow_pickle=False) as arrays:
-                    header["statistics"] = dict(arrays)
-            return header
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path} is not a checkpoint: it is no zip file") from error
+    statistics = read_arrays(path, STATISTICS)
+    return header | ({"statistics": statistics} if statistics else {})
+
+
+def _source(path: CheckpointPath) -> CheckpointPath:
+    if isinstance(path, (str, pathlib.Path)) and not pathlib.Path(path).exists():
+        return resolve(path)
+    return path
 
 
 def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -> VecEnv:

@@ -59,17 +59,22 @@ def descend(
     value = loss.item()
     if not math.isfinite(value):
         raise FloatingPointError(
-            f"a loss is {value}: look at the rewards' scale and at the learning rates"
+            f"a loss is {value}: look at the rewards' scale, or the demonstrations', and at the "
+            "learning rates"
         )
     gradients = th.autograd.grad(loss, parameters)
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
+        parameter.grad = gradient.contiguous()  # fused optimisers read it as it lies
     optimizer.step()
     return value
 
 
 def minibatches(
-    n: int, n_updates: int, batch_size: int | None, device: th.device
+    n: int,
+    n_updates: int,
+    batch_size: int | None,
+    device: th.device,
+    generator: th.Generator | None = None,
 ) -> Iterator[th.Tensor | slice]:
     """Yield the indices of so many minibatches, reshuffled each time that the data are used up.
 
@@ -77,15 +82,16 @@ def minibatches(
     :param n_updates: Number of minibatches
     :param batch_size: Their size; None, or at least n, for all transitions each time
     :param device: Where the indices live
+    :param generator: What shuffles, on the same device; None for torch's global one
     :return: Index tensors of shape (batch_size,), or slices that take everything
     """
     if batch_size is None or batch_size >= n:
         yield from [slice(None)] * n_updates
         return
-    order, position = th.randperm(n, device=device), 0
+    order, position = th.randperm(n, device=device, generator=generator), 0
     for _ in range(n_updates):
         if position + batch_size > n:
-            order, position = th.randperm(n, device=device), 0
+            order, position = th.randperm(n, device=device, generator=generator), 0
         yield order[position : position + batch_size]
         position += batch_size
 

@@ -25,11 +25,12 @@ import torch as th
 from matplotlib.figure import Figure
 
 from sb3_course import REINFORCE
-from sb3_course.benchmark import plots
+from sb3_course.benchmark.figures import style
 from sb3_course.common import estimators
 from sb3_course.common.rollouts import Array, Rollout
 from sb3_course.figures.common import (
     DOUBLE,
+    FONT_SCALE,
     Conclusion,
     Note,
     collect,
@@ -250,7 +251,7 @@ def draw(table: pd.DataFrame) -> Figure:
     :param table: Of :func:`measure`
     """
     palette = colours(WEIGHTS)
-    with plots.style():
+    with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 2.8), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[1, 1.5])
         variances = table[table["part"] == "variance"]

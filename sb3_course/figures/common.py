@@ -1,6 +1,6 @@
 """What the figures share: models on small worlds, batches, intervals, looks."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from stable_baselines3.common.logger import Logger
 
-from sb3_course.benchmark import plots
 from sb3_course.common.base import PolicyGradientAlgorithm
 from sb3_course.common.rollouts import Array, Rollout
 from sb3_course.figures.worlds import VectorWorld
@@ -26,7 +25,12 @@ Note: TypeAlias = Callable[[int, int, str], None]
 SINGLE, DOUBLE = 3.4, 7.0
 """Widths of one and of two columns of print, in inches."""
 
+FONT_SCALE = 1.0
+"""Of seaborn's ``paper``."""
+
 N_BOOT = 500
+
+Palette: TypeAlias = Mapping[str, tuple[float, float, float]]
 
 
 @dataclass(frozen=True)
@@ -159,17 +163,15 @@ def curve(axes: Axes, table: pd.DataFrame, x: str, y: str, **kwargs: Any) -> Axe
     return axes
 
 
-def colours(names: Sequence[str]) -> plots.Palette:
+def colours(names: Sequence[str]) -> Palette:
     """Give each name a colour that colour-blind readers can tell from the others.
 
     :param names: At most ten
     """
-    return plots.palette(names)
+    return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
 
 
-def legend(
-    figure: Figure, palette: plots.Palette, ncols: int, extra: Sequence[Line2D] = ()
-) -> None:
+def legend(figure: Figure, palette: Palette, ncols: int, extra: Sequence[Line2D] = ()) -> None:
     """Put one legend of lines under a figure.
 
     :param figure: The figure, laid out as constrained

@@ -20,10 +20,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sb3_course.benchmark import plots
+from sb3_course.benchmark.figures import style
 from sb3_course.common.rollouts import Array
 from sb3_course.figures.common import (
     DOUBLE,
+    FONT_SCALE,
     Conclusion,
     Note,
     colours,
@@ -183,7 +184,7 @@ def draw(table: pd.DataFrame) -> Figure:
     :param table: Of :func:`measure`
     """
     palette = colours(METHODS)
-    with plots.style():
+    with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 2.7), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[1.7, 1])
         curve(left, table, "horizon", "cost", hue="method", palette=palette, marker="o", ms=4)

@@ -27,11 +27,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sb3_course import REINFORCE
-from sb3_course.benchmark import plots
+from sb3_course.benchmark.figures import style
 from sb3_course.common import estimators
 from sb3_course.common.rollouts import Array, Rollout
 from sb3_course.figures.common import (
     DOUBLE,
+    FONT_SCALE,
     Conclusion,
     Note,
     collect,
@@ -221,7 +222,7 @@ def draw(table: pd.DataFrame) -> Figure:
     levels = sorted(table["level"].unique())
     palette = colours([f"error {level:g}" for level in levels])
     mean = table.groupby(["level", "kind", "parameter"])[["bias", "deviation", "error"]].mean()
-    with plots.style():
+    with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 3.1), layout="constrained")
         left, right = figure.subplots(1, 2)
         for level, colour in zip(levels, palette.values(), strict=True):

@@ -33,11 +33,12 @@ from matplotlib.ticker import NullLocator
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_course import NPG, REINFORCE, make_vec_env
-from sb3_course.benchmark import plots
+from sb3_course.benchmark.figures import style
 from sb3_course.common import estimators, natural_gradient
 from sb3_course.common.rollouts import Array, Rollout
 from sb3_course.figures.common import (
     DOUBLE,
+    FONT_SCALE,
     Conclusion,
     Note,
     collect,
@@ -333,7 +334,7 @@ def draw(table: pd.DataFrame) -> Figure:
     environments = list(dict.fromkeys(table["environment"]))
     sizes = np.unique(table["trajectories"])
     options = {"hue": "kind", "hue_order": KINDS, "palette": palette}
-    with plots.style():
+    with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 9), layout="constrained")
         panels = figure.subplots(6, len(environments), squeeze=False, sharex=True)
         for (i, stage), (j, environment) in (

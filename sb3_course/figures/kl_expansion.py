@@ -24,10 +24,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from sb3_course import NPG, make_vec_env
-from sb3_course.benchmark import plots
+from sb3_course.benchmark.figures import style
 from sb3_course.common import natural_gradient
 from sb3_course.figures.common import (
     DOUBLE,
+    FONT_SCALE,
     Conclusion,
     Note,
     collect,
@@ -178,7 +179,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """
     palette = colours(KINDS)
     environments = list(dict.fromkeys(table["environment"]))
-    with plots.style():
+    with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 4.4), layout="constrained")
         panels = figure.subplots(2, len(environments), squeeze=False, sharex=True, sharey="row")
         for column, environment in zip(panels.T, environments, strict=True):

@@ -21,11 +21,12 @@ import torch as th
 from matplotlib.figure import Figure
 
 from sb3_course import NPG, REINFORCE, make_vec_env
-from sb3_course.benchmark import plots
+from sb3_course.benchmark.figures import style
 from sb3_course.common import natural_gradient
 from sb3_course.common.rollouts import Array, Rollout
 from sb3_course.figures.common import (
     DOUBLE,
+    FONT_SCALE,
     Conclusion,
     Note,
     collect,
@@ -244,7 +245,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """
     environments = list(dict.fromkeys(table.loc[table["part"] == "difference", "kind"]))
     palette = colours([*KINDS, *environments])
-    with plots.style():
+    with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 2.9), layout="constrained")
         left, middle, right = figure.subplots(1, 3, width_ratios=[1, 0.8, 1.2])
         for i, name in enumerate(environments):

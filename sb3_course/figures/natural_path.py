@@ -23,11 +23,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sb3_course import NPG, REINFORCE
-from sb3_course.benchmark import plots
+from sb3_course.benchmark.figures import style
 from sb3_course.common import natural_gradient
 from sb3_course.common.base import PolicyGradientAlgorithm
 from sb3_course.figures.common import (
     DOUBLE,
+    FONT_SCALE,
     Conclusion,
     Note,
     collect,
@@ -308,7 +309,7 @@ def draw(table: pd.DataFrame) -> Figure:
     :param table: Of :func:`measure`
     """
     palette = colours(KINDS)
-    with plots.style():
+    with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 5.4), layout="constrained")
         panels = figure.subplots(2, 2, height_ratios=[1.25, 1])
         for axes, kind in zip(panels[0], (VANILLA, NATURAL), strict=True):

@@ -31,11 +31,12 @@ import torch as th
 from matplotlib.figure import Figure
 
 from sb3_course import ISPG, REINFORCE
-from sb3_course.benchmark import plots
+from sb3_course.benchmark.figures import style
 from sb3_course.common import estimators, natural_gradient
 from sb3_course.common.rollouts import Array
 from sb3_course.figures.common import (
     DOUBLE,
+    FONT_SCALE,
     Conclusion,
     Note,
     collect,
@@ -246,7 +247,7 @@ def draw(table: pd.DataFrame) -> Figure:
     :param table: Of :func:`measure`
     """
     palette = colours(REUSE)
-    with plots.style():
+    with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 3.9), layout="constrained")
         panels = figure.subplot_mosaic(
             [["return", "ess_horizon", "ess_kl"], ["return", "variance_horizon", "variance_kl"]],

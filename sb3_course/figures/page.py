@@ -9,9 +9,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from sb3_course.benchmark import plots
+from sb3_course.benchmark.figures import FORMATS, style
 from sb3_course.benchmark.store import write_whole
 from sb3_course.figures import FIGURES
+from sb3_course.figures.common import FONT_SCALE
 
 
 def publish(folder: Path) -> Path:
@@ -53,7 +54,7 @@ def formula(tex: str) -> bytes:
     :return: An SVG
     """
     buffer = io.BytesIO()
-    with plots.style():
+    with style(FONT_SCALE):
         figure = Figure(figsize=(0.1, 0.1))
         figure.text(0, 0, tex, fontsize=12)
         figure.savefig(
@@ -62,7 +63,7 @@ def formula(tex: str) -> bytes:
             bbox_inches="tight",
             pad_inches=0.03,
             transparent=True,
-            metadata=plots.FORMATS["svg"],
+            metadata=FORMATS["svg"],
         )
     return buffer.getvalue()
 

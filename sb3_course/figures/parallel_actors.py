@@ -24,10 +24,11 @@ from matplotlib.figure import Figure
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_course import BatchActorCritic, OnlineActorCritic, make_vec_env
-from sb3_course.benchmark import plots
+from sb3_course.benchmark.figures import style
 from sb3_course.common.base import PolicyGradientAlgorithm
 from sb3_course.figures.common import (
     DOUBLE,
+    FONT_SCALE,
     Conclusion,
     Note,
     colours,
@@ -183,7 +184,7 @@ def draw(table: pd.DataFrame) -> Figure:
     actors = sorted(table["actors"].unique())
     palette = colours([f"{n} actor{'s' if n > 1 else ''}" for n in actors])
     shades = dict(zip(actors, palette.values(), strict=True))
-    with plots.style():
+    with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 4.6), layout="constrained")
         panels = figure.subplots(2, 2, sharey=True, sharex="col")
         for row, algorithm in zip(panels, (ONLINE, BATCH), strict=True):

@@ -15,9 +15,9 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sb3_course.benchmark import plots, provenance
+from sb3_course.benchmark import figures, provenance
 from sb3_course.benchmark.store import write_whole
-from sb3_course.figures.common import Conclusion, Note, check_finite, silent
+from sb3_course.figures.common import FONT_SCALE, Conclusion, Note, check_finite, silent
 from sb3_course.figures.page import publish
 
 FLOAT_FORMAT = "%.8g"
@@ -75,7 +75,7 @@ def write_up(name: str, quick: bool, folder: Path) -> Conclusion:
     module = import_module(f"sb3_course.figures.{name}")
     table = read(folder / f"{name}.csv")
     conclusion: Conclusion = module.conclude(table)
-    plots.save(module.draw(table), folder, name)
+    figures.save(module.draw(table), folder, name, FONT_SCALE)
     _shrink(folder / f"{name}.png")
     content = {
         "name": name,

@@ -3,7 +3,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_course.common.critic import fit_critic, minibatches
+from sb3_course.common.critic import descend, fit_critic, minibatches
 from sb3_course.common.policies import split_parameters
 
 
@@ -43,3 +43,11 @@ def test_minibatches_see_everything_before_they_see_anything_twice():
         assert sorted(th.cat(epoch).tolist()) == list(range(12))
     assert list(minibatches(12, 2, None, cpu)) == [slice(None)] * 2
     assert list(minibatches(12, 2, 12, cpu)) == [slice(None)] * 2
+
+
+def test_a_gradient_that_is_no_array_of_its_own_is_taken_as_it_is_meant():
+    """A sum's gradient is one number seen many times; a fused Adam reads what lies behind it."""
+    parameter = th.nn.Parameter(th.zeros(1000))
+    optimizer = th.optim.Adam([parameter], lr=0.5, fused=True)
+    descend(parameter.sum(), [parameter], optimizer)
+    assert th.allclose(parameter, th.full((1000,), -0.5))

@@ -1,0 +1,50 @@
+"""How often the expert acts in a round of DAgger: β as a function of the round's number.
+
+Any callable from the round's number to a probability will do, the schedules of ``imitation`` among
+them. These two are the same functions; importing theirs takes seconds, for the data-set library
+that comes with them.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LinearBeta:
+    """β falls from 1 in round 0 to 0 in round ``n_rounds``, where it stays.
+
+    :param n_rounds: Rounds that it takes, at least 1
+    """
+
+    n_rounds: int
+
+    def __post_init__(self) -> None:
+        if self.n_rounds < 1:
+            raise ValueError(f"n_rounds must be at least 1, got {self.n_rounds}")
+
+    def __call__(self, number: int) -> float:
+        """Return β of a round.
+
+        :param number: Of the round, from 0
+        """
+        return max(0.0, 1.0 - number / self.n_rounds)
+
+
+@dataclass(frozen=True)
+class ExponentialBeta:
+    """β is ``decay`` to the power of the round's number.
+
+    :param decay: From 0 to 1
+    """
+
+    decay: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.decay <= 1.0:
+            raise ValueError(f"decay must be a number from 0 to 1, got {self.decay}")
+
+    def __call__(self, number: int) -> float:
+        """Return β of a round.
+
+        :param number: Of the round, from 0
+        """
+        return float(self.decay**number)

@@ -1,0 +1,273 @@
+"""The files of CS285's first homework: pickles, read without executing anything.
+
+A pickle is a program. This reads those that build NumPy arrays and plain containers, which is what
+the homework's files are made of, and refuses any other before it has done anything.
+"""
+
+import io
+import math
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from imitation.data.types import TrajectoryWithRew
+
+from sb3_course.benchmark.errors import UserError
+from sb3_course.common.rollouts import Array
+
+PathLike: TypeAlias = str | Path
+
+MOST_BYTES = 2**30
+"""Of a file; no array takes more than its file, whose bytes it is made of."""
+
+SLOPE = 0.01
+"""Of the homework's leaky ReLU below 0."""
+
+_NONLINEAR: dict[str, Callable[[Array], Array]] = {
+    "tanh": np.tanh,
+    "lrelu": lambda x: np.where(x > 0, x, SLOPE * x),
+}
+
+
+class RefusedPickleError(UserError):
+    """A pickle that asks for more than NumPy arrays and plain containers."""
+
+
+def _plain(kind: Any) -> np.dtype[Any]:
+    dtype: np.dtype[Any] = np.dtype(kind)
+    if dtype.hasobject or dtype.kind not in "biufcSU":
+        raise RefusedPickleError(f"refused: an array of {dtype}; numbers and text alone are read")
+    return dtype
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Stand in for ``_codecs.encode``, which gives the bytes of old protocols."""
+    if encoding != "latin1":
+        raise RefusedPickleError(f"refused: text in the encoding {encoding!r}")
+    return text.encode("latin1")
+
+
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
+    """Stand in for NumPy's ``_frombuffer``, which protocol 5 uses."""
+    return np.frombuffer(data, dtype=_plain(dtype)).reshape(shape, order=order).copy(order="K")
+
+
+def _admitted() -> dict[tuple[str, str], object]:
+    """Return what a pickle may name, and what it gets for it.
+
+    All of it is made anew for each pickle, which can change the attributes of what it gets.
+    """
+
+    class Checked(np.ndarray[Any, Any]):
+        """An array whose state is looked at before it is taken."""
+
+        def __setstate__(self, state: Any) -> None:
+            shape, dtype, data = state[-4], _plain(state[-3]), state[-1]
+            if math.prod(int(n) for n in shape) * dtype.itemsize != len(data):
+                raise RefusedPickleError(f"refused: an array of shape {shape} in {len(data)} bytes")
+            super().__setstate__(state)
+
+    def reconstruct(kind: object, shape: object, code: object) -> Array:
+        if kind is not Checked or shape != (0,):
+            raise RefusedPickleError("refused: an array that is not rebuilt in NumPy's way")
+        return np.empty(0, dtype=np.int8).view(Checked)
+
+    stand_ins: dict[tuple[str, str], object] = {
+        ("numpy", "ndarray"): Checked,
+        ("numpy", "dtype"): np.dtype,
+        ("_codecs", "encode"): lambda text, encoding: _encode(text, encoding),
+        ("__builtin__", "bytes"): lambda: b"",  # the empty bytes of protocol 2
+        ("collections", "OrderedDict"): OrderedDict,
+    }
+    for core in ("numpy.core", "numpy._core"):
+        stand_ins |= {
+            (f"{core}.multiarray", "_reconstruct"): reconstruct,
+            (f"{core}.multiarray", "scalar"): lambda dtype, data: np.frombuffer(
+                data, dtype=_plain(dtype)
+            )[0],
+            (f"{core}.numeric", "_frombuffer"): lambda *args: _from_buffer(*args),
+        }
+    return stand_ins
+
+
+class _Unpickler(pickle.Unpickler):
+    """Looks names up in a short list instead of importing them."""
+
+    def __init__(self, content: bytes) -> None:
+        # Python 2's strings, NumPy's data among them, come out as they were.
+        super().__init__(io.BytesIO(content), encoding="latin1")
+        self._admitted = _admitted()
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._admitted:
+            raise RefusedPickleError(
+                f"refused: the pickle asks for {module}.{name}; "
+                "NumPy arrays and plain containers alone are read"
+            )
+        return self._admitted[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise RefusedPickleError("refused: the pickle refers to objects outside of it")
+
+
+def load_plain_pickle(path: PathLike) -> Any:
+    """Read a pickle of NumPy arrays and plain containers; nothing in it is executed.
+
+    :param path: The file, of Python 2 or 3, written by NumPy 1 or 2
+    :return: dicts, lists, tuples, text, numbers and arrays
+    :raises RefusedPickleError: It asks for anything else; the message names what
+    :raises UserError: It is not a pickle, or cut off
+    :raises FileNotFoundError: There is no such file
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise RefusedPickleError(f"{path}: refused: {size:,} bytes, more than {MOST_BYTES:,}")
+    try:
+        return _plain_copy(_Unpickler(path.read_bytes()).load(), {})
+    except RefusedPickleError as error:
+        raise RefusedPickleError(f"{path}: {error}") from None
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is no pickle of NumPy arrays: {error}") from error
+    except (IndexError, KeyError, OverflowError, MemoryError, RecursionError) as error:
+        raise UserError(f"{path} is a damaged pickle: {error!r}") from error
+
+
+def _plain_copy(value: Any, done: dict[int, Any]) -> Any:
+    """Copy containers, with NumPy's own arrays for the checked ones, each object once."""
+    if id(value) in done:
+        return done[id(value)]
+    copy: Any
+    if isinstance(value, np.ndarray):
+        _plain(value.dtype)
+        copy = value.view(np.ndarray)
+    elif isinstance(value, dict):
+        copy = {key: _plain_copy(item, done) for key, item in value.items()}
+    elif isinstance(value, (list, tuple)):
+        copy = type(value)(_plain_copy(item, done) for item in value)
+    elif value is None or isinstance(
+        value, (str, bytes, bytearray, int, float, complex, np.generic)
+    ):
+        return value
+    else:
+        raise RefusedPickleError(f"refused: the pickle holds a {type(value).__name__}")
+    done[id(value)] = copy
+    return copy
+
+
+class CS285Expert:
+    r"""The expert of a homework's file: an MLP on standardised observations.
+
+    .. math:: a = W_n^\top h_n + b_n, \qquad h_{i+1} = \varphi(W_i^\top h_i + b_i), \qquad
+        h_0 = \frac{s - \mu}{\sigma + 10^{-6}}, \quad \sigma^2 = \max(0, m_2 - \mu^2)
+
+    with the mean μ and mean square m₂ of observations from the file and φ = tanh or a leaky ReLU. A
+    Gaussian policy's mean is its action. Called with observations of shape (M, D) it gives actions
+    of shape (M, A), float32.
+
+    :param mean: μ, of shape (D,)
+    :param std: σ, of shape (D,)
+    :param layers: (W, b) of each layer, the output's last
+    :param nonlinearity: ``"tanh"`` or ``"lrelu"``
+    """
+
+    def __init__(
+        self, mean: Array, std: Array, layers: list[tuple[Array, Array]], nonlinearity: str
+    ) -> None:
+        self.mean, self.std, self.layers = mean, std, layers
+        self.nonlinearity = nonlinearity
+
+    @property
+    def observation_size(self) -> int:
+        """D, the length of an observation."""
+        return len(self.mean)
+
+    def __call__(self, obs: Array) -> Array:
+        """Return the actions of shape (M, A) at observations of shape (M, D)."""
+        activate = _NONLINEAR[self.nonlinearity]
+        hidden = (obs - self.mean) / (self.std + 1e-6)
+        for weight, bias in self.layers[:-1]:
+            hidden = activate(hidden @ weight + bias)
+        weight, bias = self.layers[-1]
+        actions: Array = (hidden @ weight + bias).astype(np.float32)
+        return actions
+
+
+def load_cs285_expert(path: PathLike) -> CS285Expert:
+    """Read an expert of the homework, such as ``Walker2d.pkl``.
+
+    :param path: The file, whose pickle is not executed; see :func:`load_plain_pickle`
+    :return: A function from observations of shape (M, D) to actions of shape (M, A)
+    :raises UserError: The file is no such expert, or refused
+    """
+    content = load_plain_pickle(path)
+    try:
+        nonlinearity = content["nonlin_type"]
+        policy = content[next(key for key in content if key != "nonlin_type")]
+        standardizer = policy["obsnorm"]["Standardizer"]
+        hidden = policy["hidden"]["FeedforwardNet"]
+        names = sorted(hidden, key=lambda name: int(name.removeprefix("layer_")))
+        layers = [_affine(hidden[name]) for name in names] + [_affine(policy["out"])]
+        mean = _row(standardizer["mean_1_D"])
+        std = np.sqrt(np.maximum(0.0, _row(standardizer["meansq_1_D"]) - mean**2))
+    except (KeyError, TypeError, StopIteration, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is not an expert of CS285: {error!r}") from error
+    if nonlinearity not in _NONLINEAR:
+        raise UserError(
+            f"{path}: unknown nonlin_type {nonlinearity!r}; known: {', '.join(_NONLINEAR)}"
+        )
+    _check_layers(path, mean, layers)
+    return CS285Expert(mean, std, layers, nonlinearity)
+
+
+def _row(values: Any) -> Array:
+    return np.asarray(values, dtype=np.float64).reshape(-1)
+
+
+def _affine(layer: Any) -> tuple[Array, Array]:
+    affine = layer["AffineLayer"]
+    return np.asarray(affine["W"], dtype=np.float64), _row(affine["b"])
+
+
+def _check_layers(path: PathLike, mean: Array, layers: list[tuple[Array, Array]]) -> None:
+    width = len(mean)
+    for weight, bias in layers:
+        if weight.shape != (width, len(bias)):
+            raise UserError(
+                f"{path}: a layer of shape {weight.shape} with {len(bias)} biases cannot follow "
+                f"{width} values"
+            )
+        width = len(bias)
+
+
+def load_cs285_demonstrations(path: PathLike) -> list[TrajectoryWithRew]:
+    """Read demonstrations of the homework, such as ``expert_data_Walker2d-v4.pkl``.
+
+    :param path: The file, whose pickle is not executed; see :func:`load_plain_pickle`
+    :return: A trajectory for each path in the file, with rewards
+    :raises UserError: The file holds no such demonstrations, or is refused
+    """
+    content = load_plain_pickle(path)
+    if not isinstance(content, (list, tuple)) or not content:
+        raise UserError(f"{path} holds no list of paths, but {type(content).__name__}")
+    try:
+        return [_trajectory(item) for item in content]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UserError(
+            f"{path} is no list of dicts with observation, action, reward, next_observation and "
+            f"terminal: {error!r}"
+        ) from error
+
+
+def _trajectory(item: Mapping[str, Array]) -> TrajectoryWithRew:
+    last = item["next_observation"][-1:]
+    return TrajectoryWithRew(
+        obs=np.concatenate([item["observation"], last]).astype(np.float32),
+        acts=np.asarray(item["action"]),
+        infos=None,
+        terminal=bool(item["terminal"][-1]),
+        rews=np.asarray(item["reward"], dtype=np.float64),
+    )

@@ -1,0 +1,138 @@
+"""What has been demonstrated, in memory that is allocated once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sb3_course.common.rollouts import Array, Obs, map_obs
+
+KEY = "obs:"
+
+
+class Dataset:
+    """Observations and the expert's actions, in arrays that hold more rows than are in use.
+
+    Without a capacity the arrays grow, by doubling or to what :meth:`reserve` is told. With one
+    they are allocated at the first rows and never again: the oldest rows make place for new ones.
+
+    :param capacity: Most rows to keep; None for no limit
+    """
+
+    def __init__(self, capacity: int | None = None) -> None:
+        self.capacity = capacity
+        self.size = 0
+        self._next = 0
+        self._columns: dict[str, Array] = {}
+
+    @property
+    def obs(self) -> Obs:
+        """The observations in use, of shape (``size``, …): views, not copies."""
+        if "obs" in self._columns:
+            return self._columns["obs"][: self.size]
+        names = [name for name in self._columns if name.startswith(KEY)]
+        return {name.removeprefix(KEY): self._columns[name][: self.size] for name in names}
+
+    @property
+    def actions(self) -> Array:
+        """The expert's actions, of shape (``size``, …): a view, not a copy."""
+        return self._columns["actions"][: self.size]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are allocated."""
+        return sum(column.nbytes for column in self._columns.values())
+
+    def add(self, obs: Obs, actions: Array) -> None:
+        """Append rows; where the capacity is reached, the oldest go.
+
+        :param obs: Of shape (M, …), or a dict of such arrays
+        :param actions: Of shape (M, …)
+        """
+        rows = {"actions": actions} | (
+            {KEY + key: value for key, value in obs.items()}
+            if isinstance(obs, dict)
+            else {"obs": obs}
+        )
+        n = len(rows["actions"])
+        if self.size + n > self._allocated:
+            self._allocate(max(self.size + n, 2 * self._allocated), rows)
+        where = (self._next + np.arange(n)) % max(1, self._allocated)
+        for name, row in rows.items():
+            self._columns[name][where] = row  # of rows for one place, NumPy leaves the last
+        self.size = min(self.size + n, self._allocated)
+        self._next = (self._next + n) % max(1, self._allocated)
+
+    def reserve(self, n: int) -> None:
+        """Make room for so many more rows at once, if it is known what a row looks like.
+
+        :param n: How many
+        """
+        if self._columns and self.size + n > self._allocated:
+            self._allocate(self.size + n, self._columns)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything as plain arrays, for a file."""
+        rows = {name: column[: self.size] for name, column in self._columns.items()}
+        return rows | {"next": np.array(self._next)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], capacity: int | None) -> "Dataset":
+        """Undo :meth:`state`.
+
+        :param state: What it returned
+        :param capacity: As of the constructor
+        """
+        dataset = cls(capacity)
+        columns = {name: column for name, column in state.items() if name != "next"}
+        obs = {k.removeprefix(KEY): v for k, v in columns.items() if k.startswith(KEY)}
+        if columns:
+            dataset.add(obs or columns["obs"], columns["actions"])
+            dataset._next = int(state["next"])
+        return dataset
+
+    @property
+    def _allocated(self) -> int:
+        return len(self._columns["actions"]) if self._columns else 0
+
+    def _allocate(self, n: int, like: dict[str, Array]) -> None:
+        """Move to arrays of n rows, or of the capacity."""
+        n = n if self.capacity is None else self.capacity
+        if n == self._allocated:
+            return
+        for name, row in like.items():
+            column = np.empty((n, *row.shape[1:]), dtype=row.dtype)
+            if name in self._columns:
+                column[: self.size] = self._columns[name][: self.size]
+            self._columns[name] = column
+        self._next = self.size % n
+
+
+def rows_of(obs: Obs) -> int:
+    """Count the rows of an observation batch.
+
+    :param obs: An array, or a dict of arrays
+    """
+    first = next(iter(obs.values())) if isinstance(obs, dict) else obs
+    return len(first)
+
+
+def take(obs: Obs, start: int, stop: int) -> Obs:
+    """Take consecutive rows of an observation batch.
+
+    :param obs: An array, or a dict of arrays
+    :param start: The first
+    :param stop: Behind the last
+    """
+    return map_obs(lambda rows: rows[start:stop], obs)
+
+
+def join(parts: Sequence[Obs]) -> Obs:
+    """Put observation batches behind each other.
+
+    :param parts: Of shape (N, …) each, or dicts of such arrays with the same keys
+    :return: Of shape (ΣN, …), or a dict of such arrays
+    """
+    if isinstance(parts[0], dict):
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return np.concatenate(parts)  # type: ignore[arg-type]

@@ -1,0 +1,219 @@
+"""Experts from wherever they come, as functions from observations to actions."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from imitation.data.types import DictObs, TrajectoryWithRew
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+
+from sb3_course.benchmark.errors import UserError
+from sb3_course.common import rollouts
+from sb3_course.common.checkpoint import load, read_header, wrap_normalized
+from sb3_course.common.rollouts import Array, Obs
+from sb3_course.imitation.cs285 import load_cs285_expert
+from sb3_course.imitation.dataset import rows_of, take
+from sb3_course.imitation.demonstrations import fit_actions
+
+Expert: TypeAlias = Callable[[Any], Array]
+"""From M raw observations, an array of shape (M, …) or a dict of such arrays, to M actions."""
+
+CHUNK = 16_384
+"""Most observations that an expert is asked about at a time."""
+
+
+def as_expert(expert: Any, vec_normalize: VecNormalize | None = None) -> Expert:
+    """Make a function from raw observations to actions of anything that can act.
+
+    Models act deterministically. A Gaussian policy's action is its mean as it is, which the
+    environment's bounds would clip: what the expert meant is easier to learn.
+
+    :param expert: A model or a policy of SB3 or sb3-contrib, a callable from M observations to M
+        actions, or what :func:`load_expert` takes
+    :param vec_normalize: The statistics that a model was trained with; None for those of the
+        environment that the model holds, if any
+    :return: From M raw observations to M actions
+    :raises UserError: It is none of these
+    """
+    if isinstance(expert, (str, Path)):
+        return load_expert(expert)
+    if isinstance(expert, BaseAlgorithm) and vec_normalize is None:
+        vec_normalize = expert.get_vec_normalize_env()
+    if isinstance(expert, (BaseAlgorithm, BasePolicy)):
+        policy = expert.policy if isinstance(expert, BaseAlgorithm) else expert
+        if hasattr(policy, "lstm_actor"):
+            raise UserError("a recurrent policy is no expert here: it acts on what it remembers")
+        choose = _mode if isinstance(policy, ActorCriticPolicy) else _predict
+
+        def act(obs: Obs) -> Array:
+            given = obs if vec_normalize is None else vec_normalize.normalize_obs(obs)
+            return choose(policy, given)
+
+        return act
+    if callable(expert):
+        return expert  # type: ignore[no-any-return]
+    raise UserError(
+        f"a {type(expert).__name__} is no expert; give a model of SB3, a file, or a callable from "
+        "observations to actions"
+    )
+
+
+def _predict(policy: Any, obs: Obs) -> Array:
+    return np.asarray(policy.predict(obs, deterministic=True)[0])
+
+
+def _mode(policy: Any, obs: Obs) -> Array:
+    """Give what ``predict`` gives before it clips."""
+    if policy.squash_output:
+        return _predict(policy, obs)
+    policy.set_training_mode(False)
+    with th.no_grad():
+        tensor, _ = policy.obs_to_tensor(obs)
+        actions = policy.get_distribution(tensor).get_actions(deterministic=True)
+    return np.asarray(actions.cpu())
+
+
+def load_expert(path: str | Path, algo: str | None = None) -> Expert:
+    """Load an expert from a file.
+
+    ================================  ==========================================================
+    file                              read as
+    ================================  ==========================================================
+    ``.zip`` that this package wrote  the model, with the normalisation statistics in the file
+    ``.zip`` of SB3 or sb3-contrib    the model of the class ``algo``, such as ``"PPO"``; for one
+                                      trained with ``VecNormalize``, load both yourself and use
+                                      :func:`as_expert`
+    ``.pkl``                          an expert of CS285's homework
+    ================================  ==========================================================
+
+    SB3's zip files hold pickles, which SB3 executes: load only those of people whom you trust. The
+    homework's files are read without executing anything.
+
+    :param path: The file
+    :param algo: Class of a model that SB3 saved, without its name
+    :return: From M raw observations to M actions
+    :raises UserError: There is no such file, or it holds no expert
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(
+            f"{path} does not exist; give a .zip that `train` saved, or a .pkl of CS285"
+        )
+    if path.suffix in (".pkl", ".pickle"):
+        return load_cs285_expert(path)
+    if algo is not None:
+        from sb3_course.benchmark.algorithms import find_algorithm
+
+        return as_expert(find_algorithm(algo).load(path, device="cpu"))
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*trained on normalised observations")
+            model = load(path, device="cpu")
+        header = read_header(path)
+    except ValueError as error:
+        raise UserError(f"{error}; algo names it, as in algo='PPO'") from error
+    if "vec_normalize" not in header:
+        return as_expert(model)
+    venv = DummyVecEnv([lambda: _Spaces(model.observation_space, model.action_space)])
+    statistics = wrap_normalized(venv, header, "freeze")
+    assert isinstance(statistics, VecNormalize)
+    return as_expert(model, statistics)
+
+
+class _Spaces(gym.Env[Any, Any]):
+    """Two spaces; nothing ever happens in them."""
+
+    def __init__(
+        self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+    ) -> None:
+        self.observation_space, self.action_space = observation_space, action_space
+
+
+def label(expert: Expert, obs: Obs, action_space: spaces.Space[Any]) -> Array:
+    """Ask the expert what it would do.
+
+    :param expert: From M raw observations to M actions
+    :param obs: Of shape (M, …), or a dict of such arrays
+    :param action_space: The environment's
+    :return: The actions as a policy is trained on, see
+        :func:`~sb3_course.imitation.demonstrations.fit_actions`
+    :raises UserError: What it gives are not M finite actions of the space
+    """
+    n = rows_of(obs)
+    parts = [np.asarray(expert(take(obs, i, i + CHUNK))) for i in range(0, n, CHUNK)]
+    for part, start in zip(parts, range(0, n, CHUNK), strict=True):
+        asked = min(CHUNK, n - start)
+        if part.ndim == 0 or len(part) != asked:
+            raise UserError(
+                f"the expert was asked about {asked} observations and gave an array of shape "
+                f"{part.shape}: it must take a batch and give an action for each"
+            )
+    try:
+        return fit_actions(np.concatenate(parts), action_space)
+    except UserError as error:
+        raise UserError(f"the expert does not fit: {error}") from error
+
+
+def demonstrate(
+    expert: Any, env: VecEnv, n_episodes: int = 2, seed: int | None = None
+) -> list[TrajectoryWithRew]:
+    """Let an expert play, and keep what it did.
+
+    Episodes count in the order in which they start, so that short ones are not over-represented.
+
+    :param expert: What :func:`as_expert` takes
+    :param env: Environments, not normalised
+    :param n_episodes: How many episodes
+    :param seed: Of the first environment; None leaves them as they are
+    :return: A trajectory of ``imitation`` for each episode, with raw rewards
+    """
+    act = as_expert(expert)
+    if seed is not None:
+        env.seed(seed)
+    space = env.action_space
+
+    def both(obs: Obs) -> tuple[Array, Array]:
+        actions = label(act, obs, space)
+        if not isinstance(space, spaces.Box):
+            return actions, actions
+        return actions, np.clip(actions.reshape(-1, *space.shape), space.low, space.high)
+
+    first_obs: Any = env.reset()
+    schedule = rollouts.WholeEpisodes(env.num_envs, n_episodes=n_episodes)
+    collected = rollouts.collect(env, first_obs, both, schedule, lambda _: True)
+    assert collected is not None, "nothing stops it"
+    return _trajectories(collected[0])
+
+
+def _trajectories(rollout: rollouts.Rollout) -> list[TrajectoryWithRew]:
+    found = []
+    for number in range(rollout.n_trajectories):
+        steps, environments = np.nonzero(rollout.mask & (rollout.trajectory == number))
+        n = environments[0]
+        last = rollout.terminal_obs[int(steps[-1]), int(n)]
+        obs = rollouts.map_obs(lambda o, t=steps, n=n: o[t, n], rollout.obs)  # type: ignore[misc]
+        found.append(
+            TrajectoryWithRew(
+                obs=_append(obs, last),
+                acts=rollout.actions[steps, n],
+                infos=None,
+                terminal=True,
+                rews=rollout.rewards[steps, n],
+            )
+        )
+    return found
+
+
+def _append(obs: Obs, last: Obs) -> Any:
+    if isinstance(obs, dict):
+        assert isinstance(last, dict)
+        return DictObs({key: np.concatenate([obs[key], last[key][None]]) for key in obs})
+    assert not isinstance(last, dict)
+    return np.concatenate([obs, last[None]])

@@ -1,0 +1,344 @@
+import copy
+import io
+import subprocess
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from imitation.algorithms.bc import BehaviorCloningLossCalculator
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from torch import nn
+
+import sb3_course
+from sb3_course import BC
+from sb3_course.imitation import demonstrate
+from sb3_course.imitation.bc import CHUNK, batches, make_loss
+from sb3_course.imitation.demonstrations import fit_actions
+from tests.imitation.helpers import balance
+from tests.test_contract import ACTIONS, OBSERVATIONS, any_env
+
+
+def samples(env, n=64):
+    """Demonstrations in any spaces: whatever comes."""
+    space = env.observation_space
+    obs = [space.sample() for _ in range(n)]
+    if isinstance(space, spaces.Dict):
+        obs = {key: np.stack([o[key] for o in obs]) for key in space.spaces}
+    else:
+        obs = np.stack(obs)
+    return {"obs": obs, "acts": np.stack([env.action_space.sample() for _ in range(n)])}
+
+
+def policy_for(space):
+    return "MultiInputPolicy" if isinstance(space, spaces.Dict) else "MlpPolicy"
+
+
+def same(one, other):
+    one, other = one.get_parameters(), other.get_parameters()
+    return all(th.equal(one["policy"][k], other["policy"][k]) for k in one["policy"])
+
+
+# -- the loss ------------------------------------------------------------------------------------
+
+BOX, IMAGE = spaces.Box(-1, 1, (5,)), spaces.Box(0, 255, (3, 36, 36), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "observations", "actions", "kwargs"),
+    [
+        (ActorCriticPolicy, BOX, ACTIONS["box"], {}),
+        (ActorCriticPolicy, BOX, ACTIONS["box"], {"activation_fn": nn.ReLU, "log_std_init": -1}),
+        (ActorCriticPolicy, BOX, ACTIONS["discrete"], {}),
+        (ActorCriticPolicy, BOX, ACTIONS["multidiscrete"], {}),
+        (ActorCriticPolicy, BOX, ACTIONS["multibinary"], {}),
+        (MultiInputActorCriticPolicy, spaces.Dict({"a": BOX}), ACTIONS["box"], {}),
+    ],
+)
+def test_the_loss_and_its_gradient_are_those_of_imitation_and_sb3(
+    kind, observations, actions, kwargs
+):
+    th.manual_seed(0)
+    policy = kind(observations, actions, lambda _: 1e-3, **kwargs)
+    obs = th.rand(40, 5)
+    obs = {"a": obs} if isinstance(observations, spaces.Dict) else obs
+    acts = th.as_tensor(fit_actions(np.stack([actions.sample() for _ in range(40)]), actions))
+    loss = make_loss(policy, 0.1)(obs, acts)
+    _, log_prob, entropy = policy.evaluate_actions(obs, acts)
+    losses = [loss, -log_prob.mean() - 0.1 * entropy.mean()]
+    if not isinstance(observations, spaces.Dict):  # of which imitation warns
+        losses.append(BehaviorCloningLossCalculator(0.1, 0.0)(policy, obs, acts).loss)
+    parameters = list(policy.parameters())
+    gradients = [
+        th.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
+        for value in losses
+    ]
+    for value, gradient in zip(losses[1:], gradients[1:]):
+        th.testing.assert_close(losses[0], value)
+        for mine, theirs in zip(gradients[0], gradient):
+            th.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_only_the_actor_moves():
+    env = make_vec_env("CartPole-v1", 1, seed=0)
+    model = BC("MlpPolicy", env, samples(env), seed=0, device="cpu")
+    before = copy.deepcopy(model.get_parameters()["policy"])
+    model.learn(500)
+    moved = {k for k, v in model.get_parameters()["policy"].items() if not th.equal(v, before[k])}
+    assert moved and all("policy_net" in key or "action_net" in key for key in moved)
+    assert {k for k in before if "policy_net" in k or "action_net" in k} == moved
+
+
+# -- SB3's face ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OBSERVATIONS)
+def test_every_observation_space(name):
+    env = any_env(OBSERVATIONS[name])
+    check_trains(env)
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_every_action_space(name):
+    check_trains(any_env(action_space=ACTIONS[name]))
+
+
+def check_trains(env):
+    demonstrations = samples(env)
+    policy = policy_for(env.observation_space)
+    model = BC(policy, env, demonstrations, batch_size=16, seed=0, device="cpu", learning_rate=1e-2)
+    untrained = mean_loss(model)
+    model.learn(16 * 60)
+    assert mean_loss(model) < untrained
+    action, _ = model.predict(env.reset(), deterministic=True)
+    assert all(env.action_space.contains(a) for a in action)
+
+
+def mean_loss(model):
+    with th.no_grad():
+        return make_loss(model.policy, 0.0)(*model._training_set()).item()
+
+
+def test_images():
+    env = any_env(spaces.Box(0, 255, (36, 36, 3), dtype=np.uint8), n_envs=1)
+    demonstrations = samples(env, 20)
+    model = BC("CnnPolicy", env, demonstrations, batch_size=10, seed=0, device="cpu").learn(20)
+    assert model.dataset.obs.shape == (20, 3, 36, 36)
+    assert model.dataset.obs.dtype == np.uint8
+
+
+def test_clones_an_expert():
+    env = make_vec_env("CartPole-v1", 2, seed=0)
+    demonstrations = demonstrate(balance, env, 4, seed=0)
+    model = BC("MlpPolicy", env, demonstrations, learning_rate=5e-3, seed=0, device="cpu")
+    model.learn(100_000)
+    obs = np.concatenate([t.obs for t in demonstrations])
+    actions, _ = model.predict(obs, deterministic=True)
+    assert (actions == balance(obs)).mean() > 0.95
+
+
+def test_time_steps_are_transitions_and_callbacks_see_each_gradient_step():
+    class Count(BaseCallback):
+        def _on_step(self):
+            seen.append(self.num_timesteps)
+            return len(seen) < 7
+
+    seen = []
+    env = make_vec_env("CartPole-v1", 1)
+    model = BC("MlpPolicy", env, samples(env), batch_size=20, device="cpu")
+    model.learn(100)
+    assert (model.num_timesteps, model._n_updates) == (100, 5)
+    model.learn(1000, callback=Count())
+    assert seen == list(range(20, 160, 20)) and model._n_updates == 12
+    model.learn(40, reset_num_timesteps=False)
+    assert model.num_timesteps == 180
+
+
+def test_the_progress_bar_counts_transitions(capsys):
+    env = make_vec_env("CartPole-v1", 1)
+    BC("MlpPolicy", env, samples(env), device="cpu").learn(6400, progress_bar=True)
+    assert "6,400/6,400" in "".join(capsys.readouterr())
+
+
+def test_learning_rate_schedule():
+    env = make_vec_env("CartPole-v1", 1)
+    model = BC(
+        "MlpPolicy", env, samples(env), batch_size=10, learning_rate=lambda p: p, device="cpu"
+    )
+    model.learn(100)
+    assert model.policy.optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def test_says_nothing_and_writes_nothing(capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    env = make_vec_env("CartPole-v1", 1)
+    BC("MlpPolicy", env, samples(env), device="cpu").learn(2_000)
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "said"),
+    [
+        ({"batch_size": 0}, "batch_size"),
+        ({"learning_rate": -1.0}, "learning_rate"),
+        ({"ent_coef": float("nan")}, "ent_coef"),
+        ({"policy_kwargs": {"use_sde": True}}, "use_sde"),
+        ({"demonstrations": {"obs": np.zeros((2, 3)), "acts": [0, 1]}}, "shape"),
+    ],
+)
+def test_says_which_parameter_is_wrong(kwargs, said):
+    with pytest.raises(ValueError, match=said):
+        BC("MlpPolicy", "CartPole-v1", device="cpu", **kwargs)
+
+
+def test_needs_demonstrations():
+    with pytest.raises(ValueError, match="no demonstrations"):
+        BC("MlpPolicy", "CartPole-v1", device="cpu").learn(10)
+
+
+def test_stops_before_a_step_that_is_not_finite():
+    env = make_vec_env("CartPole-v1", 1)
+    model = BC("MlpPolicy", env, samples(env), device="cpu")
+    model.policy.action_net.weight.data[0, 0] = np.nan
+    before = copy.deepcopy(model.policy.mlp_extractor.policy_net[0].weight)
+    with pytest.raises((FloatingPointError, ValueError)):
+        model.learn(100)
+    assert th.equal(before, model.policy.mlp_extractor.policy_net[0].weight)
+
+
+# -- normalisation -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["box64", "dict"])
+def test_statistics_come_from_the_demonstrations_alone(name):
+    space = OBSERVATIONS["box64"] if name == "box64" else spaces.Dict({"a": OBSERVATIONS["box64"]})
+    env = VecNormalize(any_env(space))
+    demonstrations = samples(env)
+    model = BC(policy_for(space), env, demonstrations, device="cpu")
+    moments = env.obs_rms["a"] if name == "dict" else env.obs_rms
+    obs = demonstrations["obs"]["a"] if name == "dict" else demonstrations["obs"]
+    np.testing.assert_allclose(moments.mean, obs.mean(axis=0), atol=1e-4)
+    before = copy.deepcopy(moments)
+    model.learn(200)
+    np.testing.assert_array_equal(moments.mean, before.mean)
+    assert moments.count == before.count and env.training
+    seen, _ = model._training_set()
+    seen = seen["a"] if name == "dict" else seen
+    np.testing.assert_allclose(seen.mean(dim=0), np.zeros(3), atol=1e-2)
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["box", "dict"])
+def test_saves_and_loads_with_the_demonstrations(tmp_path, name):
+    env = any_env(OBSERVATIONS["box64" if name == "box" else "dict"])
+    model = BC(policy_for(env.observation_space), env, samples(env), seed=0, device="cpu").learn(
+        500
+    )
+    model.save(tmp_path / "bc")
+    for loaded in (BC.load(tmp_path / "bc"), sb3_course.load(tmp_path / "bc.zip", device="cpu")):
+        assert type(loaded) is BC and same(model, loaded)
+        assert loaded.dataset.size == 64
+    model.save(tmp_path / "small", exclude=["dataset"])
+    assert BC.load(tmp_path / "small").dataset.size == 0
+
+
+class SaveOnce(BaseCallback):
+    """Save at a step, inside ``learn``."""
+
+    def __init__(self, step, path):
+        super().__init__()
+        self.step, self.path = step, path
+
+    def _on_step(self):
+        if self.n_calls == self.step:
+            self.model.save(self.path)
+        return True
+
+
+@pytest.mark.parametrize("stop", [3, CHUNK, CHUNK + 2])
+@pytest.mark.parametrize("wrap", [lambda venv: venv, VecNormalize], ids=["raw", "normalized"])
+def test_goes_on_from_a_file_bit_for_bit(tmp_path, stop, wrap):
+    def env():
+        return wrap(make_vec_env("CartPole-v1", 2, seed=0))
+
+    given = samples(env())
+    total = 10 * (CHUNK + 5)
+    kwargs = {"batch_size": 10, "seed": 0, "device": "cpu", "learning_rate": lambda p: 1e-2 * p}
+    whole = BC("MlpPolicy", env(), given, **kwargs)
+    whole.learn(total, SaveOnce(stop, tmp_path / "bc"))
+    later = BC.load(tmp_path / "bc", env=env(), device="cpu")
+    th.manual_seed(123)  # whatever has happened in between
+    later.learn(total - 10 * stop, reset_num_timesteps=False)
+    assert later.num_timesteps == whole.num_timesteps
+    assert same(whole, later)
+    state, other = (m.policy.optimizer.state_dict()["state"] for m in (whole, later))
+    assert all(th.equal(state[i][k], other[i][k]) for i in state for k in state[i])
+
+
+def test_without_a_seed_too(tmp_path):
+    env = make_vec_env("CartPole-v1", 1)
+    model = BC("MlpPolicy", env, samples(env), device="cpu")
+    buffer = io.BytesIO()
+    model.save(buffer)
+    later = BC.load(buffer, env=env, device="cpu")
+    assert same(model.learn(300), later.learn(300))
+
+
+def test_batches_use_everything_before_they_start_again():
+    drawn = batches(10, 3, th.device("cpu"), (1,))
+    for _ in range(4):
+        assert len({int(i) for _ in range(3) for i in next(drawn)}) == 9
+    one, other = batches(10, 3, th.device("cpu"), (1,)), batches(10, 3, th.device("cpu"), (2,))
+    assert any(not th.equal(next(one), next(other)) for _ in range(3))
+
+
+# -- the extra -----------------------------------------------------------------------------------
+
+BLOCKED = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "imitation":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Block())
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name == "imitation" else find(name, *a)
+import sb3_course
+from sb3_course import *
+for name in ("BC", "DAgger"):
+    try:
+        exec(f"from sb3_course import {name}")
+    except ImportError as error:
+        assert "pip install 'sb3-course[imitation]'" in str(error), error
+    else:
+        raise SystemExit("imported")
+from sb3_course.cli import invoke
+raise SystemExit(invoke(["imitate", "CartPole-v1"]))
+"""
+
+
+def test_without_the_extra():
+    done = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "pip install 'sb3-course[imitation]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_takes_a_name_and_a_plain_environment():
+    for env in (
+        "CartPole-v1",
+        gym.make("CartPole-v1"),
+        DummyVecEnv([lambda: gym.make("CartPole-v1")]),
+    ):
+        model = BC("MlpPolicy", env, device="cpu")
+        model.set_demonstrations(samples(model.get_env()))
+        model.learn(100)

@@ -1,0 +1,411 @@
+import copy
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from imitation.algorithms.dagger import LinearBetaSchedule
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecNormalize
+
+import sb3_course
+from sb3_course import DAgger
+from sb3_course.imitation import BC, ExponentialBeta, LinearBeta, demonstrate
+from tests.imitation.helpers import balance
+from tests.imitation.test_bc import SaveOnce, same
+from tests.test_contract import ACTIONS, OBSERVATIONS, any_env
+
+SMALL = {
+    "n_steps": 20,
+    "gradient_steps": 5,
+    "batch_size": 16,
+    "n_eval_episodes": 0,
+    "seed": 0,
+    "device": "cpu",
+}
+
+
+def cartpole(n_envs=2, wrap=lambda venv: venv):
+    return wrap(make_vec_env("CartPole-v1", n_envs, seed=0))
+
+
+def small(env=None, expert=balance, **kwargs):
+    return DAgger("MlpPolicy", env or cartpole(), expert, **SMALL | kwargs)
+
+
+class Recorder(KVWriter):
+    """What was logged each time."""
+
+    def __init__(self, model):
+        self.rows = []
+        model.set_logger(Logger(None, [self]))
+
+    def write(self, key_values, key_excluded, step=0):
+        self.rows.append(dict(key_values))
+
+    def close(self):
+        pass
+
+
+def test_learns_to_balance():
+    """The same seed gives the same run; another one may not reach 500 in three rounds."""
+    rate = LinearSchedule(5e-3, 0.0, 1.0)
+    model = small(n_steps=150, gradient_steps=200, learning_rate=rate, n_eval_episodes=3)
+    model.learn(3 * 300)
+    assert model.rounds[-1]["eval/mean_reward"] > 450
+
+
+# -- rounds --------------------------------------------------------------------------------------
+
+
+def test_round_0_is_behavioural_cloning_of_the_demonstrations():
+    env = cartpole()
+    given = demonstrate(balance, env, 2, seed=0)
+    dagger = small(demonstrations=given)
+    dagger.learn(0)
+    clone = BC("MlpPolicy", env, given, batch_size=16, seed=0, device="cpu")
+    assert dagger.env_steps == dagger.expert_queries == dagger.num_timesteps == 0
+    assert dagger.n_rounds == 1 and dagger._n_updates == 5
+    np.testing.assert_array_equal(dagger.dataset.actions, clone.dataset.actions)
+
+
+def test_without_demonstrations_the_expert_plays_round_0():
+    played = []
+
+    class Watch(BaseCallback):
+        def _on_step(self):
+            played.append(self.locals["clipped_actions"])
+            return True
+
+    model = small()
+    model.learn(40, Watch())
+    np.testing.assert_array_equal(np.concatenate(played), model.dataset.actions)
+    assert model.n_rounds == 1 and model.rounds[0]["dagger/beta"] == 1.0
+
+
+@pytest.mark.parametrize("n_envs", [1, 3])
+def test_rounds_aggregate_the_experts_labels_of_the_policys_states(n_envs):
+    given = demonstrate(balance, cartpole(), 1, seed=0)
+    model = small(cartpole(n_envs), demonstrations=given)
+    model.learn(3 * 20 * n_envs)
+    n = len(given[0])
+    assert model.num_timesteps == model.env_steps == model.expert_queries == 60 * n_envs
+    assert model.dataset.size == n + 60 * n_envs and model.n_rounds == 4
+    np.testing.assert_array_equal(model.dataset.obs[:n], given[0].obs[:-1])
+    np.testing.assert_array_equal(model.dataset.actions, balance(model.dataset.obs))
+    assert model._n_updates == 4 * 5
+
+
+def test_each_round_begins_new_episodes_of_its_own():
+    starts = []
+
+    class Watch(BaseCallback):
+        def _on_rollout_start(self):
+            starts.append(self.training_env.venv.buf_obs[None].copy())
+
+        def _on_step(self):
+            return True
+
+    model = small(cartpole(2, VecNormalize))
+    model.learn(120, Watch())
+    assert len(starts) == 3
+    assert not np.array_equal(starts[0], starts[1])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (0.0, [1, 0, 0, 0]),
+        (0.25, [1, 0.25, 0.25, 0.25]),
+        (LinearBeta(3), [1, 2 / 3, 1 / 3, 0]),
+        (LinearBetaSchedule(3), [1, 2 / 3, 1 / 3, 0]),
+        (ExponentialBeta(0.5), [1, 0.5, 0.25, 0.125]),
+        (lambda number: 1 / (1 + number), [1, 1 / 2, 1 / 3, 1 / 4]),
+    ],
+)
+def test_beta(schedule, expected):
+    model = small(beta_schedule=schedule)
+    model.learn(4 * 40)
+    assert [r["dagger/beta"] for r in model.rounds] == pytest.approx(expected)
+
+
+def test_beta_is_how_often_the_expert_acts():
+    """500 draws with probability 1/2 lie within 5 standard deviations, but once in 10^6 seeds."""
+    chosen = []
+
+    class Watch(BaseCallback):
+        def _on_step(self):
+            chosen.extend(self.locals["clipped_actions"])
+            return True
+
+    env = any_env(action_space=spaces.Discrete(1000), n_envs=5)
+    model = small(env, lambda obs: np.full(len(obs), 7), beta_schedule=0.5, n_steps=100)
+    model.learn(500)
+    model.learn(500, Watch(), reset_num_timesteps=False)
+    share = np.mean(np.array(chosen) == 7)
+    assert abs(share - 0.5) < 5 * np.sqrt(0.25 / 500)
+    assert (model.dataset.actions == 7).all()
+
+
+@pytest.mark.parametrize("schedule", [lambda n: 1.5, lambda n: -0.1])
+def test_refuses_a_beta_that_is_no_probability(schedule):
+    with pytest.raises(ValueError, match=r"beta_schedule.*round 1"):
+        small(beta_schedule=schedule).learn(200)
+
+
+@pytest.mark.parametrize("cls", [LinearBeta, ExponentialBeta])
+def test_refuses_a_schedule_out_of_range(cls):
+    with pytest.raises(ValueError, match="got -1"):
+        cls(-1)
+
+
+def test_the_control_trains_as_often_on_no_new_data():
+    def refuse(obs):
+        raise AssertionError("the control asks nobody")
+
+    given = demonstrate(balance, cartpole(), 1, seed=0)
+    model = small(expert=refuse, demonstrations=given, collect=False)
+    model.learn(3 * 40)
+    assert model.n_rounds == 4 and model._n_updates == 20 and model.num_timesteps == 120
+    assert model.env_steps == model.expert_queries == 0
+    assert model.dataset.size == len(given[0])
+
+
+def test_without_demonstrations_the_control_is_given_those_of_round_0():
+    model = small(collect=False)
+    model.learn(3 * 40)
+    assert model.n_rounds == 3 and model.env_steps == model.dataset.size == 40
+
+
+def test_the_learning_rate_falls_in_each_round():
+    rates = []
+
+    class Adam(th.optim.Adam):
+        def step(self, closure=None):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    policy_kwargs = {"optimizer_class": Adam}
+    small(learning_rate=lambda p: p, policy_kwargs=policy_kwargs).learn(80)
+    assert rates == pytest.approx([1, 0.8, 0.6, 0.4, 0.2] * 2)
+
+
+# -- what it says --------------------------------------------------------------------------------
+
+
+def test_logs_each_round():
+    model = small(n_steps=100, n_eval_episodes=3)
+    recorder = Recorder(model)
+    model.learn(3 * 200)
+    assert len(recorder.rows) == 3
+    names = {
+        "dagger/round",
+        "dagger/beta",
+        "dagger/env_steps",
+        "dagger/expert_queries",
+        "dagger/n_transitions",
+        "dagger/expert_action_loss",
+        "rollout/ep_rew_mean",
+        "eval/mean_reward",
+        "eval/std_reward",
+        "eval/min_reward",
+        "eval/max_reward",
+        "eval/mean_ep_length",
+        "train/loss",
+        "time/time_elapsed",
+        "time/total_timesteps",
+    }
+    for number, row in enumerate(recorder.rows):
+        assert names <= row.keys()
+        assert row["dagger/round"] == number
+        assert row["dagger/env_steps"] == row["dagger/expert_queries"] == 200 * (number + 1)
+        assert row["eval/min_reward"] <= row["eval/mean_reward"] <= row["eval/max_reward"]
+        assert row["eval/mean_reward"] == row["eval/mean_ep_length"]  # CartPole gives 1 a step
+    assert recorder.rows[0]["rollout/ep_rew_mean"] == 100.0  # the expert never falls
+    assert (
+        recorder.rows[2]["dagger/expert_action_loss"]
+        < recorder.rows[0]["dagger/expert_action_loss"]
+    )
+
+
+def test_the_training_return_is_raw():
+    model = small(cartpole(2, VecNormalize), n_steps=150, beta_schedule=1.0)
+    model.learn(600)
+    assert model.rounds[-1]["rollout/ep_rew_mean"] == 150.0
+
+
+def test_measures_in_the_environments_it_is_given():
+    envs = cartpole(4)
+    model = small(eval_env=envs)
+    model.learn(40)
+    assert 5 < model.rounds[0]["eval/mean_reward"] <= 500
+    envs.reset()  # not closed
+
+
+def test_says_when_it_cannot_measure():
+    with pytest.warns(UserWarning, match="give eval_env"):
+        small(any_env(), lambda obs: np.zeros(len(obs)), n_eval_episodes=2).learn(40)
+
+
+def test_says_nothing_and_writes_nothing(capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small(n_eval_episodes=1).learn(80)
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- memory --------------------------------------------------------------------------------------
+
+
+def test_memory_is_flat_at_a_cap_and_does_not_move_without_one():
+    places = []
+
+    class Watch(BaseCallback):
+        def _on_rollout_start(self):
+            if self.model.n_rounds > 0:
+                actions = self.model.dataset.actions
+                places.append((self.model.dataset.nbytes, actions.__array_interface__["data"][0]))
+
+        def _on_step(self):
+            return True
+
+    capped = small(buffer_size=50)
+    capped.learn(10 * 40, Watch())
+    assert capped.dataset.size == 50 and len(set(places)) == 1
+    np.testing.assert_array_equal(capped.dataset.actions, balance(capped.dataset.obs))
+    places.clear()
+    given = demonstrate(balance, cartpole(), 1, seed=0)
+    small(demonstrations=given).learn(10 * 40, Watch())
+    assert len(places) == 10 and len(set(places)) == 1
+
+
+# -- spaces --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+@pytest.mark.parametrize("name", ACTIONS)
+def test_every_action_space(name, beta):
+    env = any_env(action_space=ACTIONS[name])
+    space = copy.deepcopy(ACTIONS[name])
+    model = small(env, lambda obs: [space.sample() for _ in obs], beta_schedule=beta)
+    model.learn(80)
+    assert model.n_rounds == 2
+
+
+@pytest.mark.parametrize("wrap", [lambda venv: venv, VecNormalize], ids=["raw", "normalized"])
+@pytest.mark.parametrize("name", ["box64", "dict"])
+def test_experts_see_raw_observations(name, wrap):
+    space = OBSERVATIONS["box64"] if name == "box64" else spaces.Dict({"a": OBSERVATIONS["box64"]})
+
+    def expert(obs):
+        first = obs["a"] if name == "dict" else obs
+        assert np.abs(first).max() <= 1.0  # the space's bounds, which normalised ones pass
+        return (first[:, 0] > 0).astype(int)
+
+    policy = "MultiInputPolicy" if name == "dict" else "MlpPolicy"
+    model = DAgger(policy, wrap(any_env(space)), expert, beta_schedule=0.5, **SMALL)
+    model.learn(120)
+    obs = model.dataset.obs["a"] if name == "dict" else model.dataset.obs
+    np.testing.assert_array_equal(model.dataset.actions, obs[:, 0] > 0)
+    assert obs.dtype == np.float32
+
+
+def test_statistics_come_from_the_data_set_alone():
+    env = cartpole(2, VecNormalize)
+    model = small(env)
+    model.learn(120)
+    np.testing.assert_allclose(env.obs_rms.mean, model.dataset.obs.mean(axis=0), atol=1e-4)
+    assert env.obs_rms.count == pytest.approx(120, abs=1) and env.training
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrap", [lambda venv: venv, VecNormalize], ids=["raw", "normalized"])
+@pytest.mark.parametrize("stop", [40, 47, 60])
+@pytest.mark.parametrize("kwargs", [{}, {"beta_schedule": LinearBeta(3), "buffer_size": 70}])
+def test_goes_on_from_a_file_bit_for_bit(tmp_path, wrap, stop, kwargs):
+    """From between two rounds and from inside one, which is then made again."""
+    rate = {"learning_rate": lambda p: 1e-2 * p}
+    whole = small(cartpole(2, wrap), **kwargs, **rate)
+    whole.learn(4 * 40, SaveOnce(stop, tmp_path / "dagger"))
+    later = DAgger.load(tmp_path / "dagger", env=cartpole(2, wrap), device="cpu", expert=balance)
+    done = stop * 2 // 40 * 40 if stop % 20 else stop * 2 - 40
+    assert later.num_timesteps == done
+    th.manual_seed(123)  # whatever has happened in between
+    np.random.seed(5)
+    later.learn(4 * 40 - done, reset_num_timesteps=False)
+    assert same(whole, later)
+    np.testing.assert_array_equal(whole.dataset.actions, later.dataset.actions)
+    np.testing.assert_array_equal(whole.dataset.obs, later.dataset.obs)
+    assert whole.rounds == later.rounds
+    assert (whole.env_steps, whole.expert_queries) == (later.env_steps, later.expert_queries)
+
+
+def test_loads_by_the_name_in_the_file(tmp_path):
+    model = small()
+    model.learn(40)
+    model.save(tmp_path / "d.zip")
+    loaded = sb3_course.load(tmp_path / "d.zip", device="cpu")
+    assert type(loaded) is DAgger and same(model, loaded)
+    with pytest.raises(ValueError, match=r"DAgger\.load\(path, env=env, expert=\.\.\.\)"):
+        DAgger.load(tmp_path / "d.zip", env=cartpole(), device="cpu").learn(80)
+
+
+def test_an_interrupted_round_leaves_no_trace():
+    class Interrupt(BaseCallback):
+        def _on_step(self):
+            if self.n_calls == 30:
+                raise KeyboardInterrupt
+            return True
+
+    model = small()
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(200, Interrupt())
+    assert model.num_timesteps == model.env_steps == model.dataset.size == 40
+    model.learn(40, reset_num_timesteps=False)
+    assert model.dataset.size == 80
+
+
+def test_a_callback_can_stop_it():
+    class Stop(BaseCallback):
+        def _on_step(self):
+            return self.n_calls < 30
+
+    model = small()
+    model.learn(200, Stop())
+    assert model.n_rounds == 1 and model.num_timesteps == 40
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "said"),
+    [
+        ({"n_steps": 0}, "n_steps"),
+        ({"gradient_steps": 1.5}, "gradient_steps"),
+        ({"buffer_size": 0}, "buffer_size"),
+        ({"beta_schedule": 2.0}, "beta_schedule"),
+        ({"n_eval_episodes": -1}, "n_eval_episodes"),
+    ],
+)
+def test_says_which_parameter_is_wrong(kwargs, said):
+    with pytest.raises(ValueError, match=said):
+        small(**kwargs)
+
+
+def test_needs_an_expert_that_fits():
+    with pytest.raises(ValueError, match="no expert"):
+        small(expert=None).learn(40)
+    with pytest.raises(ValueError, match="expert does not fit"):
+        small(expert=lambda obs: np.full(len(obs), 9)).learn(40)
+
+
+def test_envpool_and_gymnasium_names():
+    env = sb3_course.make_vec_env("CartPole-v1", 2, seed=0, verbose=0)
+    model = small(env, n_eval_episodes=2)
+    model.learn(80)
+    assert "eval/mean_reward" in model.rounds[-1]
+    assert DAgger("MlpPolicy", gym.make("CartPole-v1"), balance, **SMALL).learn(40).n_rounds == 2

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from sb3_course.imitation.dataset import Dataset
+
+
+def rows(start, stop):
+    numbers = np.arange(start, stop)
+    return {"a": numbers[:, None].astype(np.float32), "b": numbers}, numbers
+
+
+def content(dataset):
+    np.testing.assert_array_equal(dataset.obs["a"][:, 0], dataset.actions)
+    np.testing.assert_array_equal(dataset.obs["b"], dataset.actions)
+    return sorted(dataset.actions.tolist())
+
+
+@pytest.mark.parametrize("sizes", [[3, 4, 1], [10], [1] * 9])
+def test_keeps_everything_without_a_capacity(sizes):
+    dataset, total = Dataset(), 0
+    for size in sizes:
+        dataset.add(*rows(total, total + size))
+        total += size
+        assert content(dataset) == list(range(total))
+
+
+@pytest.mark.parametrize("sizes", [[3, 4, 1], [10], [1] * 9, [5, 5, 5], [4, 13, 2]])
+def test_keeps_the_newest_at_a_capacity_in_the_same_memory(sizes):
+    dataset, total, places = Dataset(5), 0, set()
+    for size in sizes:
+        dataset.add(*rows(total, total + size))
+        total += size
+        assert content(dataset) == list(range(max(0, total - 5), total))
+        places.add((dataset.nbytes, dataset.actions.__array_interface__["data"][0]))
+    assert len(places) == 1
+
+
+def test_reserved_rows_do_not_move():
+    dataset = Dataset()
+    dataset.add(*rows(0, 3))
+    dataset.reserve(10)
+    before = dataset.actions.__array_interface__["data"][0]
+    dataset.add(*rows(3, 13))
+    assert dataset.actions.__array_interface__["data"][0] == before
+    assert content(dataset) == list(range(13))
+
+
+@pytest.mark.parametrize("capacity", [None, 4])
+def test_goes_on_from_its_state(capacity):
+    dataset = Dataset(capacity)
+    dataset.add(*rows(0, 3))
+    dataset.add(*rows(3, 6))
+    copy = Dataset.from_state(dataset.state(), capacity)
+    for one in (dataset, copy):
+        one.add(*rows(6, 8))
+    np.testing.assert_array_equal(copy.actions, dataset.actions)
+    assert content(copy) == content(dataset)
+    assert Dataset.from_state(Dataset(capacity).state(), capacity).size == 0

@@ -1,0 +1,118 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from sb3_contrib import TQC
+from stable_baselines3 import A2C, DQN, SAC
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_course import NPG
+from sb3_course.benchmark.errors import UserError
+from sb3_course.imitation import as_expert, demonstrate, load_expert
+from sb3_course.imitation.experts import CHUNK, label
+from tests.imitation.helpers import balance, homework_expert, write
+from tests.worlds import Scripted
+
+
+def normalized(env_id, seed=0):
+    """An environment whose statistics are anything but zero and one."""
+    venv = VecNormalize(make_vec_env(env_id, 2, seed=seed))
+    venv.reset()
+    for _ in range(30):
+        venv.step(np.stack([venv.action_space.sample() for _ in range(2)]))
+    return venv
+
+
+@pytest.mark.parametrize("algorithm", [A2C, SAC, TQC, NPG])
+def test_a_model_with_its_statistics(algorithm):
+    venv = normalized("Pendulum-v1")
+    model = algorithm("MlpPolicy", venv, device="cpu", seed=0)
+    raw = venv.get_original_obs()
+    expected = model.predict(venv.normalize_obs(raw), deterministic=True)[0]
+    for expert in (as_expert(model), as_expert(model.policy, vec_normalize=venv)):
+        got = np.clip(expert(raw), venv.action_space.low, venv.action_space.high)
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+    without = as_expert(model.policy)(raw)
+    assert not np.allclose(np.clip(without, -2, 2), expected)
+
+
+def test_a_gaussian_expert_is_not_clipped():
+    model = A2C("MlpPolicy", "Pendulum-v1", device="cpu", seed=0)
+    model.policy.action_net.bias.data.fill_(7.0)
+    obs = np.zeros((3, 3), dtype=np.float32)
+    assert (as_expert(model)(obs) > 5).all() and (model.predict(obs)[0] == 2).all()
+
+
+def test_files(tmp_path):
+    venv = normalized("CartPole-v1")
+    raw = venv.get_original_obs()
+    ours = NPG("MlpPolicy", venv, seed=0, device="cpu")
+    ours.save(tmp_path / "ours.zip")
+    DQN("MlpPolicy", "CartPole-v1", seed=0, device="cpu").save(tmp_path / "dqn.zip")
+    expected = ours.predict(venv.normalize_obs(raw), deterministic=True)[0]
+    np.testing.assert_array_equal(load_expert(tmp_path / "ours.zip")(raw), expected)
+    assert load_expert(tmp_path / "dqn.zip", algo="DQN")(raw).shape == (2,)
+    homework = load_expert(write(tmp_path / "homework.pkl", homework_expert()))
+    assert homework(np.zeros((4, 3))).shape == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("missing.zip", "does not exist"), ("no.zip", "no zip"), ("a2c.zip", "algo='PPO'")],
+)
+def test_says_what_is_wrong_with_a_file(tmp_path, name, said):
+    (tmp_path / "no.zip").write_text("text")
+    A2C("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "a2c.zip")
+    with pytest.raises(UserError, match=said):
+        as_expert(tmp_path / name)
+
+
+def test_a_number_is_no_expert():
+    with pytest.raises(UserError, match="int is no expert"):
+        as_expert(3)
+
+
+def test_labels_come_in_batches_and_in_order():
+    asked = []
+
+    def expert(obs):
+        asked.append(len(obs))
+        return obs[:, :1] * 2
+
+    obs = np.arange(CHUNK + 10.0)[:, None]
+    actions = label(expert, obs, spaces.Box(-1, 1, (1,)))
+    assert asked == [CHUNK, 10]
+    np.testing.assert_array_equal(actions, 2 * obs)
+
+
+@pytest.mark.parametrize(
+    ("expert", "said"),
+    [
+        (lambda obs: 0.0, r"asked about 4 .* shape \(\)"),
+        (lambda obs: np.zeros((1, 2)), r"shape \(1, 2\)"),
+        (lambda obs: np.zeros((4, 3)), "expert does not fit"),
+        (lambda obs: np.full((4, 2), np.nan), "expert does not fit.*finite"),
+    ],
+)
+def test_says_what_is_wrong_with_labels(expert, said):
+    with pytest.raises(UserError, match=said):
+        label(expert, np.zeros((4, 3)), spaces.Box(-1, 1, (2,)))
+
+
+def test_demonstrates_whole_episodes():
+    envs = make_vec_env(lambda: Scripted(end="truncated"), 2)
+    found = demonstrate(lambda obs: obs[:, 0].astype(int) % 2, envs, n_episodes=3)
+    assert len(found) == 3
+    for trajectory in found:
+        np.testing.assert_array_equal(trajectory.obs[:, 0], [0, 1, 2, 3])
+        np.testing.assert_array_equal(trajectory.acts, [0, 1, 0])
+        np.testing.assert_array_equal(trajectory.rews, [1, 2, 4])
+
+
+def test_demonstrates_the_same_from_the_same_seed():
+    envs = make_vec_env("CartPole-v1", 2)
+    one, other = (demonstrate(balance, envs, 2, seed=3) for _ in range(2))
+    assert one == other
+    assert [t.rews.sum() for t in one] == [500, 500]
+    assert gym.make("CartPole-v1").observation_space.contains(one[0].obs[0])
