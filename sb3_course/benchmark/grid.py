@@ -64,6 +64,7 @@ def _bool_or_settings(value: Any) -> Any:
     return value
 
 
+MAX_SEEDS = 100_000
 Self = TypeVar("Self", bound="Section")
 Parameters = dict[str, JsonValue]
 Normalize = Annotated[Any, AfterValidator(_bool_or_settings)]
@@ -199,7 +200,7 @@ class Grid(Section):
     @classmethod
     def _count_of_seeds(cls, value: Any) -> Any:
         count = isinstance(value, int) and not isinstance(value, bool)
-        if not (value > 0 if count else isinstance(value, list)):
+        if not (0 < value <= MAX_SEEDS if count else isinstance(value, list)):
             raise ValueError("allowed: a list of distinct seeds, or how many (from 0 upwards)")
         return list(range(value)) if count else value
 

@@ -31,6 +31,7 @@ def of_cartpole(**settings) -> dict:
         ({"seeds": [0, 0]}, "seeds", ["given [0, 0]", "distinct"]),
         ({"seeds": -1}, "seeds", ["given -1", "allowed: a list of distinct seeds, or how many"]),
         ({"seeds": True}, "seeds", ["given True", "allowed: a list"]),
+        ({"seeds": 10**9}, "seeds", ["given 1000000000", "allowed: a list"]),
         ({"seeds": [1, -2]}, "seeds.1", ["given -2", "greater than or equal to 0"]),
         ({"name": "../up"}, "name", ["given '../up'"]),
         ({"evaluation": {"episodes": 3}}, "evaluation", ["exactly one of: every, n_points"]),
