@@ -168,12 +168,25 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
 
 
 def with_mean_seconds(table: pd.DataFrame) -> pd.DataFrame:
-    """Replace the seconds of each point by their mean over the seeds.
+    """Fill in the points at which no episode had ended, and average each point's seconds.
+
+    A point that is missing inside a run lies on the line between its neighbours; one that some run
+    lacks at its ends is left out, so that means over seeds are always of all of them.
 
     :param table: Of :func:`measure`
     """
-    point = ["algorithm", "actors", "record"]
-    return table.assign(seconds=table.groupby(point)["seconds"].transform("mean"))
+    run = ["algorithm", "actors", "seed"]
+    runs = []
+    for _, points in table.groupby(run):
+        every = range(points["record"].min(), points["record"].max() + 1)
+        points = points.set_index("record").reindex(every)
+        numbers = ["step", "seconds", "value"]
+        points[numbers] = points[numbers].interpolate(method="index")
+        runs.append(points.assign(**points[run].ffill()).reset_index(names="record"))
+    filled = pd.concat(runs, ignore_index=True).astype({"actors": int, "seed": int})
+    groups = filled.groupby(["algorithm", "actors", "record"])["seconds"]
+    of_all = groups.transform("size") == table["seed"].nunique()
+    return filled.assign(seconds=groups.transform("mean"))[of_all]
 
 
 def draw(table: pd.DataFrame) -> Figure:
