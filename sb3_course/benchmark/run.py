@@ -135,7 +135,7 @@ def attempt(
     started = time.perf_counter()
     try:
         return run_one(spec, progress, tensorboard)
-    except Exception:
+    except (Exception, SystemExit):
         return RunResult(
             spec=spec,
             seconds=time.perf_counter() - started,
