@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sb3_course.benchmark.errors import UserError
 from sb3_course.figures import FIGURES, check_names
@@ -497,7 +498,8 @@ def _tell_failures(failures: Sequence["RunResult"]) -> int:
     table = Table("algorithm", "environment", "seed", "error", title="Failed runs")
     for result in failures:
         spec = result.spec
-        table.add_row(spec.algorithm, spec.environment, str(spec.seed), result.reason)
+        cells = (spec.algorithm, spec.environment, str(spec.seed), result.reason)
+        table.add_row(*map(Text, cells))  # no markup: brackets are brackets
     Console(stderr=True).print(table)
     _complain(f"{len(failures)} runs failed; the report holds their tracebacks")
     return FAILED
@@ -570,6 +572,11 @@ def invoke(arguments: Sequence[str]) -> int:
         return MISUSED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _complain(f"{error.filename}: {error.strerror}")  # such as a folder of somebody else
+        return FAILED
     except Exception as error:
         # Exceptions of Typer's own in some releases and of click in others.
         if type(error).__name__ == "Abort":  # by Ctrl-C

@@ -11,7 +11,8 @@ from stable_baselines3 import A2C
 from sb3_course import cli
 from sb3_course.benchmark import backends
 from sb3_course.benchmark.grid import load_grid
-from tests.benchmark.helpers import HERE, InThisProcess, content
+from sb3_course.benchmark.run import RunResult
+from tests.benchmark.helpers import HERE, InThisProcess, content, tiny
 
 
 @pytest.fixture
@@ -171,3 +172,24 @@ def test_demo_says_where_it_is_at_home(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(cli, "DEMO", tmp_path / "none.yaml")
     assert cli.invoke(["demo"]) == cli.MISUSED
     assert "checkout" in capsys.readouterr().err
+
+
+def test_brackets_in_a_failure_are_no_markup(grid, capsys):
+    (spec,) = tiny(algorithms={"A [/b]": {"class": "A2C"}}, seeds=1).runs()
+    assert cli._tell_failures([RunResult(spec=spec, failure="KeyError: '[/x]'")]) == cli.FAILED
+    error = capsys.readouterr().err
+    assert "A [/b]" in error
+    assert "[/x]" in error
+
+
+def test_results_that_cannot_be_written_get_one_clear_line(grid, tmp_path, capsys):
+    (tmp_path / "taken").write_text("no folder")
+    assert cli.invoke(["run", grid(), "--results", "taken"]) == cli.FAILED
+    assert capsys.readouterr().err == "sb3-course: taken/tiny/logs: Not a directory\n"
+
+
+def test_a_damaged_manifest_is_named(grid, tmp_path, capsys):
+    (tmp_path / "results" / "tiny").mkdir(parents=True)
+    (tmp_path / "results" / "tiny" / "manifest.json").write_text('{"grid')
+    assert cli.invoke(["report", grid()]) == cli.MISUSED
+    assert "manifest.json is damaged" in capsys.readouterr().err

@@ -28,6 +28,8 @@ THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+GRACE = 10.0
+"""Seconds past its time limit after which a run that has not ended itself is given up."""
 ONE_THREAD = dict.fromkeys(THREAD_VARIABLES, "1")
 
 
@@ -103,12 +105,18 @@ class LocalProcesses:
         """
         pool = self._free.pop() if self._free else _one_process()
         try:
-            future = pool.schedule(work, args=[spec, self._conditions])
+            future = self._schedule(pool, spec)
         except RuntimeError:  # its process was killed between two runs
             _stop(pool)
             pool = _one_process()
-            future = pool.schedule(work, args=[spec, self._conditions])
+            future = self._schedule(pool, spec)
         self._busy[future] = _Started(spec, pool, time.monotonic())
+
+    def _schedule(self, pool: ProcessPool, spec: RunSpec) -> "Future[RunResult]":
+        # A run ends itself at its time limit. Where it cannot, since its process has gone with
+        # exit code 0, which pebble takes for a process that is done, this ends the wait.
+        limit = self._conditions.hours * 3600 + GRACE
+        return pool.schedule(work, args=[spec, self._conditions], timeout=limit)
 
     def poll(self, seconds: float) -> list[Outcome]:
         """Collect the runs that ended.
@@ -121,16 +129,15 @@ class LocalProcesses:
         return [self._outcome(future, self._busy.pop(future)) for future in done]
 
     def _outcome(self, future: "Future[RunResult]", started: _Started) -> Outcome:
-        try:
-            result = future.result()
-        except Exception as error:
+        error = future.exception()  # raising it here could end the grid, as KeyboardInterrupt
+        if error is not None:
             _stop(started.pool)
             seconds = time.monotonic() - started.when
             known = _of_process(error)
             reason = reason_of_death(started.spec, self._conditions, seconds, known)
             return Lost(started.spec, reason)
         self._free.append(started.pool)
-        return result
+        return future.result()
 
     def __exit__(self, *_: object) -> None:
         """Stop every process."""
@@ -149,7 +156,7 @@ def _stop(pool: ProcessPool) -> None:
     pool.join()
 
 
-def _of_process(error: Exception) -> str:
+def _of_process(error: BaseException) -> str:
     if isinstance(error, ProcessExpired):
         return f"the process died with exit code {error.exitcode}"
     return portable("".join(traceback.format_exception_only(error)).strip())

@@ -45,7 +45,6 @@ from pydantic import (
     Field,
     JsonValue,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     ValidationError,
     field_validator,
@@ -191,9 +190,9 @@ class Grid(Section):
     environments: dict[str, Environment] = Field(min_length=1)
     algorithms: dict[str, Algorithm] = Field(min_length=1)
     evaluation: Evaluation = Evaluation(n_points=10)
-    time_limit: PositiveFloat = 24.0
+    time_limit: float = Field(default=24.0, gt=0, le=100_000)
     """Hours after which a run is stopped and recorded as failed."""
-    memory_limit: PositiveFloat | None = None
+    memory_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Memory of a run in GiB; by default its share of the machine's."""
 
     @field_validator("seeds", mode="before")

@@ -203,7 +203,7 @@ def display(console: Console, specs: list[RunSpec], folder: Path) -> Iterator[Di
         yield Lines(console, steps)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # brackets in a name are brackets
         BarColumn(bar_width=20),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),

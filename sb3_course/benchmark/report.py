@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from sb3_course.benchmark import figures
 from sb3_course.benchmark.analysis import analyse
+from sb3_course.benchmark.errors import UserError
 from sb3_course.benchmark.grid import Grid
 from sb3_course.benchmark.sections import Picture, Section, sections
 from sb3_course.benchmark.store import Store, tidy, write_whole
@@ -113,9 +114,13 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """Read ``manifest.json``, if there is one.
 
     :param folder: ``results/GRID``
+    :raises UserError: if it is damaged
     """
     path = folder / "manifest.json"
     if not path.exists():
         return None
-    manifest: dict[str, Any] = json.loads(path.read_text())
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}); delete it, no result is lost") from error
     return manifest

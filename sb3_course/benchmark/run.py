@@ -135,7 +135,7 @@ def attempt(
     started = time.perf_counter()
     try:
         return run_one(spec, progress, tensorboard)
-    except Exception:
+    except (Exception, SystemExit):
         return RunResult(
             spec=spec,
             seconds=time.perf_counter() - started,
@@ -145,7 +145,7 @@ def attempt(
 
 
 def portable(text: str) -> str:
-    """Take this machine's folders out of a text.
+    """Take this machine's folders out of a text, and what UTF-8 cannot hold.
 
     :param text: such as a traceback
     """
@@ -154,4 +154,4 @@ def portable(text: str) -> str:
     for place, name in sorted(places.items(), key=lambda item: -len(item[0])):
         if len(place) > 1:
             text = text.replace(place, name)
-    return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

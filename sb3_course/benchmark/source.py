@@ -34,7 +34,7 @@ class Mistake:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML which also reads ``1e-3`` as a number and refuses a key given twice."""
+    """Plain YAML; ``1e-3`` and ``1.5e6`` are numbers too, and a key given twice is refused."""
 
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -49,7 +49,9 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+([eE][-+]?[0-9]+)$"), list("-+0123456789")
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
 )
 
 

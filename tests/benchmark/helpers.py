@@ -25,6 +25,27 @@ class Dies(A2C):
         os._exit(7)
 
 
+class Exits(A2C):
+    """Leaves as a script does."""
+
+    def train(self):
+        raise SystemExit("made to leave")
+
+
+class Interrupts(A2C):
+    """Raises what a user's Ctrl-C raises."""
+
+    def train(self):
+        raise KeyboardInterrupt
+
+
+class Vanishes(A2C):
+    """Takes its process with it, as if all were well."""
+
+    def train(self):
+        os._exit(0)
+
+
 class Hangs(A2C):
     """Never returns."""
 

@@ -5,7 +5,7 @@ import signal
 
 from rich.console import Console
 
-from sb3_course.benchmark import runner
+from sb3_course.benchmark import backends, runner
 from sb3_course.benchmark.backends import LocalProcesses, Lost
 from sb3_course.benchmark.run import attempt
 from sb3_course.benchmark.store import Store
@@ -14,6 +14,8 @@ from tests.benchmark.helpers import HERE, tiny
 
 TRAINING = {"total_timesteps": 200, "n_envs": 2, "backend": "dummy"}
 BROKEN = {
+    "Exits": "SystemExit: made to leave",
+    "Interrupts": "KeyboardInterrupt",
     "Raises": "ZeroDivisionError: made to fail",
     "Dies": "the process died with exit code 7",
     "EatsMemory": "Unable to allocate 128. MiB for an array",
@@ -49,6 +51,13 @@ def test_every_kind_of_failure_costs_its_own_run_alone(tmp_path):
         here = attempt(result.spec)
         assert [m.returns for m in result.measurements] == [m.returns for m in here.measurements]
         assert result.made_with["torch"]
+
+
+def test_a_process_that_leaves_without_a_word_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(backends, "GRACE", 1.0)
+    specs = tiny(algorithms={"Vanishes": {"class": f"{HERE}:Vanishes"}}, seeds=1).runs()
+    (result,) = run(specs, tmp_path, workers=1, hours=0.002).failures(specs)
+    assert result.reason == "stopped at the time limit of 0.002 hours (time_limit)"
 
 
 def test_a_run_that_never_returns_is_stopped_and_tells_where_it_was(tmp_path):

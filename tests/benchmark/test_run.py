@@ -1,3 +1,5 @@
+import json
+
 import gymnasium
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_course.benchmark.evaluation import EvaluationCallback, evaluate, evaluation_envs
-from sb3_course.benchmark.run import portable, run_one
+from sb3_course.benchmark.run import RunResult, portable, run_one
 from tests.benchmark.helpers import HERE, changed, tiny
 
 SPEC = tiny().runs()[0]
@@ -123,6 +125,11 @@ def test_normalised_runs_report_raw_returns():
 def test_texts_are_freed_of_this_machines_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert portable(f'File "{tmp_path}/grid.py"') == 'File "./grid.py"'
+
+
+def test_any_text_can_be_kept_as_the_reason_of_a_failure():
+    result = RunResult(spec=tiny().runs()[0], failure=portable("file \udcff"))
+    assert json.loads(result.model_dump_json())["failure"] == "file \\udcff"
 
 
 def test_a_failing_run_raises_when_run_alone():

@@ -1,3 +1,4 @@
+import io
 import json
 
 import pytest
@@ -7,8 +8,10 @@ from sb3_course.benchmark import runner
 from sb3_course.benchmark.backends import Lost
 from sb3_course.benchmark.claims import Claims
 from sb3_course.benchmark.errors import UserError
+from sb3_course.benchmark.progress import display
 from sb3_course.benchmark.run import RunResult
 from sb3_course.benchmark.store import COLUMNS, Store, tidy
+from sb3_course.benchmark.worker import progress_file
 from tests.benchmark.helpers import InThisProcess, tiny
 
 QUIET = Console(quiet=True)
@@ -169,3 +172,12 @@ def test_the_manifest_adds_up(tmp_path):
     assert manifest["grid"]["algorithms"]["A2C"]["class"] == "A2C"
     assert manifest["versions"]["stable-baselines3"]
     assert json.loads((tmp_path / "manifest.json").read_text()) == manifest
+
+
+def test_brackets_in_a_name_are_no_markup_in_bars(tmp_path):
+    (spec,) = tiny(algorithms={"A [/b]": {"class": "A2C"}}, seeds=1).runs()
+    progress_file(tmp_path, spec).write_text('{"steps": 100, "rate": 10.0}')
+    stream = io.StringIO()
+    with display(Console(file=stream, width=200, force_terminal=True), [spec], tmp_path) as bars:
+        bars.tick()
+    assert "A [/b]" in stream.getvalue()

@@ -28,7 +28,8 @@ def refusal(write, **texts) -> str:
 
 
 def test_numbers_are_read_as_python_reads_them():
-    assert read_yaml("{a: 1e-3, b: 3E6, c: 100_000, d: -2e+1}") == {
+    assert read_yaml("{a: 1e-3, b: 3E6, c: 100_000, d: -2e+1, e: 1.5e6}") == {
+        "e": 1.5e6,
         "a": 1e-3,
         "b": 3e6,
         "c": 100_000,
