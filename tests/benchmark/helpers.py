@@ -1,5 +1,6 @@
 import os
 import time
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -9,6 +10,9 @@ from sb3_course.benchmark.grid import Grid, RunConfig, RunSpec
 from sb3_course.benchmark.run import attempt
 
 HERE = "tests.benchmark.helpers"
+FILES = sorted((Path(__file__).parents[2] / "benchmarks").glob("*.yaml"))
+GRIDS = [path for path in FILES if "\nalgorithms:" in path.read_text()]
+"""The grids that this project runs."""
 
 
 class Raises(A2C):

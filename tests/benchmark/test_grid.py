@@ -7,7 +7,7 @@ import yaml
 from sb3_course.benchmark import grid
 from sb3_course.benchmark.grid import Evaluation, load_grid, parse
 from sb3_course.benchmark.source import GridError, read_yaml
-from tests.benchmark.helpers import changed, content, tiny
+from tests.benchmark.helpers import GRIDS, changed, content, tiny
 
 CARTPOLE = {"total_timesteps": 200}
 ROOT = Path(__file__).parents[2]
@@ -92,7 +92,7 @@ def test_loading_tells_file_and_line(tmp_path):
         load_grid(path)
 
 
-@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
 def test_our_own_grids_load(path):
     assert load_grid(path).name == path.stem
 

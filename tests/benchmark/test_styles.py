@@ -1,11 +1,8 @@
-from pathlib import Path
-
 import pytest
 import yaml
 
 from sb3_course.benchmark.styles import COLOURS, DASHES, KNOWN, styles
-
-GRIDS = sorted((Path(__file__).parents[2] / "benchmarks").glob("*.yaml"))
+from tests.benchmark.helpers import GRIDS
 
 
 def test_a_known_algorithm_has_one_style_in_every_grid():
