@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sb3_course.benchmark.evaluation import Measurement
 from sb3_course.benchmark.grid import Grid, RunSpec
 from sb3_course.benchmark.report import publish
-from sb3_course.benchmark.run import RunResult
+from sb3_course.benchmark.result import Measurement, RunResult
 from sb3_course.benchmark.scores import load_references
 from sb3_course.benchmark.store import Store
 

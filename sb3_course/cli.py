@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sb3_course.benchmark.backends import LocalProcesses, RayCluster
     from sb3_course.benchmark.grid import Grid, RunSpec
-    from sb3_course.benchmark.run import RunResult
+    from sb3_course.benchmark.result import RunResult
     from sb3_course.benchmark.store import Store
 
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
@@ -255,7 +255,8 @@ def train(
     file = single.place_to_save(out)
     code = _learn(model, timesteps)
     single.save(model, file)
-    _say(f"saved {file}; to watch it: sb3-course enjoy {shlex.quote(str(file))}")
+    own = ["--algo", algo] if ":" in algo else []  # a file names its class without the module
+    _say(f"saved {file}; to watch it: {shlex.join(['sb3-course', 'enjoy', str(file), *own])}")
     return code
 
 
@@ -442,7 +443,8 @@ def _run(path: Path, engine: Engine, only: Sequence[str], results: Path, dry_run
             if store.finished() or store.failed():
                 runner.write_manifest(grid, store.folder, _command(), backend.workers, started)
     page = store.folder / "report.html"
-    _say(str(page if not todo and store.older_than(page) else _publish(grid, store)))
+    up_to_date = not todo and store.older_than(page) and runner.is_of(grid, store.folder)
+    _say(str(page if up_to_date else _publish(grid, store)))
     return _tell_failures(store.failures(chosen))
 
 
@@ -450,8 +452,9 @@ def _backend(
     engine: Engine, grid: "Grid", store: "Store", todo: int
 ) -> "LocalProcesses | RayCluster":
     from sb3_course.benchmark import backends
+    from sb3_course.benchmark.heartbeat import logs_folder
     from sb3_course.benchmark.provenance import memory_gib
-    from sb3_course.benchmark.worker import Conditions, logs_folder
+    from sb3_course.benchmark.worker import Conditions
 
     tensorboard = engine.tensorboard and engine.tensorboard.resolve()
     logs = logs_folder(store.folder).resolve()

@@ -11,7 +11,7 @@ from stable_baselines3 import A2C
 from sb3_course import cli
 from sb3_course.benchmark import backends
 from sb3_course.benchmark.grid import load_grid
-from sb3_course.benchmark.run import RunResult
+from sb3_course.benchmark.result import RunResult
 from tests.benchmark.helpers import HERE, InThisProcess, content, tiny
 
 

@@ -15,6 +15,7 @@ module         its one idea
 ``store``      what has been run: one file a run, moved into place whole
 ``claims``     which run starts next, when several commands share a grid
 ``runner``     run what is missing
+``heartbeat``  the sign of life that a running run leaves
 ``progress``   show how far it is
 ``status``     tell how far it is, from elsewhere
 ``provenance`` with what it was run

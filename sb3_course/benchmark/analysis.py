@@ -14,7 +14,7 @@ from sb3_course.benchmark import bootstrap
 from sb3_course.benchmark.bootstrap import CURVE_REPS, Estimate, estimate
 from sb3_course.benchmark.curves import RUN, on_grid, split_complete
 from sb3_course.benchmark.grid import Grid
-from sb3_course.benchmark.run import RunResult
+from sb3_course.benchmark.result import RunResult
 from sb3_course.benchmark.scores import Cubes, References, cubes, load_references, normalise
 from sb3_course.benchmark.store import tidy
 

@@ -19,7 +19,8 @@ from pebble import ProcessExpired, ProcessPool
 
 from sb3_course.benchmark.errors import UserError
 from sb3_course.benchmark.grid import RunSpec
-from sb3_course.benchmark.run import RunResult, portable
+from sb3_course.benchmark.result import RunResult
+from sb3_course.benchmark.run import portable
 from sb3_course.benchmark.worker import Conditions, outlived_by_parent, reason_of_death, work
 
 THREAD_VARIABLES = (

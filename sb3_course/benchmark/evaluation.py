@@ -5,7 +5,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,27 +16,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from sb3_course.benchmark.result import Measurement
+
 SEED_OFFSET, SEEDS_PER_RUN = 1_000_000, 1_000
 """Evaluation episodes of run ``seed`` start from ``SEED_OFFSET + SEEDS_PER_RUN * seed`` upwards,
 so that no two seeds share an episode and none is shared with training."""
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One evaluation of a policy.
-
-    :param step: the declared environment step of this evaluation
-    :param num_timesteps: the environment steps that had been taken when it was made
-    :param wall_time: seconds of training until then, without those spent on evaluation
-    :param returns: undiscounted raw return of each episode
-    :param lengths: steps of each episode
-    """
-
-    step: int
-    num_timesteps: int
-    wall_time: float
-    returns: list[float]
-    lengths: list[int]
 
 
 def evaluation_seed(seed: int) -> int:

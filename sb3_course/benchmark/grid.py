@@ -44,7 +44,6 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
-    NonNegativeInt,
     PositiveInt,
     ValidationError,
     field_validator,
@@ -186,7 +185,7 @@ class Grid(Section):
     """A whole experiment: every algorithm on every environment with every seed."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seeds: list[NonNegativeInt] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=1)
     environments: dict[str, Environment] = Field(min_length=1)
     algorithms: dict[str, Algorithm] = Field(min_length=1)
     evaluation: Evaluation = Evaluation(n_points=10)
@@ -208,6 +207,14 @@ class Grid(Section):
     def _distinct_seeds(cls, value: list[int]) -> list[int]:
         if len(set(value)) < len(value):
             raise ValueError("a seed is listed twice; allowed: distinct seeds, or how many")
+        return value
+
+    @field_validator("algorithms")
+    @classmethod
+    def _names_to_print(cls, value: dict[str, Algorithm]) -> dict[str, Algorithm]:
+        for name in value:
+            if not (name.strip() and name.isprintable() and len(name) <= 60):
+                raise ValueError(f"the name {name!r}; allowed: 1 to 60 letters that can be printed")
         return value
 
     def runs(self) -> list[RunSpec]:

@@ -1,6 +1,5 @@
 """Show how far a grid is: bars on a terminal, plain lines elsewhere."""
 
-import json
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,8 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.progress import TaskID as Bar
 
 from sb3_course.benchmark.grid import RunSpec
-from sb3_course.benchmark.run import RunResult
-from sb3_course.benchmark.worker import PROGRESS
+from sb3_course.benchmark.heartbeat import heartbeats
+from sb3_course.benchmark.result import RunResult
 
 SECONDS_BETWEEN_LINES = 60.0
 
@@ -84,15 +83,10 @@ class Steps:
 
     def running(self) -> Iterator[tuple[RunSpec, float, float]]:
         """Read the progress that runs left: the run, its steps, and its steps a second."""
-        for path in sorted(self._folder.glob(f"*{PROGRESS}")):
-            spec = self._waiting.get(path.name.removesuffix(PROGRESS))
-            if spec is None:
-                continue
-            try:
-                state = json.loads(path.read_text())
-            except (OSError, json.JSONDecodeError):  # ended, or being written at this moment
-                continue
-            yield spec, min(state["steps"], spec.config.total_timesteps), state["rate"]
+        for key, beat in heartbeats(self._folder):
+            spec = self._waiting.get(key)
+            if spec is not None and beat.alive:
+                yield spec, min(beat.steps, spec.config.total_timesteps), beat.rate
 
     def taken(self) -> float:
         """Add up the steps of runs that ended and of runs under way."""

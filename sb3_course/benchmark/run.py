@@ -1,13 +1,12 @@
 """Train and measure one run."""
 
-import json
+import re
 import sys
 import time
 import traceback
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import set_random_seed
@@ -15,14 +14,17 @@ from stable_baselines3.common.utils import set_random_seed
 from sb3_course import make_vec_env
 from sb3_course.benchmark import provenance
 from sb3_course.benchmark.algorithms import constructor_arguments, find_algorithm
-from sb3_course.benchmark.evaluation import EvaluationCallback, Measurement
+from sb3_course.benchmark.evaluation import EvaluationCallback
 from sb3_course.benchmark.grid import RunSpec
+from sb3_course.benchmark.heartbeat import beat
+from sb3_course.benchmark.result import RunResult
+
+KEPT = 20_000
+"""Letters that are kept of a traceback or of what a dead process printed."""
 
 
 class ProgressCallback(BaseCallback):
-    """Leave the environment steps taken so far in a small file, at most twice a second.
-
-    A file needs no lock that a dying worker could keep, and any process may read it.
+    """Leave a sign of life with the environment steps taken so far, at most twice a second.
 
     :param path: the file
     """
@@ -40,31 +42,8 @@ class ProgressCallback(BaseCallback):
         if now >= self._next:
             self._next = now + 0.5
             rate = self.num_timesteps / (now - self._started)
-            self._path.write_text(json.dumps({"steps": self.num_timesteps, "rate": rate}))
+            beat(self._path, self.num_timesteps, rate)
         return True
-
-
-class RunResult(BaseModel):
-    """What came of a run.
-
-    :param spec: the run
-    :param measurements: its evaluations; of a failed run, none
-    :param seconds: how long it took, evaluation included
-    :param failure: of a failed run, its traceback or what its process left; the last line is the
-        reason
-    :param made_with: code, versions and processor that it ran with
-    """
-
-    spec: RunSpec
-    measurements: list[Measurement] = []
-    seconds: float = 0.0
-    failure: str | None = None
-    made_with: dict[str, str | None] | None = None
-
-    @property
-    def reason(self) -> str:
-        """Why it failed, in a line; empty if it did not."""
-        return (self.failure or "").strip().rpartition("\n")[2].strip()
 
 
 def build(spec: RunSpec, tensorboard: Path | None = None) -> BaseAlgorithm:
@@ -145,13 +124,15 @@ def attempt(
 
 
 def portable(text: str) -> str:
-    """Take this machine's folders out of a text, and what UTF-8 cannot hold.
+    """Make a text fit to be kept and printed anywhere.
 
     :param text: such as a traceback
+    :return: its end, without this machine's folders, control characters and what UTF-8 cannot hold
     """
     places = {sys.prefix: "<python>", sys.base_prefix: "<python>"}
     places |= {str(Path.cwd()): ".", str(Path.home()): "~"}
     for place, name in sorted(places.items(), key=lambda item: -len(item[0])):
         if len(place) > 1:
             text = text.replace(place, name)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "", text)  # all but tab and line feed
+    return text[-KEPT:].encode("utf-8", "backslashreplace").decode("utf-8")

@@ -14,12 +14,12 @@ from sb3_course.benchmark.backends import Backend
 from sb3_course.benchmark.claims import Claims, Schedule
 from sb3_course.benchmark.errors import UserError, unknown
 from sb3_course.benchmark.grid import Grid, RunSpec
+from sb3_course.benchmark.heartbeat import heartbeat_file, logs_folder
 from sb3_course.benchmark.progress import Display, display
 from sb3_course.benchmark.provenance import git_commit, machine, versions
 from sb3_course.benchmark.report import configuration, read_manifest
-from sb3_course.benchmark.run import RunResult
+from sb3_course.benchmark.result import RunResult
 from sb3_course.benchmark.store import Store, write_whole
-from sb3_course.benchmark.worker import logs_folder, progress_file
 
 SELECTORS = ("algorithm", "environment", "seed")
 
@@ -110,6 +110,7 @@ class _Work:
     def start(self) -> None:
         for spec in self._schedule.next(self._backend.slots - len(self._running)):
             self._running[spec.id] = spec
+            self._forget(spec)  # what a killed command may have left
             self._backend.start(spec)
         for spec in self._schedule.ended_elsewhere():
             self._shown.ended_elsewhere(spec)
@@ -133,7 +134,7 @@ class _Work:
         self._shown.landed(result)
 
     def _forget(self, spec: RunSpec) -> None:
-        progress_file(logs_folder(self._store.folder), spec).unlink(missing_ok=True)
+        heartbeat_file(logs_folder(self._store.folder), spec.id).unlink(missing_ok=True)
 
     def close(self) -> None:
         for spec in self._running.values():
@@ -164,3 +165,12 @@ def write_manifest(
     }
     write_whole(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     return manifest
+
+
+def is_of(grid: Grid, folder: Path) -> bool:
+    """Say whether results were last published for this very grid.
+
+    :param grid: the grid
+    :param folder: ``results/GRID``
+    """
+    return (read_manifest(folder) or {}).get("grid") == configuration(grid)

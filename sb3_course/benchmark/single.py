@@ -24,6 +24,7 @@ from sb3_course.benchmark.rehearsal import at_fault, in_words, value
 from sb3_course.benchmark.video import film, filmed_env, has_screen
 from sb3_course.common import checkpoint
 from sb3_course.common.base import PolicyGradientAlgorithm
+from sb3_course.common.files import write_atomically
 
 
 def build(
@@ -109,7 +110,7 @@ def save(model: BaseAlgorithm, path: Path) -> None:
     buffer = io.BytesIO()
     model.save(buffer)
     checkpoint.append_header(buffer, model)
-    checkpoint.write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
 
 
 def play(

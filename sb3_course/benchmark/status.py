@@ -5,7 +5,6 @@ A run is *done* once ``runs/`` has its result, *running* while it leaves its pro
 """
 
 import json
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,33 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sb3_course.benchmark.grid import RunSpec
-
-SILENT = 120.0
-"""Seconds without a sign of life after which a run no longer counts as running."""
+from sb3_course.benchmark.heartbeat import Heartbeat, heartbeats, logs_folder
+from sb3_course.benchmark.store import Store
 
 STATES = {"done": "green", "running": "cyan", "failed": "red", "missing": "yellow"}
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a running run is.
-
-    :param steps: environment steps taken
-    :param rate: environment steps a second, 0 if not known yet
-    :param silent: seconds since its last sign of life
-    """
-
-    steps: float
-    rate: float
-    silent: float
-
-    def seconds_left(self, total: int) -> float | None:
-        """Estimate when the run ends.
-
-        :param total: length of the run in environment steps
-        :return: seconds from now, or None if that cannot be told
-        """
-        return max(total - self.steps, 0) / self.rate if self.rate > 0 else None
 
 
 @dataclass
@@ -56,7 +32,7 @@ class Status:
     """
 
     states: list[tuple[RunSpec, str]] = field(default_factory=list)
-    progress: list[tuple[RunSpec, Progress]] = field(default_factory=list)
+    progress: list[tuple[RunSpec, Heartbeat]] = field(default_factory=list)
     failures: list[tuple[RunSpec, str]] = field(default_factory=list)
 
     @property
@@ -66,7 +42,7 @@ class Status:
 
     def seconds_left(self) -> float | None:
         """Estimate when no run is missing any more, at the rate of those that run now."""
-        alive = [(spec, p) for spec, p in self.progress if p.silent < SILENT]
+        alive = [(spec, p) for spec, p in self.progress if p.alive]
         rate = sum(p.rate for _, p in alive)
         steps = sum(max(spec.config.total_timesteps - p.steps, 0) for spec, p in alive)
         steps += sum(s.config.total_timesteps for s, state in self.states if state == "missing")
@@ -80,43 +56,24 @@ def read_status(specs: Sequence[RunSpec], folder: Path, now: float | None = None
     :param folder: ``results/GRID``
     :param now: ``time.time()``
     """
-    now = time.time() if now is None else now
-    done, failed = _names(folder / "runs", ".json"), _names(folder / "failed", ".json")
-    begun = _names(folder / "logs", ".progress")
+    store = Store(folder)
+    done, failed = store.finished(), store.failed()
+    begun = dict(heartbeats(logs_folder(folder), now))
     status = Status()
     for spec in specs:
         key, state = spec.id, "missing"
-        progress = _progress(folder / "logs" / f"{key}.progress", now) if key in begun else None
+        progress = begun.get(key)
         if key in done:
             state = "done"
-        elif progress is not None and progress.silent < SILENT:
+        elif progress is not None and progress.alive:
             state = "running"
         elif key in failed:
             state = "failed"
-            status.failures.append((spec, _reason(folder / "failed" / f"{key}.json")))
+            status.failures.append((spec, _reason(store.failure_path(spec))))
         if progress is not None and state in ("running", "missing"):
             status.progress.append((spec, progress))
         status.states.append((spec, state))
     return status
-
-
-def _names(folder: Path, suffix: str) -> set[str]:
-    if not folder.is_dir():
-        return set()
-    names = (path.name for path in folder.iterdir())
-    return {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
-
-
-def _progress(path: Path, now: float) -> Progress | None:
-    try:
-        silent = max(now - path.stat().st_mtime, 0.0)
-    except OSError:  # it has just ended
-        return None
-    try:
-        left = json.loads(path.read_text())
-        return Progress(float(left["steps"]), float(left["rate"]), silent)
-    except (OSError, ValueError, KeyError, TypeError):  # it is being written at this moment
-        return Progress(0.0, 0.0, silent)
 
 
 def _reason(path: Path) -> str:
@@ -170,7 +127,7 @@ def _running(status: Status) -> Table:
         total = spec.config.total_timesteps
         left = progress.seconds_left(total)
         ends = Text("unknown" if left is None else duration(left))
-        if progress.silent >= SILENT:
+        if not progress.alive:
             ends = Text(f"silent for {duration(progress.silent)}: stopped?", "red")
         numbers = (f"{progress.steps:,.0f}", f"{total:,}", f"{progress.rate:,.0f}")
         table.add_row(Text(spec.label), *numbers, ends)

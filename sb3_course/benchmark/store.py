@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from sb3_course.benchmark.errors import UserError
 from sb3_course.benchmark.grid import RunSpec
-from sb3_course.benchmark.run import RunResult
+from sb3_course.benchmark.result import RunResult
+from sb3_course.common.files import write_atomically
 
 COLUMNS = [
     "algorithm",
@@ -28,15 +29,12 @@ COLUMNS = [
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that nobody ever sees half of it.
+    """Write a text so that nobody ever sees half of it.
 
     :param path: the file
     :param text: its content
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_atomically(path, text.encode())
 
 
 class Store:

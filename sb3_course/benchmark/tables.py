@@ -9,7 +9,7 @@ import pandas as pd
 
 from sb3_course.benchmark.analysis import Analysis
 from sb3_course.benchmark.bootstrap import STATISTICS
-from sb3_course.benchmark.run import RunResult
+from sb3_course.benchmark.result import RunResult
 
 NOTHING = "—"
 

@@ -12,12 +12,11 @@ from multiprocessing import connection
 from pathlib import Path
 
 from sb3_course.benchmark.grid import RunSpec
-from sb3_course.benchmark.run import RunResult, attempt, portable
+from sb3_course.benchmark.heartbeat import heartbeat_file
+from sb3_course.benchmark.result import RunResult
+from sb3_course.benchmark.run import attempt, portable
 
 GIB = 2**30
-PROGRESS = ".progress"
-LOG_TAIL = 10_000
-"""Characters of a dead process's output that are kept."""
 
 
 @dataclass(frozen=True)
@@ -35,36 +34,12 @@ class Conditions:
     gib: float | None = None
     tensorboard: Path | None = None
 
-    def progress_file(self, spec: RunSpec) -> Path:
-        """Return the file in which a run leaves its progress.
-
-        :param spec: the run
-        """
-        return progress_file(self.folder, spec)
-
     def log_file(self, spec: RunSpec) -> Path:
         """Return the file that holds what a run printed.
 
         :param spec: the run
         """
         return self.folder / f"{spec.id}.log"
-
-
-def logs_folder(results: Path) -> Path:
-    """Return the folder for progress and for what runs print.
-
-    :param results: ``results/GRID``
-    """
-    return results / "logs"
-
-
-def progress_file(folder: Path, spec: RunSpec) -> Path:
-    """Return the file in which a run leaves its progress.
-
-    :param folder: ``results/GRID/logs``
-    :param spec: the run
-    """
-    return folder / f"{spec.id}{PROGRESS}"
 
 
 def work(spec: RunSpec, conditions: Conditions) -> RunResult:
@@ -80,7 +55,7 @@ def work(spec: RunSpec, conditions: Conditions) -> RunResult:
         faulthandler.enable()
         faulthandler.dump_traceback_later(conditions.hours * 3600, exit=True)
         try:
-            progress = conditions.progress_file(spec) if here else None
+            progress = heartbeat_file(conditions.folder, spec.id) if here else None
             result = attempt(spec, progress, conditions.tensorboard)
         finally:
             faulthandler.cancel_dump_traceback_later()
@@ -100,7 +75,7 @@ def reason_of_death(spec: RunSpec, conditions: Conditions, seconds: float, what:
     if seconds >= conditions.hours * 3600:
         what = f"stopped at the time limit of {conditions.hours:g} hours (time_limit)"
     log = conditions.log_file(spec)
-    said = log.read_text(errors="replace")[-LOG_TAIL:].strip() if log.is_file() else ""
+    said = log.read_text(errors="replace").strip() if log.is_file() else ""
     return f"{portable(said)}\n{what}".strip()
 
 

@@ -1,7 +1,6 @@
 """Stored results in the layout of RL Zoo's log folder, so that its plot scripts read our runs."""
 
 import io
-import os
 import re
 import shutil
 from collections import defaultdict
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from sb3_course.benchmark.run import RunResult
+    from sb3_course.benchmark.result import RunResult
+from sb3_course.common.files import write_atomically
 
 FILE = "evaluations.npz"
 
@@ -80,9 +80,5 @@ def evaluations(result: "RunResult") -> bytes:
 
 def _write(path: Path, content: bytes) -> None:
     """Move a file into place whole, unless it is there already."""
-    if path.exists() and path.read_bytes() == content:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{FILE}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    if not path.exists() or path.read_bytes() != content:
+        write_atomically(path, content)

@@ -2,9 +2,7 @@
 
 import io
 import json
-import os
 import pathlib
-import tempfile
 import zipfile
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -21,6 +19,7 @@ from stable_baselines3.common.vec_env import (
 )
 
 import sb3_course
+from sb3_course.common.files import write_atomically
 
 if TYPE_CHECKING:
     from sb3_course.common.algorithm import CourseAlgorithm
@@ -78,28 +77,6 @@ def resolve(path: str | pathlib.Path) -> pathlib.Path:
     """
     path = pathlib.Path(path)
     return path if path.suffix else path.with_name(path.name + ".zip")
-
-
-def write_atomically(path: pathlib.Path, content: bytes) -> None:
-    """Write a file that is, at any moment, either the old one or the new one, whole.
-
-    :param path: Where to; missing folders are made
-    :param content: What
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def append_header(file: io.BytesIO, algorithm: BaseAlgorithm) -> None:

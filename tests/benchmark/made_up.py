@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from sb3_course.benchmark.evaluation import Measurement
 from sb3_course.benchmark.grid import Grid, RunSpec
-from sb3_course.benchmark.run import RunResult
+from sb3_course.benchmark.result import Measurement, RunResult
 
 ENVIRONMENTS = (
     "CartPole-v1",

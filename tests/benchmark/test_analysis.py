@@ -4,7 +4,7 @@ from rliable import library, metrics
 
 from sb3_course.benchmark import bootstrap
 from sb3_course.benchmark.analysis import analyse
-from sb3_course.benchmark.run import RunResult
+from sb3_course.benchmark.result import RunResult
 from sb3_course.benchmark.scores import load_references
 from tests.benchmark import made_up
 

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from sb3_course.benchmark import grid
-from sb3_course.benchmark.grid import Evaluation, load_grid, parse
+from sb3_course.benchmark.grid import Evaluation, Grid, load_grid, parse
 from sb3_course.benchmark.source import GridError, read_yaml
 from tests.benchmark.helpers import GRIDS, changed, content, tiny
 
@@ -149,3 +149,14 @@ def test_a_runs_identity_is_stable_and_changes_with_all_that_matters():
         spec.model_copy(update={"algorithm": "A2C, again"}),
     ]
     assert len({spec.id, *(other.id for other in others)}) == 8
+
+
+@pytest.mark.parametrize("name", ["", " ", "two\nlines", "\ud800", "x" * 61])
+def test_names_can_be_printed(name):
+    with pytest.raises(ValueError, match="1 to 60 letters"):
+        Grid.model_validate(content(algorithms={name: {"class": "A2C"}}))
+
+
+def test_seeds_fit_into_32_bits():
+    with pytest.raises(ValueError, match="less than 4294967296"):
+        Grid.model_validate(content(seeds=[2**32]))

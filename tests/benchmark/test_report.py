@@ -11,7 +11,7 @@ import yaml
 
 from sb3_course.benchmark import report, runner
 from sb3_course.benchmark.grid import load_grid
-from sb3_course.benchmark.run import RunResult
+from sb3_course.benchmark.result import RunResult
 from sb3_course.benchmark.store import Store
 from tests.benchmark import made_up
 

@@ -11,7 +11,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_course.benchmark.evaluation import EvaluationCallback, evaluate, evaluation_envs
-from sb3_course.benchmark.run import RunResult, portable, run_one
+from sb3_course.benchmark.result import RunResult
+from sb3_course.benchmark.run import KEPT, portable, run_one
 from tests.benchmark.helpers import HERE, changed, tiny
 
 SPEC = tiny().runs()[0]
@@ -141,3 +142,10 @@ def test_returns_that_are_no_numbers_stop_the_run():
     callback = EvaluationCallback(f"{HERE}:NaNRewards-v0", [0], 2, seed=0)
     with pytest.raises(ValueError, match=r"at environment step 0 gave the returns \[nan, nan\]"):
         trained(callback)
+
+
+def test_a_failures_text_is_bounded_and_printable():
+    text = portable("first" + "y" * 100_000 + "\x1b[31m last")
+    assert len(text) == KEPT
+    assert text.endswith("[31m last")
+    assert "\x1b" not in text

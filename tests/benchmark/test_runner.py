@@ -8,10 +8,10 @@ from sb3_course.benchmark import runner
 from sb3_course.benchmark.backends import Lost
 from sb3_course.benchmark.claims import Claims
 from sb3_course.benchmark.errors import UserError
+from sb3_course.benchmark.heartbeat import heartbeat_file
 from sb3_course.benchmark.progress import display
-from sb3_course.benchmark.run import RunResult
+from sb3_course.benchmark.result import RunResult
 from sb3_course.benchmark.store import COLUMNS, Store, tidy
-from sb3_course.benchmark.worker import progress_file
 from tests.benchmark.helpers import InThisProcess, tiny
 
 QUIET = Console(quiet=True)
@@ -176,8 +176,15 @@ def test_the_manifest_adds_up(tmp_path):
 
 def test_brackets_in_a_name_are_no_markup_in_bars(tmp_path):
     (spec,) = tiny(algorithms={"A [/b]": {"class": "A2C"}}, seeds=1).runs()
-    progress_file(tmp_path, spec).write_text('{"steps": 100, "rate": 10.0}')
+    heartbeat_file(tmp_path, spec.id).write_text('{"steps": 100, "rate": 10.0}')
     stream = io.StringIO()
     with display(Console(file=stream, width=200, force_terminal=True), [spec], tmp_path) as bars:
         bars.tick()
     assert "A [/b]" in stream.getvalue()
+
+
+def test_a_report_is_up_to_date_for_the_grid_that_it_was_made_of(tmp_path):
+    assert not runner.is_of(tiny(), tmp_path)
+    runner.write_manifest(tiny(), tmp_path, "sb3-course run a.yaml", 1, 0.0)
+    assert runner.is_of(tiny(), tmp_path)
+    assert not runner.is_of(tiny(seeds=3), tmp_path)

@@ -5,7 +5,8 @@ import os
 import pytest
 from rich.console import Console
 
-from sb3_course.benchmark.status import SILENT, duration, read_status, show
+from sb3_course.benchmark.heartbeat import SILENT
+from sb3_course.benchmark.status import duration, read_status, show
 from tests.benchmark.helpers import tiny
 
 NOW = 1_000_000.0

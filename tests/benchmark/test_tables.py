@@ -3,7 +3,7 @@ import pytest
 
 from sb3_course.benchmark import tables
 from sb3_course.benchmark.analysis import analyse
-from sb3_course.benchmark.run import RunResult
+from sb3_course.benchmark.result import RunResult
 from sb3_course.benchmark.sections import sections
 from tests.benchmark import made_up
 from tests.benchmark.test_analysis import spoilt

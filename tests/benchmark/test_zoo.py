@@ -4,8 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sb3_course.benchmark.evaluation import Measurement
-from sb3_course.benchmark.run import RunResult
+from sb3_course.benchmark.result import Measurement, RunResult
 from sb3_course.benchmark.zoo import folder_names, write_zoo
 from tests.benchmark.helpers import tiny
 
