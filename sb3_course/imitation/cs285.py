@@ -28,6 +28,8 @@ MOST_BYTES = 2**30
 PATH = ("observation", "action", "reward", "next_observation", "terminal")
 """What a demonstrated path holds."""
 
+_OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
+
 SLOPE = 0.01
 """Of the homework's leaky ReLU below 0."""
 
@@ -122,7 +124,7 @@ def _check_memo(content: bytes) -> None:
     """
     file = io.BytesIO(content)
     for number in itertools.count():
-        opcode = pickletools.code2op[file.read(1).decode("latin1")]
+        opcode = _OPCODES[file.read(1)]
         if opcode.name == "STOP":
             return
         if opcode.name == "STRING":  # Python 2's, of any bytes, where the reader wants ASCII

@@ -14,7 +14,7 @@ from stable_baselines3.common.preprocessing import maybe_transpose
 from sb3_course.benchmark.errors import UserError
 from sb3_course.common.rollouts import Array, Obs, compact, map_obs
 from sb3_course.imitation.cs285 import load_cs285_demonstrations
-from sb3_course.imitation.dataset import KEY, join, rows_of, take
+from sb3_course.imitation.dataset import KEY, join, take
 
 Demonstrations: TypeAlias = Any
 """What :func:`arrays_of` takes."""
@@ -187,13 +187,23 @@ def _pair(item: Any) -> tuple[Obs, Array]:
         if obs is None or actions is None:
             continue
         obs = map_obs(np.asarray, obs.unwrap() if isinstance(obs, DictObs) else obs)
-        if rows_of(obs) - len(actions) not in (0, 1):
-            raise UserError(f"{rows_of(obs)} observations do not go with {len(actions)} actions")
-        return take(obs, 0, len(actions)), np.asarray(actions)
+        actions = np.asarray(actions)
+        _check_rows(obs, actions)
+        return take(obs, 0, len(actions)), actions
     raise UserError(
         f"a {type(item).__name__} holds no demonstrations: it needs "
         + ", or ".join(" and ".join(names) for names in NAMES)
     )
+
+
+def _check_rows(obs: Obs, actions: Array) -> None:
+    columns = list(obs.values()) if isinstance(obs, dict) else [obs]
+    if actions.ndim == 0 or any(column.ndim == 0 for column in columns):
+        raise UserError("demonstrations are arrays of transitions, not of a single number")
+    rows = {len(column) for column in columns}
+    if len(rows) != 1 or min(rows) - len(actions) not in (0, 1):
+        given = " or ".join(map(str, sorted(rows))) or "no"
+        raise UserError(f"{given} observations do not go with {len(actions)} actions")
 
 
 def _load_npz(path: Path) -> dict[str, Any]:

@@ -154,3 +154,17 @@ def test_minari_is_asked_for_by_name(monkeypatch):
     loaded = SimpleNamespace(load_dataset=lambda name, download: (name, download))
     monkeypatch.setitem(sys.modules, "minari", loaded)
     assert load_demonstrations("minari:x/y-v0") == ("x/y-v0", True)
+
+
+@pytest.mark.parametrize(
+    ("obs", "named"),
+    [
+        ({"a": np.zeros((3, 2)), "b": np.zeros((2, 1))}, "2 or 3 observations"),
+        ({}, "no observations"),
+        (5.0, "a single number"),
+    ],
+)
+def test_rows_that_do_not_go_together_are_refused(obs, named):
+    space = spaces.Box(-1, 1, (2,))
+    with pytest.raises(UserError, match=named):
+        arrays_of({"obs": obs, "acts": np.zeros((3, 2))}, space, space)
