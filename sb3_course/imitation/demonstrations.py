@@ -117,7 +117,13 @@ def _fit_column(values: Array, space: spaces.Space[Any], key: str) -> Array:
             f"the {of} have the shape {values.shape[1:]}, the environment's {space.shape}"
         )
     _check_finite(of, values)
-    return compact(values.astype(space.dtype, copy=False))
+    with np.errstate(over="ignore", invalid="ignore"):
+        fitted = values.astype(space.dtype, copy=False)
+    _check_finite(of, fitted)  # what is too large for the space's floats has become infinite
+    whole = fitted.dtype.kind in "iu"
+    if whole and ((fitted != values).any() or not _inside(fitted, space)):
+        raise UserError(f"the {of} are from {values.min()} to {values.max()}, the space is {space}")
+    return compact(fitted)
 
 
 def fit_actions(actions: Array, space: spaces.Space[Any]) -> Array:
@@ -154,6 +160,8 @@ def fit_actions(actions: Array, space: spaces.Space[Any]) -> Array:
 
 
 def _inside(actions: Array, space: spaces.Space[Any]) -> bool:
+    if isinstance(space, spaces.Box):
+        return True
     low: Any = 0
     high: Any = 2
     if isinstance(space, spaces.Discrete):
@@ -164,6 +172,8 @@ def _inside(actions: Array, space: spaces.Space[Any]) -> bool:
 
 
 def _check_finite(what: str, values: Array) -> None:
+    if values.dtype.kind not in "biuf":
+        raise UserError(f"the {what} are no real numbers, but {values.dtype}")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
         raise UserError(f"the {what} of transition {row} are not finite")

@@ -168,3 +168,20 @@ def test_rows_that_do_not_go_together_are_refused(obs, named):
     space = spaces.Box(-1, 1, (2,))
     with pytest.raises(UserError, match=named):
         arrays_of({"obs": obs, "acts": np.zeros((3, 2))}, space, space)
+
+
+@pytest.mark.parametrize(
+    ("obs", "space"),
+    [
+        (np.array([0, 9]), spaces.Discrete(4)),
+        (np.array([0, 1.5]), spaces.Discrete(4)),
+        (np.full((2, 3), 300.0), spaces.Box(0, 255, (3,), np.uint8)),
+        (np.full((2, 3), 1e300), spaces.Box(-9, 9, (3,))),
+        (np.full((2, 3), 1j), spaces.Box(-9, 9, (3,))),
+        (np.full((2, 3), "a"), spaces.Box(-9, 9, (3,))),
+    ],
+    ids=["outside", "fraction", "bytes", "overflow", "complex", "text"],
+)
+def test_observations_that_the_space_cannot_hold_are_refused(obs, space):
+    with pytest.raises(UserError, match="the observations"):
+        arrays_of({"obs": obs, "acts": np.zeros((2, 2))}, space, ACT)
