@@ -32,7 +32,7 @@ from sb3_course import DAgger
 from sb3_course.benchmark.algorithms import constructor_arguments
 from sb3_course.benchmark.evaluation import evaluation_envs
 from sb3_course.benchmark.figures import save, style
-from sb3_course.benchmark.provenance import versions
+from sb3_course.benchmark.provenance import of_a_run, versions
 from sb3_course.benchmark.source import read_yaml
 from sb3_course.benchmark.store import write_whole
 from sb3_course.figures.common import Palette
@@ -104,7 +104,7 @@ def teacher(environment: str, files: Path | None) -> tuple[Any, Any, float]:
 def train(run: Run, files: Path | None) -> DAgger:
     """Train one model."""
     expert, demonstrations, _ = teacher(run.environment, files if run.files else None)
-    arguments = constructor_arguments("DAgger", run.settings)
+    arguments = constructor_arguments("sb3_course:DAgger", run.settings)
     model = DAgger(
         env=make_vec_env(run.environment, 1, seed=run.seed),
         expert=expert,
@@ -127,7 +127,7 @@ def execute(run: Run, files: Path | None, out: Path) -> str:
         "expert_return": teacher(run.environment, files if run.files else None)[2],
         "rounds": model.rounds,
         "seconds": round(time.perf_counter() - started, 1),
-        "versions": versions(),
+        "versions": of_a_run(),
     }
     write_whole(out / "runs" / f"{run.name}.json", json.dumps(facts, indent=1) + "\n")
     last = model.rounds[-1]["eval/mean_reward"]

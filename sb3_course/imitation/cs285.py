@@ -5,8 +5,10 @@ the homework's files are made of, and refuses any other before it has done anyth
 """
 
 import io
+import itertools
 import math
 import pickle
+import pickletools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +25,11 @@ PathLike: TypeAlias = str | Path
 MOST_BYTES = 2**30
 """Of a file; no array takes more than its file, whose bytes it is made of."""
 
+PATH = ("observation", "action", "reward", "next_observation", "terminal")
+"""What a demonstrated path holds."""
+
+_OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
+
 SLOPE = 0.01
 """Of the homework's leaky ReLU below 0."""
 
@@ -38,46 +45,65 @@ class RefusedPickleError(UserError):
 
 def _plain(kind: Any) -> np.dtype[Any]:
     dtype: np.dtype[Any] = np.dtype(kind)
-    if dtype.hasobject or dtype.kind not in "biufcSU":
+    if dtype.hasobject or dtype.kind not in "biufcSU" or dtype.itemsize == 0:
         raise RefusedPickleError(f"refused: an array of {dtype}; numbers and text alone are read")
     return dtype
 
 
-def _encode(text: str, encoding: str) -> bytes:
+class _Kind:
+    """Stand in for a dtype: NumPy's own could be made larger under an array that has it."""
+
+    def __init__(self, kind: Any) -> None:
+        self.dtype = _plain(kind)
+
+    def __setstate__(self, state: Any) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])  # the rest is for what is refused
+
+
+class _Checked(np.ndarray[Any, Any]):
+    """An array whose state is looked at before it is taken."""
+
+    def __setstate__(self, state: Any) -> None:
+        *version, shape, kind, fortran, data = state
+        dtype = kind.dtype
+        if math.prod(int(n) for n in shape) * dtype.itemsize != len(data):
+            raise RefusedPickleError(f"refused: an array of shape {shape} in {len(data)} bytes")
+        super().__setstate__((*version, shape, dtype, fortran, data))
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
     """Stand in for ``_codecs.encode``, which gives the bytes of old protocols."""
     if encoding != "latin1":
         raise RefusedPickleError(f"refused: text in the encoding {encoding!r}")
     return text.encode("latin1")
 
 
-def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
+def _scalar(kind: Any, data: Any) -> Any:
+    """Stand in for NumPy's ``scalar``, whose data Python 2 wrote as text."""
+    return np.frombuffer(_encode(data) if isinstance(data, str) else data, dtype=kind.dtype)[0]
+
+
+def _from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> Array:
     """Stand in for NumPy's ``_frombuffer``, which protocol 5 uses."""
-    return np.frombuffer(data, dtype=_plain(dtype)).reshape(shape, order=order).copy(order="K")
+    return np.frombuffer(data, dtype=kind.dtype).reshape(shape, order=order).copy(order="K")
 
 
 def _admitted() -> dict[tuple[str, str], object]:
     """Return what a pickle may name, and what it gets for it.
 
-    All of it is made anew for each pickle, which can change the attributes of what it gets.
+    All of it is made anew for each pickle, which can change the attributes of what it gets. No
+    class of NumPy's is among it: calling one allocates memory of any size.
     """
-
-    class Checked(np.ndarray[Any, Any]):
-        """An array whose state is looked at before it is taken."""
-
-        def __setstate__(self, state: Any) -> None:
-            shape, dtype, data = state[-4], _plain(state[-3]), state[-1]
-            if math.prod(int(n) for n in shape) * dtype.itemsize != len(data):
-                raise RefusedPickleError(f"refused: an array of shape {shape} in {len(data)} bytes")
-            super().__setstate__(state)
+    array_class = object()
 
     def reconstruct(kind: object, shape: object, code: object) -> Array:
-        if kind is not Checked or shape != (0,):
+        if kind is not array_class or shape != (0,):
             raise RefusedPickleError("refused: an array that is not rebuilt in NumPy's way")
-        return np.empty(0, dtype=np.int8).view(Checked)
+        return np.empty(0, dtype=np.int8).view(_Checked)
 
     stand_ins: dict[tuple[str, str], object] = {
-        ("numpy", "ndarray"): Checked,
-        ("numpy", "dtype"): np.dtype,
+        ("numpy", "ndarray"): array_class,
+        ("numpy", "dtype"): lambda kind, align=False, copy=False: _Kind(kind),
         ("_codecs", "encode"): lambda text, encoding: _encode(text, encoding),
         ("__builtin__", "bytes"): lambda: b"",  # the empty bytes of protocol 2
         ("collections", "OrderedDict"): OrderedDict,
@@ -85,12 +111,28 @@ def _admitted() -> dict[tuple[str, str], object]:
     for core in ("numpy.core", "numpy._core"):
         stand_ins |= {
             (f"{core}.multiarray", "_reconstruct"): reconstruct,
-            (f"{core}.multiarray", "scalar"): lambda dtype, data: np.frombuffer(
-                data, dtype=_plain(dtype)
-            )[0],
+            (f"{core}.multiarray", "scalar"): lambda kind, data: _scalar(kind, data),
             (f"{core}.numeric", "_frombuffer"): lambda *args: _from_buffer(*args),
         }
     return stand_ins
+
+
+def _check_memo(content: bytes) -> None:
+    """Refuse a number in the memo that is larger than what came before it.
+
+    Unpickling allocates all the places up to the number, which nine bytes can make 2³².
+    """
+    file = io.BytesIO(content)
+    for number in itertools.count():
+        opcode = _OPCODES[file.read(1)]
+        if opcode.name == "STOP":
+            return
+        if opcode.name == "STRING":  # Python 2's, of any bytes, where the reader wants ASCII
+            file.readline()
+        elif opcode.arg is not None:
+            place = opcode.arg.reader(file)
+            if opcode.name.endswith("PUT") and place > number:
+                raise RefusedPickleError(f"refused: the pickle's memo begins at {place}")
 
 
 class _Unpickler(pickle.Unpickler):
@@ -127,7 +169,9 @@ def load_plain_pickle(path: PathLike) -> Any:
     if size > MOST_BYTES:
         raise RefusedPickleError(f"{path}: refused: {size:,} bytes, more than {MOST_BYTES:,}")
     try:
-        return _plain_copy(_Unpickler(path.read_bytes()).load(), {})
+        content = path.read_bytes()
+        _check_memo(content)
+        return _plain_copy(_Unpickler(content).load(), {})
     except RefusedPickleError as error:
         raise RefusedPickleError(f"{path}: {error}") from None
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
@@ -223,13 +267,20 @@ def load_cs285_expert(path: PathLike) -> CS285Expert:
     return CS285Expert(mean, std, layers, nonlinearity)
 
 
+def _array(values: Any) -> Array:
+    """Refuse lists: one that holds another twice, and so on, has as many numbers as it likes."""
+    if not isinstance(values, (np.ndarray, np.generic)):
+        raise TypeError(f"a {type(values).__name__} where an array is expected")
+    return np.asarray(values)
+
+
 def _row(values: Any) -> Array:
-    return np.asarray(values, dtype=np.float64).reshape(-1)
+    return _array(values).astype(np.float64).reshape(-1)
 
 
 def _affine(layer: Any) -> tuple[Array, Array]:
     affine = layer["AffineLayer"]
-    return np.asarray(affine["W"], dtype=np.float64), _row(affine["b"])
+    return _array(affine["W"]).astype(np.float64), _row(affine["b"])
 
 
 def _check_layers(path: PathLike, mean: Array, layers: list[tuple[Array, Array]]) -> None:
@@ -254,20 +305,27 @@ def load_cs285_demonstrations(path: PathLike) -> list[TrajectoryWithRew]:
     if not isinstance(content, (list, tuple)) or not content:
         raise UserError(f"{path} holds no list of paths, but {type(content).__name__}")
     try:
-        return [_trajectory(item) for item in content]
+        paths = [{name: _array(item[name]) for name in PATH} for item in content]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(
-            f"{path} is no list of dicts with observation, action, reward, next_observation and "
-            f"terminal: {error!r}"
+            f"{path} is no list of dicts with the arrays {', '.join(PATH)}: {error!r}"
         ) from error
+    if sum(array.nbytes for item in paths for array in item.values()) > MOST_BYTES:
+        raise RefusedPickleError(
+            f"{path}: refused: repeated, its arrays are over {MOST_BYTES:,} bytes"
+        )
+    try:
+        return [_trajectory(item) for item in paths]
+    except (ValueError, IndexError) as error:
+        raise UserError(f"{path} holds paths that do not fit together: {error}") from error
 
 
 def _trajectory(item: Mapping[str, Array]) -> TrajectoryWithRew:
     last = item["next_observation"][-1:]
     return TrajectoryWithRew(
         obs=np.concatenate([item["observation"], last]).astype(np.float32),
-        acts=np.asarray(item["action"]),
+        acts=item["action"],
         infos=None,
         terminal=bool(item["terminal"][-1]),
-        rews=np.asarray(item["reward"], dtype=np.float64),
+        rews=item["reward"].astype(np.float64),
     )

@@ -14,7 +14,7 @@ from stable_baselines3.common.preprocessing import maybe_transpose
 from sb3_course.benchmark.errors import UserError
 from sb3_course.common.rollouts import Array, Obs, compact, map_obs
 from sb3_course.imitation.cs285 import load_cs285_demonstrations
-from sb3_course.imitation.dataset import KEY, join, rows_of, take
+from sb3_course.imitation.dataset import KEY, join, take
 
 Demonstrations: TypeAlias = Any
 """What :func:`arrays_of` takes."""
@@ -117,7 +117,13 @@ def _fit_column(values: Array, space: spaces.Space[Any], key: str) -> Array:
             f"the {of} have the shape {values.shape[1:]}, the environment's {space.shape}"
         )
     _check_finite(of, values)
-    return compact(values.astype(space.dtype, copy=False))
+    with np.errstate(over="ignore", invalid="ignore"):
+        fitted = values.astype(space.dtype, copy=False)
+    _check_finite(of, fitted)  # what is too large for the space's floats has become infinite
+    whole = fitted.dtype.kind in "iu"
+    if whole and ((fitted != values).any() or not _inside(fitted, space)):
+        raise UserError(f"the {of} are from {values.min()} to {values.max()}, the space is {space}")
+    return compact(fitted)
 
 
 def fit_actions(actions: Array, space: spaces.Space[Any]) -> Array:
@@ -154,6 +160,8 @@ def fit_actions(actions: Array, space: spaces.Space[Any]) -> Array:
 
 
 def _inside(actions: Array, space: spaces.Space[Any]) -> bool:
+    if isinstance(space, spaces.Box):
+        return True
     low: Any = 0
     high: Any = 2
     if isinstance(space, spaces.Discrete):
@@ -164,6 +172,8 @@ def _inside(actions: Array, space: spaces.Space[Any]) -> bool:
 
 
 def _check_finite(what: str, values: Array) -> None:
+    if values.dtype.kind not in "biuf":
+        raise UserError(f"the {what} are no real numbers, but {values.dtype}")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
         raise UserError(f"the {what} of transition {row} are not finite")
@@ -187,13 +197,23 @@ def _pair(item: Any) -> tuple[Obs, Array]:
         if obs is None or actions is None:
             continue
         obs = map_obs(np.asarray, obs.unwrap() if isinstance(obs, DictObs) else obs)
-        if rows_of(obs) - len(actions) not in (0, 1):
-            raise UserError(f"{rows_of(obs)} observations do not go with {len(actions)} actions")
-        return take(obs, 0, len(actions)), np.asarray(actions)
+        actions = np.asarray(actions)
+        _check_rows(obs, actions)
+        return take(obs, 0, len(actions)), actions
     raise UserError(
         f"a {type(item).__name__} holds no demonstrations: it needs "
         + ", or ".join(" and ".join(names) for names in NAMES)
     )
+
+
+def _check_rows(obs: Obs, actions: Array) -> None:
+    columns = list(obs.values()) if isinstance(obs, dict) else [obs]
+    if actions.ndim == 0 or any(column.ndim == 0 for column in columns):
+        raise UserError("demonstrations are arrays of transitions, not of a single number")
+    rows = {len(column) for column in columns}
+    if len(rows) != 1 or min(rows) - len(actions) not in (0, 1):
+        given = " or ".join(map(str, sorted(rows))) or "no"
+        raise UserError(f"{given} observations do not go with {len(actions)} actions")
 
 
 def _load_npz(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from sb3_course.benchmark.errors import UserError
 from sb3_course.common import rollouts
 from sb3_course.common.checkpoint import load, read_header, wrap_normalized
-from sb3_course.common.rollouts import Array, Obs
+from sb3_course.common.rollouts import Array, Obs, map_obs
 from sb3_course.imitation.cs285 import load_cs285_expert
 from sb3_course.imitation.dataset import rows_of, take
 from sb3_course.imitation.demonstrations import fit_actions
@@ -144,10 +144,16 @@ def label(expert: Expert, obs: Obs, action_space: spaces.Space[Any]) -> Array:
     :param action_space: The environment's
     :return: The actions as a policy is trained on, see
         :func:`~sb3_course.imitation.demonstrations.fit_actions`
-    :raises UserError: What it gives are not M finite actions of the space
+    :raises UserError: What it gives are not M finite actions of the space, or it refuses
     """
     n = rows_of(obs)
-    parts = [np.asarray(expert(take(obs, i, i + CHUNK))) for i in range(0, n, CHUNK)]
+    try:
+        parts = [np.asarray(expert(take(obs, i, i + CHUNK))) for i in range(0, n, CHUNK)]
+    except (ValueError, TypeError, RuntimeError) as error:
+        given = map_obs(np.shape, obs)
+        raise UserError(
+            f"the expert cannot act on observations of shape {given}: {error}"
+        ) from error
     for part, start in zip(parts, range(0, n, CHUNK), strict=True):
         asked = min(CHUNK, n - start)
         if part.ndim == 0 or len(part) != asked:

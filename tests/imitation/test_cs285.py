@@ -47,6 +47,14 @@ def test_reads_what_numpy_1_and_python_2_wrote(tmp_path):
     np.testing.assert_array_equal(load_plain_pickle(tmp_path / "old.pkl"), [1.5, -2.25])
 
 
+def test_reads_a_number_that_python_2_wrote(tmp_path):
+    dtype = b"cnumpy\ndtype\n(S'f8'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntb"
+    data = np.float64(2.5).tobytes()
+    pickled = b"\x80\x02cnumpy.core.multiarray\nscalar\n" + dtype + b"U\x08" + data + b"\x86R."
+    (tmp_path / "old.pkl").write_bytes(pickled)
+    assert load_plain_pickle(tmp_path / "old.pkl") == 2.5
+
+
 class Reduced:
     """Pickles as a call of anything."""
 
@@ -55,6 +63,9 @@ class Reduced:
 
     def __reduce__(self):
         return self.call
+
+
+REBUILT = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
 
 
 def hostile_pickles(marker):
@@ -79,6 +90,10 @@ def hostile_pickles(marker):
         "array of any size",
         (b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I99999999999\ntS'b'\ntR."),
     )
+    yield "array class", b"cnumpy\nndarray\n((I5000000000\ntS'u1'\ntR."
+    yield "array of nothing", b"cnumpy\nndarray\n((I9999999999\ntS'f8'\nS'12345678'\nI0\n(I0\nttR."
+    yield "empty text", REBUILT + b"(I1\n(I5000000000\ntcnumpy\ndtype\n(S'S0'\ntRI00\nS''\ntb."
+    yield "memo", b"\x80\x03Nr" + (2 * 10**8).to_bytes(4, "little") + b"."
     yield "function", pickle.dumps(np.dtype("f8"))
     yield "cut off", pickle.dumps(np.zeros(9))[:-9]
     yield "empty", b""
@@ -131,6 +146,28 @@ def test_many_references_to_one_list_stay_one_list(tmp_path):
         bomb = [bomb, bomb]
     got = load_plain_pickle(write(tmp_path / "bomb.pkl", bomb))
     assert got[0] is got[1]
+
+
+def test_an_array_keeps_the_size_of_its_elements(tmp_path):
+    """A pickle that enlarges a dtype later must not have NumPy read beyond an array's memory."""
+    dtype = b"cnumpy\ndtype\n(S'S8'\nI0\nI1\ntRp7\n"
+    array = REBUILT + b"(I1\n(I1\nt" + dtype + b"I00\nS'12345678'\ntb"
+    enlarge = b"g7\n(I3\nS'|'\nNNNI80\nI1\nI0\ntb0"
+    (tmp_path / "file.pkl").write_bytes(b"(lp1\n" + array + b"a" + enlarge + b"g1\n.")
+    (got,) = load_plain_pickle(tmp_path / "file.pkl")
+    assert got.dtype == "S8" and got.nbytes == 8
+
+
+def test_refuses_arrays_that_repeat_without_bound(tmp_path):
+    paths = homework_paths(lengths=(20_000,)) * 2_000  # 1.7 MB here, 2 GB written out
+    with pytest.raises(RefusedPickleError, match="repeated"):
+        load_cs285_demonstrations(write(tmp_path / "data.pkl", paths))
+    nested = [0.0]
+    for _ in range(40):
+        nested = [nested, nested]
+    paths[0]["action"] = nested
+    with pytest.raises(UserError, match="a list where an array is expected"):
+        load_cs285_demonstrations(write(tmp_path / "data.pkl", paths[:1]))
 
 
 @pytest.mark.parametrize("nonlinearity", ["tanh", "lrelu"])

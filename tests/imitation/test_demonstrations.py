@@ -154,3 +154,34 @@ def test_minari_is_asked_for_by_name(monkeypatch):
     loaded = SimpleNamespace(load_dataset=lambda name, download: (name, download))
     monkeypatch.setitem(sys.modules, "minari", loaded)
     assert load_demonstrations("minari:x/y-v0") == ("x/y-v0", True)
+
+
+@pytest.mark.parametrize(
+    ("obs", "named"),
+    [
+        ({"a": np.zeros((3, 2)), "b": np.zeros((2, 1))}, "2 or 3 observations"),
+        ({}, "no observations"),
+        (5.0, "a single number"),
+    ],
+)
+def test_rows_that_do_not_go_together_are_refused(obs, named):
+    space = spaces.Box(-1, 1, (2,))
+    with pytest.raises(UserError, match=named):
+        arrays_of({"obs": obs, "acts": np.zeros((3, 2))}, space, space)
+
+
+@pytest.mark.parametrize(
+    ("obs", "space"),
+    [
+        (np.array([0, 9]), spaces.Discrete(4)),
+        (np.array([0, 1.5]), spaces.Discrete(4)),
+        (np.full((2, 3), 300.0), spaces.Box(0, 255, (3,), np.uint8)),
+        (np.full((2, 3), 1e300), spaces.Box(-9, 9, (3,))),
+        (np.full((2, 3), 1j), spaces.Box(-9, 9, (3,))),
+        (np.full((2, 3), "a"), spaces.Box(-9, 9, (3,))),
+    ],
+    ids=["outside", "fraction", "bytes", "overflow", "complex", "text"],
+)
+def test_observations_that_the_space_cannot_hold_are_refused(obs, space):
+    with pytest.raises(UserError, match="the observations"):
+        arrays_of({"obs": obs, "acts": np.zeros((2, 2))}, space, ACT)

@@ -116,3 +116,10 @@ def test_demonstrates_the_same_from_the_same_seed():
     assert one == other
     assert [t.rews.sum() for t in one] == [500, 500]
     assert gym.make("CartPole-v1").observation_space.contains(one[0].obs[0])
+
+
+def test_an_expert_of_another_task_is_refused(tmp_path):
+    expert = load_expert(write(tmp_path / "expert.pkl", homework_expert()))
+    space = spaces.Box(-1, 1, (2,))
+    with pytest.raises(UserError, match=r"cannot act on observations of shape \(2, 11\)"):
+        label(expert, np.zeros((2, 11)), space)

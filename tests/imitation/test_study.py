@@ -1,0 +1,39 @@
+"""The study of ``benchmarks/imitate.py``, as far as a test can wait for."""
+
+import dataclasses
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def study(monkeypatch):
+    spec = importlib.util.spec_from_file_location("imitate_study", BENCHMARKS / "imitate.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def idle(obs):
+    return np.zeros((len(obs), 3))
+
+
+def test_the_study_makes_the_runs_that_it_plans(study, tmp_path, monkeypatch):
+    shown = {"obs": np.zeros((20, 11)), "acts": np.zeros((20, 3))}
+    monkeypatch.setattr(study, "teacher", lambda *_: (idle, shown, 1.0))
+    plan = study.read_yaml((BENCHMARKS / "imitation.yaml").read_text())
+    run = next(study.runs_of(plan, with_files=False))
+    small = {"n_steps": 10, "gradient_steps": 3}
+    run = dataclasses.replace(run, rounds=1, episodes=1, settings=run.settings | small)
+    study.execute(run, None, tmp_path)
+    kept = json.loads((tmp_path / "runs" / f"{run.name}.json").read_text())
+    assert [r["dagger/n_transitions"] for r in kept["rounds"]] == [20, 30]
+    assert kept["run"] == dataclasses.asdict(run)
+    assert {"git_commit", "cpu", "torch"} <= kept["versions"].keys()
