@@ -14,6 +14,7 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_course.benchmark.errors import UserError
 from sb3_course.benchmark.evaluation import evaluation_envs
+from sb3_course.benchmark.single import place_to_save
 from sb3_course.imitation.bc import BC
 from sb3_course.imitation.dagger import DAgger
 from sb3_course.imitation.demonstrations import load_demonstrations
@@ -77,6 +78,7 @@ def imitate(options: Options, say: Callable[[str], None]) -> bool:
     if options.video is not None:
         check_ending(options.video)
         os.environ.setdefault("MUJOCO_GL", "egl")
+    out = None if options.out is None else place_to_save(options.out)
     expert = _expert(options)
     model = _model(options, expert, say)
     model.set_logger(Logger(None, [_Lines(say)]))
@@ -91,9 +93,9 @@ def imitate(options: Options, say: Callable[[str], None]) -> bool:
     except KeyboardInterrupt:
         finished = False
         say(f"interrupted after {model.n_rounds} rounds")
-    if options.out is not None:
-        model.save(options.out)
-        say(f"saved {options.out}")
+    if out is not None:
+        model.save(out)
+        say(f"saved {out}")
     if options.video is not None and finished:
         record(({"Expert": expert} if expert else {}) | shown, options.env, options.video)
         say(f"recorded {options.video}")
