@@ -13,8 +13,9 @@ from pathlib import Path
 from rich.console import Console
 
 from sb3_course.benchmark import runner
-from sb3_course.benchmark.backends import LocalProcesses
+from sb3_course.benchmark.backends import LocalProcesses, Outcome
 from sb3_course.benchmark.grid import Grid
+from sb3_course.benchmark.result import RunResult
 from sb3_course.benchmark.store import Store
 from sb3_course.benchmark.worker import Conditions
 
@@ -45,11 +46,11 @@ class Clocked(LocalProcesses):
         super().__init__(workers, conditions)
         self.ends: list[tuple[float, float]] = []
 
-    def poll(self, seconds: float) -> list:  # type: ignore[type-arg]
+    def poll(self, seconds: float) -> list[Outcome]:
         """Collect runs, and note the moment and each run's own seconds."""
         outcomes = super().poll(seconds)
         now = time.perf_counter()
-        self.ends += [(now, outcome.seconds) for outcome in outcomes]  # type: ignore[union-attr]
+        self.ends += [(now, run.seconds) for run in outcomes if isinstance(run, RunResult)]
         return outcomes
 
 

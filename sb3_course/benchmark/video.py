@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def check_video(path: Path) -> None:
         raise UserError(f"--video: given {str(path)!r}; allowed: a file that ends in .mp4")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        import imageio_ffmpeg  # noqa: F401
+        import_module("imageio_ffmpeg")
     except ImportError as error:
         raise UserError("--video needs imageio-ffmpeg: pip install 'sb3-course[video]'") from error
 
