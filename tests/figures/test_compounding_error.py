@@ -58,8 +58,8 @@ def table():
 
 def test_the_claim_holds(table):
     """
-    From T = 10 to 100 with one seed an exponent has a standard deviation of about 0.07, mostly of
-    the 13 (DAgger) to 130 wrong labels at T = 10; seeds are fixed, so that numbers repeat.
+    Seeds are fixed, so that numbers repeat. Over eight seeds of all horizons an exponent has been
+    1.82 to 1.98 for BC and 0.92 to 1.00 for DAgger: one fresh seed may come near the margin of 0.2.
     """
     assert conclude(table).holds
     fitted = exponents(table).groupby("method")["exponent"].mean()
