@@ -7,19 +7,23 @@ at a loss for the rest of the episode (CS285 lecture 2 and homework 1):
 .. math:: J_{BC} \le \sum_{t=1}^{T} \left( 1 - (1 - \epsilon)^t \right) \le
     \epsilon \, \tfrac{T (T + 1)}{2} = O(\epsilon T^2) \qquad J_{DAgger} \le \epsilon T
 
-The imitator here is the smallest there is: a table of how often each action was shown at each
-state, which is maximum likelihood for a tabular policy. Where ε comes from: the expert walks
-without a mistake, but one label in ``1 / label_error`` names another action, as an inattentive
-labeller would. Costs are expectations, solved exactly for the policy that was learned.
+The imitators are those of the library, ``BC`` and ``DAgger``, with a linear softmax policy: one
+logit for each state and action, trained until it is close to the policy of maximum likelihood.
+Where ε comes from: the expert walks without a mistake, but one label in ``1 / label_error`` names
+another action, as an inattentive labeller would. Costs are expectations, solved exactly for the
+probabilities of the policy that was learned.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from stable_baselines3.common.logger import Logger
 
+from sb3_course import BC, DAgger
 from sb3_course.benchmark.figures import style
 from sb3_course.common.rollouts import Array
 from sb3_course.figures.common import (
@@ -48,7 +52,7 @@ CAPTION = (
     "Tightrope walker of CS285 homework 1. Left: expected cost of an episode, mean over seeds with "
     "95% bootstrap interval over seeds; dashed, the two bounds at the rate at which labels err. "
     "Right: the exponent p of cost ∝ T^p, fitted for each seed (dots), mean with 95% bootstrap "
-    "interval over seeds. The imitator is a tabular maximum likelihood policy."
+    "interval over seeds. This library's BC and DAgger with a linear softmax policy."
 )
 METHODS = ("behaviour cloning", "DAgger")
 
@@ -63,36 +67,23 @@ class Config:
     :param label_error: ε, how often a label is wrong
     :param n_rounds: Rounds of DAgger; behaviour cloning gets as many demonstrations in one
     :param n_walks: Walks a round
+    :param gradient_steps: Of behaviour cloning, and of each round of DAgger
+    :param batch_size: Labels of a gradient step
+    :param learning_rate: Of Adam at the first step, falling to 0 at the last
     """
 
     seed: int = 0
-    n_seeds: int = 20
+    n_seeds: int = 8
     horizons: tuple[int, ...] = (10, 16, 25, 40, 63, 100)
     label_error: float = 0.004
-    n_rounds: int = 5
-    n_walks: int = 400
+    n_rounds: int = 4
+    n_walks: int = 800
+    gradient_steps: int = 400
+    batch_size: int = 2048
+    learning_rate: float = 0.2
 
 
-QUICK = Config(n_seeds=6)
-
-
-def walk(world: Tightrope, probs: Array, generator: np.random.Generator) -> Array:
-    """Walk with a policy, in all copies of the world at once.
-
-    :param world: N copies
-    :param probs: π(a|s), of shape (S, A)
-    :param generator: Draws the actions
-    :return: The states visited, of shape (T, N)
-    """
-    states = np.empty((world.horizon, world.num_envs), dtype=int)
-    obs = world.reset()
-    for t in range(world.horizon):
-        states[t] = obs
-        draw = generator.random((world.num_envs, 1))
-        actions = (draw > probs[obs].cumsum(axis=1)).sum(axis=1)
-        world.step_async(np.minimum(actions, world.n_actions - 1))
-        obs = world.step_wait()[0]
-    return states
+QUICK = Config(n_seeds=3, horizons=(10, 32, 100))
 
 
 def label(world: Tightrope, states: Array, error: float, generator: np.random.Generator) -> Array:
@@ -110,38 +101,56 @@ def label(world: Tightrope, states: Array, error: float, generator: np.random.Ge
     return labels
 
 
-def maximum_likelihood(counts: Array) -> Array:
-    r"""Give the tabular policy under which the labels are most likely.
+def demonstrate(
+    world: Tightrope, n_rounds: int, error: float, generator: np.random.Generator
+) -> dict[str, Array]:
+    """Have the expert walk, and put its actions down as :func:`label` does.
 
-    .. math:: \pi(a|s) = n(s, a) / n(s), \qquad \pi(a|s) = 1 / A \text{ where } n(s) = 0
-
-    :param counts: n(s, a), of shape (S, A)
-    :return: π(a|s), of shape (S, A)
+    :param world: N copies: walks of a round
+    :param n_rounds: Rounds of N walks
+    :param error: How often a label is wrong
+    :param generator: Decides where
+    :return: What ``BC(demonstrations=…)`` takes: ``obs`` and ``acts``, of shape (n_rounds T N,)
     """
-    total = counts.sum(axis=1, keepdims=True)
-    seen: Array = counts / np.maximum(total, 1)
-    return np.where(total > 0, seen, 1.0 / counts.shape[1])
+    walked, obs = [], world.reset()
+    for _ in range(n_rounds * world.horizon):
+        walked.append(obs)
+        world.step_async(world.expert[obs])
+        obs = world.step_wait()[0]
+    states = np.concatenate(walked)
+    return {"obs": states, "acts": label(world, states, error, generator)}
 
 
-def imitate(
-    world: Tightrope, n_rounds: int, dagger: bool, error: float, generator: np.random.Generator
-) -> Array:
+def imitate(world: Tightrope, config: Config, dagger: bool, generator: np.random.Generator) -> BC:
     """Learn from the expert's labels: along its own walks, or (DAgger) along the imitator's.
 
     :param world: N copies: walks of a round
-    :param n_rounds: Rounds of N walks; the first is the expert's in either case
+    :param config: Settings; the first round's walks are the expert's in either case
     :param dagger: Whether the imitator walks in the others
-    :param error: How often a label is wrong
     :param generator: Draws everything random
-    :return: π(a|s), of shape (S, A)
+    :return: The imitator, with its labels in ``dataset``
     """
-    counts = np.zeros((world.n_states, world.n_actions))
-    walker = expert = np.eye(world.n_actions)[world.expert]
-    for _ in range(n_rounds):
-        states = walk(world, walker, generator)
-        np.add.at(counts, (states, label(world, states, error, generator)), 1)
-        walker = maximum_likelihood(counts) if dagger else expert
-    return maximum_likelihood(counts)
+    error, steps = config.label_error, config.gradient_steps
+    settings: dict[str, Any] = {
+        "demonstrations": demonstrate(world, 1 if dagger else config.n_rounds, error, generator),
+        "learning_rate": lambda remaining: config.learning_rate * remaining,
+        "batch_size": config.batch_size,
+        "ent_coef": 0.0,
+        "policy_kwargs": {"net_arch": []},
+        "seed": int(generator.integers(2**31)),
+        "device": "cpu",
+    }
+    if dagger:
+        model: BC = DAgger(
+            "MlpPolicy", world, lambda states: label(world, states, error, generator),
+            n_steps=world.horizon, gradient_steps=steps, n_eval_episodes=0, **settings,
+        )  # fmt: skip
+        total = (config.n_rounds - 1) * world.horizon * world.num_envs
+    else:
+        model = BC("MlpPolicy", world, **settings)
+        total = steps * min(config.batch_size, model.dataset.size)
+    model.set_logger(Logger(None, []))
+    return model.learn(total)
 
 
 def measure(config: Config, note: Note = silent) -> pd.DataFrame:
@@ -158,10 +167,9 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
             for method in METHODS:
                 world = Tightrope(config.n_walks, horizon)
                 generator = np.random.default_rng([seed, horizon, METHODS.index(method)])
-                probs = imitate(
-                    world, config.n_rounds, method == "DAgger", config.label_error, generator
-                )
-                rows.append((seed, method, horizon, -world.objective(probs), config.label_error))
+                model = imitate(world, config, method == "DAgger", generator)
+                cost = -world.objective(world.probs(model.policy))
+                rows.append((seed, method, horizon, cost, config.label_error))
     return pd.DataFrame(rows, columns=["seed", "method", "horizon", "cost", "label_error"])
 
 

@@ -80,7 +80,7 @@ class Config:
     seed: int = 0
     n_seeds: int = 3
     horizon: int = 10
-    start: tuple[float, float] = (-0.25, 0.0)
+    start: tuple[float, float] = (-0.4, -1.5)
     target_kl: float = 0.01
     n_updates: int = 300
     n_sampled: int = 60

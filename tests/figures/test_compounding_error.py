@@ -7,19 +7,13 @@ import pytest
 from sb3_course.figures.compounding_error import (
     QUICK,
     conclude,
+    demonstrate,
     exponents,
     imitate,
     label,
-    maximum_likelihood,
     measure,
-    walk,
 )
 from sb3_course.figures.worlds import Tightrope
-
-
-def test_maximum_likelihood_by_hand():
-    counts = np.array([[3.0, 1.0], [0.0, 0.0]])
-    assert maximum_likelihood(counts).tolist() == [[0.75, 0.25], [0.5, 0.5]]
 
 
 def test_labels_err_as_often_as_they_should():
@@ -32,28 +26,48 @@ def test_labels_err_as_often_as_they_should():
 
 def test_the_expert_never_falls_and_demonstrations_never_show_the_net():
     world, generator = Tightrope(50, 12), np.random.default_rng(0)
-    states = walk(world, np.eye(world.n_actions)[world.expert], generator)
-    assert np.array_equal(states, np.tile(np.arange(12)[:, None], 50))
-    cloned = imitate(world, 2, dagger=False, error=0.01, generator=generator)
-    assert cloned[12] == pytest.approx(np.full(world.n_actions, 0.1))
-    corrected = imitate(world, 4, dagger=True, error=0.05, generator=generator)
-    assert corrected[12, world.expert[12]] > 0.8
+    shown = demonstrate(world, 2, 0.0, generator)
+    assert np.array_equal(shown["obs"], np.tile(np.repeat(np.arange(12), 50), 2))
+    assert np.array_equal(shown["acts"], world.expert[shown["obs"]])
 
 
-def test_the_claim_holds():
+@pytest.mark.parametrize("dagger", [False, True])
+def test_the_imitator_is_the_maximum_likelihood_policy_of_its_labels(dagger):
+    """π(a|s) = n(s, a) / n(s) where there are labels; where there are none, nothing was learned."""
+    world = Tightrope(QUICK.n_walks, 15)
+    config = replace(QUICK, label_error=0.02)
+    model = imitate(world, config, dagger, np.random.default_rng(0))
+    assert model.dataset.size == config.n_rounds * config.n_walks * world.horizon
+    counts = np.zeros((world.n_states, world.n_actions))
+    np.add.at(counts, (model.dataset.obs, model.dataset.actions), 1)
+    assert (counts[-1].sum() > 0) == dagger
+    seen = counts.sum(axis=1) > 0
+    expected = counts[seen] / counts[seen].sum(axis=1, keepdims=True)
+    probs = world.probs(model.policy)
+    assert np.abs(probs[seen] - expected).max() < 0.005
+    tabular = np.full_like(counts, 1 / world.n_actions)
+    tabular[seen] = expected
+    assert world.objective(probs) == pytest.approx(world.objective(tabular), rel=0.1)
+    assert (probs[-1, world.expert[-1]] > 0.9) == dagger
+
+
+@pytest.fixture(scope="module")
+def table():
+    return measure(replace(QUICK, n_seeds=1, horizons=(10, 100)))
+
+
+def test_the_claim_holds(table):
     """
-    A fitted exponent has a standard deviation of 0.05 or less, its mean over 4 seeds of 0.025; BC's
-    is 1.91 in expectation and DAgger's 1.0: one seed in 10,000 or fewer would fail.
+    Seeds are fixed, so that numbers repeat. Over eight seeds of all horizons an exponent has been
+    1.82 to 1.98 for BC and 0.92 to 1.00 for DAgger: one fresh seed may come near the margin of 0.2.
     """
-    table = measure(replace(QUICK, n_seeds=4))
     assert conclude(table).holds
     fitted = exponents(table).groupby("method")["exponent"].mean()
     assert fitted["behaviour cloning"] - fitted["DAgger"] > 0.7
 
 
-def test_without_asking_the_expert_dagger_would_not_be_better():
+def test_without_asking_the_expert_dagger_would_not_be_better(table):
     """The exponent of BC with DAgger's name: the claim must fail."""
-    table = measure(replace(QUICK, n_seeds=2, horizons=(10, 20, 40)))
     cloned = table[table["method"] == "behaviour cloning"]
     both = pd.concat([cloned, cloned.assign(method="DAgger")], ignore_index=True)
     assert not conclude(both).holds

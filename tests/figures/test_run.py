@@ -18,7 +18,7 @@ FILES = [f"{NAME}.{ending}" for ending in ("csv", "json", "svg", "pdf", "png")]
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    small = replace(compounding.QUICK, n_seeds=2, horizons=(10, 20), n_walks=50)
+    small = replace(compounding.QUICK, n_seeds=2, horizons=(10, 20), n_walks=50, gradient_steps=10)
     monkeypatch.setattr(compounding, "QUICK", small)
 
 
