@@ -151,7 +151,7 @@ class DAgger(BC):
         )
 
     @property
-    def _capacity(self) -> int | None:  # type: ignore[override]
+    def _capacity(self) -> int | None:
         return self.buffer_size
 
     def _check_parameters(self) -> None:

@@ -135,4 +135,4 @@ def join(parts: Sequence[Obs]) -> Obs:
     """
     if isinstance(parts[0], dict):
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    return np.concatenate(parts)  # type: ignore[arg-type]
+    return np.concatenate([np.asarray(part) for part in parts])

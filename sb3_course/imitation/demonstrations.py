@@ -183,7 +183,8 @@ def _items(demonstrations: Demonstrations) -> Iterable[Any]:
     if isinstance(demonstrations, (TransitionsMinimal, Mapping, Trajectory)):
         return [demonstrations]
     if hasattr(demonstrations, "iterate_episodes"):  # Minari's data sets
-        return demonstrations.iterate_episodes()  # type: ignore[no-any-return]
+        episodes: Iterable[Any] = demonstrations.iterate_episodes()
+        return episodes
     if isinstance(demonstrations, Iterable):
         return demonstrations
     raise UserError(f"{type(demonstrations).__name__} holds no demonstrations that are known here")

@@ -58,7 +58,8 @@ def as_expert(expert: Any, vec_normalize: VecNormalize | None = None) -> Expert:
 
         return act
     if callable(expert):
-        return expert  # type: ignore[no-any-return]
+        given: Expert = expert
+        return given
     raise UserError(
         f"a {type(expert).__name__} is no expert; give a model of SB3, a file, or a callable from "
         "observations to actions"
