@@ -123,12 +123,12 @@ class BC(CourseAlgorithm):
         if demonstrations is not None:
             self.set_demonstrations(demonstrations)
 
+    _was_training = False  # whether the statistics, frozen now, were in training
+
     @property
     def _capacity(self) -> int | None:
         """How many transitions are kept; None for all."""
         return None
-
-    _was_training = False  # whether the statistics, frozen now, were in training
 
     def _setup_model(self) -> None:
         self._check_parameters()
