@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,26 @@ from sb3_course.benchmark.scores import Cubes, References, cubes, load_reference
 from sb3_course.benchmark.store import tidy
 
 ESTIMATE = list(Estimate._fields)
+ALL = "all"
+"""In place of an environment's name: over all of them."""
+
+
+def _end(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    return scores[..., -1]
+
+
+def _whole_run(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(scores[..., 1:].mean(axis=-1))
+
+
+MEASURES = {
+    "P(X > Y)": (bootstrap.improvement, _end),
+    "at the end": (bootstrap.difference, _end),
+    "over the run": (bootstrap.difference, _whole_run),
+}
+"""What a comparison measures: a statistic of two arrays, and which scores it takes: those at the
+end, or the mean of a run's evaluations after training began, which is higher the faster it learns.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,10 @@ class Analysis:
     :param profiles: ``algorithm, score`` and an estimate of the fraction of runs above it
     :param improvements: ``x, y`` and an estimate of P(X > Y); ``n_runs_x, n_runs_y``
     :param efficiency: IQM along training: ``algorithm, fraction`` and an estimate
+    :param comparisons: of the grid's questions: ``question, x, y, measure, environment`` (all, or
+        one) and an estimate; measures are :data:`MEASURES`; ``n_runs_x, n_runs_y``
+    :param best: each run's highest evaluation: ``algorithm, environment`` and an estimate of the
+        mean over runs
     :param absent: runs that statistics are without: ``algorithm, environment, seed, why``
     """
 
@@ -55,6 +79,8 @@ class Analysis:
     profiles: pd.DataFrame
     improvements: pd.DataFrame
     efficiency: pd.DataFrame
+    comparisons: pd.DataFrame
+    best: pd.DataFrame
     absent: pd.DataFrame
 
 
@@ -87,6 +113,8 @@ def analyse(grid: Grid, results: Sequence[RunResult]) -> Analysis:
         profiles=profiles(arranged),
         improvements=improvements(arranged, list(grid.algorithms)),
         efficiency=efficiency(arranged),
+        comparisons=comparisons(grid, arranged),
+        best=best_of_runs(whole),
         absent=pd.DataFrame(absent, columns=[*RUN, "why"]),
     )
 
@@ -214,6 +242,42 @@ def improvements(arranged: Cubes, algorithms: Sequence[str]) -> pd.DataFrame:
         result = estimate(bootstrap.improvement, *pair)
         rows.append((x, y, *map(float, result), *map(len, pair)))
     return pd.DataFrame(rows, columns=["x", "y", *ESTIMATE, "n_runs_x", "n_runs_y"])
+
+
+def comparisons(grid: Grid, arranged: Cubes) -> pd.DataFrame:
+    """Estimate what each of the grid's questions asks for, over all environments and on each.
+
+    :param grid: the grid
+    :param arranged: the runs that finished on every environment
+    """
+    rows = []
+    for question, (x, y) in grid.questions.items():
+        if not {x, y} <= set(arranged.scores):
+            continue
+        pair = arranged.scores[x], arranged.scores[y]
+        places = {ALL: slice(None)} | {
+            name: slice(i, i + 1) for i, name in enumerate(arranged.environments)
+        }
+        for (measure, (statistic, summary)), (name, place) in product(
+            MEASURES.items(), places.items()
+        ):
+            result = estimate(statistic, *(summary(array[:, place]) for array in pair))
+            rows.append((question, x, y, measure, name, *map(float, result), *map(len, pair)))
+    columns = ["question", "x", "y", "measure", "environment", *ESTIMATE, "n_runs_x", "n_runs_y"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def best_of_runs(whole: pd.DataFrame) -> pd.DataFrame:
+    """Average over runs the highest mean return that each run was measured at.
+
+    :param whole: runs on the declared grid
+    """
+    rows = []
+    highest = whole.groupby(RUN)["return_mean"].max().reset_index()
+    for (algorithm, environment), runs in highest.groupby(["algorithm", "environment"]):
+        result = estimate(bootstrap.mean, runs["return_mean"].to_numpy()[:, np.newaxis])
+        rows.append((algorithm, environment, *map(float, result), len(runs)))
+    return pd.DataFrame(rows, columns=["algorithm", "environment", *ESTIMATE, "n_runs"])
 
 
 def _along(

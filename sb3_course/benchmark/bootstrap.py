@@ -114,6 +114,15 @@ def improvement(x: Array, y: Array) -> Array:
     return np.asarray((0.5 * (x > y) + 0.5 * (x >= y)).mean(axis=(0, 1)).mean(axis=0))
 
 
+def difference(x: Array, y: Array) -> Array:
+    """By how much the interquartile mean of X is above that of Y.
+
+    :param x: array ``(n_runs_x, n_environments, ...)``
+    :param y: array ``(n_runs_y, n_environments, ...)``
+    """
+    return iqm(x) - iqm(y)
+
+
 def estimate(statistic: Statistic, *scores: Array, reps: int = REPS, seed: int = 0) -> Estimate:
     """Apply a statistic to scores and to bootstrap resamples of them.
 

@@ -23,6 +23,10 @@
           policy_kwargs: { net_arch: [64, 64], activation_fn: Tanh, optimizer_class: AdamW }
         environments:                # what is different on one of them
           HalfCheetah-v4: { n_envs: 32, normalize: false, params: { target_kl: 0.05 } }
+      A2C: { class: A2C }
+
+    questions:                       # pairs that the report compares in words
+      Is the natural gradient better than A2C?: ['NPG, small steps', A2C]
 
     time_limit: 24                   # hours after which a run has failed
     memory_limit: 4                  # GiB a run; by default its share of the machine's
@@ -46,6 +50,7 @@ from pydantic import (
     JsonValue,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -189,6 +194,8 @@ class Grid(Section):
     environments: dict[str, Environment] = Field(min_length=1)
     algorithms: dict[str, Algorithm] = Field(min_length=1)
     evaluation: Evaluation = Evaluation(n_points=10)
+    questions: dict[str, tuple[str, str]] = {}
+    """What the report answers, each by the comparison of two of the algorithms."""
     time_limit: float = Field(default=24.0, gt=0, le=100_000)
     """Hours after which a run is stopped and recorded as failed."""
     memory_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -215,6 +222,21 @@ class Grid(Section):
         for name in value:
             if not (name.strip() and name.isprintable() and len(name) <= 60):
                 raise ValueError(f"the name {name!r}; allowed: 1 to 60 letters that can be printed")
+        return value
+
+    @field_validator("questions")
+    @classmethod
+    def _of_algorithms(
+        cls, value: dict[str, tuple[str, str]], info: ValidationInfo
+    ) -> dict[str, tuple[str, str]]:
+        for question, (x, y) in value.items():
+            for name in {x, y} - set(info.data.get("algorithms", {x, y})):
+                message = unknown("algorithm", name, info.data["algorithms"])
+                raise ValueError(f"{question!r}: {message}")
+            if x == y:
+                raise ValueError(
+                    f"{question!r} compares {x!r} with itself; allowed: two algorithms"
+                )
         return value
 
     def runs(self) -> list[RunSpec]:

@@ -68,12 +68,14 @@ class Cubes(NamedTuple):
 
     :param scores: for each algorithm an array ``(n_seeds, n_environments, n_points)`` of the seeds
         that finished on every environment; algorithms without such a seed are left out
+    :param environments: of the second axis
     :param points: where the last axis is read off, as fractions of an environment's budget
     :param left_out: scored runs that are in none of the arrays: ``algorithm, environment, seed``
         and the environments ``lacking`` that kept the seed out
     """
 
     scores: dict[str, NDArray[np.float64]]
+    environments: list[str]
     points: NDArray[np.float64]
     left_out: pd.DataFrame
 
@@ -103,7 +105,7 @@ def cubes(scores: pd.DataFrame) -> Cubes:
             lacking = ", ".join(name for name in environments if seed not in seeds[name])
             having = [name for name in environments if seed in seeds[name]]
             left_out += [(algorithm, name, seed, lacking) for name in having]
-    return Cubes(arrays, points, pd.DataFrame(left_out, columns=[*RUN, "lacking"]))
+    return Cubes(arrays, environments, points, pd.DataFrame(left_out, columns=[*RUN, "lacking"]))
 
 
 def _fractions(scores: pd.DataFrame) -> NDArray[np.float64]:

@@ -61,6 +61,8 @@ def sections(analysis: Analysis, manifest: dict[str, Any], configuration: str) -
     :param configuration: the whole grid as YAML
     """
     parts = [summary(analysis)]
+    if len(analysis.comparisons):
+        parts.append(questions(analysis))
     if len(analysis.final):
         parts.append(returns(analysis))
     if len(analysis.by_environment):
@@ -130,6 +132,27 @@ def _pairs_told_apart(analysis: Analysis, of: Sequence[str]) -> Iterator[str]:
         yield f"{name} is likely to score higher than: {', '.join(better[name])}."
 
 
+def questions(analysis: Analysis) -> Section:
+    """What the grid asks, answered by comparing two algorithms each time.
+
+    :param analysis: every number of the report
+    """
+    table = tables.comparisons(analysis)
+    answers = []
+    for question, x, y, probability, end, whole, _ in table.rows:
+        answers.append(
+            f"{question} A run of {x} scores higher than one of {y} with probability "
+            f"{probability}; its interquartile mean differs by {end} at the end and by {whole} "
+            "over the run."
+        )
+    return Section(
+        "Questions",
+        [f"Scores are defined below. Intervals: {BAR}. One that holds 0.5, or 0, settles nothing."],
+        points=answers,
+        tables=[table, tables.comparisons_by_environment(analysis)],
+    )
+
+
 def returns(analysis: Analysis) -> Section:
     """Returns as they are, and learning curves.
 
@@ -153,7 +176,7 @@ def returns(analysis: Analysis) -> Section:
                 ),
             )
         ],
-        tables=[tables.returns(analysis)],
+        tables=[tables.returns(analysis), tables.best_of_runs(analysis)],
     )
 
 

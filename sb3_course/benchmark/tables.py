@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from sb3_course.benchmark.analysis import Analysis
+from sb3_course.benchmark.analysis import ALL, MEASURES, Analysis
 from sb3_course.benchmark.bootstrap import STATISTICS
 from sb3_course.benchmark.result import RunResult
 
@@ -49,6 +49,15 @@ def _cells(table: pd.DataFrame, row: str, column: str) -> dict[tuple[str, Any], 
     return {(r, c): interval(point, low, high) for r, c, point, low, high in chosen}
 
 
+def _estimates_and_runs(table: pd.DataFrame, digits: int = 2) -> dict[tuple[str, str], str]:
+    """Write the estimates of a table, and of how many runs, by algorithm and environment."""
+    columns = ["algorithm", "environment", "point", "low", "high", "n_runs"]
+    return {
+        (algorithm, environment): f"{interval(point, low, high, digits)} ({n})"
+        for algorithm, environment, point, low, high, n in table[columns].itertuples(index=False)
+    }
+
+
 def _n_runs(table: pd.DataFrame) -> dict[str, int]:
     return dict(zip(table["algorithm"], table["n_runs"], strict=True))
 
@@ -69,6 +78,63 @@ def returns(analysis: Analysis) -> Table:
         [
             [name, *(cells.get((name, env), NOTHING) for env in environments)]
             for name in analysis.grid.algorithms
+        ],
+    )
+
+
+def best_of_runs(analysis: Analysis) -> Table:
+    """The highest evaluation of each run, averaged over runs.
+
+    :param analysis: every number of the report
+    """
+    cells = _estimates_and_runs(analysis.best, 1)
+    environments = list(analysis.grid.environments)
+    return Table(
+        "Highest mean return that a run was measured at, mean over runs [95% interval] (number of "
+        "runs); a highest value flatters whoever swings most, so read it beside the final return",
+        ["Algorithm", *environments],
+        [
+            [name, *(cells.get((name, env), NOTHING) for env in environments)]
+            for name in analysis.grid.algorithms
+        ],
+    )
+
+
+def comparisons(analysis: Analysis) -> Table:
+    """What the grid's questions ask for, over all environments.
+
+    :param analysis: every number of the report
+    """
+    table = analysis.comparisons[analysis.comparisons["environment"] == ALL]
+    cells = _cells(table, "question", "measure")
+    columns = ["question", "x", "y", "n_runs_x", "n_runs_y"]
+    pairs = table[columns].drop_duplicates().itertuples(index=False)
+    rows = [
+        [question, x, y, *(cells[question, m] for m in MEASURES), _seeds(n_x, n_y)]
+        for question, x, y, n_x, n_y in pairs
+    ]
+    return Table(
+        "X against Y [95% interval]: probability that a run of X scores higher; interquartile mean "
+        "of X less that of Y, of scores at the end and of mean scores over the run",
+        ["Question", "X", "Y", *MEASURES, "Seeds"],
+        rows,
+    )
+
+
+def comparisons_by_environment(analysis: Analysis) -> Table:
+    """What the grid's questions ask for on each environment: differences over the run.
+
+    :param analysis: every number of the report
+    """
+    table = analysis.comparisons[analysis.comparisons["measure"] == "over the run"]
+    cells = _cells(table, "question", "environment")
+    pairs = table[["question", "x", "y"]].drop_duplicates().itertuples(index=False)
+    return Table(
+        "Interquartile mean of X less that of Y, of mean scores over the run [95% interval]",
+        ["X against Y", *analysis.aggregated],
+        [
+            [f"{x} against {y}", *(cells[question, env] for env in analysis.aggregated)]
+            for question, x, y in pairs
         ],
     )
 
@@ -97,14 +163,7 @@ def by_environment(analysis: Analysis) -> Table:
 
     :param analysis: every number of the report
     """
-    table = analysis.by_environment
-    cells = _cells(table, "algorithm", "environment")
-    counts = {
-        (algorithm, environment): f"{cells[algorithm, environment]} ({n})"
-        for algorithm, environment, n in zip(
-            table["algorithm"], table["environment"], table["n_runs"], strict=True
-        )
-    }
+    counts = _estimates_and_runs(analysis.by_environment)
     return Table(
         "Interquartile mean of normalised final scores [95% interval] (number of runs)",
         ["Algorithm", *analysis.aggregated],
@@ -125,13 +184,16 @@ def improvements(analysis: Analysis) -> Table:
         if point < 0.5:
             x, y, point, low, high, n_x, n_y = y, x, 1 - point, 1 - high, 1 - low, n_y, n_x
         verdict = f"{x} is likely to score higher" if low > 0.5 else "not told apart"
-        seeds = f"{n_x}" if n_x == n_y else f"{n_x} and {n_y}"
-        rows.append([f"P({x} > {y})", interval(point, low, high), verdict, seeds])
+        rows.append([f"P({x} > {y})", interval(point, low, high), verdict, _seeds(n_x, n_y)])
     return Table(
         "Probability that a run of the one scores higher than a run of the other [95% interval]",
         ["Pair", "Probability", "In words", "Seeds"],
         rows,
     )
+
+
+def _seeds(n_x: int, n_y: int) -> str:
+    return f"{n_x}" if n_x == n_y else f"{n_x} and {n_y}"
 
 
 def told_apart(analysis: Analysis) -> dict[str, list[str]]:

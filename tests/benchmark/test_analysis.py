@@ -3,8 +3,9 @@ import pytest
 from rliable import library, metrics
 
 from sb3_course.benchmark import bootstrap
-from sb3_course.benchmark.analysis import analyse
-from sb3_course.benchmark.result import RunResult
+from sb3_course.benchmark.analysis import ALL, analyse
+from sb3_course.benchmark.grid import RunSpec
+from sb3_course.benchmark.result import Measurement, RunResult
 from sb3_course.benchmark.scores import load_references
 from tests.benchmark import made_up
 
@@ -119,3 +120,54 @@ def test_an_environment_that_nobody_finished_keeps_no_one_out_of_the_aggregates(
     analysis = analyse(grid, some)
     assert analysis.aggregated == ["CartPole-v1"]
     assert len(analysis.aggregates) == 3 * 4
+
+
+def constant(spec: RunSpec, score: float) -> RunResult:
+    """Make up a run that returns what random actions do, then always the same score."""
+    scale = load_references().environments[spec.environment]
+    height = scale.random + score * (scale.expert - scale.random)
+    measurements = [
+        Measurement(step, step, step / 100, [height if step else scale.random], [9])
+        for step in spec.config.evaluation_steps
+    ]
+    return RunResult(spec=spec, measurements=measurements)
+
+
+def test_questions_compare_two_algorithms_over_all_environments_and_on_each():
+    grid = made_up.grid(questions={"Is it better?": ["NPG", "BatchActorCritic"]})
+    above = {"CartPole-v1": 0.5, "HalfCheetah-v4": -0.1}  # of NPG over the other
+    results = [
+        constant(spec, 1 + above[spec.environment] * (spec.algorithm == "NPG"))
+        for spec in grid.runs()
+    ]
+    table = analyse(grid, results).comparisons
+    assert set(table["question"]) == {"Is it better?"}
+    points = table.set_index(["measure", "environment"])["point"]
+    assert points["P(X > Y)", ALL] == 0.5
+    assert points["P(X > Y)", "CartPole-v1"] == 1
+    assert points["P(X > Y)", "HalfCheetah-v4"] == 0
+    for measure in ("at the end", "over the run"):
+        for name, expected in above.items():
+            assert points[measure, name] == pytest.approx(expected)
+    # Of three runs with 1.5 and three with 0.9 the middle four have 0.9, 0.9, 1.5 and 1.5.
+    assert points["at the end", ALL] == pytest.approx(0.2)
+    assert table[["low", "high"]].notna().all(axis=None)
+
+
+def test_a_question_about_an_algorithm_without_a_whole_seed_has_no_answer():
+    grid = made_up.grid(questions={"Is it better?": ["NPG", "BatchActorCritic"]})
+    results = [
+        result
+        for result in made_up.results(grid)
+        if (result.spec.algorithm, result.spec.environment) != ("NPG", "CartPole-v1")
+    ]
+    assert analyse(grid, results).comparisons.empty
+
+
+def test_the_best_of_a_run_is_its_highest_evaluation():
+    grid = made_up.grid(n_algorithms=1, n_environments=1)
+    results = made_up.results(grid)
+    (row,) = analyse(grid, results).best.itertuples()
+    highest = [max(np.mean(m.returns) for m in result.measurements) for result in results]
+    assert row.point == pytest.approx(np.mean(highest))
+    assert row.low < row.point < row.high and row.n_runs == 3

@@ -62,6 +62,9 @@ def of_cartpole(**settings) -> dict:
             "algorithms.a.environments.CartPole-v1.parms",
             ["did you mean 'params'", "allowed: n_envs, normalize, params"],
         ),
+        ({"questions": {"Better?": ["A2C", "A3C"]}}, "questions", ["Better", "mean 'A2C'"]),
+        ({"questions": {"Better?": ["A2C", "A2C"]}}, "questions", ["with itself"]),
+        ({"questions": {"Better?": ["A2C"]}}, "questions.Better?.1", ["is missing"]),
     ],
 )
 def test_a_mistake_of_form_is_told_with_its_key_and_what_is_allowed(changes, key, expected):

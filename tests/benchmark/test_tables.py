@@ -86,6 +86,20 @@ def test_the_summary_states_the_answers():
     assert absent.paragraphs == ["None: every run is in every statistic."]
 
 
+def test_questions_are_answered_in_words_and_in_tables():
+    grid = made_up.grid(questions={"Is it better?": ["NPG", "BatchActorCritic"]})
+    answered = sections(analyse(grid, made_up.results(grid)), {}, "")[1]
+    whole, by_environment = answered.tables
+    ((question, x, y, *estimates, seeds),) = whole.rows
+    assert (question, x, y, seeds) == ("Is it better?", "NPG", "BatchActorCritic", "3")
+    (words,) = answered.points
+    assert words.startswith("Is it better? A run of NPG scores higher than one of BatchActorCritic")
+    for number in estimates:
+        assert number in words
+    assert by_environment.header == ["X against Y", "CartPole-v1", "HalfCheetah-v4"]
+    assert len(by_environment.rows) == 1
+
+
 @pytest.mark.parametrize(
     ("commit", "first"), [("abc", "git checkout abc"), ("abc-dirty", "sb3-course run x.yaml")]
 )
