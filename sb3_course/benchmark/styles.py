@@ -41,6 +41,10 @@ KNOWN: dict[str, tuple[int, int]] = {
     "QR-DQN": (RED, DOTTED),
     "REINFORCE (value baseline)": (GREEN, DASHED),
     "REINFORCE (no baseline)": (PURPLE, DASHED),
+    "REINFORCE (optimal baseline)": (GREEN, DOTTED),
+    "REINFORCE (mean baseline)": (SKY, DASHED),
+    "REINFORCE (reward to go)": (PINK, DOTTED),
+    "REINFORCE (total return)": (YELLOW, DOTTED),
 }
 """Colour and dash of the names that come up again and again, as numbers of the lists above."""
 
