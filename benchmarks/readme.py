@@ -9,6 +9,7 @@ README.md holds each of them between two comments, ``<!-- results: NAME -->`` an
 import argparse
 import re
 import sys
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +20,7 @@ from sb3_course.benchmark.grid import Grid, load_grid
 from sb3_course.benchmark.store import Store, tidy
 
 ROOT = Path(__file__).resolve().parents[1]
-BLOCK = re.compile(r"(?<=<!-- results: )(?P<name>\S+)( -->\n).*?(\n<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(?<=<!-- results: )(\S+) -->.*?(?=<!-- end -->)", re.DOTALL)
 
 
 def updated(readme: str) -> str:
@@ -27,19 +28,31 @@ def updated(readme: str) -> str:
 
     :param readme: its text
     """
-    return BLOCK.sub(lambda m: f"{m['name']}{m[2]}{block(m['name'])}{m[3]}", readme)
+    return BLOCK.sub(lambda found: f"{found[1]} -->\n\n{block(found[1])}\n\n", readme)
 
 
 def block(name: str) -> str:
     """Write what belongs into a block.
 
-    :param name: of a grid in ``benchmarks/``, or of a table in ``results/``
+    :param name: ``GRID`` for its returns, ``GRID/questions`` for what its report answers, or the
+        name of a table in ``results/``
     """
     if (ROOT / "results" / f"{name}.md").exists():
-        _, _, table = (ROOT / "results" / f"{name}.md").read_text().partition("\n\n")
-        return table.strip()
+        return first_table((ROOT / "results" / f"{name}.md").read_text())
+    if name.endswith("/questions"):
+        report = (ROOT / "results" / name).with_name("README.md").read_text()
+        return first_table(report.partition("## Questions")[2].partition("\n## ")[0])
     grid = load_grid(ROOT / "benchmarks" / f"{name}.yaml")
     return returns_table(grid, Store(ROOT / "results" / grid.name))
+
+
+def first_table(text: str) -> str:
+    """Find the first table of a Markdown file.
+
+    :param text: of the file
+    """
+    lines = dropwhile(lambda line: not line.startswith("|"), text.splitlines())
+    return "\n".join(takewhile(lambda line: line.startswith("|"), lines))
 
 
 def returns_table(grid: Grid, store: Store) -> str:

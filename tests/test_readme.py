@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from sb3_course.benchmark.grid import load_grid
-from sb3_course.benchmark.store import Store
+from sb3_course.benchmark.store import Store, tidy
+from tests.benchmark.helpers import GRIDS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+PUBLISHED = [path for path in GRIDS if (ROOT / f"results/{path.stem}/returns.csv").exists()]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def readme():
 
 
 def test_every_block_holds_what_the_results_say(readme):
-    assert readme.BLOCK.search(README)
+    assert len(readme.BLOCK.findall(README)) == README.count("<!-- results: ") > 0
     assert readme.updated(README) == README, "run: python benchmarks/readme.py"
 
 
@@ -32,6 +34,21 @@ def test_a_changed_number_is_seen(readme):
     at = re.compile(r"\d,\d").search(README, begin).start()
     changed = README[:at] + str((int(README[at]) + 1) % 10) + README[at + 1 :]
     assert readme.updated(changed) == README
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_published_returns_are_those_of_the_stored_runs(path):
+    folder = ROOT / "results" / path.stem
+    table = tidy(Store(folder).read(load_grid(path).runs()))
+    assert (folder / "returns.csv").read_text() == table.to_csv(index=False)
+
+
+def test_seeds_of_tuning_are_not_published():
+    tried = [load_grid(path) for path in (ROOT / "benchmarks" / "tuning").glob("*.yaml")]
+    published = [load_grid(path) for path in PUBLISHED]
+    assert tried and published
+    for grid in published:
+        assert not set(grid.seeds) & {seed for other in tried for seed in other.seeds}
 
 
 @pytest.mark.parametrize("algorithm", ["NPG", "BatchActorCritic"])
