@@ -144,9 +144,19 @@ def band(
             f"all {n} stored runs have the mean return {mean:g}: a band has no width then; choose "
             "a budget in which the task is neither hopeless nor solved at once"
         )
-    t = float(stats.t.isf(false_alarm / comparisons / 2, n - 1))
-    half = t * s * sqrt(1 / n + 1 / k)
+    half = s * relative_width(n, k, comparisons, false_alarm)
     return Band(mean, mean - half, mean + half)
+
+
+def relative_width(n: int, k: int, comparisons: int, false_alarm: float) -> float:
+    """Return half the width of a :func:`band` in standard deviations of the stored runs.
+
+    :param n: number of stored runs
+    :param k: as of the band, and so the others
+    :param comparisons: as of the band
+    :param false_alarm: as of the band
+    """
+    return float(stats.t.isf(false_alarm / comparisons / 2, n - 1)) * sqrt(1 / n + 1 / k)
 
 
 def by_task(results: Sequence[RunResult]) -> dict[Task, list[RunResult]]:
