@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
-from sb3_course import REINFORCE
-from sb3_course.benchmark import regression
+from sb3_course import REINFORCE, cli
+from sb3_course.benchmark import backends, regression
 from sb3_course.benchmark.errors import UserError
 from sb3_course.benchmark.grid import load_grid
 from sb3_course.benchmark.regression import Verdict, band, compare, relative_width, summary
@@ -19,10 +20,10 @@ from sb3_course.benchmark.result import Measurement, RunResult
 from sb3_course.benchmark.run import attempt
 from sb3_course.benchmark.store import Store
 from sb3_course.common import estimators
-from tests.benchmark.helpers import tiny
+from tests.benchmark.helpers import InThisProcess, content, tiny
 
 ROOT = Path(__file__).parents[2]
-K = 3
+K = 4
 """Seeds that are trained anew of each algorithm."""
 
 
@@ -244,3 +245,63 @@ def test_too_few_stored_runs(tmp_path, count, seeds, told):
     store.write(made_up(10, failure="made to fail"))
     with pytest.raises(UserError, match=told):
         regression.stored_tasks(tiny(seeds=11), store, seeds)
+
+
+# -- the command ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Let ``sb3-course regression`` make the runs that a function makes up for each seed."""
+    monkeypatch.chdir(tmp_path)
+    Path("grid.yaml").write_text(yaml.safe_dump(content(seeds=10)))
+    for result in STORED:
+        Store(tmp_path / "results" / "tiny").write(result)
+
+    def invoke(make, *words):
+        class MakesUp(InThisProcess):
+            def start(self, spec):
+                self._ended.append(make(spec.seed))
+
+        monkeypatch.setattr(backends, "LocalProcesses", MakesUp)
+        return cli.invoke(["regression", "grid.yaml", *words])
+
+    return invoke
+
+
+def files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_command_trains_the_first_seeds_and_leaves_what_is_stored(command, tmp_path, capsys):
+    before, trained = files(tmp_path), []
+    assert command(lambda seed: (trained.append(seed), STORED[seed])[1], "--seeds", "2") == cli.OK
+    assert trained == [0, 1]
+    assert files(tmp_path) == before
+    header, row = capsys.readouterr().out.strip().splitlines()
+    assert header.split() == ["algorithm", "environment", "stored", "band", "new", "verdict"]
+    assert row.split()[:3] == ["A2C", "CartPole-v1", "19.5"]
+    assert row.strip().endswith("15.5  exactly as stored")
+
+
+@pytest.mark.parametrize(
+    ("new", "told"),
+    [
+        (lambda seed: made_up(seed, 9.0, 500.0, 500.0), "above the band; mean return 500.0"),
+        (lambda seed: made_up(seed, 9.0, 10.0, 20.5), "not as stored; mean return 15.2"),
+        (lambda seed: made_up(seed, failure="OSError: made to fail"), "OSError: made to fail"),
+    ],
+)
+def test_the_command_fails_where_a_verdict_is_bad(command, capsys, new, told):
+    assert command(new) == cli.FAILED
+    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert told in line
+
+
+def test_an_interrupt_leaves_what_is_stored(command, tmp_path):
+    def interrupt(seed):
+        raise KeyboardInterrupt
+
+    before = files(tmp_path)
+    assert command(interrupt) == cli.INTERRUPTED
+    assert files(tmp_path) == before
