@@ -1,8 +1,9 @@
 """Stored returns of short runs, trained anew: the fast part of the regression tests.
 
-The false-alarm rate of all comparisons here together is under 1 in 1,000 (``regression.band`` and
-the tests of it below). On another platform runs are other draws, so the planted bugs are those
-whose effect is far beyond the band: each test says how far.
+The false-alarm rate of all comparisons with stored runs together is under 1 in 1,000: 1 in 10,000
+were returns normal (``regression.band``), 8 in 10,000 by the law of the stored runs themselves,
+which a test below measures. Where the stored runs' versions and processor are at hand there is no
+chance in it at all.
 """
 
 from pathlib import Path
@@ -23,7 +24,7 @@ from sb3_course.common import estimators
 from tests.benchmark.helpers import InThisProcess, content, tiny
 
 ROOT = Path(__file__).parents[2]
-K = 4
+K = 3
 """Seeds that are trained anew of each algorithm."""
 
 
@@ -36,8 +37,9 @@ FAST = {**stored("cartpole"), **stored("inverted_pendulum")}
 SLOW = stored("mujoco")
 
 
-def trained_anew(task):
-    return compare(FAST[task], [attempt(result.spec) for result in FAST[task][:K]], len(FAST))
+def trained_anew(task, seeds=K):
+    new = [attempt(result.spec) for result in FAST[task][:seeds]]
+    return compare(FAST[task], new, len(FAST))
 
 
 # -- the code as it is ----------------------------------------------------------------------------
@@ -93,17 +95,18 @@ CARTPOLE = "CartPole-v1"
 
 
 @pytest.mark.parametrize(
-    ("bug", "algorithm", "expected"),
+    ("bug", "algorithm", "seeds", "expected"),
     [
-        (flipped_baseline_sign, "REINFORCE (value)", Verdict.BELOW),
-        (missing_gamma, "REINFORCE (mean, total return)", Verdict.ABOVE),
-        (gae_without_the_episode_end, "NPG", Verdict.BELOW),
+        (flipped_baseline_sign, "REINFORCE (value)", 6, Verdict.BELOW),
+        (missing_gamma, "REINFORCE (mean, total return)", K, Verdict.ABOVE),
+        (gae_without_the_episode_end, "NPG", K, Verdict.BELOW),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_the_band_catches_a_planted_bug(monkeypatch, bug, algorithm, expected):
+def test_the_band_catches_a_planted_bug(monkeypatch, bug, algorithm, seeds, expected):
+    """Elsewhere these runs are other draws; their mean is 4 standard errors beyond the band."""
     bug(monkeypatch)
-    comparison = trained_anew((algorithm, CARTPOLE))
+    comparison = trained_anew((algorithm, CARTPOLE), seeds)
     assert comparison.verdict is expected, str(comparison)
 
 
@@ -169,7 +172,7 @@ def test_a_session_of_sound_code_fails_in_fewer_than_1_in_1000():
         def draw(rng, shape, values=values, width=width):
             return rng.choice(values, shape) + rng.normal(0.0, width, shape)
 
-        total += alarms(draw, len(values), K, regression.FALSE_ALARM / len(FAST), 50_000)
+        total += alarms(draw, len(values), K, regression.FALSE_ALARM / len(FAST))
     assert total < 1e-3
 
 
