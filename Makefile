@@ -41,7 +41,7 @@ slow: setup ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 regression: setup ## do MuJoCo runs still learn what the stored ones did? (minutes)
-	$(BIN)/sb3-course regression benchmarks/regression/mujoco.yaml
+	$(BIN)/sb3-course regression benchmarks/regression/mujoco.yaml --seeds 5
 
 check: setup ## ruff, format and mypy
 	$(BIN)/ruff check .
