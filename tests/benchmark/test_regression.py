@@ -104,7 +104,7 @@ CARTPOLE = "CartPole-v1"
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_the_band_catches_a_planted_bug(monkeypatch, bug, algorithm, seeds, expected):
-    """Elsewhere these runs are other draws; their mean is 3 standard errors or more beyond the band."""
+    """Elsewhere these are other draws; their mean is 3 standard errors or more beyond the band."""
     bug(monkeypatch)
     comparison = trained_anew((algorithm, CARTPOLE), seeds)
     assert comparison.verdict is expected, str(comparison)
