@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export MUJOCO_GL ?= egl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow check format throughput clean
+.PHONY: help setup demo test slow regression check format throughput clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ test: setup ## the fast tests
 
 slow: setup ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+regression: setup ## do MuJoCo runs still learn what the stored ones did? (minutes)
+	$(BIN)/sb3-course regression benchmarks/regression/mujoco.yaml --seeds 5
 
 check: setup ## ruff, format and mypy
 	$(BIN)/ruff check .

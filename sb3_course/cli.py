@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from statistics import mean, pstdev
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -123,11 +124,19 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="Let SB3's logger write TensorBoard files there."),
     ] = None,
+    store: Annotated[
+        bool,
+        typer.Option("--store", help="Run anew what is done as well, and replace what is stored."),
+    ] = False,
 ) -> int:
     """Run a grid: what is done stays done, what failed is tried again.
 
     Several of these may work on one grid at once, on machines that share a folder too: each run is
     done by one of them.
+
+    With --store everything is run anew (or what --only says), and what is stored is replaced on
+    purpose, once all of it has finished; until then it stays as it is, and after an interrupt the
+    same command goes on.
 
     For example:
 
@@ -138,11 +147,13 @@ def run(
     sb3-course run benchmarks/demo.yaml --dry-run
 
     sb3-course run benchmarks/demo.yaml --backend ray --address auto
+
+    sb3-course run benchmarks/regression/cartpole.yaml --store
     """
     if address is not None and backend is not Where.ray:
         raise typer.BadParameter("--address is for --backend ray")
     engine = Engine(backend, workers, address, retries, tensorboard)
-    return _run(grid, engine, only or [], results, dry_run)
+    return _run(grid, engine, only or [], results, dry_run, store)
 
 
 @app.command()
@@ -205,6 +216,31 @@ def report(grid: GridFile, results: Results = Path("results")) -> int:
         raise typer.BadParameter(f"no results in {folder}; `sb3-course run {grid}` makes them")
     _say(str(_publish(loaded, Store(folder))))
     return OK
+
+
+@app.command()
+def regression(
+    grid: GridFile,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, metavar="K", help="How many stored seeds to train.")
+    ] = 3,
+    workers: Workers = None,
+    results: Results = Path("results"),
+) -> int:
+    """Train the first stored seeds of a grid anew, and compare: does the code still learn as well?
+
+    Where versions and processor are those of the stored runs, every return has to be the same.
+    Elsewhere the mean of the new runs has to fall into the band that the stored ones give, 10 at
+    least; it does in all but 1 of 1,000 sessions if nothing has changed. What is stored stays as it
+    is; `run GRID --store` renews it. The exit code is 1 if a verdict is bad, else 0.
+
+    For example:
+
+    sb3-course regression benchmarks/regression/mujoco.yaml
+
+    sb3-course regression benchmarks/regression/cartpole.yaml --seeds 10 --workers 2
+    """
+    return _regression(grid, seeds, workers, results)
 
 
 @app.command()
@@ -413,39 +449,94 @@ def imitate(
     return OK if command.imitate(options, _say) else INTERRUPTED
 
 
-def _run(path: Path, engine: Engine, only: Sequence[str], results: Path, dry_run: bool) -> int:
+def _run(
+    path: Path,
+    engine: Engine,
+    only: Sequence[str],
+    results: Path,
+    dry_run: bool,
+    renew: bool = False,
+) -> int:
     started = time.time()
     from sb3_course.benchmark.checks import checked_grid
 
     grid = checked_grid(path)
-    from sb3_course.benchmark import runner
+    from sb3_course.benchmark import renewal, runner
     from sb3_course.benchmark.rehearsal import rehearse
     from sb3_course.benchmark.store import Store
 
-    store = Store(results / grid.name)
+    kept = Store(results / grid.name)
+    store = renewal.staging(kept) if renew else kept
     chosen = runner.select(grid.runs(), only)
     todo = runner.to_do(chosen, store)
     if todo:
         rehearse(todo, path)
-    _say(f"{grid.name}: {len(chosen)} runs, {len(chosen) - len(todo)} done, {len(todo)} to do")
+    what = "runs to renew" if renew else "runs"
+    _say(f"{grid.name}: {len(chosen)} {what}, {len(chosen) - len(todo)} done, {len(todo)} to do")
     if dry_run:
         _list(chosen, todo)
         return OK
-    if todo:
-        backend = _backend(engine, grid, store, len(todo))
+    if renew and store.folder.name.endswith("-dirty"):
+        _complain("files differ from the last commit, which the stored runs will name as -dirty")
+    if todo and not _work(grid, engine, store, todo, started):
+        return INTERRUPTED
+    failures = store.failures(chosen)
+    if renew and failures:
+        _complain(f"what is stored in {kept.folder} stays as it is: the same command goes on")
+        return _tell_failures(failures)
+    if renew:
+        renewal.replace(kept, store, chosen, whole=not only)
+    page = kept.folder / "report.html"
+    up_to_date = not (todo or renew) and kept.older_than(page) and runner.is_of(grid, kept.folder)
+    _say(str(page if up_to_date else _publish(grid, kept)))
+    return _tell_failures(failures)
+
+
+def _work(
+    grid: "Grid", engine: Engine, store: "Store", todo: Sequence["RunSpec"], started: float
+) -> bool:
+    """Do runs, and say whether nobody interrupted them."""
+    from sb3_course.benchmark import runner
+
+    backend = _backend(engine, grid, store, len(todo))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
+    try:
+        runner.run_all(todo, store, backend, Console(stderr=True), engine.retries)
+    except KeyboardInterrupt:
+        _complain("interrupted: finished runs are kept; the same command goes on from there")
+        return False
+    finally:
+        if store.finished() or store.failed():
+            runner.write_manifest(grid, store.folder, _command(), backend.workers, started)
+    return True
+
+
+def _regression(path: Path, seeds: int, workers: int | None, results: Path) -> int:
+    from sb3_course.benchmark.checks import checked_grid
+
+    grid = checked_grid(path)
+    from sb3_course.benchmark import regression, runner
+    from sb3_course.benchmark.store import Store
+
+    stored = regression.stored_tasks(grid, Store(results / grid.name), seeds)
+    specs = [result.spec for runs in stored.values() for result in runs[:seeds]]
+    with TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        backend = _backend(Engine(workers=workers), grid, store, len(specs))
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
         try:
-            runner.run_all(todo, store, backend, Console(stderr=True), engine.retries)
+            runner.run_all(runner.to_do(specs, store), store, backend, Console(stderr=True))
         except KeyboardInterrupt:
-            _complain("interrupted: finished runs are kept; the same command goes on from there")
+            _complain("interrupted: nothing is kept of new runs, what is stored is as it was")
             return INTERRUPTED
-        finally:
-            if store.finished() or store.failed():
-                runner.write_manifest(grid, store.folder, _command(), backend.workers, started)
-    page = store.folder / "report.html"
-    up_to_date = not todo and store.older_than(page) and runner.is_of(grid, store.folder)
-    _say(str(page if up_to_date else _publish(grid, store)))
-    return _tell_failures(store.failures(chosen))
+        new = regression.by_task(store.read(specs))
+    compared = [regression.compare(stored[task], new[task], len(stored)) for task in stored]
+    terminal = sys.stdout.isatty()
+    (Console() if terminal else Console(width=1000)).print(regression.table(compared, terminal))
+    bad = [str(comparison) for comparison in compared if not comparison.verdict.good]
+    for line in bad:
+        _complain(line)
+    return FAILED if bad else OK
 
 
 def _backend(

@@ -38,6 +38,9 @@ def grid(tmp_path, monkeypatch):
         (["run", "grid.yaml", "--backend", "slurm"], ["'slurm'", "'local', 'ray'"]),
         (["run", "grid.yaml", "--address", "auto"], ["--address is for --backend ray"]),
         (["report", "grid.yaml"], ["no results", "sb3-course run grid.yaml"]),
+        (["regression", "none.yaml"], ["none.yaml"]),
+        (["regression", "grid.yaml"], ["A2C on CartPole-v1", "0 stored runs", "at least 10"]),
+        (["regression", "grid.yaml", "--seeds", "0"], ["--seeds", "1"]),
         (["train", "A2", "CartPole-v1"], ["'A2'", "did you mean 'A2C'"]),
         (["train", "A2C", "CartPol-v1"], ["'CartPol-v1'", "did you mean 'CartPole-v1'"]),
         (["train", "A2C", "CartPole-v1", "-p", "gama=1"], ["'gama'", "did you mean 'gamma'"]),
@@ -61,7 +64,9 @@ def test_wrong_arguments_get_one_clear_line(grid, capsys, words, expected):
         assert part in error
 
 
-@pytest.mark.parametrize("command", ["run", "demo", "status", "report", "train", "enjoy"])
+@pytest.mark.parametrize(
+    "command", ["run", "demo", "status", "report", "regression", "train", "enjoy"]
+)
 def test_help_teaches_by_example(capsys, command):
     assert cli.invoke([command, "--help"]) == cli.OK
     text = capsys.readouterr().out

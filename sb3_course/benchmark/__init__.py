@@ -15,6 +15,8 @@ module         its one idea
 ``store``      what has been run: one file a run, moved into place whole
 ``claims``     which run starts next, when several commands share a grid
 ``runner``     run what is missing
+``renewal``    run what is stored anew, and replace it once all of it has ended
+``regression`` do new runs learn what the stored ones did
 ``heartbeat``  the sign of life that a running run leaves
 ``progress``   show how far it is
 ``status``     tell how far it is, from elsewhere

@@ -35,8 +35,19 @@ def versions() -> dict[str, str | None]:
 
 @cache
 def of_a_run() -> dict[str, str | None]:
-    """Return what this process runs with: commit, versions and processor."""
-    return {"git_commit": git_commit(), **versions(), "cpu": _cpu_model()}
+    """Return what this process runs with: commit, versions, system and processor.
+
+    Models of processors share names, and C libraries choose by what a processor can do how they
+    compute: ``cpu_kind`` tells apart what may give other last bits.
+    """
+    system = " ".join([platform.system(), platform.machine(), *platform.libc_ver()])
+    return {
+        "git_commit": git_commit(),
+        **versions(),
+        "system": system.strip(),
+        "cpu": _cpu_model(),
+        "cpu_kind": _cpu_kind(),
+    }
 
 
 def git_commit() -> str | None:
@@ -75,9 +86,22 @@ def machine() -> dict[str, Any]:
 
 
 def _cpu_model() -> str:
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_kind() -> str:
+    """Return the processor's family and model, and the instructions that torch uses of it."""
+    from torch.backends import cpu
+
+    numbers = [f"{name} {_cpu_info(name)}" for name in ("cpu family", "model") if _cpu_info(name)]
+    return ", ".join([*numbers, cpu.get_cpu_capability()])
+
+
+def _cpu_info(name: str) -> str | None:
+    """Look a fact of the first processor up, where the system tells it."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    for line in info.read_text().splitlines() if info.exists() else ():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return None

@@ -1,0 +1,55 @@
+"""Run what is stored anew, and replace it once all of it has ended."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from sb3_course.benchmark.grid import RunSpec
+from sb3_course.benchmark.provenance import git_commit, versions
+from sb3_course.benchmark.report import read_manifest
+from sb3_course.benchmark.store import Store, write_whole
+
+FOLDER = ".renewal"
+
+
+def staging(store: Store) -> Store:
+    """Return where new runs wait for the others: a place for each commit.
+
+    So the same command goes on from there, and never with runs of other code.
+
+    :param store: what is to be replaced
+    """
+    return Store(store.folder / FOLDER / (git_commit() or f"{versions()['sb3-course']}"))
+
+
+def replace(store: Store, staged: Store, specs: Sequence[RunSpec], whole: bool) -> None:
+    """Put new runs into the place of the stored ones, and remove what they were waiting in.
+
+    An interrupt loses nothing: the new runs stay where they are until all have been copied.
+
+    :param store: what is stored
+    :param staged: the new runs, all of them finished
+    :param specs: which they are
+    :param whole: whether they are the whole grid, so that any other stored run is of an earlier one
+    """
+    manifest = read_manifest(staged.folder)
+    if manifest is None:
+        return  # another process, which did some of these runs, has done it
+    for result in staged.read(specs):
+        store.write(result)
+    if whole:
+        _remove_others(store, specs)
+    elif (before := read_manifest(store.folder)) is not None:
+        commands = dict.fromkeys([*before["commands"], *manifest["commands"]])
+        seconds = before["duration_seconds"] + manifest["duration_seconds"]
+        manifest |= {"commands": list(commands), "duration_seconds": round(seconds, 1)}
+    write_whole(store.folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    shutil.rmtree(store.folder / FOLDER)
+
+
+def _remove_others(store: Store, specs: Sequence[RunSpec]) -> None:
+    kept: set[Path] = {store.path(spec) for spec in specs}
+    for folder in ("runs", "failed"):
+        for path in set((store.folder / folder).glob("*.json")) - kept:
+            path.unlink()

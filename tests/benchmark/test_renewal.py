@@ -1,0 +1,154 @@
+"""``sb3-course run --store``: what is stored is replaced on purpose, whole, and not before."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sb3_course import cli
+from sb3_course.benchmark import backends, renewal
+from sb3_course.benchmark.grid import load_grid
+from sb3_course.benchmark.result import Measurement, RunResult
+from sb3_course.benchmark.store import Store
+from tests.benchmark.helpers import InThisProcess, content
+
+ALGORITHMS = {"A": {"class": "A2C"}, "B": {"class": "A2C", "params": {"gamma": 0.9}}}
+OLD = "as it was"
+
+
+class Trains(InThisProcess):
+    """Every run ends at once; the runs of C fail."""
+
+    def start(self, spec):
+        failure = "made to fail" if spec.algorithm == "C" else None
+        measured = [Measurement(0, 0, 0.0, [1.0], [1])]
+        made_with = {"git_commit": "new"}
+        result = RunResult(spec=spec, measurements=measured, failure=failure, made_with=made_with)
+        self._ended.append(result)
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """A grid of four runs, stored; each says that it is the old one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(backends, "LocalProcesses", Trains)
+    monkeypatch.setattr(cli, "_publish", lambda grid, store: store.folder / "report.html")
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(content(algorithms=ALGORITHMS)))
+    store = Store(tmp_path / "results" / "tiny")
+    for spec in load_grid(tmp_path / "grid.yaml").runs():
+        store.write(RunResult(spec=spec, made_with={"git_commit": OLD}))
+    manifest = {"commands": ["sb3-course run old.yaml"], "duration_seconds": 5.0}
+    (store.folder / "manifest.json").write_text(json.dumps(manifest))
+    return store
+
+
+def renew(*words):
+    return cli.invoke(["run", "grid.yaml", "--store", "--workers", "1", *words])
+
+
+def old(store):
+    """Which of the stored runs are still the old ones."""
+    results = store.read(load_grid(Path("grid.yaml")).runs())
+    return [(r.spec.algorithm, r.spec.seed) for r in results if r.made_with["git_commit"] == OLD]
+
+
+ALL = [("A", 0), ("A", 1), ("B", 0), ("B", 1)]
+
+
+def interrupt_at(monkeypatch, algorithm):
+    """Let Ctrl-C come when the first run of an algorithm is to start."""
+
+    class Interrupted(Trains):
+        def start(self, spec):
+            if spec.algorithm == algorithm:
+                raise KeyboardInterrupt
+            super().start(spec)
+
+    monkeypatch.setattr(backends, "LocalProcesses", Interrupted)
+
+
+def test_everything_is_run_anew_and_replaced(stored, capsys):
+    other = stored.folder / "runs" / "of-an-earlier-grid.json"
+    other.write_text("{}")
+    assert renew() == cli.OK
+    assert "tiny: 4 runs to renew, 0 done, 4 to do" in capsys.readouterr().out
+    assert old(stored) == []
+    assert not other.exists()
+    assert not (stored.folder / renewal.FOLDER).exists()
+    manifest = json.loads((stored.folder / "manifest.json").read_text())
+    assert [command.split()[0] for command in manifest["commands"]] == ["sb3-course"]
+    assert "sb3-course run old.yaml" not in manifest["commands"]
+
+
+def test_plain_run_leaves_what_is_stored(stored):
+    assert cli.invoke(["run", "grid.yaml"]) == cli.OK
+    assert old(stored) == ALL
+
+
+def test_dry_run_changes_nothing(stored, capsys):
+    assert renew("--dry-run") == cli.OK
+    assert capsys.readouterr().out.count("to do  ") == 4
+    assert old(stored) == ALL
+    assert not (stored.folder / renewal.FOLDER).exists()
+
+
+def test_only_renews_what_it_names(stored):
+    other = stored.folder / "runs" / "of-an-earlier-grid.json"
+    other.write_text("{}")
+    assert renew("--only", "algorithm=B", "--only", "seed=1") == cli.OK
+    assert old(stored) == [("A", 0), ("A", 1), ("B", 0)]
+    assert other.exists()
+    manifest = json.loads((stored.folder / "manifest.json").read_text())
+    assert manifest["commands"][0] == "sb3-course run old.yaml"
+    assert len(manifest["commands"]) == 2
+    assert manifest["duration_seconds"] >= 5.0
+
+
+def test_an_interrupt_leaves_what_is_stored_and_the_same_command_goes_on(
+    stored, monkeypatch, capsys
+):
+    interrupt_at(monkeypatch, "B")
+    assert renew() == cli.INTERRUPTED
+    assert old(stored) == ALL
+    monkeypatch.setattr(backends, "LocalProcesses", Trains)
+    capsys.readouterr()
+    assert renew() == cli.OK
+    assert "4 runs to renew, 2 done, 2 to do" in capsys.readouterr().out
+    assert old(stored) == []
+
+
+def test_new_runs_of_other_code_do_not_count(stored, monkeypatch, capsys):
+    interrupt_at(monkeypatch, "B")
+    assert renew() == cli.INTERRUPTED
+    monkeypatch.setattr(renewal, "git_commit", lambda: "another")
+    monkeypatch.setattr(backends, "LocalProcesses", Trains)
+    capsys.readouterr()
+    assert renew() == cli.OK
+    assert "4 runs to renew, 0 done, 4 to do" in capsys.readouterr().out
+
+
+def test_an_interrupt_among_the_copies_loses_nothing(stored, monkeypatch):
+    write, written = Store.write, []
+
+    def interrupted(store, result):
+        if store.folder.name == stored.folder.name:
+            written.append(result)
+            if len(written) == 3:
+                raise KeyboardInterrupt
+        write(store, result)
+
+    monkeypatch.setattr(Store, "write", interrupted)
+    assert renew() == cli.INTERRUPTED
+    assert len(old(stored)) == 2
+    monkeypatch.setattr(Store, "write", write)
+    assert renew() == cli.OK
+    assert old(stored) == []
+
+
+def test_a_failure_leaves_what_is_stored(stored, tmp_path, capsys):
+    broken = {**ALGORITHMS, "C": {"class": "A2C"}}
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(content(algorithms=broken)))
+    assert renew() == cli.FAILED
+    assert "stays as it is" in capsys.readouterr().err
+    assert old(stored) == ALL
