@@ -47,8 +47,8 @@ class REINFORCE(PolicyGradientAlgorithm):
     do, and both are everyone's practice: with γ < 1 the reward to go leaves out the weight γ^t of
     step t, and the division by M correlates with episode length where this varies.
 
-    The optimal baseline is a quotient of estimates: from few trajectories (4, say) it has heavy tails
-    and may raise the variance many times over; with 16 and more it lowers it (the figure
+    The optimal baseline is a quotient of estimates: from few trajectories (4, say) it has heavy
+    tails and may raise the variance many times over; with 16 and more it lowers it (the figure
     ``estimator_variance`` measures both).
 
     A return is of rewards alone, up to a time limit too. Only with ``baseline="value"`` is the tail
