@@ -140,7 +140,7 @@ def band(
     :raises UserError: if the stored runs are all the same, which leaves the band without a width
     """
     n, mean, s = len(stored), float(np.mean(stored)), float(np.std(stored, ddof=1))
-    if s == 0:
+    if min(stored) == max(stored):  # rounding may leave s a little above 0
         raise UserError(
             f"all {n} stored runs have the mean return {mean:g}: a band has no width then; choose "
             "a budget in which the task is neither hopeless nor solved at once"
@@ -177,7 +177,7 @@ def stored_tasks(grid: Grid, store: Store, seeds: int = 1) -> dict[Task, list[Ru
     :param grid: the grid
     :param store: its results
     :param seeds: how many of each are to be trained anew
-    :raises UserError: naming the first that has too few
+    :raises UserError: naming the first that has too few, or that no band can be made from
     """
     finished = [result for result in store.read(grid.runs()) if result.failure is None]
     tasks = by_task(finished)
@@ -191,6 +191,10 @@ def stored_tasks(grid: Grid, store: Store, seeds: int = 1) -> dict[Task, list[Ru
             )
         if seeds > count:
             raise UserError(f"--seeds: given {seeds}, but {has}; allowed: 1 to {count}")
+        try:  # before anything is trained
+            band([summary(result) for result in tasks[algorithm, environment]], seeds)
+        except UserError as error:
+            raise UserError(f"{algorithm} on {environment}: {error}") from error
     return tasks
 
 

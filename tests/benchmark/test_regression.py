@@ -238,6 +238,28 @@ def test_a_run_that_fails_is_told_with_its_reason():
 
 
 @pytest.mark.parametrize(
+    ("evaluations", "told"),
+    [
+        (2, "seed 1: 3 evaluations of 6 episodes stored, 2 evaluations of 4 episodes new"),
+        (4, "seed 1: 3 evaluations of 6 episodes stored, 4 evaluations of 8 episodes new"),
+    ],
+)
+def test_a_run_that_is_measured_more_or_less_often_has_failed(evaluations, told):
+    new = [made_up(0, 9.0, 10.0, 20.0), made_up(1, *[9.0, 11.0, 21.0, 21.0][:evaluations])]
+    comparison = compare(STORED, new)
+    assert comparison.verdict is Verdict.FAILED
+    assert comparison.difference == told
+
+
+def test_stored_runs_without_a_band_are_told_before_anything_is_trained(tmp_path):
+    for result in STORED:
+        same = made_up(result.spec.seed, 9.0, 500.0, 500.0)
+        Store(tmp_path).write(same)
+    with pytest.raises(UserError, match="A2C on CartPole-v1: all 10 stored runs .* 500"):
+        regression.stored_tasks(tiny(seeds=10), Store(tmp_path), 3)
+
+
+@pytest.mark.parametrize(
     ("count", "seeds", "told"),
     [(9, 1, "has 9 stored runs .* at least 10"), (10, 11, "--seeds: given 11.*allowed: 1 to 10")],
 )
