@@ -70,7 +70,7 @@ class Comparison:
     :param algorithm: its name in the grid
     :param environment: its name
     :param band: where the mean was expected
-    :param mean: of the new runs' :func:`summary`; None if one failed
+    :param mean: of the new runs' :func:`summary`; None if one failed or is :func:`incomparable`
     :param verdict: what came of it
     :param difference: the first return that is another one, in words; empty if there is none
     """
@@ -209,11 +209,11 @@ def compare(
     """
     names = stored[0].spec.names
     expected = band([summary(result) for result in stored], len(new), comparisons)
-    if any(result.failure is not None for result in new):
-        reason = next(f"seed {r.spec.seed}: {r.reason}" for r in new if r.failure is not None)
-        return Comparison(*names, expected, None, Verdict.FAILED, reason)
-    mean = float(np.mean([summary(result) for result in new]))
     before = {result.spec.seed: result for result in stored}
+    for result in new:
+        if reason := incomparable(before[result.spec.seed], result):
+            return Comparison(*names, expected, None, Verdict.FAILED, reason)
+    mean = float(np.mean([summary(result) for result in new]))
     changed = [
         (difference, same_conditions(before[result.spec.seed], result))
         for result in new
@@ -242,11 +242,27 @@ def same_conditions(stored: RunResult, new: RunResult) -> bool:
     return bool(now) and before == now
 
 
+def incomparable(stored: RunResult, new: RunResult) -> str:
+    """Say why a run has no returns to compare with the stored ones.
+
+    :param stored: a run
+    :param new: the same run, made anew
+    :return: seed and reason: it failed, or was measured more or less often; empty if there is none
+    """
+    if new.failure is not None:
+        return f"seed {new.spec.seed}: {new.reason}"
+    before, now = ([len(m.returns) for m in result.measurements] for result in (stored, new))
+    if before == now:
+        return ""
+    told = [f"{len(n)} evaluations of {sum(n)} episodes" for n in (before, now)]
+    return f"seed {new.spec.seed}: {told[0]} stored, {told[1]} new"
+
+
 def first_difference(stored: RunResult, new: RunResult) -> str:
     """Find the first episode whose return is another one.
 
     :param stored: a run
-    :param new: the same run, made anew
+    :param new: the same run, made anew, with as many evaluations and episodes
     :return: seed, step, episode and both returns in words; empty if every return is the same
     """
     for before, now in zip(stored.measurements, new.measurements, strict=True):

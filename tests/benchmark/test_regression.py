@@ -145,9 +145,10 @@ def test_a_band_by_hand():
     assert (result.mean, result.low, result.high) == pytest.approx((5.0, 5 - half, 5 + half), 1e-3)
 
 
-def test_stored_runs_that_are_all_the_same_give_no_band():
-    with pytest.raises(UserError, match=r"mean return 500: .* no width"):
-        band([500.0] * 10, k=3)
+@pytest.mark.parametrize("value", [500.0, 0.3])  # ten times 0.3 deviate by 6e-17
+def test_stored_runs_that_are_all_the_same_give_no_band(value):
+    with pytest.raises(UserError, match=rf"mean return {value:g}: .* no width"):
+        band([value] * 10, k=3)
 
 
 @pytest.mark.parametrize("n", [10, 20])
