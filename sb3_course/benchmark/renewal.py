@@ -26,26 +26,42 @@ def staging(store: Store) -> Store:
 def replace(store: Store, staged: Store, specs: Sequence[RunSpec], whole: bool) -> None:
     """Put new runs into the place of the stored ones, and remove what they were waiting in.
 
-    An interrupt loses nothing: the new runs stay where they are until all have been copied.
+    An interrupt loses nothing: the new runs stay where they are until all have been copied. Other
+    new runs, which wait for theirs, stay there too, unless the whole grid has been renewed.
 
     :param store: what is stored
     :param staged: the new runs, all of them finished
     :param specs: which they are
     :param whole: whether they are the whole grid, so that any other stored run is of an earlier one
     """
-    manifest = read_manifest(staged.folder)
-    if manifest is None:
+    results = staged.read(specs)
+    if not results:
         return  # another process, which did some of these runs, has done it
-    for result in staged.read(specs):
+    for result in results:
         store.write(result)
     if whole:
         _remove_others(store, specs)
-    elif (before := read_manifest(store.folder)) is not None:
+    _replace_manifest(store, staged, whole)
+    if whole:
+        shutil.rmtree(store.folder / FOLDER)
+    else:
+        (staged.folder / "manifest.json").unlink(missing_ok=True)
+        for spec in specs:
+            staged.path(spec).unlink(missing_ok=True)
+
+
+def _replace_manifest(store: Store, staged: Store, whole: bool) -> None:
+    path = store.folder / "manifest.json"
+    manifest, before = read_manifest(staged.folder), read_manifest(store.folder)
+    if manifest is None:  # killed after its last run, before it wrote one
+        if whole:
+            path.unlink(missing_ok=True)  # that of other runs
+        return
+    if before is not None and not whole:
         commands = dict.fromkeys([*before["commands"], *manifest["commands"]])
         seconds = before["duration_seconds"] + manifest["duration_seconds"]
         manifest |= {"commands": list(commands), "duration_seconds": round(seconds, 1)}
-    write_whole(store.folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-    shutil.rmtree(store.folder / FOLDER)
+    write_whole(path, json.dumps(manifest, indent=1) + "\n")
 
 
 def _remove_others(store: Store, specs: Sequence[RunSpec]) -> None:

@@ -146,6 +146,33 @@ def test_an_interrupt_among_the_copies_loses_nothing(stored, monkeypatch):
     assert old(stored) == []
 
 
+def test_a_part_that_is_done_leaves_the_new_runs_of_another_part(stored, monkeypatch, capsys):
+    interrupt_at(monkeypatch, "B")
+    assert renew() == cli.INTERRUPTED
+    monkeypatch.setattr(backends, "LocalProcesses", Trains)
+    assert renew("--only", "algorithm=B") == cli.OK
+    assert old(stored) == [("A", 0), ("A", 1)]
+    capsys.readouterr()
+    assert renew("--only", "algorithm=A") == cli.OK
+    assert "2 runs to renew, 2 done, 0 to do" in capsys.readouterr().out
+    assert old(stored) == []
+
+
+def test_a_command_that_was_killed_after_its_last_run_goes_on(stored, monkeypatch, capsys):
+    monkeypatch.setattr(renewal, "replace", lambda *_, **__: None)
+    assert renew() == cli.OK
+    monkeypatch.undo()
+    monkeypatch.chdir(stored.folder.parents[1])
+    monkeypatch.setattr(cli, "_publish", lambda grid, store: store.folder / "report.html")
+    (staged,) = (stored.folder / renewal.FOLDER).iterdir()
+    (staged / "manifest.json").unlink()
+    capsys.readouterr()
+    assert renew() == cli.OK
+    assert "4 runs to renew, 4 done, 0 to do" in capsys.readouterr().out
+    assert old(stored) == []
+    assert not (stored.folder / "manifest.json").exists()  # what it said is of other runs
+
+
 def test_a_failure_leaves_what_is_stored(stored, tmp_path, capsys):
     broken = {**ALGORITHMS, "C": {"class": "A2C"}}
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(content(algorithms=broken)))
