@@ -476,7 +476,7 @@ def _run(
     if dry_run:
         _list(chosen, todo)
         return OK
-    if renew and store.folder.name.endswith("-dirty"):
+    if renew and "-dirty" in store.folder.name:
         _complain("files differ from the last commit, which the stored runs will name as -dirty")
     if todo and not _work(grid, engine, store, todo, started):
         return INTERRUPTED

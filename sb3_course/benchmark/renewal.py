@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sb3_course.benchmark.grid import RunSpec
-from sb3_course.benchmark.provenance import git_commit, versions
+from sb3_course.benchmark.provenance import digest_of_code, git_commit, versions
 from sb3_course.benchmark.report import read_manifest
 from sb3_course.benchmark.store import Store, write_whole
 
@@ -14,13 +14,16 @@ FOLDER = ".renewal"
 
 
 def staging(store: Store) -> Store:
-    """Return where new runs wait for the others: a place for each commit.
+    """Return where new runs wait for the others: a place for each state of the code.
 
     So the same command goes on from there, and never with runs of other code.
 
     :param store: what is to be replaced
     """
-    return Store(store.folder / FOLDER / (git_commit() or f"{versions()['sb3-course']}"))
+    code = git_commit()
+    if code is None or code.endswith("-dirty"):  # which may be any code
+        code = f"{code or versions()['sb3-course']}-{digest_of_code()}"
+    return Store(store.folder / FOLDER / code)
 
 
 def replace(store: Store, staged: Store, specs: Sequence[RunSpec], whole: bool) -> None:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from sb3_course import cli
-from sb3_course.benchmark import backends, renewal
+from sb3_course.benchmark import backends, provenance, renewal
 from sb3_course.benchmark.grid import load_grid
 from sb3_course.benchmark.result import Measurement, RunResult
 from sb3_course.benchmark.store import Store
@@ -118,10 +118,16 @@ def test_an_interrupt_leaves_what_is_stored_and_the_same_command_goes_on(
     assert old(stored) == []
 
 
-def test_new_runs_of_other_code_do_not_count(stored, monkeypatch, capsys):
+@pytest.mark.parametrize("commit", ["abc", "abc-dirty", None])
+def test_new_runs_of_other_code_do_not_count(stored, monkeypatch, capsys, commit):
+    """Where files differ from the commit the commit says nothing of what is changed next."""
+    monkeypatch.setattr(renewal, "git_commit", lambda: commit)
     interrupt_at(monkeypatch, "B")
     assert renew() == cli.INTERRUPTED
-    monkeypatch.setattr(renewal, "git_commit", lambda: "another")
+    if commit == "abc":
+        monkeypatch.setattr(renewal, "git_commit", lambda: "another")
+    else:
+        monkeypatch.setattr(renewal, "digest_of_code", lambda: "another")
     monkeypatch.setattr(backends, "LocalProcesses", Trains)
     capsys.readouterr()
     assert renew() == cli.OK
@@ -179,3 +185,13 @@ def test_a_failure_leaves_what_is_stored(stored, tmp_path, capsys):
     assert renew() == cli.FAILED
     assert "stays as it is" in capsys.readouterr().err
     assert old(stored) == ALL
+
+
+def test_the_digest_changes_with_a_line_and_with_a_name(tmp_path, monkeypatch):
+    (tmp_path / "benchmark").mkdir()
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "benchmark" / "provenance.py"))
+    digests = []
+    for name, text in [("a.py", "x = 1"), ("a.py", "x = 2"), ("b.py", ""), ("notes.txt", "")]:
+        (tmp_path / "benchmark" / name).write_text(text)
+        digests.append(provenance.digest_of_code())
+    assert len(set(digests)) == 3 and digests[-1] == digests[-2]
