@@ -1,13 +1,16 @@
 """Run what is stored anew, and replace it once all of it has ended."""
 
 import json
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from sb3_course.benchmark.grid import RunSpec
 from sb3_course.benchmark.provenance import digest_of_code, git_commit, versions
 from sb3_course.benchmark.report import read_manifest
+from sb3_course.benchmark.result import RunResult
 from sb3_course.benchmark.store import Store, write_whole
 
 FOLDER = ".renewal"
@@ -37,25 +40,41 @@ def replace(store: Store, staged: Store, specs: Sequence[RunSpec], whole: bool) 
     :param specs: which they are
     :param whole: whether they are the whole grid, so that any other stored run is of an earlier one
     """
-    results = staged.read(specs)
+    manifest, results = read_manifest(staged.folder), _read(staged, specs)
     if not results:
         return  # another process, which did some of these runs, has done it
     for result in results:
         store.write(result)
     if whole:
         _remove_others(store, specs)
-    _replace_manifest(store, staged, whole)
+    _replace_manifest(store, manifest, whole)
     if whole:
-        shutil.rmtree(store.folder / FOLDER)
+        _remove_staging(store)
     else:
         (staged.folder / "manifest.json").unlink(missing_ok=True)
         for spec in specs:
             staged.path(spec).unlink(missing_ok=True)
 
 
-def _replace_manifest(store: Store, staged: Store, whole: bool) -> None:
-    path = store.folder / "manifest.json"
-    manifest, before = read_manifest(staged.folder), read_manifest(store.folder)
+def _read(staged: Store, specs: Sequence[RunSpec]) -> list[RunResult]:
+    try:
+        return staged.read(specs)
+    except FileNotFoundError:  # another process has copied them, and removes them now
+        return []
+
+
+def _remove_staging(store: Store) -> None:
+    """Remove all at once: another process, at the same point, sees everything or nothing."""
+    # Where it is gone already another process was first.
+    with (
+        TemporaryDirectory(prefix=FOLDER, dir=store.folder) as removed,
+        suppress(FileNotFoundError),
+    ):
+        (store.folder / FOLDER).rename(Path(removed) / FOLDER)
+
+
+def _replace_manifest(store: Store, manifest: dict[str, Any] | None, whole: bool) -> None:
+    path, before = store.folder / "manifest.json", read_manifest(store.folder)
     if manifest is None:  # killed after its last run, before it wrote one
         if whole:
             path.unlink(missing_ok=True)  # that of other runs
@@ -71,4 +90,4 @@ def _remove_others(store: Store, specs: Sequence[RunSpec]) -> None:
     kept: set[Path] = {store.path(spec) for spec in specs}
     for folder in ("runs", "failed"):
         for path in set((store.folder / folder).glob("*.json")) - kept:
-            path.unlink()
+            path.unlink(missing_ok=True)

@@ -179,6 +179,29 @@ def test_a_command_that_was_killed_after_its_last_run_goes_on(stored, monkeypatc
     assert not (stored.folder / "manifest.json").exists()  # what it said is of other runs
 
 
+def test_two_commands_that_end_together_replace_once(stored, monkeypatch):
+    """The other one copies everything and cleans up while this one is at its first copy."""
+    specs = load_grid(Path("grid.yaml")).runs()
+    staged = renewal.staging(stored)
+    for spec in specs:
+        staged.write(RunResult(spec=spec, made_with={"git_commit": "new"}))
+    manifest = {"commands": ["sb3-course run new.yaml --store"], "duration_seconds": 1.0}
+    (staged.folder / "manifest.json").write_text(json.dumps(manifest))
+    write = Store.write
+
+    def meanwhile(store, result):
+        monkeypatch.setattr(Store, "write", write)
+        renewal.replace(stored, staged, specs, whole=True)
+        write(store, result)
+
+    monkeypatch.setattr(Store, "write", meanwhile)
+    renewal.replace(stored, staged, specs, whole=True)
+    renewal.replace(stored, staged, specs, whole=True)
+    assert old(stored) == []
+    assert json.loads((stored.folder / "manifest.json").read_text()) == manifest
+    assert {path.name for path in stored.folder.iterdir()} <= {"runs", "failed", "manifest.json"}
+
+
 def test_a_failure_leaves_what_is_stored(stored, tmp_path, capsys):
     broken = {**ALGORITHMS, "C": {"class": "A2C"}}
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(content(algorithms=broken)))
