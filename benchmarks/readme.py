@@ -20,7 +20,10 @@ from sb3_course.benchmark.grid import Grid, load_grid
 from sb3_course.benchmark.store import Store, tidy
 
 ROOT = Path(__file__).resolve().parents[1]
-BLOCK = re.compile(r"(?<=<!-- results: )(\S+) -->.*?(?=<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"(?<=<!-- results: )(\S+) -->(?:(?!<!-- results: ).)*?(?=<!-- end -->)", re.DOTALL
+)
+"""A block with its end: one without is left as it is, and so is what follows it."""
 
 
 def updated(readme: str) -> str:

@@ -231,8 +231,8 @@ def regression(
 
     Where versions and processor are those of the stored runs, every return has to be the same.
     Elsewhere the mean of the new runs has to fall into the band that the stored ones give, 10 at
-    least; it does in all but 1 of 1,000 sessions if nothing has changed. What is stored stays as it
-    is; `run GRID --store` renews it. The exit code is 1 if a verdict is bad, else 0.
+    least; it does in all but about 1 of 1,000 sessions if nothing has changed. What is stored stays
+    as it is; `run GRID --store` renews it. The exit code is 1 if a verdict is bad, else 0.
 
     For example:
 
@@ -476,7 +476,7 @@ def _run(
     if dry_run:
         _list(chosen, todo)
         return OK
-    if renew and store.folder.name.endswith("-dirty"):
+    if renew and "-dirty" in store.folder.name:
         _complain("files differ from the last commit, which the stored runs will name as -dirty")
     if todo and not _work(grid, engine, store, todo, started):
         return INTERRUPTED

@@ -67,10 +67,28 @@ def _bool_or_settings(value: Any) -> Any:
     return value
 
 
+def _to_print(question: str) -> str:
+    if not (question.strip() and question.isprintable()):
+        raise ValueError("allowed: letters that can be printed, in one line")
+    return question
+
+
+def _of_algorithms(pair: tuple[str, str], info: ValidationInfo) -> tuple[str, str]:
+    allowed = info.data.get("algorithms", pair)  # lacking where these are wrong themselves
+    for name in pair:
+        if name not in allowed:
+            raise ValueError(unknown("algorithm", name, allowed))
+    if pair[0] == pair[1]:
+        raise ValueError("allowed: two algorithms")
+    return pair
+
+
 MAX_SEEDS = 100_000
 Self = TypeVar("Self", bound="Section")
 Parameters = dict[str, JsonValue]
 Normalize = Annotated[Any, AfterValidator(_bool_or_settings)]
+Question = Annotated[str, AfterValidator(_to_print)]
+Pair = Annotated[tuple[str, str], AfterValidator(_of_algorithms)]
 
 
 class Section(BaseModel):
@@ -194,7 +212,7 @@ class Grid(Section):
     environments: dict[str, Environment] = Field(min_length=1)
     algorithms: dict[str, Algorithm] = Field(min_length=1)
     evaluation: Evaluation = Evaluation(n_points=10)
-    questions: dict[str, tuple[str, str]] = {}
+    questions: dict[Question, Pair] = {}
     """What the report answers, each by the comparison of two of the algorithms."""
     time_limit: float = Field(default=24.0, gt=0, le=100_000)
     """Hours after which a run is stopped and recorded as failed."""
@@ -222,21 +240,6 @@ class Grid(Section):
         for name in value:
             if not (name.strip() and name.isprintable() and len(name) <= 60):
                 raise ValueError(f"the name {name!r}; allowed: 1 to 60 letters that can be printed")
-        return value
-
-    @field_validator("questions")
-    @classmethod
-    def _of_algorithms(
-        cls, value: dict[str, tuple[str, str]], info: ValidationInfo
-    ) -> dict[str, tuple[str, str]]:
-        for question, (x, y) in value.items():
-            for name in {x, y} - set(info.data.get("algorithms", {x, y})):
-                message = unknown("algorithm", name, info.data["algorithms"])
-                raise ValueError(f"{question!r}: {message}")
-            if x == y:
-                raise ValueError(
-                    f"{question!r} compares {x!r} with itself; allowed: two algorithms"
-                )
         return value
 
     def runs(self) -> list[RunSpec]:

@@ -1,5 +1,6 @@
 """With what a grid was run: code, versions, machine, command."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -62,6 +63,15 @@ def git_commit() -> str | None:
         return commit + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def digest_of_code() -> str:
+    """Return a short digest of this package's modules as they are."""
+    folder = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
 
 
 def _git(folder: Path, *arguments: str) -> str:

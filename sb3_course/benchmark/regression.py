@@ -70,7 +70,7 @@ class Comparison:
     :param algorithm: its name in the grid
     :param environment: its name
     :param band: where the mean was expected
-    :param mean: of the new runs' :func:`summary`; None if one failed
+    :param mean: of the new runs' :func:`summary`; None if one failed or is :func:`incomparable`
     :param verdict: what came of it
     :param difference: the first return that is another one, in words; empty if there is none
     """
@@ -140,7 +140,7 @@ def band(
     :raises UserError: if the stored runs are all the same, which leaves the band without a width
     """
     n, mean, s = len(stored), float(np.mean(stored)), float(np.std(stored, ddof=1))
-    if s == 0:
+    if min(stored) == max(stored):  # rounding may leave s a little above 0
         raise UserError(
             f"all {n} stored runs have the mean return {mean:g}: a band has no width then; choose "
             "a budget in which the task is neither hopeless nor solved at once"
@@ -177,7 +177,7 @@ def stored_tasks(grid: Grid, store: Store, seeds: int = 1) -> dict[Task, list[Ru
     :param grid: the grid
     :param store: its results
     :param seeds: how many of each are to be trained anew
-    :raises UserError: naming the first that has too few
+    :raises UserError: naming the first that has too few, or that no band can be made from
     """
     finished = [result for result in store.read(grid.runs()) if result.failure is None]
     tasks = by_task(finished)
@@ -191,6 +191,10 @@ def stored_tasks(grid: Grid, store: Store, seeds: int = 1) -> dict[Task, list[Ru
             )
         if seeds > count:
             raise UserError(f"--seeds: given {seeds}, but {has}; allowed: 1 to {count}")
+        try:  # before anything is trained
+            band([summary(result) for result in tasks[algorithm, environment]], seeds)
+        except UserError as error:
+            raise UserError(f"{algorithm} on {environment}: {error}") from error
     return tasks
 
 
@@ -205,11 +209,11 @@ def compare(
     """
     names = stored[0].spec.names
     expected = band([summary(result) for result in stored], len(new), comparisons)
-    if any(result.failure is not None for result in new):
-        reason = next(f"seed {r.spec.seed}: {r.reason}" for r in new if r.failure is not None)
-        return Comparison(*names, expected, None, Verdict.FAILED, reason)
-    mean = float(np.mean([summary(result) for result in new]))
     before = {result.spec.seed: result for result in stored}
+    for result in new:
+        if reason := incomparable(before[result.spec.seed], result):
+            return Comparison(*names, expected, None, Verdict.FAILED, reason)
+    mean = float(np.mean([summary(result) for result in new]))
     changed = [
         (difference, same_conditions(before[result.spec.seed], result))
         for result in new
@@ -238,11 +242,27 @@ def same_conditions(stored: RunResult, new: RunResult) -> bool:
     return bool(now) and before == now
 
 
+def incomparable(stored: RunResult, new: RunResult) -> str:
+    """Say why a run has no returns to compare with the stored ones.
+
+    :param stored: a run
+    :param new: the same run, made anew
+    :return: seed and reason: it failed, or was measured more or less often; empty if there is none
+    """
+    if new.failure is not None:
+        return f"seed {new.spec.seed}: {new.reason}"
+    before, now = ([len(m.returns) for m in result.measurements] for result in (stored, new))
+    if before == now:
+        return ""
+    told = [f"{len(n)} evaluations of {sum(n)} episodes" for n in (before, now)]
+    return f"seed {new.spec.seed}: {told[0]} stored, {told[1]} new"
+
+
 def first_difference(stored: RunResult, new: RunResult) -> str:
     """Find the first episode whose return is another one.
 
     :param stored: a run
-    :param new: the same run, made anew
+    :param new: the same run, made anew, with as many evaluations and episodes
     :return: seed, step, episode and both returns in words; empty if every return is the same
     """
     for before, now in zip(stored.measurements, new.measurements, strict=True):

@@ -62,8 +62,16 @@ def of_cartpole(**settings) -> dict:
             "algorithms.a.environments.CartPole-v1.parms",
             ["did you mean 'params'", "allowed: n_envs, normalize, params"],
         ),
-        ({"questions": {"Better?": ["A2C", "A3C"]}}, "questions", ["Better", "mean 'A2C'"]),
-        ({"questions": {"Better?": ["A2C", "A2C"]}}, "questions", ["with itself"]),
+        ({"questions": {"Better?": ["A2C", "A3C"]}}, "questions.Better?", ["mean 'A2C'"]),
+        ({"questions": {"Better?": ["A2C", "A2C"]}}, "questions.Better?", ["two algorithms"]),
+        (
+            {
+                "algorithms": {"A": {"class": "A2C"}, "B": {"class": "A2C"}},
+                "questions": {"Bet\nter?": ["A", "B"]},
+            },
+            "questions.Bet\nter?",
+            ["printed, in one line"],
+        ),
         ({"questions": {"Better?": ["A2C"]}}, "questions.Better?.1", ["is missing"]),
     ],
 )
@@ -72,6 +80,11 @@ def test_a_mistake_of_form_is_told_with_its_key_and_what_is_allowed(changes, key
     assert mistakes.keys() == {key}
     for part in expected:
         assert part in mistakes[key]
+
+
+def test_every_question_with_a_mistake_is_told():
+    questions = {"Better?": ["A2C", "A3C"], "Worse?": ["B2C", "A2C"]}
+    assert told(questions=questions).keys() == {"questions.Better?", "questions.Worse?"}
 
 
 def test_every_mistake_of_form_is_told():

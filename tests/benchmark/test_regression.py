@@ -145,9 +145,10 @@ def test_a_band_by_hand():
     assert (result.mean, result.low, result.high) == pytest.approx((5.0, 5 - half, 5 + half), 1e-3)
 
 
-def test_stored_runs_that_are_all_the_same_give_no_band():
-    with pytest.raises(UserError, match=r"mean return 500: .* no width"):
-        band([500.0] * 10, k=3)
+@pytest.mark.parametrize("value", [500.0, 0.3])  # ten times 0.3 deviate by 6e-17
+def test_stored_runs_that_are_all_the_same_give_no_band(value):
+    with pytest.raises(UserError, match=rf"mean return {value:g}: .* no width"):
+        band([value] * 10, k=3)
 
 
 @pytest.mark.parametrize("n", [10, 20])
@@ -235,6 +236,28 @@ def test_a_run_that_fails_is_told_with_its_reason():
     assert comparison.verdict is Verdict.FAILED
     assert not comparison.verdict.good
     assert comparison.difference == "seed 1: OSError: made to fail"
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "told"),
+    [
+        (2, "seed 1: 3 evaluations of 6 episodes stored, 2 evaluations of 4 episodes new"),
+        (4, "seed 1: 3 evaluations of 6 episodes stored, 4 evaluations of 8 episodes new"),
+    ],
+)
+def test_a_run_that_is_measured_more_or_less_often_has_failed(evaluations, told):
+    new = [made_up(0, 9.0, 10.0, 20.0), made_up(1, *[9.0, 11.0, 21.0, 21.0][:evaluations])]
+    comparison = compare(STORED, new)
+    assert comparison.verdict is Verdict.FAILED
+    assert comparison.difference == told
+
+
+def test_stored_runs_without_a_band_are_told_before_anything_is_trained(tmp_path):
+    for result in STORED:
+        same = made_up(result.spec.seed, 9.0, 500.0, 500.0)
+        Store(tmp_path).write(same)
+    with pytest.raises(UserError, match="A2C on CartPole-v1: all 10 stored runs .* 500"):
+        regression.stored_tasks(tiny(seeds=10), Store(tmp_path), 3)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from sb3_course import cli
-from sb3_course.benchmark import backends, renewal
+from sb3_course.benchmark import backends, provenance, renewal
 from sb3_course.benchmark.grid import load_grid
 from sb3_course.benchmark.result import Measurement, RunResult
 from sb3_course.benchmark.store import Store
@@ -118,10 +118,16 @@ def test_an_interrupt_leaves_what_is_stored_and_the_same_command_goes_on(
     assert old(stored) == []
 
 
-def test_new_runs_of_other_code_do_not_count(stored, monkeypatch, capsys):
+@pytest.mark.parametrize("commit", ["abc", "abc-dirty", None])
+def test_new_runs_of_other_code_do_not_count(stored, monkeypatch, capsys, commit):
+    """Where files differ from the commit the commit says nothing of what is changed next."""
+    monkeypatch.setattr(renewal, "git_commit", lambda: commit)
     interrupt_at(monkeypatch, "B")
     assert renew() == cli.INTERRUPTED
-    monkeypatch.setattr(renewal, "git_commit", lambda: "another")
+    if commit == "abc":
+        monkeypatch.setattr(renewal, "git_commit", lambda: "another")
+    else:
+        monkeypatch.setattr(renewal, "digest_of_code", lambda: "another")
     monkeypatch.setattr(backends, "LocalProcesses", Trains)
     capsys.readouterr()
     assert renew() == cli.OK
@@ -146,9 +152,69 @@ def test_an_interrupt_among_the_copies_loses_nothing(stored, monkeypatch):
     assert old(stored) == []
 
 
+def test_a_part_that_is_done_leaves_the_new_runs_of_another_part(stored, monkeypatch, capsys):
+    interrupt_at(monkeypatch, "B")
+    assert renew() == cli.INTERRUPTED
+    monkeypatch.setattr(backends, "LocalProcesses", Trains)
+    assert renew("--only", "algorithm=B") == cli.OK
+    assert old(stored) == [("A", 0), ("A", 1)]
+    capsys.readouterr()
+    assert renew("--only", "algorithm=A") == cli.OK
+    assert "2 runs to renew, 2 done, 0 to do" in capsys.readouterr().out
+    assert old(stored) == []
+
+
+def test_a_command_that_was_killed_after_its_last_run_goes_on(stored, monkeypatch, capsys):
+    monkeypatch.setattr(renewal, "replace", lambda *_, **__: None)
+    assert renew() == cli.OK
+    monkeypatch.undo()
+    monkeypatch.chdir(stored.folder.parents[1])
+    monkeypatch.setattr(cli, "_publish", lambda grid, store: store.folder / "report.html")
+    (staged,) = (stored.folder / renewal.FOLDER).iterdir()
+    (staged / "manifest.json").unlink()
+    capsys.readouterr()
+    assert renew() == cli.OK
+    assert "4 runs to renew, 4 done, 0 to do" in capsys.readouterr().out
+    assert old(stored) == []
+    assert not (stored.folder / "manifest.json").exists()  # what it said is of other runs
+
+
+def test_two_commands_that_end_together_replace_once(stored, monkeypatch):
+    """The other one copies everything and cleans up while this one is at its first copy."""
+    specs = load_grid(Path("grid.yaml")).runs()
+    staged = renewal.staging(stored)
+    for spec in specs:
+        staged.write(RunResult(spec=spec, made_with={"git_commit": "new"}))
+    manifest = {"commands": ["sb3-course run new.yaml --store"], "duration_seconds": 1.0}
+    (staged.folder / "manifest.json").write_text(json.dumps(manifest))
+    write = Store.write
+
+    def meanwhile(store, result):
+        monkeypatch.setattr(Store, "write", write)
+        renewal.replace(stored, staged, specs, whole=True)
+        write(store, result)
+
+    monkeypatch.setattr(Store, "write", meanwhile)
+    renewal.replace(stored, staged, specs, whole=True)
+    renewal.replace(stored, staged, specs, whole=True)
+    assert old(stored) == []
+    assert json.loads((stored.folder / "manifest.json").read_text()) == manifest
+    assert {path.name for path in stored.folder.iterdir()} <= {"runs", "failed", "manifest.json"}
+
+
 def test_a_failure_leaves_what_is_stored(stored, tmp_path, capsys):
     broken = {**ALGORITHMS, "C": {"class": "A2C"}}
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(content(algorithms=broken)))
     assert renew() == cli.FAILED
     assert "stays as it is" in capsys.readouterr().err
     assert old(stored) == ALL
+
+
+def test_the_digest_changes_with_a_line_and_with_a_name(tmp_path, monkeypatch):
+    (tmp_path / "benchmark").mkdir()
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "benchmark" / "provenance.py"))
+    digests = []
+    for name, text in [("a.py", "x = 1"), ("a.py", "x = 2"), ("b.py", ""), ("notes.txt", "")]:
+        (tmp_path / "benchmark" / name).write_text(text)
+        digests.append(provenance.digest_of_code())
+    assert len(set(digests)) == 3 and digests[-1] == digests[-2]
