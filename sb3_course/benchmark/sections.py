@@ -61,7 +61,7 @@ def sections(analysis: Analysis, manifest: dict[str, Any], configuration: str) -
     :param configuration: the whole grid as YAML
     """
     parts = [summary(analysis)]
-    if len(analysis.comparisons):
+    if analysis.grid.questions:
         parts.append(questions(analysis))
     if len(analysis.final):
         parts.append(returns(analysis))
@@ -114,9 +114,9 @@ def answers(analysis: Analysis) -> Iterator[str]:
             row = tables.best(rows, names, "value")
             number = f"{row['value']:,.1f} ({tables.number(row['n'], 'run')})"
             yield f"Highest mean return on {environment}: {row['algorithm']}, {number}."
-    if len(analysis.final) and len(analysis.grid.seeds) < FEW:
+    if len(ends) and (fewest := ends["n"].min()) < FEW:
         yield (
-            f"With {tables.number(len(analysis.grid.seeds), 'seed')} intervals are too narrow to "
+            f"With {tables.number(fewest, 'seed')}, the fewest in a cell, intervals are too narrow to "
             f"trust: use at least {FEW} for claims."
         )
 
@@ -138,19 +138,34 @@ def questions(analysis: Analysis) -> Section:
     :param analysis: every number of the report
     """
     table = tables.comparisons(analysis)
-    answers = []
-    for question, x, y, probability, end, whole, _ in table.rows:
-        answers.append(
-            f"{question} A run of {x} scores higher than one of {y} with probability "
-            f"{probability}; its interquartile mean differs by {end} at the end and by {whole} "
-            "over the run."
-        )
+    by_environment = tables.comparisons_by_environment(analysis)
     return Section(
         "Questions",
         [f"Scores are defined below. Intervals: {BAR}. One that holds 0.5, or 0, settles nothing."],
-        points=answers,
-        tables=[table, tables.comparisons_by_environment(analysis)],
+        points=[
+            *(_answer(*cells) for cells in table.rows),
+            *_unanswered(analysis, [question for question, *_ in table.rows]),
+        ],
+        tables=[table, by_environment] if table.rows else [],
     )
+
+
+def _answer(
+    question: str, x: str, y: str, probability: str, end: str, whole: str, seeds: str
+) -> str:
+    return (
+        f"{question} A run of {x} scores higher than one of {y} with probability {probability}; "
+        f"its interquartile mean differs by {end} at the end and by {whole} over the run "
+        f"({seeds} seeds)."
+    )
+
+
+def _unanswered(analysis: Analysis, answered: Sequence[str]) -> Iterator[str]:
+    whole = set(analysis.aggregates["algorithm"])
+    for question, pair in analysis.grid.questions.items():
+        if question not in answered:
+            lacking = " or ".join(name for name in pair if name not in whole)
+            yield f"{question} Not answered: no seed of {lacking} finished on every environment."
 
 
 def returns(analysis: Analysis) -> Section:

@@ -80,7 +80,7 @@ def test_the_summary_states_the_answers():
     assert "Highest interquartile mean of scores: " in text
     assert "of 3 pairs told apart" in text
     assert "Highest mean return on CartPole-v1: " in text
-    assert "With 3 seeds intervals are too narrow" in text
+    assert "With 3 seeds, the fewest in a cell, intervals are too narrow" in text
     assert reproduction.code == "sb3-course run made-up.yaml"
     absent = content[-2]
     assert absent.paragraphs == ["None: every run is in every statistic."]
@@ -96,8 +96,19 @@ def test_questions_are_answered_in_words_and_in_tables():
     assert words.startswith("Is it better? A run of NPG scores higher than one of BatchActorCritic")
     for number in estimates:
         assert number in words
+    assert words.endswith("(3 seeds).")
     assert by_environment.header == ["X against Y", "CartPole-v1", "HalfCheetah-v4"]
     assert len(by_environment.rows) == 1
+
+
+def test_a_question_without_an_answer_is_not_passed_over():
+    grid = made_up.grid(questions={"Is it better?": ["NPG", "BatchActorCritic"]})
+    results = [r for r in made_up.results(grid) if r.spec.algorithm != "NPG"]
+    section = sections(analyse(grid, results), {}, "")[1]
+    assert section.points == [
+        "Is it better? Not answered: no seed of NPG finished on every environment."
+    ]
+    assert section.tables == []
 
 
 @pytest.mark.parametrize(
