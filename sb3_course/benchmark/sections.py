@@ -116,8 +116,8 @@ def answers(analysis: Analysis) -> Iterator[str]:
             yield f"Highest mean return on {environment}: {row['algorithm']}, {number}."
     if len(ends) and (fewest := ends["n"].min()) < FEW:
         yield (
-            f"With {tables.number(fewest, 'seed')}, the fewest in a cell, intervals are too narrow to "
-            f"trust: use at least {FEW} for claims."
+            f"With {tables.number(fewest, 'seed')}, the fewest in a cell, intervals are too narrow "
+            f"to trust: use at least {FEW} for claims."
         )
 
 
