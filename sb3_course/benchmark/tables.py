@@ -1,7 +1,7 @@
 """The numbers of an analysis as tables and sentences for people."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +58,16 @@ def _estimates_and_runs(table: pd.DataFrame, digits: int = 2) -> dict[tuple[str,
     }
 
 
+def _rows(
+    analysis: Analysis, cells: Mapping[Any, str], environments: Sequence[str]
+) -> list[list[str]]:
+    """Lay cells by algorithm and environment out, a row for each algorithm of the grid."""
+    return [
+        [name, *(cells.get((name, environment), NOTHING) for environment in environments)]
+        for name in analysis.grid.algorithms
+    ]
+
+
 def _n_runs(table: pd.DataFrame) -> dict[str, int]:
     return dict(zip(table["algorithm"], table["n_runs"], strict=True))
 
@@ -75,10 +85,7 @@ def returns(analysis: Analysis) -> Table:
     return Table(
         "Final return: mean over runs ± sample standard deviation (number of runs)",
         ["Algorithm", *environments],
-        [
-            [name, *(cells.get((name, env), NOTHING) for env in environments)]
-            for name in analysis.grid.algorithms
-        ],
+        _rows(analysis, cells, environments),
     )
 
 
@@ -93,10 +100,7 @@ def best_of_runs(analysis: Analysis) -> Table:
         "Highest mean return that a run was measured at, mean over runs [95% interval] (number of "
         "runs); a highest value flatters whoever swings most, so read it beside the final return",
         ["Algorithm", *environments],
-        [
-            [name, *(cells.get((name, env), NOTHING) for env in environments)]
-            for name in analysis.grid.algorithms
-        ],
+        _rows(analysis, cells, environments),
     )
 
 
@@ -167,10 +171,7 @@ def by_environment(analysis: Analysis) -> Table:
     return Table(
         "Interquartile mean of normalised final scores [95% interval] (number of runs)",
         ["Algorithm", *analysis.aggregated],
-        [
-            [name, *(counts.get((name, env), NOTHING) for env in analysis.aggregated)]
-            for name in analysis.grid.algorithms
-        ],
+        _rows(analysis, counts, analysis.aggregated),
     )
 
 
@@ -248,10 +249,7 @@ def training_time(analysis: Analysis) -> Table:
     return Table(
         "Median time of training of the runs counted above (environment steps a second)",
         ["Algorithm", *environments],
-        [
-            [name, *(cells.get((name, env), NOTHING) for env in environments)]
-            for name in analysis.grid.algorithms
-        ],
+        _rows(analysis, cells, environments),
     )
 
 
