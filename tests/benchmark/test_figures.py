@@ -1,8 +1,10 @@
 from itertools import combinations
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from PIL import Image
 
 from sb3_course.benchmark import figures, plots
 from sb3_course.benchmark.analysis import analyse
@@ -113,3 +115,17 @@ def test_one_run_is_drawn_without_a_band():
     assert [len(band.get_paths()) for band in axes.collections] == [0]
     assert len(axes.lines) == 1
     assert not any(axes.patches for axes in of["aggregates"].axes)
+
+
+def test_a_picture_is_written_small_and_looks_the_same(tmp_path):
+    figure = Figure(figsize=(3, 2))
+    axes = figure.subplots()
+    for shade in np.linspace(0, 1, 8):
+        axes.fill_between([0, 1], [0, shade], alpha=0.2, color=(shade, 0.5, 1 - shade))
+    figures.save(figure, tmp_path, "small")
+    with figures.style():
+        figure.savefig(tmp_path / "large.png", dpi=figures.DPI)
+    small, large = (Image.open(tmp_path / f"{name}.png") for name in ("small", "large"))
+    assert small.size == large.size and small.mode == "P"
+    difference = np.subtract(small.convert("RGB"), large.convert("RGB"), dtype=int)
+    assert np.abs(difference).mean() < 2  # of 255
