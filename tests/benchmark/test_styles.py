@@ -1,6 +1,6 @@
 import pytest
-import yaml
 
+from sb3_course.benchmark.grid import load_grid
 from sb3_course.benchmark.styles import COLOURS, DASHES, KNOWN, styles
 from tests.benchmark.helpers import GRIDS
 
@@ -44,5 +44,5 @@ def test_more_than_forty_still_get_one():
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
 def test_our_own_grids_have_a_colour_for_each_algorithm(path):
-    names = list(yaml.safe_load(path.read_text())["algorithms"])
+    names = list(load_grid(path).algorithms)
     assert len({style.colour for style in styles(names).values()}) == min(len(names), 10)
