@@ -231,7 +231,7 @@ def regression(
 
     Where versions and processor are those of the stored runs, every return has to be the same.
     Elsewhere the mean of the new runs has to fall into the band that the stored ones give, 10 at
-    least; it does in all but about 1 of 1,000 sessions if nothing has changed. What is stored stays
+    least; it does in all but about 1 of 1,000 rounds if nothing has changed. What is stored stays
     as it is; `run GRID --store` renews it. The exit code is 1 if a verdict is bad, else 0.
 
     For example:

@@ -25,7 +25,7 @@ from sb3_course.benchmark.store import Store
 Task: TypeAlias = tuple[str, str]
 """An algorithm and an environment, by their names in the grid."""
 FALSE_ALARM = 1e-4
-"""How often a session of comparisons may fail though nothing has changed, were returns normal."""
+"""How often a round of comparisons may fail though nothing has changed, were returns normal."""
 MIN_SEEDS = 10
 """Fewer stored runs give no band worth the name."""
 UNDER_TEST = frozenset({"git_commit", "sb3-course"})
@@ -118,14 +118,14 @@ def band(
     .. math:: \bar x_n \pm t_{n-1,\,1-\alpha/2m} \; s \sqrt{\frac 1 n + \frac 1 k}
 
     with probability α/m. By Bonferroni's inequality, whatever their dependence, one or more of m
-    such comparisons fail with probability α at most: α = ``false_alarm`` is that of the session.
+    such comparisons fail with probability α at most: α = ``false_alarm`` is that of the round.
     New runs with seeds that are among the stored ones can only be closer to these.
 
     =====  ================  =================================
     n      ``len(stored)``   x̄, s: their mean and deviation
     k      ``k``             ȳ: the mean of as many new runs
-    m      ``comparisons``   in the session
-    α      ``false_alarm``   of the session
+    m      ``comparisons``   in the round
+    α      ``false_alarm``   of the round
     =====  ================  =================================
 
     The returns of runs are not normal: a few seeds learn much faster than the others. How much that
@@ -135,7 +135,7 @@ def band(
 
     :param stored: :func:`summary` of each stored run, of shape (n,), n >= 2
     :param k: number of new runs
-    :param comparisons: number of comparisons in the session
+    :param comparisons: number of comparisons in the round
     :param false_alarm: probability that one or more of them fail though nothing has changed
     :raises UserError: if the stored runs are all the same, which leaves the band without a width
     """
@@ -205,7 +205,7 @@ def compare(
 
     :param stored: finished runs of one algorithm on one environment
     :param new: runs of the same, with seeds that are stored
-    :param comparisons: number of comparisons in the session
+    :param comparisons: number of comparisons in the round
     """
     names = stored[0].spec.names
     expected = band([summary(result) for result in stored], len(new), comparisons)

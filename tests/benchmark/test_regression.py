@@ -159,7 +159,7 @@ def test_the_band_has_the_rate_that_it_states_for_a_normal_law(n, k):
     assert rate == pytest.approx(0.01, abs=5 * np.sqrt(0.01 * 0.99 / 200_000))
 
 
-def test_a_session_of_sound_code_fails_in_fewer_than_1_in_1000():
+def test_a_round_of_sound_code_fails_in_fewer_than_1_in_1000():
     """For the law of the stored runs themselves: draws with replacement, smoothed.
 
     A smoothed bootstrap (Silverman 1986): one of the stored values plus normal noise of Silverman's
