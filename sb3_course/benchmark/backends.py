@@ -153,7 +153,7 @@ def _one_process() -> ProcessPool:
 
 
 def _stop(pool: ProcessPool) -> None:
-    pool.stop()  # type: ignore[no-untyped-call]
+    pool.stop()
     pool.join()
 
 

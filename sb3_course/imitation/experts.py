@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -205,7 +206,7 @@ def _trajectories(rollout: rollouts.Rollout) -> list[TrajectoryWithRew]:
         steps, environments = np.nonzero(rollout.mask & (rollout.trajectory == number))
         n = environments[0]
         last = rollout.terminal_obs[int(steps[-1]), int(n)]
-        obs = rollouts.map_obs(lambda o, t=steps, n=n: o[t, n], rollout.obs)  # type: ignore[misc]
+        obs = rollouts.map_obs(itemgetter((steps, n)), rollout.obs)
         found.append(
             TrajectoryWithRew(
                 obs=_append(obs, last),
