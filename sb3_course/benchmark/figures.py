@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import fill
+from urllib.parse import quote
 
 import matplotlib as mpl
 import pandas as pd
@@ -208,6 +209,15 @@ def save(figure: Figure, folder: Path, name: str, font_scale: float = 0.85) -> N
         for ending, metadata in FORMATS.items():
             figure.savefig(folder / f"{name}.{ending}", dpi=DPI, metadata=metadata)
     shrink(folder / f"{name}.png")
+
+
+def link(svg: str) -> str:
+    """Write a drawing as a link, for a page that fetches nothing: a fifth less than base64 takes.
+
+    :param svg: its file's text
+    :return: fit for an attribute of HTML, without further escapes
+    """
+    return "data:image/svg+xml," + quote(" ".join(svg.split()), safe=" !$()*+,-./:;=?@_")
 
 
 def shrink(path: Path) -> None:

@@ -1,6 +1,5 @@
 """Tables, figures, one self-contained page and a README from the results of a grid."""
 
-import base64
 import json
 import re
 from collections.abc import Sequence
@@ -79,17 +78,17 @@ def render(template: str, title: str, content: Sequence[Section], folder: Path) 
         lstrip_blocks=True,
     )
     environment.filters["markdown"] = markdown
-    environment.globals["svg"] = partial(svg, folder=folder)
+    environment.globals["link"] = partial(link, folder=folder)
     return environment.get_template(template).render(title=title, sections=content) + "\n"
 
 
-def svg(picture: Picture, folder: Path) -> str:
-    """Encode a figure for a page that fetches nothing.
+def link(picture: Picture, folder: Path) -> str:
+    """Write a figure as a link that holds it whole.
 
     :param picture: the figure
     :param folder: where its files are
     """
-    return base64.b64encode((folder / f"{picture.name}.svg").read_bytes()).decode()
+    return figures.link((folder / f"{picture.name}.svg").read_text())
 
 
 def markdown(text: str) -> str:

@@ -67,7 +67,7 @@ class Store:
         """
         failed = result.failure is not None
         path = self.failure_path(result.spec) if failed else self.path(result.spec)
-        write_whole(path, result.model_dump_json(indent=1) + "\n")
+        write_whole(path, result.model_dump_json() + "\n")
         if not failed:
             self.failure_path(result.spec).unlink(missing_ok=True)
 

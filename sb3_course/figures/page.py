@@ -1,6 +1,5 @@
 """One self-contained page from the figures that a folder holds."""
 
-import base64
 import io
 import json
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from sb3_course.benchmark.figures import FORMATS, style
+from sb3_course.benchmark.figures import FORMATS, link, style
 from sb3_course.benchmark.store import write_whole
 from sb3_course.figures import FIGURES
 from sb3_course.figures.common import FONT_SCALE
@@ -41,19 +40,19 @@ def publish(folder: Path) -> Path:
 
 def _content(folder: Path, name: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
-    content["drawing"] = _data((folder / f"{name}.svg").read_bytes())
-    content["formula"] = _data(formula(content["equation"]))
+    content["drawing"] = link((folder / f"{name}.svg").read_text())
+    content["formula"] = link(formula(content["equation"]))
     content["settings"] = json.dumps(content["config"], indent=1, ensure_ascii=False)
     return content
 
 
-def formula(tex: str) -> bytes:
+def formula(tex: str) -> str:
     """Set a formula, without TeX.
 
     :param tex: In Matplotlib's subset of TeX
     :return: An SVG
     """
-    buffer = io.BytesIO()
+    buffer = io.StringIO()
     with style(FONT_SCALE):
         figure = Figure(figsize=(0.1, 0.1))
         figure.text(0, 0, tex, fontsize=12)
@@ -66,7 +65,3 @@ def formula(tex: str) -> bytes:
             metadata=FORMATS["svg"],
         )
     return buffer.getvalue()
-
-
-def _data(svg: bytes) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()

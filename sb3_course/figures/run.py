@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 import torch as th
-from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -76,7 +75,6 @@ def write_up(name: str, quick: bool, folder: Path) -> Conclusion:
     table = read(folder / f"{name}.csv")
     conclusion: Conclusion = module.conclude(table)
     figures.save(module.draw(table), folder, name, FONT_SCALE)
-    _shrink(folder / f"{name}.png")
     content = {
         "name": name,
         "title": module.TITLE,
@@ -99,13 +97,6 @@ def read(path: Path) -> pd.DataFrame:
     :param path: ``NAME.csv``
     """
     return pd.read_csv(path, keep_default_na=False)
-
-
-def _shrink(path: Path) -> None:
-    """Give a PNG a palette, which makes it a third of its size."""
-    with Image.open(path) as image:
-        small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    small.save(path, optimize=True, dpi=(200, 200))
 
 
 @contextmanager

@@ -1,4 +1,6 @@
 from itertools import combinations
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -115,6 +117,18 @@ def test_one_run_is_drawn_without_a_band():
     assert [len(band.get_paths()) for band in axes.collections] == [0]
     assert len(axes.lines) == 1
     assert not any(axes.patches for axes in of["aggregates"].axes)
+
+
+def test_a_link_holds_the_drawing(tmp_path):
+    figure = Figure(figsize=(3, 2))
+    figure.subplots().set_title("50 % of \"A&B\" < 'é' #1")
+    figures.save(figure, tmp_path, "drawing")
+    svg = (tmp_path / "drawing.svg").read_text()
+    link = figures.link(svg)
+    kind, _, text = link.partition(",")
+    assert kind == "data:image/svg+xml" and not set("\"'<>&#\n") & set(text)
+    ElementTree.fromstring(unquote(text))
+    assert unquote(text).split() == svg.split()
 
 
 def test_a_picture_is_written_small_and_looks_the_same(tmp_path):
