@@ -52,14 +52,17 @@ def of_a_run() -> dict[str, str | None]:
 
 
 def git_commit() -> str | None:
-    """Return the commit of this package's checkout, marked if files differ, or None outside one."""
+    """Return the commit of this package's checkout, marked if files differ, or None outside one.
+
+    Files in ``results/`` are left out: a grid's own report changes them, and nothing of the code.
+    """
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        # New files, such as the results themselves, change nothing of the code.
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+        tracked = ["status", "--porcelain", "--untracked-files=no", "--"]
+        changed = _git(folder, *tracked, ".", ":(exclude)results")
         return commit + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
