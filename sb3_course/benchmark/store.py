@@ -138,8 +138,8 @@ def tidy(results: Iterable[RunResult]) -> pd.DataFrame:
     """Put results into one table with a row for each evaluation, sorted.
 
     :param results: results; failed runs give no row
-    :return: a table with the columns :data:`COLUMNS`; returns are undiscounted and raw,
-        steps are environment steps, times are seconds of training
+    :return: a table with the columns :data:`COLUMNS`; returns are undiscounted and raw, those of
+        single episodes to six digits, steps are environment steps, times are seconds of training
     """
     rows = [
         {
@@ -152,7 +152,7 @@ def tidy(results: Iterable[RunResult]) -> pd.DataFrame:
             "episode_length": float(np.mean(m.lengths)),
             "wall_time": round(m.wall_time, 3),
             "num_timesteps": m.num_timesteps,
-            "episode_returns": json.dumps(m.returns),
+            "episode_returns": json.dumps([float(f"{r:.6g}") for r in m.returns]),
         }
         for result in results
         for m in result.measurements
