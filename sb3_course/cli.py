@@ -409,7 +409,7 @@ def imitate(
     ] = False,
     video: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Record the policies side by side, as .mp4 or .gif."),
+        typer.Option(metavar="FILE", help="Record the policies side by side, as .mp4."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the model here.")] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of everything random.")] = 0,
@@ -431,7 +431,7 @@ def imitate(
 
     sb3-course imitate Walker2d-v4 --dagger --no-collect --rounds 3
 
-    sb3-course imitate CartPole-v1 --expert ppo.zip --algo PPO --video cartpole.gif
+    sb3-course imitate CartPole-v1 --expert ppo.zip --algo PPO --video cartpole.mp4
     """
     from sb3_course.benchmark.checks import check_environment
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -43,7 +44,7 @@ class Film:
                 (width, height),
                 fps=fps,
                 codec="libx264",
-                quality=7,
+                quality=5,  # of 10: like x264's own default
                 macro_block_size=2,
                 ffmpeg_log_level="error",
             )
@@ -125,7 +126,7 @@ class Filmed(gymnasium.Wrapper[Any, Any, Any, Any]):
     def _shoot(self) -> None:
         if self._on:
             frame = self.env.render()
-            self._film.add(frame, float(self.env.metadata.get("render_fps", DEFAULT_FPS)))
+            self._film.add(frame, frames_per_second(self.env))
 
 
 def filmed_env(env_id: str, video: Film) -> Filmed:
@@ -133,11 +134,22 @@ def filmed_env(env_id: str, video: Film) -> Filmed:
 
     :param env_id: Gymnasium name
     :param video: the film
+    :raises UserError: as :func:`drawn_env`
+    """
+    return Filmed(drawn_env(env_id), video)
+
+
+def drawn_env(env_id: str) -> gymnasium.Env[Any, Any]:
+    """Make an environment whose ``render()`` returns a picture; MuJoCo's camera follows what runs.
+
+    :param env_id: Gymnasium name
     :raises UserError: if the environment draws no pictures here
     """
     use_no_screen()
     try:
-        env = gymnasium.make(env_id, render_mode="rgb_array", disable_env_checker=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*out of date.*")
+            env = gymnasium.make(env_id, render_mode="rgb_array", disable_env_checker=True)
         follow(env)
         env.reset()
         frame = env.render()
@@ -146,7 +158,15 @@ def filmed_env(env_id: str, video: Film) -> Filmed:
     if not (isinstance(frame, np.ndarray) and frame.ndim == 3):
         modes = ", ".join(env.metadata.get("render_modes", [])) or "none"
         raise UserError(f"{env_id} draws no pictures (rgb_array); its render modes: {modes}")
-    return Filmed(env, video)
+    return env
+
+
+def frames_per_second(env: gymnasium.Env[Any, Any]) -> float:
+    """Return how many of an environment's pictures show a second.
+
+    :param env: the environment
+    """
+    return float(env.metadata.get("render_fps", DEFAULT_FPS))
 
 
 def follow(env: gymnasium.Env[Any, Any]) -> None:

@@ -1,7 +1,6 @@
 """What ``sb3-course imitate`` does."""
 
 import copy
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +14,12 @@ from stable_baselines3.common.utils import LinearSchedule
 from sb3_course.benchmark.errors import UserError
 from sb3_course.benchmark.evaluation import evaluation_envs
 from sb3_course.benchmark.single import place_to_save
+from sb3_course.benchmark.video import check_video, use_no_screen
 from sb3_course.imitation.bc import BC
 from sb3_course.imitation.dagger import DAgger
 from sb3_course.imitation.demonstrations import load_demonstrations
 from sb3_course.imitation.experts import Expert, as_expert, demonstrate, load_expert
-from sb3_course.imitation.video import check_ending, record
+from sb3_course.imitation.video import record
 
 EXPERTS = Path(__file__).resolve().parents[2] / "results" / "experts"
 """Experts of our own, in a checkout of the project."""
@@ -76,8 +76,8 @@ def imitate(options: Options, say: Callable[[str], None]) -> bool:
     :raises UserError: An argument does not fit
     """
     if options.video is not None:
-        check_ending(options.video)
-        os.environ.setdefault("MUJOCO_GL", "egl")
+        check_video(options.video)
+        use_no_screen()  # MuJoCo asks once, when it is first imported
     out = None if options.out is None else place_to_save(options.out)
     expert = _expert(options)
     model = _model(options, expert, say)
