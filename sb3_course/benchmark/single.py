@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -19,7 +18,7 @@ from sb3_course import make_vec_env
 from sb3_course.benchmark.algorithms import constructor_arguments, find_algorithm
 from sb3_course.benchmark.checks import check_environment
 from sb3_course.benchmark.errors import UserError
-from sb3_course.benchmark.evaluation import evaluate
+from sb3_course.benchmark.evaluation import evaluate, make_env
 from sb3_course.benchmark.rehearsal import at_fault, in_words, value
 from sb3_course.benchmark.video import film, filmed_env, has_screen
 from sb3_course.common import checkpoint
@@ -151,11 +150,8 @@ def play(
         if video is not None:
             made = partial(filmed_env, env_id, stack.enter_context(film(video)))
         else:
-            mode = "human" if render else None
-            made = partial(gymnasium.make, env_id, render_mode=mode, disable_env_checker=True)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*out of date.*")
-            env = DummyVecEnv([made])
+            made = partial(make_env, env_id, "human" if render else None)
+        env = DummyVecEnv([made])
         stack.callback(env.close)
         model = load(path, header, env, name)
         for i in range(episodes):

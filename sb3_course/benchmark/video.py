@@ -2,7 +2,6 @@
 
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -13,6 +12,7 @@ import gymnasium
 import numpy as np
 
 from sb3_course.benchmark.errors import UserError
+from sb3_course.benchmark.evaluation import make_env
 from sb3_course.benchmark.rehearsal import in_words
 
 DEFAULT_FPS = 30.0
@@ -147,9 +147,7 @@ def drawn_env(env_id: str) -> gymnasium.Env[Any, Any]:
     """
     use_no_screen()
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*out of date.*")
-            env = gymnasium.make(env_id, render_mode="rgb_array", disable_env_checker=True)
+        env = make_env(env_id, "rgb_array")
         follow(env)
         env.reset()
         frame = env.render()
