@@ -60,8 +60,8 @@ def test_seeds_of_tuning_are_not_published():
 
 @pytest.mark.parametrize("algorithm", ["NPG", "BatchActorCritic"])
 def test_a_cell_is_computed_from_the_runs(readme, algorithm):
-    grid = load_grid(ROOT / "benchmarks" / "family.yaml")
-    store = Store(ROOT / "results" / "family")
+    grid = load_grid(ROOT / "benchmarks" / "mujoco.yaml")
+    store = Store(ROOT / "results" / "mujoco")
     returns = [
         [np.mean(m.returns) for m in result.measurements]
         for result in store.read(grid.runs())

@@ -113,7 +113,7 @@ def test_our_own_grids_load(path):
     assert load_grid(path).name == path.stem
 
 
-@pytest.mark.parametrize("name", ["demo", "family"])
+@pytest.mark.parametrize("name", ["demo", "classic", "mujoco"])
 def test_stored_results_keep_their_names(name):
     ids = {spec.id for spec in load_grid(BENCHMARKS / f"{name}.yaml").runs()}
     stored = {path.name for path in (RESULTS / name / "runs").glob("*.json")}
