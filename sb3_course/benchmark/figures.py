@@ -5,6 +5,7 @@ Each takes the tables of :class:`~sb3_course.benchmark.analysis.Analysis` and re
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from textwrap import fill
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from PIL import Image
 
 from sb3_course.benchmark import plots
 from sb3_course.benchmark.styles import Style
+from sb3_course.common.files import write_atomically
 
 Styles = Mapping[str, Style]
 
@@ -199,16 +201,19 @@ def improvement(table: pd.DataFrame, algorithms: Sequence[str]) -> Figure:
 def save(figure: Figure, folder: Path, name: str, font_scale: float = 0.85) -> None:
     """Write a figure in every format; the same figure gives the same bytes.
 
+    Each file is moved into its place whole: two commands on one grid may end, and draw, at once.
+
     :param figure: the figure
     :param folder: where to
     :param name: the files' name, without an ending
     :param font_scale: as it was drawn with
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with style(font_scale):
         for ending, metadata in FORMATS.items():
-            figure.savefig(folder / f"{name}.{ending}", dpi=DPI, metadata=metadata)
-    shrink(folder / f"{name}.png")
+            file = BytesIO()
+            figure.savefig(file, format=ending, dpi=DPI, metadata=metadata)
+            content = shrunk(file) if ending == "png" else file.getvalue()
+            write_atomically(folder / f"{name}.{ending}", content)
 
 
 def link(svg: str) -> str:
@@ -220,10 +225,12 @@ def link(svg: str) -> str:
     return "data:image/svg+xml," + quote(" ".join(svg.split()), safe=" !$()*+,-./:;=?@_")
 
 
-def shrink(path: Path) -> None:
-    """Write a picture with 256 colours, which for lines and bands is enough: a third of the bytes.
+def shrunk(png: BytesIO) -> bytes:
+    """Return a picture with 256 colours, which for lines and bands is enough: a third of the bytes.
 
-    :param path: of a PNG
+    :param png: a PNG's content
     """
-    with Image.open(path) as picture:
-        picture.convert("RGB").quantize(256).save(path, optimize=True, dpi=(DPI, DPI))
+    smaller = BytesIO()
+    with Image.open(png) as picture:
+        picture.convert("RGB").quantize(256).save(smaller, "png", optimize=True, dpi=(DPI, DPI))
+    return smaller.getvalue()

@@ -131,6 +131,18 @@ def test_a_link_holds_the_drawing(tmp_path):
     assert unquote(text).split() == svg.split()
 
 
+def test_a_figure_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
+    def broken(self, file, **settings):
+        (file if hasattr(file, "write") else file.open("wb")).write(b"half")
+        raise OSError("disk full")
+
+    (tmp_path / "drawing.svg").write_text("old")
+    monkeypatch.setattr(Figure, "savefig", broken)
+    with pytest.raises(OSError, match="disk full"):
+        figures.save(Figure(), tmp_path, "drawing")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
 def test_a_picture_is_written_small_and_looks_the_same(tmp_path):
     figure = Figure(figsize=(3, 2))
     axes = figure.subplots()
