@@ -31,15 +31,15 @@ def evaluation_seed(seed: int) -> int:
     return SEED_OFFSET + SEEDS_PER_RUN * seed
 
 
-def make_env(env_id: str, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+def make_env(env_id: str, **settings: Any) -> gymnasium.Env[Any, Any]:
     """Make Gymnasium's own environment; that its version is an old one is meant, and not warned of.
 
     :param env_id: Gymnasium name
-    :param render_mode: how it draws, None for not at all
+    :param settings: of the environment, as ``render_mode``, which not every one takes
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*out of date.*")
-        return gymnasium.make(env_id, render_mode=render_mode, disable_env_checker=True)
+        return gymnasium.make(env_id, disable_env_checker=True, **settings)
 
 
 def evaluation_envs(env_id: str, episodes: int) -> DummyVecEnv:

@@ -149,8 +149,10 @@ def play(
         made: Callable[[], gymnasium.Env[Any, Any]]
         if video is not None:
             made = partial(filmed_env, env_id, stack.enter_context(film(video)))
+        elif render:
+            made = partial(make_env, env_id, render_mode="human")
         else:
-            made = partial(make_env, env_id, "human" if render else None)
+            made = partial(make_env, env_id)
         env = DummyVecEnv([made])
         stack.callback(env.close)
         model = load(path, header, env, name)

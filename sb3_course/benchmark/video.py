@@ -147,7 +147,7 @@ def drawn_env(env_id: str) -> gymnasium.Env[Any, Any]:
     """
     use_no_screen()
     try:
-        env = make_env(env_id, "rgb_array")
+        env = make_env(env_id, render_mode="rgb_array")
         follow(env)
         env.reset()
         frame = env.render()
