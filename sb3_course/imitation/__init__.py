@@ -10,7 +10,7 @@ module              its one idea
 ``demonstrations``  demonstrations from wherever they come
 ``experts``         experts from wherever they come
 ``cs285``           the homework's files, read without executing anything
-``video``           a policy at work, as a small file
+``video``           policies at work, side by side, as a small film
 ``command``         ``sb3-course imitate``
 ==================  =============================================================
 """
