@@ -43,17 +43,18 @@ slow: setup ## the tests that take minutes
 regression: setup ## do MuJoCo runs still learn what the stored ones did? (minutes)
 	$(BIN)/sb3-course regression benchmarks/regression/mujoco.yaml --seeds 5
 
-check: setup ## ruff, format and mypy
+check: setup ## ruff, format, mypy and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: setup ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 throughput: setup ## environment steps a second, beside SB3's and sb3-contrib's
-	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/speed/throughput.py
 
 clean: ## remove the environment and the caches
 	rm -rf $(VENV) .uv .pytest_cache .mypy_cache .ruff_cache .hypothesis uv.lock

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sb3_course.batch_actor_critic import BatchActorCritic
-    from sb3_course.common.checkpoint import load
     from sb3_course.envs import make_vec_env
     from sb3_course.imitation import BC as BC
     from sb3_course.imitation import DAgger as DAgger
     from sb3_course.ispg import ISPG
+    from sb3_course.loading import load
     from sb3_course.npg import NPG
     from sb3_course.online_actor_critic import OnlineActorCritic
     from sb3_course.reinforce import REINFORCE
@@ -43,7 +43,7 @@ _MODULES = {
     "NPG": "sb3_course.npg",
     "OnlineActorCritic": "sb3_course.online_actor_critic",
     "REINFORCE": "sb3_course.reinforce",
-    "load": "sb3_course.common.checkpoint",
+    "load": "sb3_course.loading",
     "make_vec_env": "sb3_course.envs",
 }
 

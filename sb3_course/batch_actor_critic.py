@@ -7,9 +7,11 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import explained_variance
 
-from sb3_course.common import estimators
-from sb3_course.common.base import PolicyGradientAlgorithm, check, check_count
-from sb3_course.common.rollouts import Array, FixedSteps
+from sb3_course import estimators
+from sb3_course.collection.collector import FixedSteps
+from sb3_course.collection.observations import Array
+from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
+from sb3_course.common.validation import check, check_count
 
 CriticTarget: TypeAlias = Literal["mc", "td", "gae"]
 
@@ -37,7 +39,7 @@ class BatchActorCritic(PolicyGradientAlgorithm):
 
     V is 0 behind a terminal state, and V(s_T) behind a time limit.
 
-    :param policy: See :class:`~sb3_course.common.base.PolicyGradientAlgorithm`, as for all others
+    :param policy: See :class:`.PolicyGradientAlgorithm`, as for all others
     :param env: The environment, or its Gymnasium name
     :param learning_rate: Of the policy
     :param critic_learning_rate: Of the critic; None takes ``learning_rate``

@@ -8,10 +8,11 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
-from sb3_course.common import estimators, natural_gradient
-from sb3_course.common.base import check, check_count
-from sb3_course.common.policies import TensorObs
-from sb3_course.common.rollouts import Array, Rollout
+from sb3_course import estimators
+from sb3_course.collection.observations import Array, TensorObs
+from sb3_course.collection.rollout import Rollout
+from sb3_course.common.validation import check, check_count
+from sb3_course.estimators import natural_gradient
 from sb3_course.reinforce import REINFORCE, Baseline
 
 Ratio: TypeAlias = Literal["trajectory", "per_decision", "prefix", "step"]

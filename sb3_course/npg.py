@@ -10,11 +10,12 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import FloatSchedule, explained_variance
 
-from sb3_course.common import estimators, natural_gradient
-from sb3_course.common.base import PolicyGradientAlgorithm, check, check_count
-from sb3_course.common.critic import select
-from sb3_course.common.policies import TensorObs
-from sb3_course.common.rollouts import FixedSteps
+from sb3_course import estimators
+from sb3_course.collection.collector import FixedSteps
+from sb3_course.collection.observations import TensorObs, select
+from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
+from sb3_course.common.validation import check, check_count
+from sb3_course.estimators import natural_gradient
 
 DEFAULT_TARGET_KL = 0.02
 SHRINK, MOST_SHRINKS = 0.8, 10
@@ -48,7 +49,7 @@ class NPG(PolicyGradientAlgorithm):
     ``train/cg_iterations``, ``train/curvature`` (xᵀFx), ``train/step_length`` (β),
     ``train/line_search_shrinks``.
 
-    :param policy: See :class:`~sb3_course.common.base.PolicyGradientAlgorithm`, as for all others
+    :param policy: See :class:`.PolicyGradientAlgorithm`, as for all others
     :param env: The environment, or its Gymnasium name
     :param learning_rate: Of the critic; the policy's step has a length of its own
     :param n_steps: Steps of each environment in a batch

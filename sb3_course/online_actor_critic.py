@@ -11,18 +11,11 @@ from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional as F
 
-from sb3_course.common.acting import make_actor, make_critic
-from sb3_course.common.base import PolicyGradientAlgorithm
-from sb3_course.common.critic import descend
-from sb3_course.common.policies import TensorObs
-from sb3_course.common.rollouts import (
-    Array,
-    Obs,
-    check_finite,
-    compact,
-    map_obs,
-    truncations,
-)
+from sb3_course.collection.collector import check_finite, truncations
+from sb3_course.collection.fast_mlp import make_actor, make_critic
+from sb3_course.collection.observations import TensorObs, compact, map_obs, true_next_obs
+from sb3_course.common.optimization import descend
+from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 
 Self = TypeVar("Self", bound="OnlineActorCritic")
 
@@ -79,7 +72,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
     ``learn(…, log_interval=…)`` counts environment steps here, since an iteration is one step.
     Logged are the numbers of the last update before.
 
-    :param policy: See :class:`~sb3_course.common.base.PolicyGradientAlgorithm`, as for all others
+    :param policy: See :class:`.PolicyGradientAlgorithm`, as for all others
     :param env: The environment, or its Gymnasium name
     :param learning_rate: Of the policy
     :param critic_learning_rate: Of the critic; None takes ``learning_rate``
@@ -258,24 +251,3 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             return False
         update = self._n_updates - self._first_update + 1
         return (update + 1) % self._log_every == 0
-
-
-def true_next_obs(new_obs: Obs, dones: Array, infos: list[dict[str, Any]]) -> Obs:
-    """Give s' of a vector step: the last observation, not the next episode's first.
-
-    :param new_obs: What the environments returned, of shape (N, …)
-    :param dones: Whose episode ended, of shape (N,)
-    :param infos: With ``terminal_observation`` where one ended
-    :return: Of the same structure; ``new_obs`` itself if none ended
-    """
-    if not dones.any():
-        return new_obs
-    following = map_obs(np.copy, new_obs)
-    for n in np.flatnonzero(dones):
-        terminal = infos[n]["terminal_observation"]
-        if isinstance(following, dict):
-            for key, value in following.items():
-                value[n] = terminal[key]
-        else:
-            following[n] = terminal
-    return following

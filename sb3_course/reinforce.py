@@ -8,11 +8,13 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import explained_variance
 
-from sb3_course.common import estimators
-from sb3_course.common.base import PolicyGradientAlgorithm, check, check_count
-from sb3_course.common.critic import select
-from sb3_course.common.rollouts import Array, Rollout, WholeEpisodes
-from sb3_course.common.trajectory_gradients import trajectory_gradients
+from sb3_course import estimators
+from sb3_course.collection.collector import WholeEpisodes
+from sb3_course.collection.observations import Array, select
+from sb3_course.collection.rollout import Rollout
+from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
+from sb3_course.common.validation import check, check_count
+from sb3_course.estimators.trajectory_gradients import trajectory_gradients
 
 Baseline: TypeAlias = Literal["mean", "optimal", "value"] | None
 
@@ -54,7 +56,7 @@ class REINFORCE(PolicyGradientAlgorithm):
     A return is of rewards alone, up to a time limit too. Only with ``baseline="value"`` is the tail
     behind a time limit valued, γ^{T-t} V(s_T), by one call of the critic for the batch.
 
-    :param policy: See :class:`~sb3_course.common.base.PolicyGradientAlgorithm`, as for all others
+    :param policy: See :class:`.PolicyGradientAlgorithm`, as for all others
     :param env: The environment, or its Gymnasium name
     :param learning_rate: Of the policy
     :param critic_learning_rate: Of the critic; None takes ``learning_rate``

@@ -7,10 +7,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from sb3_course import ISPG, REINFORCE
-from sb3_course.common import estimators, natural_gradient
-from sb3_course.common.rollouts import Rollout
-from sb3_course.figures.worlds import TabularMDP
+from sb3_course import ISPG, REINFORCE, estimators
+from sb3_course.collection.rollout import Rollout
+from sb3_course.envs.enumerable import TabularMDP
+from sb3_course.estimators import natural_gradient
 from sb3_course.ispg import RATIOS
 
 UNBIASED = ("trajectory", "per_decision")

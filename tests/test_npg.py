@@ -5,7 +5,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env as make_gym
 
 from sb3_course import NPG, make_vec_env
-from sb3_course.common import natural_gradient
+from sb3_course.estimators import natural_gradient
 
 
 class Record(BaseCallback):

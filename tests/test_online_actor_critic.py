@@ -6,8 +6,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_course import OnlineActorCritic
-from sb3_course.common import acting
-from sb3_course.online_actor_critic import true_next_obs
+from sb3_course.collection import fast_mlp
+from sb3_course.collection.observations import true_next_obs
 from tests.worlds import Scripted
 
 
@@ -123,7 +123,7 @@ def test_the_acting_pass_is_the_one_that_is_differentiated(monkeypatch):
     calls = []
 
     def make_actor(policy):
-        act = acting.make_actor(policy)
+        act = fast_mlp.make_actor(policy)
         return lambda obs: calls.append(1) or act(obs)
 
     monkeypatch.setattr("sb3_course.online_actor_critic.make_actor", make_actor)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sb3_course.benchmark.grid import load_grid
-from sb3_course.benchmark.store import Store, tidy
+from sb3_course.benchmark.definition.grid import load_grid
+from sb3_course.benchmark.storage.returns_table import tidy
+from sb3_course.benchmark.storage.store import Store
 from tests.benchmark.helpers import GRIDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,7 +19,7 @@ PUBLISHED = [path for path in GRIDS if (ROOT / f"results/{path.stem}/returns.csv
 
 @pytest.fixture(scope="module")
 def readme():
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "scripts" / "readme.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -26,7 +27,7 @@ def readme():
 
 def test_every_block_holds_what_the_results_say(readme):
     assert len(readme.BLOCK.findall(README)) == README.count("<!-- results: ") > 0
-    assert readme.updated(README) == README, "run: python benchmarks/readme.py"
+    assert readme.updated(README) == README, "run: python scripts/readme.py"
 
 
 def test_a_changed_number_is_seen(readme):

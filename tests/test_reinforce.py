@@ -8,7 +8,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_course import REINFORCE
-from sb3_course.figures.worlds import TabularMDP
+from sb3_course.envs.enumerable import TabularMDP
 from sb3_course.reinforce import BASELINES
 from tests.worlds import Scripted
 

@@ -1,10 +1,10 @@
-"""Worlds for tests, beside those of ``sb3_course.figures.worlds``."""
+"""Worlds for tests, beside those of ``sb3_course.envs.enumerable``."""
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from sb3_course.figures.worlds import VectorWorld
+from sb3_course.envs.enumerable import VectorWorld
 
 
 class CoinLengths(VectorWorld):

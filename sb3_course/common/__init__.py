@@ -1,1 +1,18 @@
-"""What the algorithms share: collection, estimators, critic, checkpoints."""
+"""What all algorithms share.
+
+====================  ====================================================================
+module                its one idea
+====================  ====================================================================
+``base_class``        what BC, DAgger and the policy gradients share
+``policy_gradient``   ``PolicyGradientAlgorithm``: constructor, collection, steps
+``optimization``      critic regression, gradient steps, minibatches
+``parameter_groups``  which parameters are the actor's and which the critic's
+``checkpoint``        one-file checkpoints
+``files``             files that are written whole or not at all
+``validation``        checks of constructor arguments
+``errors``            mistakes that a user can mend
+``yaml_values``       values written as in a grid file
+``evaluation``        a policy's returns, without disturbing its training
+``video``             films of policies
+====================  ====================================================================
+"""

@@ -2,9 +2,11 @@
 
 import io
 import json
-import pathlib
+import os
 import zipfile
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -18,13 +20,10 @@ from stable_baselines3.common.vec_env import (
     unwrap_vec_normalize,
 )
 
-import sb3_course
+from sb3_course.common.errors import UserError
 from sb3_course.common.files import write_atomically
 
-if TYPE_CHECKING:
-    from sb3_course.common.algorithm import CourseAlgorithm
-
-CheckpointPath: TypeAlias = str | pathlib.Path | io.BufferedIOBase
+CheckpointPath: TypeAlias = str | Path | io.BufferedIOBase
 Normalize: TypeAlias = Literal["train", "freeze"]
 
 HEADER = "sb3_course.json"
@@ -41,41 +40,13 @@ SETTINGS = (
 MOMENTS = ("mean", "var", "count")
 
 
-def load(
-    path: CheckpointPath,
-    env: GymEnv | None = None,
-    normalize: Normalize = "train",
-    **kwargs: Any,
-) -> "CourseAlgorithm":
-    """Load a checkpoint of any of this package's algorithms; the file says which.
-
-    :param path: The file, with or without ``.zip``
-    :param env: The environment to go on with, raw or vectorised; see
-        :meth:`CourseAlgorithm.load`
-    :param normalize: ``"train"`` goes on updating the normalisation statistics, ``"freeze"`` keeps
-        them and gives raw rewards, for evaluation
-    :param kwargs: As of ``CourseAlgorithm.load``
-    :return: The model
-    :raises ValueError: The file is not a checkpoint of this package
-    """
-    name = read_header(path).get("class")
-    known = (*sb3_course.ALGORITHMS, *sb3_course.IMITATION)
-    if name not in known:
-        raise ValueError(
-            f"{path} was saved by {name or 'another library'}, which sb3_course.load does not know "
-            f"(it loads {', '.join(known)}): use the class's own load"
-        )
-    algorithm: type[CourseAlgorithm] = getattr(sb3_course, name)
-    return algorithm.load(path, env=env, normalize=normalize, **kwargs)
-
-
-def resolve(path: str | pathlib.Path) -> pathlib.Path:
+def resolve(path: str | Path) -> Path:
     """Add SB3's ``.zip`` where the path has no suffix.
 
     :param path: As the user gave it
     :return: As the file is called
     """
-    path = pathlib.Path(path)
+    path = Path(path)
     return path if path.suffix else path.with_name(path.name + ".zip")
 
 
@@ -89,7 +60,7 @@ def append_header(file: io.BytesIO, algorithm: BaseAlgorithm) -> None:
     """
     header: dict[str, Any] = {
         "class": type(algorithm).__name__,
-        "version": sb3_course.__version__,
+        "version": version("sb3-course"),
         "env": environment_id(algorithm),
     }
     venv = algorithm.get_vec_normalize_env()
@@ -191,7 +162,7 @@ def read_header(path: CheckpointPath) -> dict[str, Any]:
 
 
 def _source(path: CheckpointPath) -> CheckpointPath:
-    if isinstance(path, (str, pathlib.Path)) and not pathlib.Path(path).exists():
+    if isinstance(path, (str, Path)) and not Path(path).exists():
         return resolve(path)
     return path
 
@@ -234,3 +205,20 @@ def _running_moments(venv: VecNormalize) -> dict[str, RunningMeanStd]:
         else:
             moments["obs"] = venv.obs_rms
     return moments
+
+
+def place_to_save(path: Path) -> Path:
+    """Check that a model can be saved, before it is trained.
+
+    :param path: where to; ``.zip`` is added to a path without suffix, missing folders are made
+    :return: the file
+    :raises UserError: if it cannot
+    """
+    path = resolve(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out: {path.parent} cannot be made ({error.strerror})") from error
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UserError(f"--out: {path} cannot be written; allowed: a file in a folder of yours")
+    return path

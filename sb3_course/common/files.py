@@ -3,6 +3,7 @@
 import os
 import pathlib
 import tempfile
+from pathlib import Path
 
 
 def write_atomically(path: pathlib.Path, content: bytes) -> None:
@@ -25,3 +26,12 @@ def write_atomically(path: pathlib.Path, content: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text so that nobody ever sees half of it.
+
+    :param path: the file
+    :param text: its content
+    """
+    write_atomically(path, text.encode())

@@ -1,16 +1,16 @@
 """One way to make a vector environment, whichever backend steps it."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
 from stable_baselines3.common import env_util
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 
 from sb3_course.envs._envpool_spec import UnsupportedEnvError
+from sb3_course.envs.backends import Backend
 from sb3_course.envs.envpool_vec_env import EnvPoolVecEnv
 
-Backend = Literal["auto", "envpool", "dummy", "subproc"]
 Env = gym.Env[Any, Any]
 
 #: What EnvPool has under Gymnasium's id and in Gymnasium's spaces, but does otherwise.

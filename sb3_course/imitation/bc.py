@@ -20,13 +20,13 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import update_learning_rate
 
+from sb3_course.collection.fast_mlp import make_scorer
+from sb3_course.collection.observations import Obs, TensorObs, select
 from sb3_course.common import checkpoint
-from sb3_course.common.acting import make_scorer
-from sb3_course.common.algorithm import CourseAlgorithm
-from sb3_course.common.base import check, check_action_space, check_count
-from sb3_course.common.critic import descend, minibatches, select
-from sb3_course.common.policies import TensorObs, split_parameters
-from sb3_course.common.rollouts import Obs
+from sb3_course.common.base_class import CourseAlgorithm
+from sb3_course.common.optimization import descend, minibatches
+from sb3_course.common.parameter_groups import split_parameters
+from sb3_course.common.validation import check, check_action_space, check_count
 from sb3_course.imitation.dataset import Dataset
 from sb3_course.imitation.demonstrations import Demonstrations, arrays_of
 

@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from imitation.data.types import TrajectoryWithRew
 
-from sb3_course.benchmark.errors import UserError
-from sb3_course.common.rollouts import Array
+from sb3_course.collection.observations import Array
+from sb3_course.common.errors import UserError
 
 PathLike: TypeAlias = str | Path
 

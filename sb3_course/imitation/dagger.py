@@ -16,13 +16,13 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_course.benchmark.evaluation import evaluate, evaluation_envs, evaluation_seed, undisturbed
-from sb3_course.common import checkpoint, rollouts
-from sb3_course.common.acting import make_sampler
-from sb3_course.common.base import check, check_count
-from sb3_course.common.rollouts import Array, Obs, compact, map_obs
+from sb3_course import collection
+from sb3_course.collection.fast_mlp import make_sampler
+from sb3_course.collection.observations import Array, Obs, compact, join, map_obs
+from sb3_course.common import checkpoint
+from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_seed, undisturbed
+from sb3_course.common.validation import check, check_count
 from sb3_course.imitation.bc import BC, draw_seed, make_loss
-from sb3_course.imitation.dataset import join
 from sb3_course.imitation.demonstrations import Demonstrations
 from sb3_course.imitation.experts import Expert, as_expert, label
 
@@ -295,8 +295,8 @@ class DAgger(BC):
         callback.on_rollout_start()
         with th.no_grad(), th.random.fork_rng(self._cuda_devices()):
             th.manual_seed(self._seed(ACTIONS))
-            schedule = rollouts.FixedSteps(self.n_envs, self.n_steps)
-            collected = rollouts.collect(self.env, first_obs, actor, schedule, on_step)
+            schedule = collection.FixedSteps(self.n_envs, self.n_steps)
+            collected = collection.collect(self.env, first_obs, actor, schedule, on_step)
         if collected is None:
             return None
         callback.on_rollout_end()

@@ -1,11 +1,10 @@
 """What has been demonstrated, in memory that is allocated once."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from sb3_course.common.rollouts import Array, Obs, map_obs
+from sb3_course.collection.observations import Array, Obs
 
 KEY = "obs:"
 
@@ -106,33 +105,3 @@ class Dataset:
                 column[: self.size] = self._columns[name][: self.size]
             self._columns[name] = column
         self._next = self.size % n
-
-
-def rows_of(obs: Obs) -> int:
-    """Count the rows of an observation batch.
-
-    :param obs: An array, or a dict of arrays
-    """
-    first = next(iter(obs.values())) if isinstance(obs, dict) else obs
-    return len(first)
-
-
-def take(obs: Obs, start: int, stop: int) -> Obs:
-    """Take consecutive rows of an observation batch.
-
-    :param obs: An array, or a dict of arrays
-    :param start: The first
-    :param stop: Behind the last
-    """
-    return map_obs(lambda rows: rows[start:stop], obs)
-
-
-def join(parts: Sequence[Obs]) -> Obs:
-    """Put observation batches behind each other.
-
-    :param parts: Of shape (N, …) each, or dicts of such arrays with the same keys
-    :return: Of shape (ΣN, …), or a dict of such arrays
-    """
-    if isinstance(parts[0], dict):
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    return np.concatenate([np.asarray(part) for part in parts])

@@ -11,10 +11,10 @@ from gymnasium import spaces
 from imitation.data.types import DictObs, Trajectory, TransitionsMinimal
 from stable_baselines3.common.preprocessing import maybe_transpose
 
-from sb3_course.benchmark.errors import UserError
-from sb3_course.common.rollouts import Array, Obs, compact, map_obs
+from sb3_course.collection.observations import Array, Obs, compact, join, map_obs, take
+from sb3_course.common.errors import UserError
 from sb3_course.imitation.cs285 import load_cs285_demonstrations
-from sb3_course.imitation.dataset import KEY, join, take
+from sb3_course.imitation.dataset import KEY
 
 Demonstrations: TypeAlias = Any
 """What :func:`arrays_of` takes."""

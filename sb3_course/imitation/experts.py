@@ -6,7 +6,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import gymnasium as gym
 import numpy as np
 import torch as th
 from gymnasium import spaces
@@ -15,13 +14,15 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
-from sb3_course.benchmark.errors import UserError
-from sb3_course.common import rollouts
-from sb3_course.common.checkpoint import load, read_header, wrap_normalized
-from sb3_course.common.rollouts import Array, Obs, map_obs
+from sb3_course import collection
+from sb3_course.collection.observations import Array, Obs, map_obs, rows_of, take
+from sb3_course.common.checkpoint import read_header, wrap_normalized
+from sb3_course.common.errors import UserError
+from sb3_course.envs.spaces_only import SpacesOnlyEnv
 from sb3_course.imitation.cs285 import load_cs285_expert
-from sb3_course.imitation.dataset import rows_of, take
 from sb3_course.imitation.demonstrations import fit_actions
+from sb3_course.loading import load
+from sb3_course.registry import find_algorithm
 
 Expert: TypeAlias = Callable[[Any], Array]
 """From M raw observations, an array of shape (M, …) or a dict of such arrays, to M actions."""
@@ -111,8 +112,6 @@ def load_expert(path: str | Path, algo: str | None = None) -> Expert:
     if path.suffix in (".pkl", ".pickle"):
         return load_cs285_expert(path)
     if algo is not None:
-        from sb3_course.benchmark.algorithms import find_algorithm
-
         return as_expert(find_algorithm(algo).load(path, device="cpu"))
     try:
         with warnings.catch_warnings():
@@ -123,19 +122,10 @@ def load_expert(path: str | Path, algo: str | None = None) -> Expert:
         raise UserError(f"{error}; algo names it, as in algo='PPO'") from error
     if "vec_normalize" not in header:
         return as_expert(model)
-    venv = DummyVecEnv([lambda: _Spaces(model.observation_space, model.action_space)])
+    venv = DummyVecEnv([lambda: SpacesOnlyEnv(model.observation_space, model.action_space)])
     statistics = wrap_normalized(venv, header, "freeze")
     assert isinstance(statistics, VecNormalize)
     return as_expert(model, statistics)
-
-
-class _Spaces(gym.Env[Any, Any]):
-    """Two spaces; nothing ever happens in them."""
-
-    def __init__(
-        self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
-    ) -> None:
-        self.observation_space, self.action_space = observation_space, action_space
 
 
 def label(expert: Expert, obs: Obs, action_space: spaces.Space[Any]) -> Array:
@@ -194,19 +184,19 @@ def demonstrate(
         return actions, np.clip(actions.reshape(-1, *space.shape), space.low, space.high)
 
     first_obs: Any = env.reset()
-    schedule = rollouts.WholeEpisodes(env.num_envs, n_episodes=n_episodes)
-    collected = rollouts.collect(env, first_obs, both, schedule, lambda _: True)
+    schedule = collection.WholeEpisodes(env.num_envs, n_episodes=n_episodes)
+    collected = collection.collect(env, first_obs, both, schedule, lambda _: True)
     assert collected is not None, "nothing stops it"
     return _trajectories(collected[0])
 
 
-def _trajectories(rollout: rollouts.Rollout) -> list[TrajectoryWithRew]:
+def _trajectories(rollout: collection.Rollout) -> list[TrajectoryWithRew]:
     found = []
     for number in range(rollout.n_trajectories):
         steps, environments = np.nonzero(rollout.mask & (rollout.trajectory == number))
         n = environments[0]
         last = rollout.terminal_obs[int(steps[-1]), int(n)]
-        obs = rollouts.map_obs(itemgetter((steps, n)), rollout.obs)
+        obs = map_obs(itemgetter((steps, n)), rollout.obs)
         found.append(
             TrajectoryWithRew(
                 obs=_append(obs, last),

@@ -6,8 +6,8 @@ import gymnasium
 import numpy as np
 from stable_baselines3 import A2C
 
-from sb3_course.benchmark.grid import Grid, RunConfig, RunSpec
-from sb3_course.benchmark.run import attempt
+from sb3_course.benchmark.definition.grid import Grid, RunConfig, RunSpec
+from sb3_course.benchmark.execution.train_run import attempt
 
 HERE = "tests.benchmark.helpers"
 FILES = sorted((Path(__file__).parents[2] / "benchmarks").glob("*.yaml"))

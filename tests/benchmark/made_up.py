@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from sb3_course.benchmark.grid import Grid, RunSpec
-from sb3_course.benchmark.result import Measurement, RunResult
+from sb3_course.benchmark.definition.grid import Grid, RunSpec
+from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.common.evaluation import Measurement
 
 ENVIRONMENTS = (
     "CartPole-v1",

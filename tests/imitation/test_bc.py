@@ -321,7 +321,7 @@ for name in ("BC", "DAgger"):
         assert "pip install 'sb3-course[imitation]'" in str(error), error
     else:
         raise SystemExit("imported")
-from sb3_course.cli import invoke
+from sb3_course.cli.app import invoke
 raise SystemExit(invoke(["imitate", "CartPole-v1"]))
 """
 

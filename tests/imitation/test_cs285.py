@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from sb3_course.benchmark.errors import UserError
+from sb3_course.common.errors import UserError
 from sb3_course.imitation import load_cs285_demonstrations, load_cs285_expert
 from sb3_course.imitation.cs285 import RefusedPickleError, load_plain_pickle
 from tests.imitation.helpers import homework_expert, homework_paths, write

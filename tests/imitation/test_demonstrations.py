@@ -12,7 +12,7 @@ from imitation.data.types import (
     TransitionsMinimal,
 )
 
-from sb3_course.benchmark.errors import UserError
+from sb3_course.common.errors import UserError
 from sb3_course.imitation.demonstrations import arrays_of, load_demonstrations
 from tests.imitation.helpers import homework_paths, write
 

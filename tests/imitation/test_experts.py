@@ -8,7 +8,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_course import NPG
-from sb3_course.benchmark.errors import UserError
+from sb3_course.common.errors import UserError
 from sb3_course.imitation import as_expert, demonstrate, load_expert
 from sb3_course.imitation.experts import CHUNK, label
 from tests.imitation.helpers import balance, homework_expert, write

@@ -1,4 +1,4 @@
-"""The study of ``benchmarks/imitate.py``, as far as a test can wait for."""
+"""The study of ``scripts/imitate.py``, as far as a test can wait for."""
 
 import dataclasses
 import importlib.util
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 @pytest.fixture

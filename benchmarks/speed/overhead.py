@@ -1,0 +1,88 @@
+"""What the benchmark suite costs beside the runs themselves.
+
+`python benchmarks/speed/overhead.py` does 40 runs of about a second on two processes, and compares
+the time from the start of the first to the end of the last with the runs' own seconds shared by
+two; then it lists what is left to do of 10,000 finished runs.
+"""
+
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from sb3_course.benchmark.definition.grid import Grid
+from sb3_course.benchmark.execution import runner
+from sb3_course.benchmark.execution.executors import LocalProcesses, Outcome
+from sb3_course.benchmark.execution.worker import Conditions
+from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.store import Store
+
+WORKERS, RUNS, FINISHED = 2, 40, 10_000
+
+
+def grid(runs: int, steps: int) -> Grid:
+    """Make a grid of short runs.
+
+    :param runs: how many
+    :param steps: environment steps of each
+    """
+    return Grid.model_validate(
+        {
+            "name": "overhead",
+            "seeds": runs,
+            "evaluation": {"n_points": 1, "episodes": 1},
+            "environments": {"CartPole-v1": {"total_timesteps": steps, "n_envs": 4}},
+            "algorithms": {"A2C": {"class": "A2C"}},
+        }
+    )
+
+
+class Clocked(LocalProcesses):
+    """Notes when runs end."""
+
+    def __init__(self, workers: int, conditions: Conditions) -> None:
+        super().__init__(workers, conditions)
+        self.ends: list[tuple[float, float]] = []
+
+    def poll(self, seconds: float) -> list[Outcome]:
+        """Collect runs, and note the moment and each run's own seconds."""
+        outcomes = super().poll(seconds)
+        now = time.perf_counter()
+        self.ends += [(now, run.seconds) for run in outcomes if isinstance(run, RunResult)]
+        return outcomes
+
+
+def overhead(folder: Path) -> dict[str, float]:
+    """Compare the time that a grid takes, after its processes have started, with its runs' own."""
+    specs = grid(RUNS, 6_000).runs()
+    backend = Clocked(WORKERS, Conditions(folder / "logs", hours=1.0))
+    runner.run_all(specs, Store(folder), backend, Console(quiet=True))
+    own = [seconds for _, seconds in backend.ends]
+    elapsed = backend.ends[-1][0] - min(end - seconds for end, seconds in backend.ends)
+    pure = sum(own) / WORKERS
+    return {"run": pure * WORKERS / RUNS, "pure": pure, "elapsed": elapsed, "ratio": elapsed / pure}
+
+
+def skipping(folder: Path) -> float:
+    """Return the seconds that it takes to see that 10,000 runs are finished."""
+    store, many = Store(folder), grid(FINISHED, 100)
+    (folder / "runs").mkdir(parents=True)
+    for spec in many.runs():
+        store.path(spec).write_text("{}")
+    started = time.perf_counter()
+    assert not runner.to_do(many.runs(), store)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as name:
+        measured = overhead(Path(name) / "overhead")
+        measured["skipping_10000"] = skipping(Path(name) / "many")
+    print(json.dumps({key: round(value, 3) for key, value in measured.items()}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

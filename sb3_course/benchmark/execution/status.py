@@ -1,0 +1,156 @@
+"""How far a grid is, told by the names of its files alone, so that thousands of runs take no time.
+
+A run is *done* once ``runs/`` has its result, *running* while it leaves its progress in ``logs/``,
+*failed* if ``failed/`` has its traceback, and *missing* otherwise.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sb3_course.benchmark.definition.grid import RunSpec
+from sb3_course.benchmark.execution.heartbeat import Heartbeat, heartbeats, logs_folder
+from sb3_course.benchmark.storage.store import Store
+
+STATES = {"done": "green", "running": "cyan", "failed": "red", "missing": "yellow"}
+
+
+@dataclass
+class Status:
+    """How far a grid is; see :func:`read_status`.
+
+    :param states: each run and which of :data:`STATES` it is in
+    :param progress: where the running ones are, and the ones that fell silent
+    :param failures: the last line of each failed run's reason
+    """
+
+    states: list[tuple[RunSpec, str]] = field(default_factory=list)
+    progress: list[tuple[RunSpec, Heartbeat]] = field(default_factory=list)
+    failures: list[tuple[RunSpec, str]] = field(default_factory=list)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many runs are in each state."""
+        return Counter(state for _, state in self.states)
+
+    def seconds_left(self) -> float | None:
+        """Estimate when no run is missing any more, at the rate of those that run now."""
+        alive = [(spec, p) for spec, p in self.progress if p.alive]
+        rate = sum(p.rate for _, p in alive)
+        steps = sum(max(spec.config.total_timesteps - p.steps, 0) for spec, p in alive)
+        steps += sum(s.config.total_timesteps for s, state in self.states if state == "missing")
+        return steps / rate if rate > 0 else None
+
+
+def read_status(specs: Sequence[RunSpec], folder: Path, now: float | None = None) -> Status:
+    """Find out how far a grid is.
+
+    :param specs: its runs
+    :param folder: ``results/GRID``
+    :param now: ``time.time()``
+    """
+    store = Store(folder)
+    done, failed = store.finished(), store.failed()
+    begun = dict(heartbeats(logs_folder(folder), now))
+    status = Status()
+    for spec in specs:
+        key, state = spec.id, "missing"
+        progress = begun.get(key)
+        if key in done:
+            state = "done"
+        elif progress is not None and progress.alive:
+            state = "running"
+        elif key in failed:
+            state = "failed"
+            status.failures.append((spec, _reason(store.failure_path(spec))))
+        if progress is not None and state in ("running", "missing"):
+            status.progress.append((spec, progress))
+        status.states.append((spec, state))
+    return status
+
+
+def _reason(path: Path) -> str:
+    try:
+        failure = json.loads(path.read_text(encoding="utf-8"))["failure"] or ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{path.name} cannot be read"
+    return next((line for line in reversed(failure.splitlines()) if line.strip()), "no reason")
+
+
+def show(status: Status, console: Console) -> None:
+    """Print tables: coloured on a terminal, plain columns elsewhere.
+
+    :param status: how far the grid is
+    :param console: where to print; what is no terminal should be wide enough not to break lines
+    """
+    tables = [_overview(status)]
+    tables += [_running(status)] if status.progress else []
+    tables += [_failed(status)] if status.failures else []
+    for table in tables:
+        table.box = box.SIMPLE_HEAD if console.is_terminal else None
+        console.print(table)
+        if table.box is None:
+            console.print()
+    counts, left = status.counts, status.seconds_left()
+    parts = ", ".join(f"{counts[state]:,} {state}" for state in STATES)
+    note = "" if left is None else f"; the rest takes {duration(left)} at the present speed"
+    console.print(f"{counts.total():,} runs: {parts}{note}", highlight=False, soft_wrap=True)
+
+
+def _overview(status: Status) -> Table:
+    cells: dict[tuple[str, str], Counter[str]] = {}
+    for spec, state in status.states:
+        cells.setdefault(spec.names, Counter())[state] += 1
+    table = Table("algorithm", "environment")
+    for state in STATES:
+        table.add_column(state, justify="right")
+    for names, counts in cells.items():
+        numbers = [
+            Text(str(counts[s]), style if counts[s] else "dim") for s, style in STATES.items()
+        ]
+        table.add_row(*map(Text, names), *numbers)
+    return table
+
+
+def _running(status: Status) -> Table:
+    table = Table("running")
+    for name in ("steps", "of", "a second", "ends in"):
+        table.add_column(name, justify="right")
+    for spec, progress in status.progress:
+        total = spec.config.total_timesteps
+        left = progress.seconds_left(total)
+        ends = Text("unknown" if left is None else duration(left))
+        if not progress.alive:
+            ends = Text(f"silent for {duration(progress.silent)}: stopped?", "red")
+        numbers = (f"{progress.steps:,.0f}", f"{total:,}", f"{progress.rate:,.0f}")
+        table.add_row(Text(spec.label), *numbers, ends)
+    return table
+
+
+def _failed(status: Status) -> Table:
+    table = Table("failed", "reason")
+    for spec, reason in status.failures:
+        table.add_row(Text(spec.label), Text(reason, "red"))
+    return table
+
+
+def duration(seconds: float) -> str:
+    """Tell a duration with the precision that an estimate has.
+
+    :param seconds: in seconds
+    """
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // (24 * 60)} d {minutes // 60 % 24} h"

@@ -1,0 +1,126 @@
+"""Drawings of one panel each: they take axes and return axes."""
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from sb3_course.benchmark.reporting.styles import Style
+
+Styles = Mapping[str, Style]
+
+NICE = [1, 2, 2.5, 5, 10]
+"""Distances between ticks, up to powers of ten."""
+
+
+def curves(axes: Axes, table: pd.DataFrame, styles: Styles, x: str) -> Axes:
+    """Draw a line for each algorithm, and a band between the bounds of its interval.
+
+    :param axes: where to draw
+    :param table: a row for each algorithm and place: ``algorithm, point, low, high`` and ``x``
+    :param styles: of each algorithm; the first is drawn on top
+    :param x: the column along the horizontal axis, ascending for each algorithm
+    """
+    for depth, (algorithm, style) in enumerate(styles.items()):
+        rows = table[table["algorithm"] == algorithm]
+        places, low, high = rows[x], rows["low"].astype(float), rows["high"].astype(float)
+        order = 3 - depth / len(styles)
+        band = axes.fill_between(places, low, high, color=style.colour, linewidth=0)
+        band.set(alpha=0.2 if len(styles) <= 6 else 0.12, zorder=order - 1)
+        (line,) = axes.plot(places, rows["point"], color=style.colour, linewidth=1.4, zorder=order)
+        if style.dash:
+            line.set_dashes(style.dash)
+    axes.set_xlim(*_span(table[x]))
+    nice_ticks(axes)
+    return axes
+
+
+def _span(values: pd.Series) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    return low, high if high > low else low + 1.0
+
+
+def nice_ticks(axes: Axes) -> None:
+    """Put few ticks at round numbers; from a thousand on, thousands and millions with a letter.
+
+    :param axes: whose ticks to set, after drawing
+    """
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(4, steps=NICE))
+        if np.abs(axis.get_view_interval()).max() >= 1000:
+            axis.set_major_formatter(EngFormatter(sep=""))
+
+
+def intervals(axes: Axes, table: pd.DataFrame, styles: Styles) -> Axes:
+    """Draw point estimates with their intervals, an algorithm a row.
+
+    :param axes: where to draw
+    :param table: a row for each algorithm: ``algorithm, point, low, high``
+    :param styles: of each algorithm; the first is drawn on top
+    """
+    rows = {algorithm: y for y, algorithm in enumerate(styles)}
+    columns = (table[name].tolist() for name in ("algorithm", "point", "low", "high"))
+    for algorithm, point, low, high in zip(*columns, strict=True):
+        y, colour = rows[algorithm], styles[algorithm].colour
+        if np.isfinite(low):
+            axes.barh(y, high - low, left=low, height=0.6, color=colour, alpha=0.4)
+        axes.plot([point, point], [y - 0.3, y + 0.3], color=colour, linewidth=2)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.use_sticky_edges = False
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(3, steps=NICE))
+    axes.grid(visible=False, axis="y")
+    return axes
+
+
+def improvement(
+    axes: Axes, table: pd.DataFrame, algorithms: Sequence[str], bounds: bool = True
+) -> Axes:
+    """Draw P(X > Y) for every pair as a heat map; bold where the interval leaves out one half.
+
+    :param axes: where to draw
+    :param table: a row for each pair: ``x, y, point, low, high``; the converse of a pair is its
+        complement
+    :param algorithms: in the order of rows (X) and columns (Y)
+    :param bounds: whether to write the bounds of each interval into its cell
+    """
+    cells, names = _both_ways(table), list(algorithms)
+    square = cells.pivot(index="x", columns="y", values="point").reindex(index=names, columns=names)
+    sns.heatmap(
+        square.astype(float), ax=axes, vmin=0, vmax=1, cmap="vlag_r", cbar=False, linewidths=1
+    )
+    for x, y, point, low, high in cells.itertuples(index=False):
+        text = f"{point:.2f}"
+        if bounds and np.isfinite(low):
+            text += f"\n[{low:.2f}, {high:.2f}]"
+        cell = axes.text(names.index(y) + 0.5, names.index(x) + 0.5, text, size="small")
+        cell.set(ha="center", va="center", color="white" if abs(point - 0.5) > 0.35 else "black")
+        cell.set_fontweight("bold" if low > 0.5 or high < 0.5 else "normal")
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    axes.set_xticklabels([wrapped(name) for name in names], rotation=90)
+    axes.set_yticklabels([wrapped(name) for name in names], rotation=0)
+    axes.set(xlabel="Y", ylabel="X")
+    return axes
+
+
+def _both_ways(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Add the converse of each pair: P(Y > X) = 1 - P(X > Y), its bounds change places."""
+    columns = ["x", "y", "point", "low", "high"]
+    converse = pairs.rename(columns={"x": "y", "y": "x", "low": "high", "high": "low"})
+    numbers = ["point", "low", "high"]
+    converse[numbers] = 1 - converse[numbers]
+    return pd.concat([pairs[columns], converse[columns]], ignore_index=True)
+
+
+def wrapped(name: str) -> str:
+    """Break a long name into lines, before a bracket if there is one.
+
+    :param name: of an algorithm
+    """
+    return "\n".join(fill(part, 20) for part in name.replace(" (", "\n(").splitlines())

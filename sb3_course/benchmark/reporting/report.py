@@ -1,0 +1,100 @@
+"""Tables, figures, one self-contained page and a README from the results of a grid."""
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from sb3_course.benchmark.definition.grid import Grid
+from sb3_course.benchmark.reporting import figures
+from sb3_course.benchmark.reporting.sections import Picture, Section, sections
+from sb3_course.benchmark.statistics.analysis import analyse
+from sb3_course.benchmark.storage.manifest import configuration, read_manifest
+from sb3_course.benchmark.storage.returns_table import tidy
+from sb3_course.benchmark.storage.store import Store
+from sb3_course.common.files import write_whole
+
+FIGURES = (
+    "learning_curves",
+    "aggregates",
+    "iqm_by_environment",
+    "improvement",
+    "profiles",
+    "sample_efficiency",
+    "wall_clock",
+)
+"""The figures that a report may hold."""
+
+
+def publish(grid: Grid, store: Store) -> Path:
+    """Write tables, figures, ``report.html`` and ``README.md`` from what the store holds.
+
+    :param grid: the grid
+    :param store: its results
+    :return: the page
+    """
+    results = store.read(grid.runs())
+    write_whole(store.folder / "returns.csv", tidy(results).to_csv(index=False))
+    analysis = analyse(grid, results)
+    text = yaml.safe_dump(configuration(grid), sort_keys=False, allow_unicode=True)
+    content = sections(analysis, read_manifest(store.folder) or {}, text)
+    folder = store.folder / "figures"
+    draw(content, folder)
+    for template, name in (("report.html.j2", "report.html"), ("report.md.j2", "README.md")):
+        write_whole(store.folder / name, render(template, grid.name, content, folder))
+    return store.folder / "report.html"
+
+
+def draw(content: Sequence[Section], folder: Path) -> None:
+    """Write the figures, and remove those of an earlier report that this one does not hold.
+
+    :param content: the report
+    :param folder: where to
+    """
+    pictures = [picture for section in content for picture in section.pictures]
+    for picture in pictures:
+        figures.save(picture.figure, folder, picture.name)
+    for name in set(FIGURES) - {picture.name for picture in pictures}:
+        for ending in figures.FORMATS:
+            (folder / f"{name}.{ending}").unlink(missing_ok=True)
+
+
+def render(template: str, title: str, content: Sequence[Section], folder: Path) -> str:
+    """Fill in a template; whatever is put in is escaped.
+
+    :param template: its file
+    :param title: of the report
+    :param content: the report
+    :param folder: where its figures are
+    """
+    environment = Environment(
+        loader=PackageLoader("sb3_course.benchmark.reporting", "."),
+        autoescape=select_autoescape(["html.j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["markdown"] = markdown
+    environment.globals["link"] = partial(link, folder=folder)
+    return environment.get_template(template).render(title=title, sections=content) + "\n"
+
+
+def link(picture: Picture, folder: Path) -> str:
+    """Write a figure as a link that holds it whole.
+
+    :param picture: the figure
+    :param folder: where its files are
+    """
+    return figures.link((folder / f"{picture.name}.svg").read_text())
+
+
+def markdown(text: str) -> str:
+    """Escape what Markdown would read as markup or as a link.
+
+    :param text: plain text
+    """
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(")
+    return re.sub(r"([`*_|~])", r"\\\1", text)

@@ -1,0 +1,125 @@
+"""Normalised scores: returns on a scale that is the same in every table.
+
+A score is ``(return - random) / (expert - random)``: 0 is the return of random actions and 1 that
+of a named expert, both fixed and versioned in ``reference_scores.yaml``, never taken from the
+table.
+"""
+
+from importlib.resources import files
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
+
+from sb3_course.benchmark.statistics.curves import RUN, read_off
+from sb3_course.common.yaml_values import read_yaml
+
+
+class Reference(BaseModel):
+    """The two returns that fix an environment's scale."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    random: FiniteFloat
+    expert: FiniteFloat
+    expert_name: str
+
+    @model_validator(mode="after")
+    def _a_scale(self) -> "Reference":
+        if self.expert <= self.random:
+            raise ValueError("an expert returns more than random actions")
+        return self
+
+
+class References(BaseModel):
+    """Reference returns by environment; numbers never change within a version."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: int
+    environments: dict[str, Reference]
+
+
+def load_references() -> References:
+    """Read the reference scores that ship with the package."""
+    text = (
+        files("sb3_course.benchmark.statistics")
+        .joinpath("reference_scores.yaml")
+        .read_text("utf-8")
+    )
+    return References.model_validate(read_yaml(text))
+
+
+def normalise(returns: pd.DataFrame, references: References) -> pd.DataFrame:
+    """Add a column ``score`` = (return - random) / (expert - random).
+
+    :param returns: rows with an ``environment`` and a ``return_mean``
+    :param references: the scales
+    :return: the rows whose environment has a scale
+    """
+    known = returns[returns["environment"].isin(list(references.environments))].copy()
+    scales = [references.environments[name] for name in known["environment"]]
+    low = np.array([scale.random for scale in scales])
+    high = np.array([scale.expert for scale in scales])
+    known["score"] = (known["return_mean"].to_numpy() - low) / (high - low)
+    return known
+
+
+class Cubes(NamedTuple):
+    """The runs that aggregates over environments are made of.
+
+    :param scores: for each algorithm an array ``(n_seeds, n_environments, n_points)`` of the seeds
+        that finished on every environment; algorithms without such a seed are left out
+    :param environments: of the second axis
+    :param points: where the last axis is read off, as fractions of an environment's budget
+    :param left_out: scored runs that are in none of the arrays: ``algorithm, environment, seed``
+        and the environments ``lacking`` that kept the seed out
+    """
+
+    scores: dict[str, NDArray[np.float64]]
+    environments: list[str]
+    points: NDArray[np.float64]
+    left_out: pd.DataFrame
+
+
+def cubes(scores: pd.DataFrame) -> Cubes:
+    """Arrange scores into arrays without holes, and say which runs do not fit in.
+
+    Environments may differ in budget and evaluation steps, so that curves are read off at fractions
+    of the budget: those of the environment with the fewest evaluations, so that no detail is made
+    up. Where all environments have the same fractions nothing changes.
+
+    :param scores: whole runs, a row for each run and declared step, with a column ``score``
+    """
+    environments = sorted(set(scores["environment"]))
+    points = _fractions(scores)
+    arrays, left_out = {}, []
+    for algorithm, rows in scores.groupby("algorithm"):
+        seeds = {name: set(rows.loc[rows["environment"] == name, "seed"]) for name in environments}
+        whole = sorted(set.intersection(*seeds.values()))
+        if whole:
+            chosen = rows[rows["seed"].isin(whole)]
+            arrays[str(algorithm)] = np.stack(
+                [_read(chosen[chosen["environment"] == name], points) for name in environments],
+                axis=1,
+            )
+        for seed in sorted(set.union(*seeds.values()) - set(whole)):
+            lacking = ", ".join(name for name in environments if seed not in seeds[name])
+            having = [name for name in environments if seed in seeds[name]]
+            left_out += [(algorithm, name, seed, lacking) for name in having]
+    return Cubes(arrays, environments, points, pd.DataFrame(left_out, columns=[*RUN, "lacking"]))
+
+
+def _fractions(scores: pd.DataFrame) -> NDArray[np.float64]:
+    grids = [np.unique(rows["step"]) for _, rows in scores.groupby("environment")]
+    coarsest = min(grids, key=len, default=np.ones(1))
+    return np.asarray(coarsest / coarsest[-1])
+
+
+def _read(rows: pd.DataFrame, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Put the curves of one algorithm on one environment into ``(n_seeds, n_points)``."""
+    curves = rows.pivot(index="seed", columns="step", values="score")
+    fractions = curves.columns.to_numpy() / curves.columns[-1]
+    return np.stack([read_off(points, fractions, curve) for curve in curves.to_numpy()])

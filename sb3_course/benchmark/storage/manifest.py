@@ -1,0 +1,71 @@
+"""The manifest: with what a grid was run."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from sb3_course.benchmark.definition.grid import Grid
+from sb3_course.benchmark.storage.provenance import git_commit, machine, versions
+from sb3_course.common.errors import UserError
+from sb3_course.common.files import write_whole
+
+
+def configuration(grid: Grid) -> dict[str, Any]:
+    """Return a grid as plain data with every default filled in.
+
+    :param grid: the grid
+    """
+    data: dict[str, Any] = grid.model_dump(mode="json", by_alias=True)
+    return data
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Read ``manifest.json``, if there is one.
+
+    :param folder: ``results/GRID``
+    :raises UserError: if it is damaged
+    """
+    path = folder / "manifest.json"
+    if not path.exists():
+        return None
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}); delete it, no result is lost") from error
+    return manifest
+
+
+def write_manifest(
+    grid: Grid, folder: Path, command: str, workers: int | None, started: float
+) -> dict[str, Any]:
+    """Record with what a grid was run.
+
+    :param grid: the grid
+    :param folder: ``results/GRID``
+    :param command: how it was started; the commands of resumed runs add up
+    :param workers: how many runs went at a time, None for one a CPU of a cluster
+    :param started: ``time.time()`` at its start; durations add up as well
+    """
+    before = read_manifest(folder) or {}
+    commands = dict.fromkeys([*before.get("commands", []), command])
+    manifest = {
+        "grid": configuration(grid),
+        "commands": list(commands),
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "machine": machine(),
+        "workers": workers,
+        "duration_seconds": round(before.get("duration_seconds", 0) + time.time() - started, 1),
+    }
+    write_whole(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    return manifest
+
+
+def is_of(grid: Grid, folder: Path) -> bool:
+    """Say whether results were last published for this very grid.
+
+    :param grid: the grid
+    :param folder: ``results/GRID``
+    """
+    return (read_manifest(folder) or {}).get("grid") == configuration(grid)

@@ -1,0 +1,120 @@
+"""With what a grid was run: code, versions, machine, command."""
+
+import hashlib
+import os
+import platform
+import subprocess
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "sb3-course",
+    "stable-baselines3",
+    "sb3-contrib",
+    "torch",
+    "numpy",
+    "gymnasium",
+    "mujoco",
+    "envpool",
+    "rliable",
+)
+
+
+def versions() -> dict[str, str | None]:
+    """Return the version of Python and of each package that numbers depend on."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+@cache
+def of_a_run() -> dict[str, str | None]:
+    """Return what this process runs with: commit, versions, system and processor.
+
+    Models of processors share names, and C libraries choose by what a processor can do how they
+    compute: ``cpu_kind`` tells apart what may give other last bits.
+    """
+    system = " ".join([platform.system(), platform.machine(), *platform.libc_ver()])
+    return {
+        "git_commit": git_commit(),
+        **versions(),
+        "system": system.strip(),
+        "cpu": _cpu_model(),
+        "cpu_kind": _cpu_kind(),
+    }
+
+
+def git_commit() -> str | None:
+    """Return the commit of this package's checkout, marked if files differ, or None outside one.
+
+    Files in ``results/`` are left out: a grid's own report changes them, and nothing of the code.
+    """
+    folder = Path(__file__).resolve().parents[3]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        tracked = ["status", "--porcelain", "--untracked-files=no", "--"]
+        changed = _git(folder, *tracked, ".", ":(exclude)results")
+        return commit + ("-dirty" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def digest_of_code() -> str:
+    """Return a short digest of this package's modules as they are."""
+    folder = Path(__file__).resolve().parents[2]
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def memory_gib() -> float | None:
+    """Return the memory that this machine or its container has, None where that is unknown."""
+    sizes = []
+    with suppress(AttributeError, ValueError, OSError):
+        sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with suppress(ValueError, OSError):  # a container's share, on Linux
+        sizes.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(sizes) / 2**30 if sizes else None
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine: model and number of its processors, and its system."""
+    return {"cpu": _cpu_model(), "cpu_count": os.cpu_count(), "system": platform.system()}
+
+
+def _cpu_model() -> str:
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_kind() -> str:
+    """Return the processor's family and model, and the instructions that torch uses of it."""
+    from torch.backends import cpu
+
+    numbers = [f"{name} {_cpu_info(name)}" for name in ("cpu family", "model") if _cpu_info(name)]
+    return ", ".join([*numbers, cpu.get_cpu_capability()])
+
+
+def _cpu_info(name: str) -> str | None:
+    """Look a fact of the first processor up, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    for line in info.read_text().splitlines() if info.exists() else ():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return None

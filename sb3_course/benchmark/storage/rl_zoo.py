@@ -1,0 +1,84 @@
+"""Stored results in the layout of RL Zoo's log folder, so that its plot scripts read our runs."""
+
+import io
+import re
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.common.files import write_atomically
+
+FILE = "evaluations.npz"
+
+
+def write_zoo(results: "Iterable[RunResult]", folder: Path) -> None:
+    """Write ``ALGORITHM/ENVIRONMENT_K/evaluations.npz`` for every finished run.
+
+    The files are those of SB3's ``EvalCallback``: ``timesteps`` of shape (n_evaluations,), the
+    declared environment steps; ``results``, undiscounted raw returns, and ``ep_lengths``, steps,
+    both of shape (n_evaluations, n_episodes). K counts an algorithm's finished seeds on the
+    environment upwards from 1. Folders of runs that are no longer there are removed, so that nobody
+    draws them.
+
+    :param results: results; those without a measurement, as of a failed run, are left out
+    :param folder: ``results/GRID/zoo``
+    """
+    measured = [result for result in results if result.measurements]
+    names = folder_names(result.spec.algorithm for result in measured)
+    runs: dict[Path, list[RunResult]] = defaultdict(list)
+    for result in sorted(measured, key=lambda result: result.spec.seed):
+        environment = re.sub(r"[/:]", "-", result.spec.environment)
+        runs[folder / names[result.spec.algorithm] / environment].append(result)
+    written = {
+        path.with_name(f"{path.name}_{k}") / FILE: evaluations(result)
+        for path, seeds in runs.items()
+        for k, result in enumerate(seeds, start=1)
+    }
+    for path, content in written.items():
+        _write(path, content)
+    for path in set(folder.glob(f"*/*/{FILE}")) - written.keys():
+        shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def folder_names(algorithms: Iterable[str]) -> dict[str, str]:
+    """Give each algorithm a folder as RL Zoo looks for: one word in lower case.
+
+    :param algorithms: names as in a grid; two that differ in signs alone are told apart by a number
+    :return: the folder's name of each
+    """
+    names: dict[str, str] = {}
+    for algorithm in sorted(set(algorithms)):
+        word = re.sub(r"[^a-z0-9]+", "-", algorithm.lower()).strip("-") or "algorithm"
+        name, k = word, 1
+        while name in names.values():
+            k += 1
+            name = f"{word}-{k}"
+        names[algorithm] = name
+    return names
+
+
+def evaluations(result: "RunResult") -> bytes:
+    """Put a run's measurements into the bytes of an ``evaluations.npz``; equal runs, equal bytes.
+
+    :param result: a finished run
+    """
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        timesteps=np.array([m.step for m in result.measurements], dtype=np.int64),
+        results=np.array([m.returns for m in result.measurements], dtype=np.float64),
+        ep_lengths=np.array([m.lengths for m in result.measurements], dtype=np.int64),
+    )
+    return buffer.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Move a file into place whole, unless it is there already."""
+    if not path.exists() or path.read_bytes() != content:
+        write_atomically(path, content)

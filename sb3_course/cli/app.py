@@ -1,0 +1,83 @@
+"""The command line as a whole: its commands, and what becomes of errors."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from sb3_course.cli import grids, lessons, models
+from sb3_course.cli.terminal import FAILED, INTERRUPTED, MISUSED, OK, complain
+from sb3_course.common.errors import UserError
+
+app = typer.Typer(
+    help="""Policy gradients on Stable-Baselines3: train them, compare them, publish the comparison.
+
+    For example:
+
+    sb3-course demo
+
+    sb3-course train NPG CartPole-v1 --out npg.zip
+
+    sb3-course enjoy npg.zip --video npg.mp4""",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for command in (
+    grids.run,
+    grids.demo,
+    grids.status,
+    grids.report,
+    grids.regression,
+    models.train,
+    models.enjoy,
+    lessons.figures,
+    lessons.imitate,
+):
+    app.command()(command)
+
+
+def invoke(arguments: Sequence[str]) -> int:
+    """Run the command line.
+
+    :param arguments: Words of the command line
+    :return: Exit code: 0 done, 1 something failed, 2 wrong arguments, 130 interrupted
+    """
+    try:
+        code = app(list(arguments), prog_name="sb3-course", standalone_mode=False)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("sb3_course"):
+            raise
+        complain(f"{error.name} is not installed: pip install 'sb3-course[benchmark]'")
+        return FAILED
+    except UserError as error:
+        complain(str(error))
+        return MISUSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        if error.filename is None:
+            raise
+        complain(f"{error.filename}: {error.strerror}")  # such as a folder of another user
+        return FAILED
+    except Exception as error:
+        # Exceptions of Typer's own in some releases and of click in others.
+        if type(error).__name__ == "Abort":  # by Ctrl-C
+            return INTERRUPTED
+        if not hasattr(error, "format_message"):
+            raise
+        message = error.format_message()  # empty where no argument at all brought up the help
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if message and context else ""
+        complain(message.rstrip(".") + hint)
+        return MISUSED
+    return code if isinstance(code, int) else OK
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    # As `python -m` does, but last: a grid's module:Class may be in this folder.
+    sys.path.append(str(Path.cwd()))
+    sys.exit(invoke(sys.argv[1:]))

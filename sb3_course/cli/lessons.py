@@ -1,0 +1,112 @@
+"""The commands on the course: ``imitate`` and ``figures``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, complain, say
+from sb3_course.common.errors import UserError
+from sb3_course.lectures import FIGURES, check_names
+
+
+def figures(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help=f"All, or some of: {', '.join(FIGURES)}."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer seeds and sizes: all in under 5 minutes.")
+    ] = False,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder of figures, numbers and page.")
+    ] = Path("results/figures"),
+) -> int:
+    """Make figures of the lectures' claims; Ctrl-C keeps the finished ones.
+
+    For example:
+
+    sb3-course figures
+
+    sb3-course figures natural_path kl_expansion --quick
+
+    sb3-course figures --quick --out my_figures
+    """
+    chosen = check_names(names or [])
+    from sb3_course.lectures.run import make_figures
+
+    try:
+        doubtful = make_figures(chosen, quick, out, Console(stderr=True))
+    except KeyboardInterrupt:
+        complain(f"interrupted: finished figures are kept in {out}")
+        return INTERRUPTED
+    except FloatingPointError as error:
+        complain(str(error))
+        return FAILED
+    say(str(out / "report.html"))
+    for name in doubtful:
+        complain(f"{name}: the claim does not hold in these numbers; the page says so")
+    return OK
+
+
+def imitate(
+    env: Annotated[str, typer.Argument(metavar="ENV", help="A Gymnasium environment.")],
+    expert: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A saved model, or a .pkl of CS285; else ours."),
+    ] = None,
+    demos: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="A .npz, .pkl of CS285, folder or minari:NAME; else the expert's."
+        ),
+    ] = None,
+    dagger: Annotated[
+        bool, typer.Option("--dagger", help="Continue with rounds of DAgger after cloning.")
+    ] = False,
+    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="How many rounds.")] = 6,
+    no_collect: Annotated[
+        bool,
+        typer.Option("--no-collect", help="The control: the rounds of DAgger with no new data."),
+    ] = False,
+    video: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Record the policies side by side, as .mp4."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the model here.")] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of everything random.")] = 0,
+    algo: Annotated[
+        str | None,
+        typer.Option(metavar="ALGO", help="Class of an expert that SB3 saved, without its name."),
+    ] = None,
+) -> int:
+    """Imitate an expert: clone its behavior, and continue with DAgger on request.
+
+    The settings are those of CS285's first homework: in each round the policy takes 1,000 new
+    steps, and 1,000 gradient steps of 100 transitions follow.
+
+    For example:
+
+    sb3-course imitate Walker2d-v4 --dagger
+
+    sb3-course imitate Hopper-v4 --expert Hopper.pkl --demos expert_data_Hopper-v4.pkl --dagger
+
+    sb3-course imitate Walker2d-v4 --dagger --no-collect --rounds 3
+
+    sb3-course imitate CartPole-v1 --expert ppo.zip --algo PPO --video cartpole.mp4
+    """
+    from sb3_course.registry import check_environment
+
+    check_environment(env)
+    try:
+        from sb3_course.imitation import homework
+    except ModuleNotFoundError:
+        raise
+    except ImportError as error:  # the extra is not installed; the message says which
+        raise UserError(str(error)) from error
+    going = dagger or no_collect
+    options = homework.Options(
+        env, expert, demos, going, rounds, not no_collect, seed, algo, out, video
+    )
+    return OK if homework.imitate(options, say) else INTERRUPTED

@@ -1,0 +1,152 @@
+"""The commands on one model: ``train`` and ``enjoy``."""
+
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, pstdev
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, complain, say
+from sb3_course.envs.backends import Backend
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+
+def train(
+    algo: Annotated[str, typer.Argument(metavar="ALGO", help="REINFORCE, A2C, module:Class …")],
+    env: Annotated[str, typer.Argument(metavar="ENV", help="A Gymnasium environment.")],
+    params: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--param", metavar="KEY=VALUE", help="A hyper-parameter, in YAML."),
+    ] = None,
+    timesteps: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Environment steps.")
+    ] = 100_000,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of everything random.")] = 0,
+    n_envs: Annotated[
+        int, typer.Option("--n-envs", min=1, metavar="K", help="Environments in parallel.")
+    ] = 8,
+    backend: Annotated[
+        Backend, typer.Option("--backend", help="What steps them; auto is EnvPool where it can.")
+    ] = "auto",
+    normalize: Annotated[
+        bool, typer.Option("--normalize", help="Normalize observations and rewards.")
+    ] = False,
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Log to DIR/ENV for TensorBoard.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where to save.")] = Path("model.zip"),
+) -> int:
+    """Train one algorithm on one environment and save it; Ctrl-C saves what has been learned.
+
+    For example:
+
+    sb3-course train REINFORCE CartPole-v1 --timesteps 100000 --out cartpole.zip
+
+    sb3-course train NPG HalfCheetah-v4 --normalize --n-envs 16 -p target_kl=lin_0.05
+
+    sb3-course train A2C CartPole-v1 -p learning_rate=1e-3 -p "policy_kwargs={net_arch: [32]}"
+
+    sb3-course train PPO Hopper-v4 --tensorboard logs && tensorboard --logdir logs
+    """
+    from sb3_course import loading, registry
+    from sb3_course.common import checkpoint
+
+    logs = None if tensorboard is None else registry.place_to_log(tensorboard, env)
+    model = registry.build(
+        algo, _parameters(params or []), env, n_envs, seed, backend, normalize, logs, verbose=1
+    )
+    file = checkpoint.place_to_save(out)
+    code = _learn(model, timesteps)
+    loading.save(model, file)
+    own = ["--algo", algo] if ":" in algo else []  # a file names its class without the module
+    say(f"saved {file}; to watch it: {shlex.join(['sb3-course', 'enjoy', str(file), *own])}")
+    return code
+
+
+def enjoy(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A saved model.")],
+    env: Annotated[
+        str | None,
+        typer.Argument(metavar="ENV", help="A Gymnasium environment, if not the model's own."),
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=1, metavar="N", help="How many episodes.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the first episode.")] = 0,
+    video: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Film the episodes, as FILE.mp4.")
+    ] = None,
+    render: Annotated[bool, typer.Option("--render", help="Show them in a window.")] = False,
+    algo: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ALGO",
+            help="Class of a model that SB3 itself saved; its file holds no normalization.",
+        ),
+    ] = None,
+) -> int:
+    """Play a saved model and print the return of each episode.
+
+    A model's file may hold pickled Python, as SB3 saves it: open only files that you trust.
+
+    For example:
+
+    sb3-course enjoy cartpole.zip
+
+    sb3-course enjoy cheetah.zip --episodes 3 --video cheetah.mp4
+
+    sb3-course enjoy saved_by_sb3.zip CartPole-v1 --algo A2C --episodes 20
+    """
+    file = model if model.suffix else model.with_suffix(".zip")
+    if not file.is_file():
+        raise typer.BadParameter(f"{file} does not exist; give a file that `train` saved")
+    if video is not None and render:
+        raise typer.BadParameter("--video and --render exclude each other")
+    from sb3_course.playing import play
+
+    returns = []
+    for value, length in play(file, env, episodes, seed, video, render, algo):
+        returns.append(value)
+        say(f"episode {len(returns)}: return {value:,.1f} in {length:,} steps")
+    say(f"mean return {mean(returns):,.1f} ± {pstdev(returns):,.1f}")
+    if video is not None:
+        say(f"saved {video}")
+    return OK
+
+
+def _learn(model: "BaseAlgorithm", timesteps: int) -> int:
+    """Train; whatever stops it, what has been learned until then can be saved."""
+    try:
+        model.learn(timesteps, progress_bar=sys.stderr.isatty())
+    except KeyboardInterrupt:
+        complain(f"interrupted after {model.num_timesteps:,} steps")
+        return INTERRUPTED
+    except FloatingPointError as error:
+        complain(f"stopped after {model.num_timesteps:,} steps: {error}")
+        return FAILED
+    except Exception:
+        traceback.print_exc()
+        complain(f"stopped after {model.num_timesteps:,} steps by the error above")
+        return FAILED
+    return OK
+
+
+def _parameters(items: Sequence[str]) -> dict[str, Any]:
+    from yaml import YAMLError
+
+    from sb3_course.common.yaml_values import read_yaml
+
+    parameters = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not (key and equals):
+            raise typer.BadParameter(f"-p {item!r}: expected KEY=VALUE, as in learning_rate=1e-3")
+        try:
+            parameters[key] = read_yaml(value)
+        except YAMLError as error:
+            raise typer.BadParameter(f"-p {item!r}: not valid YAML: {value!r}") from error
+    return parameters

@@ -1,0 +1,16 @@
+"""From environments to a batch: the policy acts, nothing else runs until the batch is complete.
+
+================  ==============================================================================
+module            its one idea
+================  ==============================================================================
+``collector``     which steps count, and when a batch is complete
+``rollout``       one batch, time-major and frozen
+``observations``  arrays or dicts of arrays: map, select, stack, join
+``fast_mlp``      the policy on the hot path
+================  ==============================================================================
+"""
+
+from sb3_course.collection.collector import FixedSteps, WholeEpisodes, collect
+from sb3_course.collection.rollout import Rollout
+
+__all__ = ["FixedSteps", "Rollout", "WholeEpisodes", "collect"]

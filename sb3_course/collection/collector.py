@@ -1,0 +1,263 @@
+"""Collection of experience: the policy acts, nothing else runs until the batch is complete."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_course.collection.observations import Array, Obs, compact, map_obs
+from sb3_course.collection.rollout import Rollout
+
+MAX_EPISODE_STEPS = 1_000_000
+
+
+class CollectionBudget(Protocol):
+    """Says which environments' steps count, and when the batch is complete.
+
+    :ivar whole_episodes: Whether it must begin where episodes begin
+    :ivar running: The environments whose current step counts, bool of shape (N,)
+    """
+
+    whole_episodes: bool
+    running: Array
+
+    def advance(self, step: int, dones: Array) -> None:
+        """Update ``running`` after a vector step.
+
+        :param step: Vector steps made so far
+        :param dones: Environments whose episode has just ended, of shape (N,)
+        """
+
+
+class WholeEpisodes:
+    """Start episodes until the budget is reached, then finish every one that was started.
+
+    Cutting or dropping the running episodes would over-represent short ones: whether an episode is
+    in the batch must not depend on how long it takes. With ``n_episodes`` exactly the first so many
+    that *start* are taken, so each is an unbiased draw. With ``n_steps`` the environments go on
+    starting for so many vector steps, and sums over the batch have the expectation that Wald's
+    identity gives them.
+
+    :param n_envs: Number of environments N
+    :param n_steps: Vector steps during which episodes may start
+    :param n_episodes: Number of episodes to start; given this, ``n_steps`` does not count
+    :param min_episodes: Go on starting until there are so many
+    """
+
+    whole_episodes = True
+
+    def __init__(
+        self,
+        n_envs: int,
+        n_steps: int | None = None,
+        n_episodes: int | None = None,
+        min_episodes: int = 1,
+    ) -> None:
+        self.n_steps = n_steps
+        self.n_episodes = n_episodes
+        self.min_episodes = min_episodes
+        self.started = 0
+        self.running = np.zeros(n_envs, dtype=bool)
+        self._start(range(n_envs), step=0)
+
+    def _is_open(self, step: int) -> bool:
+        if self.n_episodes is not None:
+            return self.started < self.n_episodes
+        assert self.n_steps is not None
+        return step < self.n_steps or self.started < self.min_episodes
+
+    def _start(self, environments: Iterable[int], step: int) -> None:
+        for n in environments:
+            if self._is_open(step):
+                self.running[n] = True
+                self.started += 1
+
+    def advance(self, step: int, dones: Array) -> None:
+        """See :class:`CollectionBudget`."""
+        if step >= MAX_EPISODE_STEPS + (self.n_steps or 0):
+            raise RuntimeError(
+                f"environment {int(np.flatnonzero(self.running)[0])} has not ended its episode "
+                f"within {step:,} steps; whole episodes need a time limit "
+                "(gymnasium.wrappers.TimeLimit)"
+            )
+        if dones.any():
+            ended = np.flatnonzero(self.running & dones)
+            self.running[ended] = False
+            self._start(ended, step)
+
+
+class FixedSteps:
+    """So many vector steps of every environment, wherever its episode then stands.
+
+    :param n_envs: Number of environments N
+    :param n_steps: Vector steps
+    """
+
+    whole_episodes = False
+
+    def __init__(self, n_envs: int, n_steps: int) -> None:
+        self.n_steps = n_steps
+        self.running = np.ones(n_envs, dtype=bool)
+
+    def advance(self, step: int, dones: Array) -> None:
+        """See :class:`CollectionBudget`."""
+        if step >= self.n_steps:
+            self.running[:] = False
+
+
+def collect(
+    env: VecEnv,
+    first_obs: Obs,
+    act: Callable[[Obs], tuple[Array, Array]],
+    schedule: CollectionBudget,
+    on_step: Callable[[dict[str, Any]], bool],
+) -> tuple[Rollout, Array] | None:
+    """Step the environments until the schedule is complete.
+
+    What one step gave is stored while the environments compute the next one.
+
+    :param env: The environments
+    :param first_obs: Their current observations, of shape (N, …)
+    :param act: Maps observations to the actions as sampled and to the actions as sent
+    :param schedule: Which steps count, and until when
+    :param on_step: Called after each step with SB3's local variables; false stops the collection
+    :return: The batch and the last step's ``dones``, or None if ``on_step`` stopped it
+    :raises FloatingPointError: An observation or reward is not finite; says which environment, step
+    """
+    store = _Store()
+    terminal_obs: dict[tuple[int, int], Obs] = {}
+    check_finite("observation", first_obs, step=0)
+    obs = store.append_obs(first_obs)
+    dones = np.zeros(env.num_envs, dtype=bool)
+    step = 0
+    while schedule.running.any():
+        running = schedule.running.copy()
+        actions, sent = act(obs)
+        env.step_async(sent)
+        store.append("actions", actions)
+        store.append("mask", running)
+        new_obs, rewards, dones, infos = env.step_wait()
+        assert not isinstance(new_obs, tuple), "SB3 has no policy for Tuple observations"
+        check_finite("observation", new_obs, step)
+        check_finite("reward", rewards, step)
+        truncated = truncations(dones, infos)
+        for n in np.flatnonzero(dones & running) if dones.any() else ():
+            terminal = map_obs(compact, infos[n]["terminal_observation"])
+            check_finite(f"last observation of environment {n}", terminal, step, of_one=True)
+            terminal_obs[step, int(n)] = terminal
+        store.append("rewards", rewards)
+        store.append("truncated", truncated)
+        store.append("terminated", dones & ~truncated)
+        obs = store.append_obs(new_obs)
+        step += 1
+        schedule.advance(step, dones)
+        step_locals = {
+            "new_obs": new_obs,
+            "rewards": rewards,
+            "dones": dones,
+            "infos": infos,
+            "actions": actions,
+            "clipped_actions": sent,
+            "n_steps": step,
+            "running": running,
+        }
+        if not on_step(step_locals):
+            return None
+    return store.rollout(terminal_obs), dones
+
+
+def truncations(dones: Array, infos: list[dict[str, Any]]) -> Array:
+    """Say which episodes only a time limit ended.
+
+    :param dones: Episodes that ended, bool of shape (N,)
+    :param infos: SB3's infos, N of them
+    :return: Bool of shape (N,)
+    """
+    truncated = np.zeros(len(dones), dtype=bool)
+    if dones.any():
+        for n in np.flatnonzero(dones):
+            truncated[n] = infos[n].get("TimeLimit.truncated", False)
+    return truncated
+
+
+def check_finite(what: str, values: Obs, step: int, of_one: bool = False) -> None:
+    """Refuse NaN and infinity from an environment, and say where they came from.
+
+    :param what: What the values are, for the message
+    :param values: Of shape (N, …), or a dict of such arrays
+    :param step: The vector step, for the message
+    :param of_one: The values are of one environment, which ``what`` names
+    :raises FloatingPointError: Some value is not finite
+    """
+    if isinstance(values, dict):
+        for key, value in values.items():
+            check_finite(f"{what} {key!r}", value, step, of_one)
+    elif values.dtype.kind == "f" and not np.isfinite(values).all():
+        where = tuple(np.argwhere(~np.isfinite(values))[0])
+        whose = what if of_one else f"{what} of environment {where[0]}"
+        raise FloatingPointError(
+            f"the {whose} is {values[where]} at vector step {step} of the rollout"
+        )
+
+
+class _Column:
+    """A time-major array that grows by doubling."""
+
+    def __init__(self, row: Array, dtype: Any) -> None:
+        self.data = np.empty((1024, *row.shape), dtype=dtype)
+        self.length = 0
+
+    def append(self, row: Array) -> Array:
+        if self.length == len(self.data):
+            longer = np.empty((2 * self.length, *row.shape), dtype=self.data.dtype)
+            longer[: self.length] = self.data
+            self.data = longer
+        self.data[self.length] = row
+        self.length += 1
+        stored: Array = self.data[self.length - 1]
+        return stored
+
+
+class _Store:
+    """The columns of a rollout while it is collected."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, _Column] = {}
+        self._dict_obs = False
+
+    def append(self, name: str, row: Array) -> Array:
+        column = self._columns.get(name)
+        if column is None:
+            dtype = np.float64 if name == "rewards" else compact(row[:0]).dtype
+            column = self._columns[name] = _Column(row, dtype)
+        return column.append(row)
+
+    def append_obs(self, obs: Obs) -> Obs:
+        if isinstance(obs, dict):
+            self._dict_obs = True
+            return {key: self.append(f"obs:{key}", value) for key, value in obs.items()}
+        return self.append("obs", obs)
+
+    def _rows(self, name: str, start: int, stop: int | None) -> Array:
+        column = self._columns[name]
+        rows: Array = column.data[: column.length][start:stop]
+        return rows
+
+    def _obs_rows(self, start: int, stop: int | None) -> Obs:
+        if self._dict_obs:
+            keys = [name for name in self._columns if name.startswith("obs:")]
+            return {key.removeprefix("obs:"): self._rows(key, start, stop) for key in keys}
+        return self._rows("obs", start, stop)
+
+    def rollout(self, terminal_obs: dict[tuple[int, int], Obs]) -> Rollout:
+        return Rollout(
+            obs=self._obs_rows(0, -1),
+            actions=self._rows("actions", 0, None),
+            rewards=self._rows("rewards", 0, None),
+            terminated=self._rows("terminated", 0, None),
+            truncated=self._rows("truncated", 0, None),
+            mask=self._rows("mask", 0, None),
+            last_obs=map_obs(lambda rows: rows[0], self._obs_rows(-1, None)),
+            terminal_obs=terminal_obs,
+        )

@@ -1,0 +1,149 @@
+"""One batch of experience, time-major."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from sb3_course.collection.observations import Array, Obs, map_obs, stack_obs
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One batch of experience, time-major: T vector steps of N environments.
+
+    Rewards are what the environment gave; nothing is ever added to them. Where ``mask`` is false an
+    environment stepped without being counted, and what the other arrays hold there means nothing.
+
+    ================  ==============  ====================================================
+    variable          shape           meaning
+    ================  ==============  ====================================================
+    ``obs``           (T, N, …)       s_t (a dict of such arrays for Dict observations)
+    ``actions``       (T, N, …)       a_t as sampled, before it was clipped to the space
+    ``rewards``       (T, N)          r_t, float64
+    ``terminated``    (T, N)          s_{t+1} is terminal: no reward can follow
+    ``truncated``     (T, N)          a time limit cut the episode after this step
+    ``mask``          (T, N)          the step counts
+    ``last_obs``      (N, …)          observations after the last step
+    ``terminal_obs``  {(t, n): …}     s_{t+1} where an episode ended
+    ================  ==============  ====================================================
+    """
+
+    obs: Obs
+    actions: Array
+    rewards: Array
+    terminated: Array
+    truncated: Array
+    mask: Array
+    last_obs: Obs
+    terminal_obs: dict[tuple[int, int], Obs]
+
+    @cached_property
+    def ends(self) -> Array:
+        """Steps after which an episode ended, of shape (T, N)."""
+        return self.terminated | self.truncated
+
+    @cached_property
+    def cuts(self) -> Array:
+        """Counted steps whose episode goes on unseen: time limits and the batch's edge, (T, N)."""
+        cut = self.truncated.copy()
+        cut[-1] |= ~self.ends[-1]
+        cut &= self.mask
+        return cut
+
+    @cached_property
+    def trajectory(self) -> Array:
+        """Number of the trajectory each step belongs to, in order of start; -1 where masked."""
+        starts = self.mask.copy()
+        starts[1:] &= self.ends[:-1]
+        number = np.where(starts, np.cumsum(starts).reshape(starts.shape) - 1, -1)
+        return np.where(self.mask, np.maximum.accumulate(number, axis=0), -1)
+
+    @property
+    def n_trajectories(self) -> int:
+        """How many trajectories the batch holds."""
+        return int(self.trajectory.max(initial=-1)) + 1
+
+    @cached_property
+    def lengths(self) -> Array:
+        """Number of steps of each trajectory, of shape (K,)."""
+        return np.bincount(self.trajectory[self.mask], minlength=self.n_trajectories)
+
+    @cached_property
+    def time(self) -> Array:
+        """Index of each step inside its trajectory, of shape (T, N); undefined where masked."""
+        first = np.zeros_like(self.trajectory)
+        new = self.ends[:-1]
+        first[1:][new] = np.broadcast_to(np.arange(1, len(first))[:, None], new.shape)[new]
+        return np.arange(len(first))[:, None] - np.maximum.accumulate(first, axis=0)
+
+    @property
+    def n_transitions(self) -> int:
+        """How many steps count."""
+        return int(np.count_nonzero(self.mask))
+
+    def flat(self, array: Array) -> Array:
+        """Line up the counted steps of a (T, N, …) array.
+
+        :param array: Of shape (T, N, …)
+        :return: Of shape (``n_transitions``, …), in order of time, then of environment
+        """
+        if self.mask.all():
+            return array.reshape(-1, *array.shape[2:])
+        picked: Array = array[self.mask]
+        return picked
+
+    def spread(self, flat: Array) -> Array:
+        """Undo :meth:`flat`.
+
+        :param flat: Of shape (``n_transitions``,)
+        :return: Of shape (T, N), float64, 0 where steps do not count
+        """
+        array = np.zeros(self.mask.shape)
+        array[self.mask] = flat
+        return array
+
+    @cached_property
+    def flat_obs(self) -> Obs:
+        """Observations of the counted steps, of shape (``n_transitions``, …)."""
+        return map_obs(self.flat, self.obs)
+
+    @cached_property
+    def next_obs(self) -> Obs:
+        """s_{t+1} of each step, of shape (T, N, …), the true one where an episode ended."""
+
+        def shift(obs: Array, last: Array) -> Array:
+            return np.concatenate([obs[1:], last[None]])
+
+        if isinstance(self.obs, dict):
+            assert isinstance(self.last_obs, dict)
+            following: Obs = {k: shift(v, self.last_obs[k]) for k, v in self.obs.items()}
+        else:
+            assert not isinstance(self.last_obs, dict)
+            following = shift(self.obs, self.last_obs)
+        for where, terminal in self.terminal_obs.items():
+            if isinstance(terminal, dict):
+                for key, value in terminal.items():
+                    following[key][where] = value
+            else:
+                following[where] = terminal  # type: ignore[index]
+        return following
+
+    def cut_values(self, predict: Callable[[Obs], Array]) -> Array:
+        """Value what follows each cut, in one call of ``predict`` (none if nothing was cut).
+
+        :param predict: Values of shape (B,) of B observations
+        :return: V(s_{t+1}) at the cuts and 0 elsewhere, of shape (T, N)
+        """
+        values = np.zeros(self.mask.shape)
+        where = list(zip(*np.nonzero(self.cuts), strict=True))
+        if where:
+            following = [
+                self.terminal_obs[t, n]
+                if (t, n) in self.terminal_obs
+                else map_obs(lambda last, n=n: last[n], self.last_obs)  # type: ignore[misc]
+                for t, n in where
+            ]
+            values[self.cuts] = predict(stack_obs(following))
+        return values

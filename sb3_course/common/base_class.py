@@ -1,0 +1,158 @@
+"""What every algorithm of this package shares, whatever it learns from: tensors, files, checks."""
+
+import io
+import warnings
+from collections.abc import Iterable
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    BasePolicy,
+    MultiInputActorCriticPolicy,
+)
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
+from torch import nn
+
+from sb3_course.collection.observations import Array
+from sb3_course.common import checkpoint
+
+Self = TypeVar("Self", bound="CourseAlgorithm")
+
+
+class CourseAlgorithm(BaseAlgorithm):
+    """An SB3 algorithm with an actor-critic policy that saves everything to one file."""
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": ActorCriticPolicy,
+        "CnnPolicy": ActorCriticCnnPolicy,
+        "MultiInputPolicy": MultiInputActorCriticPolicy,
+    }
+    policy: ActorCriticPolicy
+
+    def _check_policy(self) -> None:
+        if not issubclass(self.policy_class, ActorCriticPolicy):
+            raise ValueError(
+                f"policy must be one of {', '.join(self.policy_aliases)} or a subclass of "
+                f"ActorCriticPolicy, got {self.policy_class.__name__}"
+            )
+        if self.policy_kwargs.get("use_sde"):
+            raise ValueError("policy_kwargs: use_sde is not supported")
+
+    def _optimizer(self, parameters: list[nn.Parameter], rate: Schedule) -> th.optim.Optimizer:
+        kwargs: dict[str, Any] = {"lr": rate(1.0)} | self.policy.optimizer_kwargs
+        adam = self.policy.optimizer_class in (th.optim.Adam, th.optim.AdamW)
+        if adam and not {"foreach", "differentiable"} & kwargs.keys():
+            kwargs = {"fused": True} | kwargs  # a third of the time on small networks
+        return self.policy.optimizer_class(parameters, **kwargs)
+
+    def to_tensor(self, values: Any) -> Any:
+        """Move arrays to the algorithm's device; floats become float32.
+
+        :param values: An array, or a dict of them
+        :return: A tensor, or a dict of them
+        """
+        if isinstance(values, dict):
+            return {key: self.to_tensor(value) for key, value in values.items()}
+        if values.dtype == np.float64:
+            values = values.astype(np.float32)
+        return th.from_numpy(values).to(self.device)
+
+    def after_step(self, callback: BaseCallback, step_locals: dict[str, Any]) -> bool:
+        """Count a vector step, note the episodes that it ended, and ask the callback.
+
+        :param callback: Sees ``step_locals``
+        :param step_locals: SB3's local variables, and ``running``: whose steps count
+        :return: Whether to go on
+        """
+        self.num_timesteps += self.n_envs
+        callback.update_locals(step_locals)
+        if step_locals["dones"].any():
+            ended = np.flatnonzero(step_locals["dones"] & step_locals["running"])
+            infos = [step_locals["infos"][n] for n in ended]
+            self._update_info_buffer(infos, np.ones(len(ended), dtype=bool))
+        return callback.on_step()
+
+    def as_sent(self, sampled: th.Tensor) -> tuple[Array, Array]:
+        """Give actions as they were sampled, and as the environment takes them.
+
+        :param sampled: As the policy's distribution gave them
+        :return: Both as arrays; the second has a Box's shape and is clipped to its bounds
+        """
+        actions = sampled.cpu().numpy()
+        space = self.action_space
+        if isinstance(space, spaces.Box):
+            shaped = actions.reshape(-1, *space.shape)
+            return actions, np.minimum(np.maximum(shaped, space.low), space.high)
+        return actions, actions
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def save(
+        self,
+        path: checkpoint.CheckpointPath,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Save to one zip file, atomically: weights, optimisers, VecNormalize's statistics.
+
+        :param path: Where to; ``.zip`` is added to a path without suffix
+        :param exclude: As in SB3
+        :param include: As in SB3
+        """
+        buffer = io.BytesIO()
+        super().save(buffer, exclude, include)
+        checkpoint.append_header(buffer, self)
+        checkpoint.write(path, buffer.getvalue())
+
+    @classmethod
+    def load(
+        cls: type[Self],
+        path: checkpoint.CheckpointPath,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        *,
+        normalize: checkpoint.Normalize = "train",
+        **kwargs: Any,
+    ) -> Self:
+        """Load what :meth:`save` saved.
+
+        Where the model was trained with ``VecNormalize``, ``env`` is wrapped in one with the saved
+        statistics (one that it already has takes them).
+
+        :param path: The file, with or without ``.zip``
+        :param env: The environment to go on with, raw or vectorised; None to predict only
+        :param device: Where the networks shall live
+        :param custom_objects: As in SB3
+        :param print_system_info: As in SB3
+        :param force_reset: As in SB3
+        :param normalize: ``"train"`` goes on updating the statistics, ``"freeze"`` keeps them and
+            gives raw rewards, for evaluation
+        :param kwargs: Attributes to change on loading
+        :return: The model
+        :raises ValueError: The file is no checkpoint, or ``normalize`` is neither
+        """
+        if normalize not in ("train", "freeze"):
+            raise ValueError(f"normalize must be 'train' or 'freeze', got {normalize!r}")
+        header = checkpoint.read_header(path)
+        if env is not None and "vec_normalize" in header:
+            env = checkpoint.wrap_normalized(env, header, normalize)
+        elif "vec_normalize" in header:
+            warnings.warn(
+                f"{cls.__name__} was trained on normalised observations, whose statistics are in "
+                "the file: load it with env=..., and predict on that environment's observations",
+                stacklevel=2,
+            )
+        if isinstance(path, io.BufferedIOBase):
+            path.seek(0)
+        return super().load(
+            path, env, device, custom_objects, print_system_info, force_reset, **kwargs
+        )

@@ -1,0 +1,49 @@
+"""Which parameters of a policy are the actor's and which are the critic's."""
+
+import torch as th
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import nn
+
+from sb3_course.collection.observations import zero_observation
+
+
+def split_parameters(
+    policy: ActorCriticPolicy,
+) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Split a policy's parameters into the actor's and the critic's.
+
+    The actor's are those that the action distribution depends on, the critic's are the others that
+    the value depends on. Autograd is asked, so any ``ActorCriticPolicy`` will do, whatever its
+    modules are called. A features extractor that both share is the actor's: a critic's step must
+    not move the policy.
+
+    :param policy: The policy
+    :return: The actor's parameters and the critic's, each in the order of ``policy.parameters()``
+    """
+    parameters = [p for p in policy.parameters() if p.requires_grad]
+    obs, _ = policy.obs_to_tensor(zero_observation(policy.observation_space))
+    training, distribution_state = policy.training, vars(policy.action_dist).copy()
+    policy.set_training_mode(False)
+    with th.enable_grad():
+        distribution = policy.get_distribution(obs)
+        log_prob = distribution.log_prob(distribution.get_actions(deterministic=True)).sum()
+        value = policy.predict_values(obs).sum()
+    policy.set_training_mode(training)
+    vars(policy.action_dist).clear()  # a graph cannot be copied
+    vars(policy.action_dist).update(distribution_state)
+    of_actor = _depends_on(log_prob, parameters)
+    of_value = _depends_on(value, parameters)
+    actor = [p for p, is_actor in zip(parameters, of_actor, strict=True) if is_actor]
+    critic = [
+        p
+        for p, is_actor, is_value in zip(parameters, of_actor, of_value, strict=True)
+        if is_value and not is_actor
+    ]
+    return actor, critic
+
+
+def _depends_on(output: th.Tensor, parameters: list[nn.Parameter]) -> list[bool]:
+    if not output.requires_grad:
+        return [False] * len(parameters)
+    gradients = th.autograd.grad(output, parameters, allow_unused=True)
+    return [gradient is not None for gradient in gradients]

@@ -1,0 +1,5 @@
+"""The names of what steps environments. This module imports neither torch nor SB3."""
+
+from typing import Literal, TypeAlias
+
+Backend: TypeAlias = Literal["auto", "envpool", "dummy", "subproc"]

@@ -1,0 +1,44 @@
+"""The lectures' estimators as pure functions; each may be imported alone.
+
+========================  ======================================================================
+module                    its one idea
+========================  ======================================================================
+``returns``               reward to go, total return, TD errors, GAE, next values
+``baselines``             leave-one-out mean, optimal baseline, variance of the estimate
+``importance_weights``    experience of one policy reweighted to another
+``trajectory_gradients``  the gradient of each trajectory by itself
+``natural_gradient``      Fisher-vector product, conjugate gradient, step length
+========================  ======================================================================
+"""
+
+from sb3_course.estimators.baselines import covariance_trace, leave_one_out_mean, optimal_baseline
+from sb3_course.estimators.importance_weights import (
+    effective_sample_size,
+    log_importance_weights,
+    self_normalized,
+    weighted_returns,
+)
+from sb3_course.estimators.returns import (
+    gae,
+    next_values,
+    reward_to_go,
+    running_sum,
+    td_errors,
+    total_return,
+)
+
+__all__ = [
+    "covariance_trace",
+    "effective_sample_size",
+    "gae",
+    "leave_one_out_mean",
+    "log_importance_weights",
+    "next_values",
+    "optimal_baseline",
+    "reward_to_go",
+    "running_sum",
+    "self_normalized",
+    "td_errors",
+    "total_return",
+    "weighted_returns",
+]

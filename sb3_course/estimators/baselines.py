@@ -1,0 +1,67 @@
+"""Baselines, and the variance that they are there to reduce."""
+
+import numpy as np
+import torch as th
+
+from sb3_course.collection.observations import Array
+
+
+def leave_one_out_mean(returns: Array, group: Array) -> Array:
+    r"""Mean over the others of one's group: a baseline that does not depend on one's own return.
+
+    .. math:: b_i = \frac{1}{K-1} \sum_{j \ne i} R_j
+
+    A mean that holds R_i itself would shrink the gradient by (K-1)/K. One without others gets 0.
+
+    :param returns: R_i, of shape (M,)
+    :param group: Non-negative number of each one's group, of shape (M,)
+    :return: b_i, of shape (M,)
+    """
+    total = np.bincount(group, weights=returns)[group]
+    others = np.bincount(group)[group] - 1
+    return np.divide(total - returns, others, out=np.zeros_like(total), where=others > 0)
+
+
+def optimal_baseline(scores: th.Tensor, estimates: th.Tensor) -> th.Tensor:
+    r"""Leave-one-out estimate of the baseline that minimises the variance, one for each parameter.
+
+    With S = Σ_t ∇log π(a_t|s_t) and A = Σ_t ∇log π(a_t|s_t) Q̂_t of a trajectory, the variance of
+    A - b∘S is least, parameter by parameter, at
+
+    .. math:: b = \frac{E[A \circ S]}{E[S \circ S]}
+        \qquad b_i = \frac{\sum_{j \ne i} A_j \circ S_j}{\sum_{j \ne i} S_j \circ S_j}
+
+    which for total returns is lecture 5's E[(∇log π)² R] / E[(∇log π)²]. Since b_i holds nothing of
+    trajectory i and E[S] = 0, the gradient stays unbiased. Where all the others' scores are 0, so
+    is b_i. Takes the memory of a few tensors of K·P numbers.
+
+    :param scores: S of each of K trajectories, of shape (K, P)
+    :param estimates: A of each, of shape (K, P)
+    :return: b_i, of shape (K, P)
+    :raises ValueError: Fewer than two trajectories
+    """
+    if len(scores) < 2:
+        raise ValueError(
+            f"the optimal baseline needs at least 2 trajectories, got {len(scores)}: "
+            "each one's baseline is estimated from the others"
+        )
+    numerator, denominator = (estimates * scores).double(), scores.double().square()
+    numerator = numerator.sum(0) - numerator
+    denominator = denominator.sum(0) - denominator
+    return th.where(denominator > 0, numerator / denominator, 0.0).to(scores.dtype)
+
+
+def covariance_trace(gradients: th.Tensor, n_transitions: int) -> float:
+    r"""Variance of a gradient estimate, summed over the parameters.
+
+    For the estimate ĝ = (1/M) Σ_i g_i over K independent trajectories
+
+    .. math:: \operatorname{tr} \operatorname{Cov}[\hat g]
+        = \frac{K}{M^2} \sum_p \operatorname{Var}_i [g_{i,p}]
+
+    :param gradients: g_i, of shape (K, P), K >= 2
+    :param n_transitions: M
+    :return: The trace
+    """
+    k = len(gradients)
+    return float(gradients.double().var(dim=0).sum()) * k / n_transitions**2

@@ -1,0 +1,125 @@
+"""Importance weights: experience of one policy reweighted to another (lecture 5, off-policy)."""
+
+import numpy as np
+
+from sb3_course.collection.observations import Array
+from sb3_course.collection.rollout import Rollout
+from sb3_course.estimators.returns import next_values, reward_to_go, running_sum, total_return
+
+
+def log_importance_weights(
+    ratio: str, log_prob: Array, behaviours: Array, shares: Array, rollout: Rollout
+) -> Array:
+    r"""Logarithm of what reweighs experience of other policies to π_θ (lecture 5, off-policy).
+
+    ================  ================================================================
+    ``ratio``         weight at step t, with ρ = π_θ(a|s) / π_old(a|s)
+    ================  ================================================================
+    ``trajectory``    ρ_0 ρ_1 … ρ_T, the same at each step
+    ``per_decision``  ρ_0 … ρ_t, of the reward at t (Precup 2000)
+    ``prefix``        ρ_0 … ρ_t
+    ``step``          ρ_t
+    ================  ================================================================
+
+    With several behaviour policies π_k and their shares α_k of the batch, π_old is their mixture:
+    for products Σ_k α_k Π π_k, the balance heuristic (Veach 1997).
+
+    :param ratio: One of the above
+    :param log_prob: log π_θ(a_t|s_t)
+    :param behaviours: log π_k(a_t|s_t), of shape (K, T, N)
+    :param shares: α_k, of shape (K,); they sum to 1
+    :param rollout: The batch
+    :return: Of shape (T, N), float64; 0 where steps do not count
+    """
+
+    def gather(values: Array) -> Array:
+        values = np.where(rollout.mask, values, 0.0)
+        return values if ratio == "step" else running_sum(values, rollout.ends)
+
+    log_shares = np.log(shares)[:, None, None]
+    old = np.logaddexp.reduce(log_shares + np.stack([gather(b) for b in behaviours]), axis=0)
+    weights = np.where(rollout.mask, gather(log_prob) - old, 0.0)
+    if ratio == "trajectory":
+        last = rollout.ends & rollout.mask
+        full = np.zeros(rollout.n_trajectories)
+        full[rollout.trajectory[last]] = weights[last]
+        weights = np.where(rollout.mask, full[rollout.trajectory], 0.0)
+    return weights
+
+
+def self_normalized(ratio: str, log_weights: Array, rollout: Rollout) -> Array:
+    r"""Divide weights by their mean, all in logarithms.
+
+    For ``step`` that is the mean over all steps; for the products, the mean over the trajectories,
+    at each time, where one that has ended keeps its last weight (it did not become less likely by
+    ending). Its expectation is 1, which is what makes dividing by it consistent.
+
+    :param ratio: As in :func:`log_importance_weights`
+    :param log_weights: log w_t, of shape (T, N)
+    :param rollout: The batch
+    :return: Of shape (T, N)
+    """
+    if ratio == "step":
+        normalized: Array = log_weights - _log_mean(log_weights[rollout.mask])
+        return normalized
+    trajectory, time = rollout.trajectory[rollout.mask], rollout.time[rollout.mask]
+    last = rollout.mask & rollout.ends
+    final = np.zeros(rollout.n_trajectories)
+    final[rollout.trajectory[last]] = log_weights[last]
+    of_time = np.repeat(final[:, None], time.max() + 1, axis=1)
+    of_time[trajectory, time] = log_weights[rollout.mask]
+    return log_weights - _log_mean(of_time)[np.where(rollout.mask, rollout.time, 0)]
+
+
+def _log_mean(logarithms: Array) -> Array:
+    """Log of the mean of exp(x) over the first axis."""
+    mean: Array = np.logaddexp.reduce(logarithms, axis=0) - np.log(len(logarithms))
+    return mean
+
+
+def weighted_returns(
+    ratio: str,
+    weights: Array,
+    to_go: Array,
+    rollout: Rollout,
+    gamma: float,
+    reward_to_go_only: bool,
+) -> Array:
+    r"""Q̂_t reweighed to π_θ.
+
+    For ``per_decision``, each reward by the weight w_t' of its own time (no earlier than t, since
+    a_t must be reweighed in any case), and else Q̂_t by the weight of time t:
+
+    .. math:: [wQ]_t = \sum_{t' \ge t} \gamma^{t'-t} w_{t'} r_{t'} \qquad \text{or} \qquad
+        [wQ]_t = w_t \hat Q_t
+
+    :param ratio: As in :func:`log_importance_weights`
+    :param weights: w_t, of shape (T, N)
+    :param to_go: Σ_{t'≥t} γ^{t'-t} r_t', of shape (T, N)
+    :param rollout: The batch
+    :param gamma: Discount γ
+    :param reward_to_go_only: Whether Q̂ leaves out the rewards before t; otherwise it is the total
+        return, discounted from the trajectory's start
+    :return: Of shape (T, N)
+    """
+    total = to_go if reward_to_go_only else total_return(to_go, rollout.trajectory)
+    if ratio != "per_decision":
+        return weights * total
+    rewards = to_go - gamma * next_values(to_go, rollout.ends, np.zeros_like(to_go))
+    weighted = reward_to_go(weights * rewards, rollout.ends, gamma)
+    if reward_to_go_only:
+        return weighted
+    discount = gamma**rollout.time
+    return discount * weighted + weights * (total - discount * to_go)
+
+
+def effective_sample_size(weights: Array) -> float:
+    r"""Share of the sample that would be worth as much unweighted (Kong 1992).
+
+    .. math:: \frac{\left( \sum_i w_i \right)^2}{n \sum_i w_i^2}
+
+    :param weights: w_i, of shape (n,)
+    :return: From 1/n to 1; 0 if all weights are 0
+    """
+    squares = float(np.square(weights).sum())
+    return float(weights.sum()) ** 2 / (len(weights) * squares) if squares > 0 else 0.0

@@ -1,0 +1,187 @@
+r"""The natural gradient as pure functions: Fisher product, conjugate gradient, step length.
+
+With J the Jacobian of the distribution's own parameters z (means and deviations, or logits) and M
+the Fisher information in them, known in closed form, the policy's is
+
+.. math:: F = \mathbb{E}_s \left[ J_s^\top M_s J_s \right] = \nabla^2_\theta \,
+    \mathbb{E}_s \left[ KL(\pi_{old} \| \pi_\theta) \right] \Big|_{\theta_{old}}
+
+(Kakade 2002; CS285 lecture 5, "natural gradient"; the last equality is exact, Schulman 2015,
+appendix C). This form never differentiates twice through the network's own nonlinearities, so a
+product costs about as much as a gradient (measured by ``benchmarks/speed/fisher_product.py``).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch as th
+from stable_baselines3.common.distributions import Distribution
+from torch import nn
+from torch.distributions import Bernoulli, Categorical, Normal
+
+Product: TypeAlias = Callable[[th.Tensor], th.Tensor]
+
+
+def flatten(tensors: Sequence[th.Tensor]) -> th.Tensor:
+    """Line up tensors in one vector.
+
+    :param tensors: Of any shapes
+    :return: Of shape (P,)
+    """
+    return th.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def assign(parameters: list[nn.Parameter], vector: th.Tensor) -> None:
+    """Set the parameters to a vector's values, in place.
+
+    :param parameters: θ
+    :param vector: Of shape (P,)
+    """
+    parts = th.split(vector, [p.numel() for p in parameters])
+    with th.no_grad():
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.copy_(part.view_as(parameter))
+
+
+def components(distribution: Distribution) -> list[Normal | Categorical | Bernoulli]:
+    """Give the independent parts of a distribution of SB3.
+
+    :param distribution: Gaussian, categorical, multi-categorical or Bernoulli
+    :return: PyTorch's distributions
+    :raises TypeError: It is none of these
+    """
+    inner: Any = distribution.distribution
+    parts = inner if isinstance(inner, list) else [inner]
+    for part in parts:
+        if not isinstance(part, (Normal, Categorical, Bernoulli)):
+            raise TypeError(
+                "the natural gradient knows Normal, Categorical and Bernoulli distributions, "
+                f"got {type(part).__name__}"
+            )
+    return parts
+
+
+def kl_divergence(old: Distribution, new: Distribution) -> th.Tensor:
+    """Mean KL(old ‖ new) over the states, in nats.
+
+    :param old: The distribution before, at M states
+    :param new: The distribution after, at the same states
+    :return: A scalar
+    """
+    pairs = zip(components(old), components(new), strict=True)
+    totals = [th.distributions.kl_divergence(p, q).sum() for p, q in pairs]
+    return th.stack(totals).sum() / components(old)[0].batch_shape[0]
+
+
+def fisher_product(
+    distribution: Distribution, parameters: list[nn.Parameter], damping: float = 0.0
+) -> Product:
+    r"""Make the function v ↦ (F + λI) v.
+
+    J v is taken as the derivative of J^T u with respect to u: two reverse passes through graphs
+    that all products share.
+
+    :param distribution: π_θ at M states, with its graph
+    :param parameters: θ, of P numbers
+    :param damping: λ
+    :return: From vectors of shape (P,) to such vectors
+    """
+    outputs, metrics = zip(*[_metric(part) for part in components(distribution)], strict=True)
+    z = [tensor for part in outputs for tensor in part]
+    u = [th.zeros_like(tensor, requires_grad=True) for tensor in z]
+    transposed = flatten(th.autograd.grad(z, parameters, grad_outputs=u, create_graph=True))
+    n_states = z[0].shape[0]
+
+    def product(v: th.Tensor) -> th.Tensor:
+        forward = iter(th.autograd.grad(transposed, u, grad_outputs=v, retain_graph=True))
+        weighted: list[th.Tensor] = []
+        for part, metric in zip(outputs, metrics, strict=True):
+            weighted += metric([next(forward) for _ in part])
+        back = th.autograd.grad(z, parameters, grad_outputs=weighted, retain_graph=True)
+        mean: th.Tensor = flatten(back) / n_states
+        return mean + damping * v
+
+    return product
+
+
+Metric: TypeAlias = Callable[[list[th.Tensor]], list[th.Tensor]]
+
+
+def _metric(part: Normal | Categorical | Bernoulli) -> tuple[list[th.Tensor], Metric]:
+    """A distribution's own parameters z, and its Fisher information in them as a product."""
+    if isinstance(part, Normal):
+        precision = part.scale.detach().reciprocal().square()
+        return [part.loc, part.scale], lambda u: [precision * u[0], 2 * precision * u[1]]
+    p = part.probs.detach()
+    if isinstance(part, Bernoulli):
+        return [part.logits], lambda u: [p * (1 - p) * u[0]]
+    return [part.logits], lambda u: [p * (u[0] - (p * u[0]).sum(-1, keepdim=True))]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What the conjugate gradient found.
+
+    ================  ==================================================
+    variable          meaning
+    ================  ==================================================
+    ``x``             the solution of A x = b, of shape (P,)
+    ``residual``      ‖b - A x‖ / ‖b‖
+    ``iterations``    products made
+    ``curvature``     xᵀ A x
+    ================  ==================================================
+    """
+
+    x: th.Tensor
+    residual: float
+    iterations: int
+    curvature: float
+
+
+def conjugate_gradient(
+    product: Product, b: th.Tensor, max_steps: int, tolerance: float = 1e-5
+) -> Solution:
+    """Solve A x = b for a positive definite A known by its products, starting from 0.
+
+    It stops early once ‖b - A x‖ ≤ ``tolerance`` ‖b‖, and keeps what it has where the curvature
+    pᵀ A p along the next direction is not positive (or not finite): dividing by it would ruin x.
+
+    :param product: v ↦ A v
+    :param b: Of shape (P,)
+    :param max_steps: Most products to make
+    :param tolerance: Relative residual at which to stop
+    :return: The solution and how it was reached
+    """
+    x, r, p = th.zeros_like(b), b.clone(), b.clone()
+    squared = r.dot(r)
+    target = tolerance**2 * squared
+    iterations = 0
+    while iterations < max_steps and squared > target:
+        a_p = product(p)
+        curvature = p.dot(a_p)
+        if not (curvature > 0 and th.isfinite(curvature)):
+            break
+        alpha = squared / curvature
+        x += alpha * p
+        r -= alpha * a_p
+        squared, previous = r.dot(r), squared
+        p = r + (squared / previous) * p
+        iterations += 1
+    residual = (squared / b.dot(b).clamp_min(th.finfo(b.dtype).tiny)).sqrt()
+    return Solution(x, residual.item(), iterations, x.dot(b - r).item())
+
+
+def step_length(target_kl: float, curvature: float) -> float:
+    r"""Length β of the step along x whose KL is ε to second order (lecture 5, choosing ε).
+
+    .. math:: \tfrac{1}{2} (\beta x)^\top F (\beta x) = \epsilon
+        \quad\Rightarrow\quad \beta = \sqrt{2 \epsilon / x^\top F x}
+
+    :param target_kl: ε, in nats
+    :param curvature: xᵀ F x
+    :return: β, or 0 where the curvature is not a positive number
+    """
+    if not 0 < curvature < float("inf"):
+        return 0.0
+    return float((2 * target_kl / curvature) ** 0.5)

@@ -1,0 +1,303 @@
+r"""Maximum likelihood is policy gradient with all weights one.
+
+CS285 lecture 5, "comparison to maximum likelihood":
+
+.. math:: \nabla J \approx \frac{1}{M} \sum_{i,t} \nabla \log \pi_\theta(a_{i,t}|s_{i,t})
+    \hat Q_{i,t} \qquad \nabla L_{ML} = \frac{1}{M} \sum_{i,t}
+    \nabla \log \pi_\theta(a_{i,t}|s_{i,t})
+
+The left side of the comparison is the gradient that behaviour cloning descends, of
+``policy.evaluate_actions`` of Stable-Baselines3; the right one is what this library's
+``REINFORCE.trajectory_gradients`` gives for weights of one. What weighting by the return changes is
+shown on demonstrations of mixed quality: likelihood imitates all of them, the weighted one prefers
+those that paid.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch as th
+from matplotlib.figure import Figure
+
+from sb3_course import NPG, REINFORCE, make_vec_env
+from sb3_course.benchmark.reporting.figures import style
+from sb3_course.collection.observations import Array
+from sb3_course.collection.rollout import Rollout
+from sb3_course.envs.enumerable import TabularMDP
+from sb3_course.estimators import natural_gradient
+from sb3_course.lectures.toolkit import (
+    DOUBLE,
+    FONT_SCALE,
+    Conclusion,
+    Note,
+    collect,
+    colours,
+    curve,
+    legend,
+    letter,
+    make,
+    silent,
+    track,
+)
+
+TITLE = "Maximum likelihood is policy gradient with all weights one"
+CLAIM = (
+    "Behaviour cloning's gradient is the policy gradient with every weight one. Weighted by the "
+    "return, the same demonstrations teach more than their average."
+)
+EQUATION = (
+    r"$\nabla J \approx \frac{1}{M} \sum \nabla\log\pi_\theta(a|s)\,\hat{Q} \qquad "
+    r"\nabla L_{ML} = \frac{1}{M} \sum \nabla\log\pi_\theta(a|s)$"
+)
+CAPTION = (
+    "Left: some components of the two gradients, for a fresh policy on demonstrations of a trained "
+    "one. Middle: the largest difference of a component, relative to the gradient's norm, a dot "
+    "for each seed; dashed, 1e-6. Right: exact expected return on a tabular MDP while a policy "
+    "climbs either objective on the same demonstrations, half of a good and half of a poor policy; "
+    "mean over seeds with 95% bootstrap interval over seeds; dashed, the demonstrators' mean."
+)
+UNIT, RETURN = "all weights one", "weighted by the return"
+KINDS = (UNIT, RETURN)
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings.
+
+    :param seed: Of the first repetition; the others follow
+    :param n_seeds: Repetitions
+    :param environments: In which gradients are compared
+    :param train_steps: Environment steps that demonstrators are trained for
+    :param n_components: Components of each gradient that are kept
+    :param n_episodes: Demonstrations on the tabular MDP
+    :param n_updates: Updates on them
+    :param learning_rate: Of plain gradient steps
+    """
+
+    seed: int = 0
+    n_seeds: int = 8
+    environments: tuple[str, ...] = ("CartPole-v1", "Hopper-v4")
+    train_steps: int = 8_000
+    n_components: int = 80
+    n_episodes: int = 200
+    n_updates: int = 100
+    learning_rate: float = 1.0
+
+
+QUICK = Config(n_seeds=3, train_steps=4_000)
+
+
+class UnitREINFORCE(REINFORCE):
+    """REINFORCE with every weight one: maximum likelihood."""
+
+    def q_hat(self, rollout: Rollout, to_go: Array) -> Array:
+        """Give ones.
+
+        :param rollout: A batch
+        :param to_go: Not used
+        """
+        return np.ones(rollout.n_transitions)
+
+
+def cloning_gradient(model: REINFORCE, rollout: Rollout) -> th.Tensor:
+    r"""Gradient of behaviour cloning's loss, -1/M Σ log π(a|s), by SB3's ``evaluate_actions``.
+
+    :param model: Whose policy it is
+    :param rollout: The demonstrations
+    :return: Of shape (P,)
+    """
+    obs = model.to_tensor(rollout.flat_obs)
+    actions = model.to_tensor(rollout.flat(rollout.actions))
+    _, log_prob, _ = model.policy.evaluate_actions(obs, actions)
+    return natural_gradient.flatten(th.autograd.grad(-log_prob.mean(), model.actor_parameters))
+
+
+def unit_policy_gradient(model: REINFORCE, rollout: Rollout) -> th.Tensor:
+    r"""Policy gradient with weights of one, 1/M Σ_i Σ_t ∇log π · 1, by the estimators' own code.
+
+    :param model: Whose policy it is
+    :param rollout: The demonstrations
+    :return: Of shape (P,)
+    """
+    ones = th.ones(rollout.n_transitions, 1, device=model.device)
+    (gradients,) = model.trajectory_gradients(rollout, ones)
+    return gradients.double().sum(0) / rollout.n_transitions
+
+
+def compare(config: Config, environment: str, seed: int) -> pd.DataFrame:
+    """Compare both gradients of a fresh policy on demonstrations of a trained one.
+
+    :param config: Settings
+    :param environment: Where
+    :param seed: Of everything
+    """
+    env = make_vec_env(environment, n_envs=8, seed=seed, verbose=0)
+    nets = {"policy_kwargs": {"net_arch": [32, 32]}, "gamma": 0.99}
+    expert = make(NPG, env, seed, n_steps=128, **nets)
+    expert.learn(config.train_steps)
+    demonstrations = make(REINFORCE, env, seed, n_episodes=16, baseline=None, **nets)
+    demonstrations.policy.load_state_dict(expert.policy.state_dict())
+    rollout = collect(demonstrations)
+    student = make(REINFORCE, env, seed + 1000, baseline=None, **nets)
+    ml = -cloning_gradient(student, rollout).double()
+    unit = unit_policy_gradient(student, rollout)
+    env.close()
+    difference = ((ml - unit).abs().max() / ml.norm()).item()
+    some = np.linspace(0, len(ml) - 1, min(config.n_components, len(ml))).astype(int)
+    rows = [("difference", environment, seed, 0.0, difference)]
+    rows += [("gradient", environment, seed, ml[i].item(), unit[i].item()) for i in some]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+COLUMNS = ["part", "kind", "seed", "x", "value"]
+
+
+def join(rollouts: list[Rollout]) -> Rollout:
+    """Put batches of equal length side by side.
+
+    :param rollouts: Of shape (T, N_i) each
+    """
+    shift = np.cumsum([0, *(r.mask.shape[1] for r in rollouts)])
+    terminal = {
+        (t, n + int(by)): obs
+        for r, by in zip(rollouts, shift, strict=False)
+        for (t, n), obs in r.terminal_obs.items()
+    }
+    fields = ("obs", "actions", "rewards", "terminated", "truncated", "mask")
+    joined = {f: np.concatenate([getattr(r, f) for r in rollouts], axis=1) for f in fields}
+    last = np.concatenate([np.asarray(r.last_obs) for r in rollouts])
+    return Rollout(**joined, last_obs=last, terminal_obs=terminal)
+
+
+def demonstrate(config: Config, seed: int) -> tuple[TabularMDP, Rollout, list[float]]:
+    """Collect demonstrations, half of a good policy and half of a poor one.
+
+    The good one is greedy in the value of the next two steps for half of its actions, the poor one
+    in the negative of that.
+
+    :param config: Settings
+    :param seed: Of the demonstrations
+    :return: The MDP, the demonstrations, and the two expected returns
+    """
+    world = TabularMDP(config.n_episodes // 2, horizon=5, n_states=5, n_actions=3)
+    model = make(REINFORCE, world, seed, n_episodes=config.n_episodes // 2, baseline=None)
+    natural_gradient.assign(model.actor_parameters, th.zeros(5 * 3 + 3))
+    q = world.action_values(world.probs(model.policy))[0][-2]
+    rollouts, returns = [], []
+    assert isinstance(model.policy.action_net, th.nn.Linear)
+    for sign in (1.0, -1.0):
+        with th.no_grad():
+            model.policy.action_net.weight.copy_(th.as_tensor(sign * q.T))
+        rollouts.append(collect(model))
+        returns.append(world.objective(world.probs(model.policy)))
+    return world, join(rollouts), returns
+
+
+def learn(config: Config, seed: int) -> pd.DataFrame:
+    """Climb both objectives on the same demonstrations.
+
+    :param config: Settings
+    :param seed: Of the demonstrations
+    """
+    world, rollout, returns = demonstrate(config, seed)
+    rows = [("demonstrators", str(i), seed, 0.0, value) for i, value in enumerate(returns)]
+    policy = {"net_arch": [], "optimizer_class": th.optim.SGD}
+    for kind in KINDS:
+        model = make(
+            UnitREINFORCE if kind == UNIT else REINFORCE,
+            world,
+            seed,
+            baseline=None if kind == UNIT else "mean",
+            reward_to_go=False,
+            learning_rate=config.learning_rate,
+            policy_kwargs=policy,
+        )
+        natural_gradient.assign(model.actor_parameters, th.zeros(5 * 3 + 3))
+        model.rollout = rollout
+        for update in range(config.n_updates + 1):
+            rows.append(("return", kind, seed, update, world.objective(world.probs(model.policy))))
+            model.train()
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def measure(config: Config, note: Note = silent) -> pd.DataFrame:
+    """Compare the gradients, and learn from mixed demonstrations.
+
+    :param config: Settings
+    :param note: Told of progress
+    :return: ``part, kind, seed, x, value``: ``part`` is ``gradient`` (x: behaviour cloning's
+        component, value: the policy gradient's), ``difference``, ``return`` (x: update) or
+        ``demonstrators``
+    """
+    parts = []
+    seeds = range(config.seed, config.seed + config.n_seeds)
+    runs = [(environment, seed) for seed in seeds for environment in (*config.environments, "")]
+    for environment, seed in track(runs, note, lambda r: f"{r[0] or 'tabular MDP'}, seed {r[1]}"):
+        parts.append(compare(config, environment, seed) if environment else learn(config, seed))
+    return pd.concat(parts, ignore_index=True)
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Draw the gradients against each other, their difference, and what learning comes to.
+
+    :param table: Of :func:`measure`
+    """
+    environments = list(dict.fromkeys(table.loc[table["part"] == "difference", "kind"]))
+    palette = colours([*KINDS, *environments])
+    with style(FONT_SCALE):
+        figure = Figure(figsize=(DOUBLE, 2.9), layout="constrained")
+        left, middle, right = figure.subplots(1, 3, width_ratios=[1, 0.8, 1.2])
+        for i, name in enumerate(environments):
+            part = table[(table["part"] == "gradient") & (table["kind"] == name)]
+            largest = part["x"].abs().max()
+            left.scatter(
+                part["x"] / largest, part["value"] / largest, s=7, linewidth=0, color=palette[name]
+            )
+            part = table[(table["part"] == "difference") & (table["kind"] == name)]
+            spread = i + np.linspace(-0.15, 0.15, len(part))
+            middle.scatter(spread, part["value"], s=12, linewidth=0, color=palette[name])
+        left.axline((0, 0), slope=1, color="0.3", linewidth=0.7)
+        left.set(xlabel="Behaviour cloning (max: 1)", ylabel="Policy gradient, weights 1")
+        middle.axhline(TOLERANCE, color="0.3", linewidth=0.9, dashes=(4, 2))
+        middle.set(yscale="log", ylabel="Difference / norm", ylim=(1e-9, 1e-5))
+        middle.set_xlim(-0.5, len(environments) - 0.5)
+        middle.set_xticks(range(len(environments)), [n.split("-")[0] for n in environments])
+        options = {"hue": "kind", "hue_order": KINDS, "palette": {k: palette[k] for k in KINDS}}
+        curve(right, table[table["part"] == "return"], "x", "value", **options)
+        mean = table.loc[table["part"] == "demonstrators", "value"].mean()
+        right.axhline(mean, color="0.3", linewidth=0.9, dashes=(4, 2))
+        right.set(xlabel="Update", ylabel="Expected return")
+        for axes, text in zip(
+            (left, middle, right), ("Gradients", "Difference", "Learning"), strict=True
+        ):
+            letter(axes, text)
+        legend(figure, palette, 4)
+    return figure
+
+
+def conclude(table: pd.DataFrame) -> Conclusion:
+    """Say how far the gradients agree, and what weighting changes.
+
+    :param table: Of :func:`measure`
+    """
+    difference = float(table.loc[table["part"] == "difference", "value"].max())
+    returns = table[table["part"] == "return"]
+    last = returns[returns["x"] == returns["x"].max()].groupby("kind")["value"].mean()
+    both = table[table["part"] == "demonstrators"].groupby("kind")["value"].mean()
+    mean, good = float(both.mean()), float(both.max())
+    return Conclusion(
+        f"Behaviour cloning's gradient and the policy gradient with all weights one differ by "
+        f"{difference:.1g} of the norm at most, component by component. Of demonstrations worth "
+        f"{mean:.2f} on average ({good:.2f} the better half), likelihood learns a policy worth "
+        f"{last[UNIT]:.2f}, weighting by the return one worth {last[RETURN]:.2f}.",
+        bool(difference < TOLERANCE and last[RETURN] > last[UNIT]),
+        {
+            "largest_relative_difference": difference,
+            "return_unit_weights": float(last[UNIT]),
+            "return_weighted": float(last[RETURN]),
+            "demonstrators_mean": mean,
+            "demonstrators_better_half": good,
+        },
+    )

@@ -1,0 +1,390 @@
+r"""Parameter distance against KL: vanilla and natural gradient in the lecture's example.
+
+The policy :math:`a \sim \mathcal{N}(k s, \sigma^2)` on s' = s + a has two parameters, k and log σ
+(CS285 lecture 5, "natural gradient"; Peters and Schaal 2008). Its expected return, its gradient and
+its Fisher information are known exactly, so the whole plane can be drawn:
+
+.. math:: \text{vanilla, choosing } \alpha: \; \Delta\theta = \alpha g \qquad
+    \text{natural, choosing } \epsilon: \; \Delta\theta = \beta F^{-1} g, \;
+    \beta = \sqrt{2 \epsilon / g^\top F^{-1} g}
+
+The Fisher information and the steps come from :mod:`.estimators.natural_gradient`; beside the exact
+paths stand those of the classes, ``REINFORCE`` (with plain gradient steps) and ``NPG``, which
+see samples alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch as th
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from sb3_course import NPG, REINFORCE
+from sb3_course.benchmark.reporting.figures import style
+from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
+from sb3_course.envs.enumerable import LectureWorld
+from sb3_course.estimators import natural_gradient
+from sb3_course.lectures.toolkit import (
+    DOUBLE,
+    FONT_SCALE,
+    Conclusion,
+    Note,
+    collect,
+    colours,
+    legend,
+    letter,
+    make,
+    silent,
+    track,
+)
+
+TITLE = "Parameter distance against KL"
+CLAIM = (
+    "With a chosen step size α an update changes the policy by very different amounts from place "
+    "to place; the natural gradient with a chosen KL ε changes it by the same amount each time and "
+    "comes to the optimum in fewer steps. At a small σ the vanilla gradient hardly moves σ at all."
+)
+EQUATION = (
+    r"$\Delta\theta = \alpha\, g \quad\mathrm{against}\quad \Delta\theta = "
+    r"\sqrt{2\epsilon / g^\top F^{-1} g}\;F^{-1} g$"
+)
+CAPTION = (
+    "Policy a ~ N(ks, σ²) on s' = s + a, reward −s² − 0.01a². Top: direction of exact gradients "
+    "over the plane of their parameters (arrows of equal length; shade: the expected return, "
+    "optimum at the cross, σ → 0), exact paths (line) and those of this library's classes from "
+    "samples (dots, one for each seed). Bottom: distance from the optimal return, and KL of each "
+    "step to second order, along the exact paths. No intervals: exact numbers."
+)
+KINDS = ("vanilla, choosing α", "natural, choosing α", "vanilla, choosing ε", "natural, choosing ε")
+VANILLA, NATURAL_ALPHA, VANILLA_KL, NATURAL = KINDS
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings.
+
+    :param seed: Of the first sampled path; the others follow
+    :param n_seeds: Sampled paths of each class
+    :param horizon: Steps of an episode
+    :param start: k and log σ at the start
+    :param target_kl: ε, in nats; α is that of a first step of this KL
+    :param n_updates: Steps of the exact paths
+    :param n_sampled: Steps of the sampled ones
+    :param n_episodes: Episodes of each of their batches
+    :param grid: Arrows along an axis
+    """
+
+    seed: int = 0
+    n_seeds: int = 3
+    horizon: int = 10
+    start: tuple[float, float] = (-0.4, -1.5)
+    target_kl: float = 0.01
+    n_updates: int = 300
+    n_sampled: int = 60
+    n_episodes: int = 200
+    grid: int = 13
+
+
+QUICK = Config(n_seeds=1, n_updates=200, n_sampled=30)
+FLOOR = 1e-2
+K_RANGE, LOG_STD_RANGE = (-1.9, -0.1), (-2.6, 0.2)
+
+
+def exact_gradient(world: LectureWorld, theta: th.Tensor) -> tuple[float, th.Tensor]:
+    """Give J and its gradient in θ = (k, log σ).
+
+    :param world: The world
+    :param theta: Of shape (2,)
+    """
+    theta = theta.double().requires_grad_()
+    objective = world.objective(theta[0], theta[1])
+    (gradient,) = th.autograd.grad(objective, theta)
+    return objective.item(), gradient
+
+
+def policy_on(world: LectureWorld, theta: th.Tensor) -> PolicyGradientAlgorithm:
+    """Make a model whose policy is N(k s, σ²): a linear layer whose bias stays 0.
+
+    :param world: The world
+    :param theta: (k, log σ)
+    """
+    return with_theta(make(REINFORCE, world, seed=0), theta)
+
+
+def with_theta(model: PolicyGradientAlgorithm, theta: th.Tensor) -> PolicyGradientAlgorithm:
+    """Set a linear Gaussian policy to θ = (k, log σ), and let nothing else of it be learned.
+
+    :param model: Of a one-dimensional world
+    :param theta: Of shape (2,)
+    """
+    layer, log_std = model.policy.action_net, model.policy.log_std
+    assert isinstance(layer, th.nn.Linear)
+    weight = layer.weight
+    assert isinstance(weight, th.nn.Parameter)
+    assert isinstance(log_std, th.nn.Parameter)
+    layer.bias.requires_grad_(False).zero_()
+    model._attach_policy()
+    model.actor_parameters = [weight, log_std]
+    natural_gradient.assign(model.actor_parameters, theta.float())
+    return model
+
+
+def states_of(world: LectureWorld, theta: th.Tensor) -> th.Tensor:
+    """Give states whose mean square at each step is E[s_t²], all that the Fisher matrix asks for.
+
+    :param world: The world
+    :param theta: (k, log σ)
+    :return: Of shape (2 H, 1)
+    """
+    root = world.second_moments(theta[0], theta[1]).sqrt().float()[:, None]
+    return th.cat([root, -root])
+
+
+def fisher_of(
+    model: PolicyGradientAlgorithm, world: LectureWorld, theta: th.Tensor
+) -> natural_gradient.Product:
+    """Give the Fisher product of the policy at θ, by the library's own function.
+
+    :param model: Of :func:`policy_on`
+    :param world: The world
+    :param theta: (k, log σ)
+    """
+    natural_gradient.assign(model.actor_parameters, theta.float())
+    distribution = model.distribution(states_of(world, theta))
+    return natural_gradient.fisher_product(distribution, model.actor_parameters)
+
+
+def natural_step(
+    model: PolicyGradientAlgorithm, world: LectureWorld, theta: th.Tensor, gradient: th.Tensor
+) -> natural_gradient.Solution:
+    """Solve F x = g, as ``NPG`` does.
+
+    :param model: Of :func:`policy_on`
+    :param world: The world
+    :param theta: (k, log σ)
+    :param gradient: g
+    """
+    product = fisher_of(model, world, theta)
+    return natural_gradient.conjugate_gradient(product, gradient.float(), max_steps=2)
+
+
+def field(config: Config, world: LectureWorld) -> pd.DataFrame:
+    """Give both gradients over the plane.
+
+    :param config: Settings
+    :param world: The world
+    """
+    rows = []
+    model = policy_on(world, th.tensor(config.start))
+    for k in np.linspace(*K_RANGE, config.grid):
+        for log_std in np.linspace(*LOG_STD_RANGE, config.grid):
+            theta = th.tensor([k, log_std], dtype=th.float64)
+            objective, gradient = exact_gradient(world, theta)
+            natural = natural_step(model, world, theta, gradient).x
+            for kind, arrow in ((VANILLA, gradient), (NATURAL, natural)):
+                rows.append(("field", kind, 0, 0, k, log_std, objective, 0.0, *arrow.tolist()))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+COLUMNS = ["part", "kind", "seed", "update", "k", "log_std", "objective", "kl", "dk", "dlog_std"]
+
+
+def exact_path(config: Config, world: LectureWorld, kind: str) -> pd.DataFrame:
+    """Climb along an exact gradient, by one of four rules.
+
+    :param config: Settings
+    :param world: The world
+    :param kind: One of :data:`KINDS`
+    """
+    theta, rows, alpha = th.tensor(config.start, dtype=th.float64), [], 0.0
+    model = policy_on(world, theta)
+    for update in range(config.n_updates):
+        objective, gradient = exact_gradient(world, theta)
+        direction = gradient
+        if kind in (NATURAL, NATURAL_ALPHA):
+            direction = natural_step(model, world, theta, gradient).x.double()
+        curvature = (direction @ world.fisher(theta[0], theta[1]) @ direction).item()
+        length = natural_gradient.step_length(config.target_kl, curvature)
+        if kind in (VANILLA, NATURAL_ALPHA):
+            alpha = length = alpha or length
+        step, kl = length * direction, 0.5 * length**2 * curvature
+        rows.append(("path", kind, 0, update, *theta.tolist(), objective, kl, *step.tolist()))
+        theta = theta + step
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def sampled_path(config: Config, kind: str, seed: int, alpha: float) -> pd.DataFrame:
+    """Climb with one of the library's classes, which sees samples alone.
+
+    :param config: Settings
+    :param kind: :data:`VANILLA` is ``REINFORCE`` with plain gradient steps, :data:`NATURAL` ``NPG``
+    :param seed: Of the run
+    :param alpha: Step size of the vanilla gradient
+    """
+    world = LectureWorld(config.n_episodes, config.horizon)
+    nets = {"net_arch": {"pi": [], "vf": [32]}}
+    model: PolicyGradientAlgorithm
+    if kind == VANILLA:  # its gradient is per step, J is per episode
+        plain = nets | {"optimizer_class": th.optim.SGD}
+        model = make(
+            REINFORCE, world, seed, n_episodes=config.n_episodes, baseline="mean",
+            learning_rate=alpha * config.horizon, policy_kwargs=plain,
+        )  # fmt: skip
+    else:
+        model = make(
+            NPG, world, seed, n_steps=config.horizon, target_kl=config.target_kl, gae_lambda=1.0,
+            cg_damping=1e-3, learning_rate=1e-2, policy_kwargs=nets,
+        )  # fmt: skip
+    with_theta(model, th.tensor(config.start))
+    rows = []
+    for update in range(config.n_sampled):
+        theta = natural_gradient.flatten(model.actor_parameters).detach().double()
+        objective, gradient = exact_gradient(world, theta)
+        rows.append(
+            ("sampled", kind, seed, update, *theta.tolist(), objective, 0.0, *gradient.tolist())
+        )
+        collect(model)
+        model.train()
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def measure(config: Config, note: Note = silent) -> pd.DataFrame:
+    """Give the field, the exact paths and the sampled ones.
+
+    :param config: Settings
+    :param note: Told of progress
+    :return: ``part, kind, seed, update, k, log_std, objective, kl, dk, dlog_std``; the last two are
+        the gradient (``field``, ``sampled``) or the step (``path``)
+    """
+    world = LectureWorld(1, config.horizon)
+    note(0, 1, "field and exact paths")
+    paths = {kind: exact_path(config, world, kind) for kind in KINDS}
+    first = paths[VANILLA].iloc[0]
+    _, gradient = exact_gradient(world, th.tensor(config.start))
+    alpha = float(np.hypot(first["dk"], first["dlog_std"]) / gradient.norm())
+    runs = [(kind, config.seed + i) for i in range(config.n_seeds) for kind in (VANILLA, NATURAL)]
+    sampled = [
+        sampled_path(config, kind, seed, alpha)
+        for kind, seed in track(runs, note, lambda run: f"{run[0]}, seed {run[1]}")
+    ]
+    return pd.concat([field(config, world), *paths.values(), *sampled], ignore_index=True)
+
+
+def regret(path: pd.DataFrame) -> "pd.Series[float]":
+    """How far each point's expected return is from the best that the paths come to.
+
+    :param path: Rows of the exact paths
+    """
+    distance: pd.Series[float] = path["objective"].max() - path["objective"]
+    return distance
+
+
+def _plane(axes: Axes, table: pd.DataFrame, kind: str, colour: tuple[float, float, float]) -> None:
+    part = table[table["kind"] == kind]
+    grid = part[part["part"] == "field"]
+    size = int(np.sqrt(len(grid)))
+    k, log_std, objective, dk, dl = (
+        grid[name].to_numpy().reshape(size, size)
+        for name in ("k", "log_std", "objective", "dk", "dlog_std")
+    )
+    axes.contourf(k, log_std, -np.log(-objective), levels=12, cmap="Greys_r", alpha=0.45)
+    norm = np.hypot(dk, dl)
+    axes.quiver(k, log_std, dk / norm, dl / norm, angles="xy", scale=22, width=0.004, color="0.25")
+    path = part[part["part"] == "path"]
+    axes.plot(path["k"], path["log_std"], color=colour, linewidth=1.8)
+    dots = part[part["part"] == "sampled"]
+    axes.scatter(dots["k"], dots["log_std"], s=5, color=colour, linewidth=0, alpha=0.7)
+    axes.plot(path["k"].iloc[0], path["log_std"].iloc[0], "o", ms=5, color=colour, mec="white")
+    axes.plot(-1 / 1.01, LOG_STD_RANGE[0] + 0.08, "x", ms=6, color="black")
+    axes.set(xlim=K_RANGE, ylim=LOG_STD_RANGE, xlabel="k", ylabel="log σ")
+    axes.grid(visible=False)
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Draw the two fields with their paths, and what the steps do.
+
+    :param table: Of :func:`measure`
+    """
+    palette = colours(KINDS)
+    with style(FONT_SCALE):
+        figure = Figure(figsize=(DOUBLE, 5.4), layout="constrained")
+        panels = figure.subplots(2, 2, height_ratios=[1.25, 1])
+        for axes, kind in zip(panels[0], (VANILLA, NATURAL), strict=True):
+            _plane(axes, table, kind, palette[kind])
+            letter(axes, kind.split(",")[0].capitalize() + " gradient")
+        path = table[table["part"] == "path"]
+        path = path.assign(regret=regret(path))
+        for kind in KINDS:
+            part = path[path["kind"] == kind]
+            for axes, y in zip(panels[1], ("regret", "kl"), strict=True):
+                dashes = (4, 2) if kind in (NATURAL, NATURAL_ALPHA) else (1, 0)
+                axes.plot(part["update"], part[y], color=palette[kind], dashes=dashes)
+                axes.set(yscale="log", xlabel="Update")
+        panels[1][0].set(ylabel="Best return − return", ylim=(FLOOR, None))
+        panels[1][1].set_ylabel("KL of the step (nats)")
+        letter(panels[1][0], "Distance from the optimum")
+        letter(panels[1][1], "What a step does to the policy")
+        dots = Line2D([], [], color="0.3", marker="o", ms=3, linewidth=0, label="from samples")
+        legend(figure, palette, 3, [dots])
+    return figure
+
+
+def updates_to(path: pd.DataFrame, gap: float) -> dict[str, float]:
+    """Count the updates until the return is so near the best; the path's length where it never is.
+
+    :param path: Rows of the exact paths
+    :param gap: How near
+    """
+    path = path.assign(regret=regret(path))
+    return {
+        str(kind): float((part["regret"] > gap).sum())
+        for kind, part in path.groupby("kind", sort=False)
+    }
+
+
+def tilts(table: pd.DataFrame) -> dict[str, float]:
+    """Give the median of |Δ log σ / Δk| of both gradients where σ is least.
+
+    :param table: Of :func:`measure`
+    """
+    field = table[table["part"] == "field"]
+    row = field[field["log_std"] == field["log_std"].min()]
+    ratio = (row["dlog_std"] / row["dk"]).abs()
+    return {str(kind): float(value) for kind, value in ratio.groupby(row["kind"]).median().items()}
+
+
+def conclude(table: pd.DataFrame, gap: float = 0.1) -> Conclusion:
+    """Say how many updates each rule needs, and what its steps do.
+
+    :param table: Of :func:`measure`
+    :param gap: Of the return to the best, at which updates are counted
+    """
+    path = table[table["part"] == "path"]
+    needed, kl = updates_to(path, gap), path.groupby("kind")["kl"]
+    spread = {kind: kl.get_group(kind).max() / kl.get_group(kind).min() for kind in KINDS}
+    length, epsilon = path["update"].max() + 1, kl.get_group(NATURAL).iloc[0]
+    tilt = tilts(table)
+    ours = [needed[kind] for kind in (NATURAL, VANILLA_KL, NATURAL_ALPHA, VANILLA)]
+    shown = [f"{n:.0f}" if n < length else f"more than {length}" for n in ours]
+    return Conclusion(
+        f"To come within {gap} of the best return takes, with steps of {epsilon:.2g} nats each, "
+        f"{shown[0]} updates along the natural gradient and {shown[1]} along the vanilla one; with "
+        f"the α of a first step of as much, {shown[2]} and {shown[3]}. With that α the KL of a "
+        f"vanilla step falls by a factor of {spread[VANILLA]:,.0f} along the path and that of a "
+        f"natural one by {spread[NATURAL_ALPHA]:,.0f}. At log σ = {LOG_STD_RANGE[0]:g} the vanilla "
+        f"gradient moves log σ by {tilt[VANILLA]:.2g} for each unit of k, the natural one by "
+        f"{tilt[NATURAL]:.2g} (medians over k).",
+        bool(
+            needed[NATURAL] <= needed[VANILLA_KL] < 0.5 * needed[VANILLA]
+            and spread[VANILLA] > 100 > 1.01 > spread[NATURAL]
+            and tilt[NATURAL] > 5 * tilt[VANILLA]
+        ),
+        {
+            **{f"updates, {kind}": needed[kind] for kind in KINDS},
+            **{f"spread of the KL, {kind}": float(spread[kind]) for kind in KINDS},
+            **{f"move of log σ over that of k at small σ, {kind}": tilt[kind] for kind in tilt},
+        },
+    )

@@ -1,0 +1,267 @@
+r"""Batch, online and parallel actor-critic: learning per environment step and per second.
+
+The online actor-critic updates after every step of its N parallel actors, with the gradient of N
+transitions (CS285 lecture 6, "online actor-critic in practice"):
+
+.. math:: \theta \leftarrow \theta + \frac{\alpha}{N} \sum_{n=1}^{N}
+    \nabla \log \pi_\theta(a_n|s_n) \left( r_n + \gamma V(s'_n) - V(s_n) \right)
+
+More actors make each update's gradient less noisy and cost more steps for it. Steps of parallel
+environments are cheap, updates are not: what loses per step may win per second. The batch
+actor-critic takes batches of the same size whatever N is, so that actors change its speed alone.
+
+Returns are those of the training episodes themselves, with the policy's own noise. Seconds are
+wall-clock seconds of :meth:`learn` on the machine that measured, whatever else it was doing.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from stable_baselines3.common.callbacks import BaseCallback
+
+from sb3_course import BatchActorCritic, OnlineActorCritic, make_vec_env
+from sb3_course.benchmark.reporting.figures import style
+from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
+from sb3_course.lectures.toolkit import (
+    DOUBLE,
+    FONT_SCALE,
+    Conclusion,
+    Note,
+    colours,
+    curve,
+    legend,
+    letter,
+    make,
+    silent,
+    track,
+)
+
+TITLE = "Batch, online and parallel actor-critic"
+CLAIM = (
+    "Per environment step an online actor-critic learns more with few actors, since every step of "
+    "theirs brings an update; per second it learns more with many, whose steps are cheap and whose "
+    "gradients are less noisy. The batch actor-critic, with batches of one size, only gets faster."
+)
+EQUATION = (
+    r"$\theta \leftarrow \theta + \frac{\alpha}{N} \sum_{n=1}^{N} \nabla \log "
+    r"\pi_\theta(a_n|s_n) \left( r_n + \gamma V(s^{\prime}_n) - V(s_n) \right)$"
+)
+CAPTION = (
+    "Return of training episodes against environment steps (left) and against wall-clock seconds "
+    "(right; of the machine that measured, named at the end of this page, which did other work "
+    "too), for 1 to 64 parallel actors; mean over seeds with 95% bootstrap interval over seeds, "
+    "at the mean of the seeds' seconds."
+)
+ONLINE, BATCH = "OnlineActorCritic", "BatchActorCritic"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings.
+
+    :param seed: Of the first run; the others follow
+    :param n_seeds: Runs of each kind
+    :param environment: Where
+    :param n_actors: Numbers of parallel actors
+    :param timesteps: Environment steps of a run, one for each number of actors
+    :param batch: Transitions of a batch, for any number of actors
+    :param learning_rate: Of both policies
+    :param critic_learning_rate: Of both critics
+    :param n_records: Points of a curve
+    """
+
+    seed: int = 0
+    n_seeds: int = 4
+    environment: str = "CartPole-v1"
+    n_actors: tuple[int, ...] = (1, 4, 16, 64)
+    timesteps: tuple[int, ...] = (6_000, 20_000, 64_000, 160_000)
+    batch: int = 256
+    learning_rate: float = 1e-3
+    critic_learning_rate: float = 3e-3
+    n_records: int = 32
+
+
+QUICK = Config(n_seeds=2, timesteps=(3_000, 10_000, 32_000, 80_000))
+
+
+class Record(BaseCallback):
+    """Note the mean return of the episodes that ended, at so many points of a run.
+
+    Where none ended since the point before, it is left out.
+
+    :param total_timesteps: Environment steps of the run
+    :param n_records: Points
+    """
+
+    def __init__(self, total_timesteps: int, n_records: int) -> None:
+        super().__init__()
+        self.points: list[tuple[int, float, float, float]] = []
+        self._due = np.linspace(0, total_timesteps, n_records + 1)[1:]
+        self._passed = 0
+        self._returns: list[float] = []
+
+    def _on_training_start(self) -> None:
+        self._started = time.perf_counter()
+
+    def _on_step(self) -> bool:
+        infos: list[dict[str, Any]] = self.locals["infos"]
+        if self.locals["dones"].any():
+            self._returns += [info["episode"]["r"] for info in infos if "episode" in info]
+        passed = int(np.searchsorted(self._due, self.num_timesteps, side="right"))
+        if passed > self._passed and self._returns:
+            seconds = time.perf_counter() - self._started
+            step = float(self._due[passed - 1])
+            self.points.append((passed, step, seconds, float(np.mean(self._returns))))
+            self._passed, self._returns = passed, []
+        return True
+
+
+def model_of(config: Config, algorithm: str, actors: int, seed: int) -> PolicyGradientAlgorithm:
+    """Make one of the contenders.
+
+    :param config: Settings
+    :param algorithm: :data:`ONLINE` or :data:`BATCH`
+    :param actors: N
+    :param seed: Of everything
+    """
+    env = make_vec_env(config.environment, n_envs=actors, seed=seed, verbose=0)
+    common = {
+        "gamma": 0.99,
+        "learning_rate": config.learning_rate,
+        "critic_learning_rate": config.critic_learning_rate,
+        "policy_kwargs": {"net_arch": [64, 64]},
+    }
+    if algorithm == ONLINE:
+        return make(OnlineActorCritic, env, seed, **common)
+    n_steps = config.batch // actors
+    return make(BatchActorCritic, env, seed, n_steps=n_steps, normalize_advantage=True, **common)
+
+
+def measure(config: Config, note: Note = silent) -> pd.DataFrame:
+    """Learn with each number of actors.
+
+    :param config: Settings
+    :param note: Told of progress
+    :return: ``algorithm, actors, seed, record, step, seconds, value``
+    """
+    rows = []
+    runs = [
+        (algorithm, actors, timesteps, seed)
+        for seed in range(config.seed, config.seed + config.n_seeds)
+        for algorithm in (ONLINE, BATCH)
+        for actors, timesteps in zip(config.n_actors, config.timesteps, strict=True)
+    ]
+    described = track(runs, note, lambda run: f"{run[0]}, {run[1]} actors, seed {run[3]}")
+    for algorithm, actors, timesteps, seed in described:
+        model = model_of(config, algorithm, actors, seed)
+        record = Record(timesteps, config.n_records)
+        model.learn(timesteps, record)
+        assert model.env is not None
+        model.env.close()
+        rows += [(algorithm, actors, seed, *point) for point in record.points]
+    names = ["algorithm", "actors", "seed", "record", "step", "seconds", "value"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def with_mean_seconds(table: pd.DataFrame) -> pd.DataFrame:
+    """Fill in the points at which no episode had ended, and average each point's seconds.
+
+    A point that is missing inside a run lies on the line between its neighbours; one that some run
+    lacks at its ends is left out, so that means over seeds are always of all of them.
+
+    :param table: Of :func:`measure`
+    """
+    run = ["algorithm", "actors", "seed"]
+    runs = []
+    for _, points in table.groupby(run):
+        every = range(points["record"].min(), points["record"].max() + 1)
+        points = points.set_index("record").reindex(every)
+        numbers = ["step", "seconds", "value"]
+        points[numbers] = points[numbers].interpolate(method="index")
+        runs.append(points.assign(**points[run].ffill()).reset_index(names="record"))
+    filled = pd.concat(runs, ignore_index=True).astype({"actors": int, "seed": int})
+    groups = filled.groupby(["algorithm", "actors", "record"])["seconds"]
+    of_all = groups.transform("size") == table["seed"].nunique()
+    return filled.assign(seconds=groups.transform("mean"))[of_all]
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Draw returns against steps and against seconds.
+
+    :param table: Of :func:`measure`
+    """
+    actors = sorted(table["actors"].unique())
+    palette = colours([f"{n} actor{'s' if n > 1 else ''}" for n in actors])
+    shades = dict(zip(actors, palette.values(), strict=True))
+    with style(FONT_SCALE):
+        figure = Figure(figsize=(DOUBLE, 4.6), layout="constrained")
+        panels = figure.subplots(2, 2, sharey=True, sharex="col")
+        for row, algorithm in zip(panels, (ONLINE, BATCH), strict=True):
+            part = with_mean_seconds(table[table["algorithm"] == algorithm])
+            for axes, x in zip(row, ("step", "seconds"), strict=True):
+                curve(axes, part, x, "value", hue="actors", hue_order=actors, palette=shades)
+                axes.set(xscale="log", xlabel="", ylabel="Training return")
+            letter(row[0], algorithm)
+        panels[1][0].set_xlabel("Environment steps")
+        panels[1][1].set_xlabel("Seconds")
+        legend(figure, palette, 4)
+    return figure
+
+
+def at(table: pd.DataFrame, x: str, algorithm: str) -> "pd.Series[float]":
+    """Give the mean return of each number of actors at the largest x that all of them came to.
+
+    :param table: Of :func:`measure`
+    :param x: ``"step"`` or ``"seconds"``
+    :param algorithm: Whose
+    :return: By number of actors
+    """
+    part = with_mean_seconds(table[table["algorithm"] == algorithm])
+    mean = part.groupby(["actors", "record"])[[x, "value"]].mean()
+    common = mean[x].groupby("actors").max().min()
+    found = {
+        n: float(np.interp(common, mean.loc[n, x], mean.loc[n, "value"]))
+        for n in mean.index.unique("actors")
+    }
+    return pd.Series(found)
+
+
+def conclude(table: pd.DataFrame) -> Conclusion:
+    """Say what actors are worth, per step and per second.
+
+    :param table: Of :func:`measure`
+    """
+    per_step, per_second = (at(table, x, ONLINE) for x in ("step", "seconds"))
+    batch = at(table, "seconds", BATCH)
+    few, many = per_step.index.min(), per_step.index.max()
+    last = table.loc[table.groupby(["algorithm", "actors", "seed"])["record"].idxmax()]
+    speed = (last["step"] / last["seconds"]).groupby([last["algorithm"], last["actors"]]).mean()
+    steps = table[table["algorithm"] == ONLINE].groupby("actors")["step"].max().min()
+    best = per_second.idxmax()
+    return Conclusion(
+        f"After the same {steps:,.0f} environment steps the online actor-critic's return is "
+        f"{per_step[few]:.0f} with {few} actor and {per_step[many]:.0f} with {many}; after the "
+        f"same time it is {per_second[few]:.0f} with {few}, {per_second[many]:.0f} with {many} and "
+        f"best, {per_second[best]:.0f}, with {best}. It makes {speed[ONLINE, few]:,.0f} steps a "
+        f"second with {few} actor and {speed[ONLINE, many]:,.0f} with {many}; the batch "
+        f"actor-critic {speed[BATCH, few]:,.0f} and {speed[BATCH, many]:,.0f}.",
+        bool(
+            per_step[few] > per_step[many]
+            and per_second[best] > per_second[few]
+            and speed[ONLINE, many] > speed[ONLINE, few]
+        ),
+        {
+            **{f"return at equal steps, {n} actors": v for n, v in per_step.items()},
+            **{f"return at equal seconds, {n} actors": v for n, v in per_second.items()},
+            **{f"batch: return at equal seconds, {n} actors": v for n, v in batch.items()},
+            **{
+                f"steps a second, {algorithm}, {n} actors": float(speed[algorithm, n])
+                for algorithm in (ONLINE, BATCH)
+                for n in per_step.index
+            },
+        },
+    )

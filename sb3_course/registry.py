@@ -1,0 +1,293 @@
+"""From a name in a grid file to an algorithm's class and constructor arguments."""
+
+import inspect
+import re
+import warnings
+from collections.abc import Mapping
+from functools import reduce
+from importlib import import_module
+from importlib.util import find_spec
+from operator import getitem
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import gymnasium
+from stable_baselines3.common import torch_layers
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.utils import LinearSchedule, set_random_seed
+from stable_baselines3.common.vec_env import VecEnv
+from torch import nn, optim
+from torch.nn.modules import activation
+
+from sb3_course.common.errors import Key, UserError, in_words, unknown
+from sb3_course.envs.backends import Backend
+from sb3_course.envs.make import make_vec_env
+
+LIBRARIES = ("sb3_course", "stable_baselines3", "sb3_contrib")
+"""Where plain names are looked up; the first library that has the name gives the class."""
+
+SET_BY_THE_RUN = frozenset(
+    {"self", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"}
+)
+"""Constructor arguments that a run sets itself."""
+
+
+def find_algorithm(name: str) -> type[BaseAlgorithm]:
+    """Find an algorithm's class.
+
+    :param name: a class of this package, of Stable-Baselines3 or of sb3-contrib,
+        or ``"module:Class"`` for one of your own
+    :return: the class
+    :raises UserError: if there is no such class
+    """
+    known: dict[str, Any] = {}
+    for library in LIBRARIES:
+        if name in known:
+            break  # the others may not be installed
+        module = import_module(library)
+        known |= {n: _attribute(module, n) for n in module.__all__ if n not in known}
+    algorithm: type[BaseAlgorithm] = find_class("algorithm", name, known, BaseAlgorithm)
+    return algorithm
+
+
+def _attribute(module: ModuleType, name: str) -> Any:
+    try:
+        return getattr(module, name, None)
+    except ImportError:  # a name that needs an extra which is not installed
+        return None
+
+
+def hyper_parameters(algorithm: type[BaseAlgorithm]) -> set[str]:
+    """Name the hyper-parameters that an algorithm's constructor takes.
+
+    :param algorithm: its class; where its constructor passes ``**kwargs`` on, so does this
+    :return: names, without those that a run sets itself
+    """
+    names: set[str] = set()
+    for cls in algorithm.__mro__:
+        if "__init__" not in vars(cls):
+            continue
+        parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
+        names |= {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return names - SET_BY_THE_RUN
+
+
+def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Check hyper-parameters against a constructor and resolve the names they hold.
+
+    ==================================== =========================================================
+    a hyper-parameter                    a name in it
+    ==================================== =========================================================
+    any                                  ``lin_0.05`` falls linearly from 0.05 to 0 over the run,
+                                         as in RL Zoo
+    ``policy``                           ``module:Class``; other names are SB3's
+    ``policy_kwargs.activation_fn``      a class of ``torch.nn``, such as ``Tanh``
+    ``policy_kwargs.optimizer_class``    a class of ``torch.optim``, such as ``AdamW``, or SB3's
+                                         ``RMSpropTFLike``
+    ``…features_extractor_class``        a class of SB3's ``torch_layers``, such as ``NatureCNN``
+    ==================================== =========================================================
+
+    Classes of your own are named ``module:Class``.
+
+    :param name: the algorithm, as in :func:`find_algorithm`
+    :param params: hyper-parameters by name
+    :return: keyword arguments for the constructor, ``policy`` among them
+    :raises UserError: if a name is unknown
+    """
+    allowed = hyper_parameters(find_algorithm(name))
+    for key in params:
+        if key not in allowed:
+            raise UserError(unknown(f"hyper-parameter of {name}", key, allowed))
+    arguments = {"policy": "MlpPolicy", **{key: _schedule(v) for key, v in params.items()}}
+    if ":" in str(arguments["policy"]):
+        arguments["policy"] = find_class("policy", arguments["policy"], {}, BasePolicy)
+    if isinstance(arguments.get("train_freq"), list):
+        arguments["train_freq"] = tuple(arguments["train_freq"])  # (1, "episode"): YAML has lists
+    if isinstance(arguments.get("policy_kwargs"), dict):
+        arguments["policy_kwargs"] = {k: _part(k, v) for k, v in params["policy_kwargs"].items()}
+    return arguments
+
+
+def _schedule(value: Any) -> Any:
+    if not isinstance(value, str) or not value.startswith("lin_"):
+        return value
+    try:
+        return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
+    except ValueError:
+        raise UserError(
+            f"{value!r} is no schedule; allowed: lin_NUMBER, such as lin_3e-4"
+        ) from None
+
+
+def _part(key: str, value: Any) -> Any:
+    """Find the class that a setting of the policy names."""
+    if key == "activation_fn":
+        names = {name: getattr(activation, name) for name in activation.__all__}
+        return find_class("activation function", value, names, nn.Module)
+    if key == "optimizer_class":
+        names = {**vars(optim), "RMSpropTFLike": RMSpropTFLike}
+        return find_class("optimizer", value, names, optim.Optimizer)
+    if key == "features_extractor_class":
+        return find_class("features extractor", value, vars(torch_layers), BaseFeaturesExtractor)
+    return value
+
+
+def find_class(kind: str, name: Any, known: Mapping[str, Any], base: type[Any]) -> Any:
+    """Find a class by its name.
+
+    :param kind: what it is, for messages
+    :param name: one of the known names, or ``"module:Class"``
+    :param known: what there is by plain names; only subclasses of ``base`` count
+    :param base: what the class has to derive from
+    :return: the class
+    :raises UserError: if there is no such class
+    """
+    module, _, attribute = str(name).rpartition(":")
+    if not module:
+        classes = {n: c for n, c in known.items() if _derives(c, base) and c is not base}
+        if name not in classes:
+            raise UserError(unknown(kind, name, classes) + ", or module:Class")
+        return classes[name]
+    try:
+        found = getattr(import_module(module), attribute, None)
+    except Exception as error:
+        raise UserError(f"cannot import {name!r}: {type(error).__name__}: {error}") from error
+    if not _derives(found, base):
+        raise UserError(f"{name!r} is no subclass of {base.__name__}")
+    return found
+
+
+def _derives(value: Any, base: type[Any]) -> bool:
+    return inspect.isclass(value) and issubclass(value, base)
+
+
+def refusal(name: str, params: Mapping[str, Any], env: VecEnv) -> str | None:
+    """Build an algorithm, and say why not.
+
+    :param name: the algorithm, as in a grid
+    :param params: its hyper-parameters, as in a grid
+    :param env: what it is to act in; no step is taken
+    :return: what the constructor says, in a line, or None if it builds
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the run repeats them
+            arguments = constructor_arguments(name, params)
+            find_algorithm(name)(env=env, seed=0, device="cpu", verbose=0, **arguments)
+    except Exception as error:
+        return in_words(error)
+    return None
+
+
+def at_fault(name: str, params: Mapping[str, Any], env: VecEnv) -> Key:
+    """Find the hyper-parameter without which an algorithm can be built, the innermost one.
+
+    :param name: the algorithm, as in a grid
+    :param params: hyper-parameters that its constructor refuses
+    :param env: what it is to act in
+    :return: the hyper-parameter's key, such as ``("policy_kwargs", "net_arch")``, or ``()``
+    """
+    settings = params.get("policy_kwargs")
+    inner = [("policy_kwargs", key) for key in settings] if isinstance(settings, dict) else []
+    for key in [*inner, *((key,) for key in params)]:
+        if refusal(name, _without(params, key), env) is None:
+            return key
+    return ()
+
+
+def _without(params: Mapping[str, Any], key: Key) -> dict[str, Any]:
+    head, *rest = key
+    kept = {name: value for name, value in params.items() if name != head}
+    return {**kept, str(head): _without(params[str(head)], tuple(rest))} if rest else kept
+
+
+def value(params: Any, key: Key) -> Any:
+    """Look up a hyper-parameter.
+
+    :param params: hyper-parameters
+    :param key: its key, see :func:`at_fault`
+    """
+    return reduce(getitem, key, params)
+
+
+def build(
+    name: str,
+    params: Mapping[str, Any],
+    env_id: str,
+    n_envs: int,
+    seed: int,
+    backend: Backend,
+    normalize: bool | dict[str, Any],
+    tensorboard: Path | None = None,
+    verbose: int = 0,
+) -> BaseAlgorithm:
+    """Make a model and the environments that it trains in.
+
+    :param name: its algorithm, as in a grid
+    :param params: its hyper-parameters, as in a grid
+    :param env_id: Gymnasium name
+    :param n_envs: how many environments
+    :param seed: of everything random
+    :param backend: see :func:`sb3_course.make_vec_env`
+    :param normalize: whether to normalise observations and rewards, or settings of SB3's
+        ``VecNormalize``
+    :param tensorboard: folder of TensorBoard's logs
+    :param verbose: as in SB3
+    :raises UserError: for an unknown name, an environment that cannot be made here, or what the
+        constructor refuses, naming the hyper-parameter at fault
+    """
+    check_environment(env_id)
+    arguments = constructor_arguments(name, params)
+    set_random_seed(seed)
+    try:
+        env = make_vec_env(env_id, n_envs, seed, backend, normalize, verbose=verbose)
+    except Exception as error:
+        raise UserError(f"{env_id} cannot be made here: {in_words(error)}") from error
+    logs = {} if tensorboard is None else {"tensorboard_log": str(tensorboard)}
+    kwargs = {"seed": seed, "device": "cpu", "verbose": verbose, **logs, **arguments}
+    try:
+        model = find_algorithm(name)(env=env, **kwargs)
+    except Exception as error:
+        key = at_fault(name, params, env)
+        env.close()
+        given = f"{'.'.join(map(str, key))}: given {value(params, key)!r}; " if key else ""
+        raise UserError(f"{given}{name} refuses it: {in_words(error)}") from error
+    vars(model)["env_id"] = env_id  # saved with it, see checkpoint.environment_id
+    return model
+
+
+def check_environment(name: Any) -> None:
+    """Check that Gymnasium knows an environment.
+
+    :param name: its name, or ``module:name``
+    :raises UserError: if not
+    """
+    module, _, plain = str(name).rpartition(":")
+    try:
+        if module:
+            import_module(module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there is a newer version
+            gymnasium.spec(plain)
+    except gymnasium.error.Error as error:
+        raise UserError(unknown("environment", name, gymnasium.registry)) from error
+    except Exception as error:
+        raise UserError(f"cannot import {module!r}: {error}") from error
+
+
+def place_to_log(folder: Path, env_id: str) -> Path:
+    """Choose the folder of TensorBoard's logs, where SB3 numbers the runs of each algorithm.
+
+    :param folder: of all environments
+    :param env_id: Gymnasium name
+    :raises UserError: without TensorBoard
+    """
+    if find_spec("tensorboard") is None:
+        raise UserError("--tensorboard needs it: pip install 'sb3-course[tensorboard]'")
+    return folder / re.sub(r"[/:]", "-", env_id)

@@ -1,0 +1,59 @@
+"""Measure what uniformly random actions return: the zero of normalised scores.
+
+    python scripts/random_returns.py                  # every environment that has a reference
+    python scripts/random_returns.py Hopper-v4 --episodes 100
+
+Episode i resets its environment with seed i and draws its actions, uniformly within their bounds,
+from an action space seeded with i, so that each episode is the same at every measurement. The
+figures in ``sb3_course/benchmark/reference_scores.yaml`` were printed by this script.
+"""
+
+import argparse
+import warnings
+from collections.abc import Iterator
+
+import gymnasium
+import numpy as np
+
+from sb3_course.benchmark.statistics.scores import load_references
+
+
+def episode(env: gymnasium.Env, seed: int) -> float:
+    """Return the undiscounted return of one episode of random actions."""
+    env.reset(seed=seed)
+    env.action_space.seed(seed)
+    total, done = 0.0, False
+    while not done:
+        _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+        total += float(reward)
+        done = terminated or truncated
+    return total
+
+
+def measure(names: list[str], episodes: int) -> Iterator[str]:
+    """Yield a line for each environment: mean return, its standard error, number of episodes."""
+    for name in names:
+        try:
+            env = gymnasium.make(name)
+        except gymnasium.error.Error as error:
+            yield f"{name}: not measured ({error})"
+            continue
+        returns = [episode(env, seed) for seed in range(episodes)]
+        error = np.std(returns, ddof=1) / np.sqrt(episodes)
+        yield f"{name}: {np.mean(returns):.2f} +- {error:.2f} (s.e., {episodes:,} episodes)"
+
+
+def main() -> None:
+    """Read the command line and print the measurements as they come."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("environments", nargs="*", help="Gymnasium names [default: all with one]")
+    parser.add_argument("--episodes", type=int, default=1000)
+    arguments = parser.parse_args()
+    names = arguments.environments or list(load_references().environments)
+    warnings.filterwarnings("ignore", message=".*out of date.*")
+    for line in measure(names, arguments.episodes):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

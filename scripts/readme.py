@@ -1,0 +1,111 @@
+"""Write the tables of README.md anew from the stored results.
+
+    python scripts/readme.py           # change README.md
+    python scripts/readme.py --check   # exit code 1 if it does not hold what the results say
+
+README.md holds each of them between two comments, ``<!-- results: NAME -->`` and ``<!-- end -->``.
+"""
+
+import argparse
+import re
+import sys
+from itertools import dropwhile, takewhile
+from pathlib import Path
+
+import pandas as pd
+
+from sb3_course.benchmark.definition.grid import Grid, load_grid
+from sb3_course.benchmark.statistics.analysis import evaluation_steps
+from sb3_course.benchmark.statistics.curves import RUN, on_grid, split_complete
+from sb3_course.benchmark.storage.returns_table import tidy
+from sb3_course.benchmark.storage.store import Store
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = re.compile(
+    r"(?<=<!-- results: )(\S+) -->(?:(?!<!-- results: ).)*?(?=<!-- end -->)", re.DOTALL
+)
+"""A block with its end: one without is left as it is, and so is what follows it."""
+
+
+def updated(readme: str) -> str:
+    """Fill in every block of a README.
+
+    :param readme: its text
+    """
+    return BLOCK.sub(lambda found: f"{found[1]} -->\n\n{block(found[1])}\n\n", readme)
+
+
+def block(name: str) -> str:
+    """Write what belongs into a block.
+
+    :param name: ``GRID`` for its returns, ``GRID/questions`` for what its report answers, or the
+        name of a table in ``results/``
+    """
+    if (ROOT / "results" / f"{name}.md").exists():
+        return first_table((ROOT / "results" / f"{name}.md").read_text())
+    if name.endswith("/questions"):
+        report = (ROOT / "results" / name).with_name("README.md").read_text()
+        return first_table(report.partition("## Questions")[2].partition("\n## ")[0])
+    grid = load_grid(ROOT / "benchmarks" / f"{name}.yaml")
+    return returns_table(grid, Store(ROOT / "results" / grid.name))
+
+
+def first_table(text: str) -> str:
+    """Find the first table of a Markdown file.
+
+    :param text: of the file
+    """
+    lines = dropwhile(lambda line: not line.startswith("|"), text.splitlines())
+    return "\n".join(takewhile(lambda line: line.startswith("|"), lines))
+
+
+def returns_table(grid: Grid, store: Store) -> str:
+    """Write each algorithm's highest and final return on each environment, means over seeds.
+
+    :param grid: the grid
+    :param store: its results
+    """
+    runs = tidy([result for result in store.read(grid.runs()) if result.failure is None])
+    whole, _ = split_complete(on_grid(runs, evaluation_steps(grid)))
+    by_run = whole.sort_values("step").groupby(RUN)["return_mean"]
+    ends = pd.DataFrame({"best": by_run.max(), "final": by_run.last()}).reset_index()
+    cells = {
+        key: cell(rows, len(grid.seeds)) for key, rows in ends.groupby(["algorithm", "environment"])
+    }
+    lines = [["", *grid.environments], ["---"] * (len(grid.environments) + 1)]
+    lines += [
+        [name, *(cells.get((name, environment), "—") for environment in grid.environments)]
+        for name in grid.algorithms
+        if any((name, environment) in cells for environment in grid.environments)
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cell(runs: pd.DataFrame, n_seeds: int) -> str:
+    """Write one cell: highest / final return, and the number of seeds where some are missing.
+
+    :param runs: a row for each, with ``best`` and ``final``
+    :param n_seeds: how many the grid has
+    """
+    missing = "" if len(runs) == n_seeds else f" ({len(runs)} of {n_seeds})"
+    return f"{runs['best'].mean():,.0f} / {runs['final'].mean():,.0f}{missing}"
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="only say whether it is up to date")
+    path = ROOT / "README.md"
+    text = path.read_text()
+    new = updated(text)
+    if parser.parse_args().check:
+        print("README.md " + ("agrees with" if new == text else "differs from") + " the results")
+        return int(new != text)
+    path.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

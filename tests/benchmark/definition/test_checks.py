@@ -1,0 +1,144 @@
+import pytest
+import yaml
+
+from sb3_course.benchmark.definition.checks import checked_grid
+from sb3_course.benchmark.definition.yaml_source import GridError
+from tests.benchmark.helpers import HERE, content
+
+CARTPOLE = {"total_timesteps": 200}
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write_and_check(**changes) -> list[str]:
+        (tmp_path / "grid.yaml").write_text(yaml.safe_dump(content(**changes)))
+        try:
+            checked_grid((tmp_path / "grid.yaml").relative_to(tmp_path))
+        except GridError as error:
+            return str(error).splitlines()
+        return []
+
+    return write_and_check
+
+
+def a2c(params=None, **settings) -> dict:
+    return {"algorithms": {"a": {"class": "A2C", "params": params or {}, **settings}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "expected"),
+    [
+        (
+            {"environments": {"CartPol-v1": CARTPOLE}},
+            "environments.CartPol-v1",
+            "did you mean 'CartPole-v1'",
+        ),
+        (
+            {"environments": {"no_module:Task-v0": CARTPOLE}},
+            "environments.no_module:Task-v0",
+            "cannot import 'no_module'",
+        ),
+        (
+            {"environments": {"CartPole-v1": {**CARTPOLE, "normalize": {"norm_rewards": True}}}},
+            "environments.CartPole-v1.normalize",
+            "did you mean 'norm_reward'",
+        ),
+        (
+            {"algorithms": {"a": {"class": "A2", "params": {"gamma": 1}}}},
+            "algorithms.a.class",
+            "did you mean 'A2C'",
+        ),
+        (
+            {"algorithms": {"a": {"class": "no_module:Class"}}},
+            "algorithms.a.class",
+            "cannot import 'no_module:Class'",
+        ),
+        (
+            {"algorithms": {"a": {"class": f"{HERE}:tiny"}}},
+            "algorithms.a.class",
+            "no subclass of BaseAlgorithm",
+        ),
+        (
+            a2c({"learning_rat": 1}),
+            "algorithms.a.params.learning_rat",
+            "unknown hyper-parameter of A2C 'learning_rat'; did you mean 'learning_rate'",
+        ),
+        (
+            a2c({"seed": 3}),
+            "algorithms.a.params.seed",
+            "unknown hyper-parameter of A2C 'seed'",
+        ),
+        (
+            a2c({"policy_kwargs": {"activation_fn": "relu"}}),
+            "algorithms.a.params.policy_kwargs.activation_fn",
+            "did you mean 'ReLU'",
+        ),
+        (
+            a2c(environments={"CartPole": {}}),
+            "algorithms.a.environments.CartPole",
+            "did you mean 'CartPole-v1'",
+        ),
+        (
+            a2c(environments={"CartPole-v1": {"params": {"gama": 1}}}),
+            "algorithms.a.environments.CartPole-v1.params.gama",
+            "did you mean 'gamma'",
+        ),
+        (
+            a2c(environments={"CartPole-v1": {"normalize": {"gama": 1}}}),
+            "algorithms.a.environments.CartPole-v1.normalize",
+            "did you mean 'gamma'",
+        ),
+    ],
+)
+def test_a_name_that_does_not_exist_is_told_with_its_key(check, changes, key, expected):
+    (line,) = check(**changes)
+    place, told, message = line.split(": ", 2)
+    assert place.startswith("grid.yaml:")
+    assert told == key
+    assert expected in message
+
+
+def test_mistakes_of_form_and_of_names_are_told_together(check):
+    lines = check(
+        sedes=3,
+        environments={"CartPol-v1": {"n_envs": 0}, 3: CARTPOLE},
+        algorithms={
+            "a": {"class": "A2", "parms": {}},
+            "b": {"class": "A2C", "params": {"gama": 1, "learning_rate": "lin_", "gamma": 0.9}},
+            "c": {"class": 7, "params": {"x": 1}},
+            "d": [],
+            "e": {"class": "A2C", "params": 3},
+        },
+    )
+    assert sorted(line.split(": ")[1] for line in lines) == [
+        "algorithms.a.class",
+        "algorithms.a.parms",
+        "algorithms.b.params.gama",
+        "algorithms.b.params.learning_rate",
+        "algorithms.c.class",
+        "algorithms.d",
+        "algorithms.e.params",
+        "environments.3",
+        "environments.3",
+        "environments.CartPol-v1",
+        "environments.CartPol-v1.n_envs",
+        "environments.CartPol-v1.total_timesteps",
+        "sedes",
+    ]
+
+
+def test_an_included_file_may_tune_for_environments_that_the_grid_leaves_out(check, tmp_path):
+    shared = {"environments": {"Pendulum-v1": {"params": {"gamma": 0.8}}}}
+    (tmp_path / "tuned.yaml").write_text(yaml.safe_dump({"algorithms": {"A2C": shared}}))
+    assert check(include="tuned.yaml") == []
+    shared["environments"]["Pendulum-v11"] = {}
+    (tmp_path / "tuned.yaml").write_text(yaml.safe_dump({"algorithms": {"A2C": shared}}))
+    (line,) = check(include="tuned.yaml")
+    assert line.startswith("tuned.yaml:")
+    assert "did you mean 'Pendulum-v1'" in line
+
+
+def test_a_grid_without_mistakes_passes(check):
+    assert check() == []

@@ -1,0 +1,122 @@
+import pytest
+import yaml
+from gymnasium import Env, register, registry, spaces
+
+from sb3_course.benchmark.definition.checks import checked_grid
+from sb3_course.benchmark.definition.constructor_checks import check_constructors
+from sb3_course.benchmark.definition.yaml_source import GridError
+from tests.benchmark.helpers import content
+
+CARTPOLE = {"total_timesteps": 200}
+
+
+@pytest.fixture
+def refusals(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write_and_check(**changes) -> list[str]:
+        (tmp_path / "grid.yaml").write_text(yaml.safe_dump(content(**changes)))
+        path = (tmp_path / "grid.yaml").relative_to(tmp_path)
+        try:
+            check_constructors(checked_grid(path).runs(), path)
+        except GridError as error:
+            return str(error).splitlines()
+        return []
+
+    return write_and_check
+
+
+def of(class_, params, **settings) -> dict:
+    return {"algorithms": {"a": {"class": class_, "params": params, **settings}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "expected"),
+    [
+        (of("A2C", {"gamma": 1, "learning_rate": -1}), "params.learning_rate", "given -1; A2C ref"),
+        (of("A2C", {"n_steps": "many"}), "params.n_steps", "given 'many'; A2C refuses it: TypeErr"),
+        (of("A2C", {"policy": "CnnPolicy"}), "params.policy", "You should use NatureCNN only with"),
+        (of("A2C", {"policy": "Mlp"}), "params.policy", "Policy Mlp unknown"),
+        (
+            of("A2C", {"policy_kwargs": {"net_arch": [4], "arch": [4]}}),
+            "params.policy_kwargs.arch",
+            "unexpected keyword argument 'arch'",
+        ),
+        (
+            of("REINFORCE", {"n_steps": 8, "baseline": "valu"}),
+            "params.baseline",
+            "baseline must be one of None, 'mean', 'optimal', 'value', got 'valu'",
+        ),
+        (of("REINFORCE", {"n_steps": 8, "n_episodes": 2}), "params.n_episodes", "not both"),
+        (of("NPG", {"target_kl": 0}), "params.target_kl", "given 0; NPG refuses it"),
+        (of("SAC", {}), "", "SAC refuses it: The algorithm only supports"),
+        (
+            of("A2C", {}, environments={"CartPole-v1": {"params": {"learning_rate": -2}}}),
+            "environments.CartPole-v1.params.learning_rate",
+            "given -2",
+        ),
+        (
+            of("A2C", {}, environments={"CartPole-v1": {"normalize": {"norm_obs_keys": ["x"]}}}),
+            "environments.CartPole-v1.normalize",
+            "given {'norm_obs_keys': ['x']}",
+        ),
+    ],
+)
+def test_what_a_constructor_refuses_is_told_with_its_key(refusals, changes, key, expected):
+    (line,) = refusals(**changes)
+    assert line.split(": ")[1] == ("algorithms.a." + key).rstrip(".")
+    assert expected in line
+    assert line.endswith("(on CartPole-v1)")
+
+
+def test_a_refusal_on_several_environments_takes_one_line(refusals):
+    two = {"CartPole-v1": CARTPOLE, "Pendulum-v1": CARTPOLE}
+    (line,) = refusals(environments=two, **of("A2C", {"learning_rate": -1}))
+    assert line.endswith("(on CartPole-v1, Pendulum-v1)")
+
+
+def test_normalisation_of_an_environment_is_told_there(refusals):
+    settings = {**CARTPOLE, "normalize": {"norm_obs_keys": ["x"]}}
+    (line,) = refusals(environments={"CartPole-v1": settings})
+    assert line.split(": ")[1] == "environments.CartPole-v1.normalize"
+
+
+class Broken(Env):
+    observation_space = spaces.Box(-1, 1, (1,))
+    action_space = spaces.Discrete(2)
+
+    def __init__(self):
+        raise OSError("no licence")
+
+
+@pytest.fixture
+def broken():
+    register("Broken-v0", Broken)
+    yield "Broken-v0"
+    del registry["Broken-v0"]
+
+
+def test_an_environment_that_cannot_be_made_is_told(refusals, broken):
+    lines = refusals(environments={broken: CARTPOLE, "CartPole-v1": CARTPOLE})
+    assert [line.split(": ", 1)[1] for line in lines] == [
+        "environments.Broken-v0: cannot be made here: OSError: no licence"
+    ]
+
+
+def test_right_settings_pass_and_no_environment_takes_a_step(refusals, monkeypatch):
+    from gymnasium.envs.classic_control import CartPoleEnv
+
+    monkeypatch.setattr(CartPoleEnv, "reset", None)
+    algorithms = {name: {"class": name} for name in ("A2C", "REINFORCE", "NPG", "TRPO", "DQN")}
+    settings = {**CARTPOLE, "n_envs": 4, "normalize": True}
+    assert refusals(environments={"CartPole-v1": settings}, algorithms=algorithms) == []
+
+
+def test_many_runs_are_checked_as_one(refusals, monkeypatch):
+    from stable_baselines3 import A2C
+
+    built = []
+    setup = A2C._setup_model
+    monkeypatch.setattr(A2C, "_setup_model", lambda self: (built.append(self), setup(self)))
+    assert refusals(seeds=50) == []
+    assert len(built) == 1

@@ -1,0 +1,179 @@
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sb3_course.benchmark.definition import grid
+from sb3_course.benchmark.definition.grid import Evaluation, Grid, load_grid, parse
+from sb3_course.benchmark.definition.yaml_source import GridError
+from sb3_course.common.yaml_values import read_yaml
+from tests.benchmark.helpers import GRIDS, changed, content, tiny
+
+CARTPOLE = {"total_timesteps": 200}
+ROOT = Path(__file__).parents[3]
+BENCHMARKS, RESULTS = ROOT / "benchmarks", ROOT / "results"
+
+
+def told(**changes) -> dict[str, str]:
+    mistakes = parse(content(**changes))
+    assert isinstance(mistakes, list)
+    return {".".join(map(str, mistake.key)): mistake.message for mistake in mistakes}
+
+
+def of_cartpole(**settings) -> dict:
+    return {"environments": {"CartPole-v1": {**CARTPOLE, **settings}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "expected"),
+    [
+        ({"sedes": 3}, "sedes", ["unknown key 'sedes'; did you mean 'seeds'", "allowed: algor"]),
+        ({"seeds": [0, 0]}, "seeds", ["given [0, 0]", "distinct"]),
+        ({"seeds": -1}, "seeds", ["given -1", "allowed: a list of distinct seeds, or how many"]),
+        ({"seeds": True}, "seeds", ["given True", "allowed: a list"]),
+        ({"seeds": 10**9}, "seeds", ["given 1000000000", "allowed: a list"]),
+        ({"seeds": [1, -2]}, "seeds.1", ["given -2", "greater than or equal to 0"]),
+        ({"name": "../up"}, "name", ["given '../up'"]),
+        ({"evaluation": {"episodes": 3}}, "evaluation", ["exactly one of: every, n_points"]),
+        ({"environments": {}}, "environments", ["at least 1"]),
+        ({"environments": {"CartPole-v1": {}}}, "environments.CartPole-v1.total_timesteps", ["is"]),
+        (
+            of_cartpole(total_timesteps=0),
+            "environments.CartPole-v1.total_timesteps",
+            ["given 0", "greater than 0"],
+        ),
+        (
+            of_cartpole(backend="envpol"),
+            "environments.CartPole-v1.backend",
+            ["given 'envpol'", "'envpool'"],
+        ),
+        (
+            of_cartpole(normalize="yes please"),
+            "environments.CartPole-v1.normalize",
+            ["given 'yes please'", "true, false"],
+        ),
+        (
+            of_cartpole(evaluation={"episode": 3}),
+            "environments.CartPole-v1.evaluation.episode",
+            ["unknown key 'episode'; did you mean 'episodes'"],
+        ),
+        (
+            {"algorithms": {"a": {"class": "A2C", "environments": {"CartPole-v1": {"parms": {}}}}}},
+            "algorithms.a.environments.CartPole-v1.parms",
+            ["did you mean 'params'", "allowed: n_envs, normalize, params"],
+        ),
+        ({"questions": {"Better?": ["A2C", "A3C"]}}, "questions.Better?", ["mean 'A2C'"]),
+        ({"questions": {"Better?": ["A2C", "A2C"]}}, "questions.Better?", ["two algorithms"]),
+        (
+            {
+                "algorithms": {"A": {"class": "A2C"}, "B": {"class": "A2C"}},
+                "questions": {"Bet\nter?": ["A", "B"]},
+            },
+            "questions.Bet\nter?",
+            ["printed, in one line"],
+        ),
+        ({"questions": {"Better?": ["A2C"]}}, "questions.Better?.1", ["is missing"]),
+    ],
+)
+def test_a_mistake_of_form_is_told_with_its_key_and_what_is_allowed(changes, key, expected):
+    mistakes = told(**changes)
+    assert mistakes.keys() == {key}
+    for part in expected:
+        assert part in mistakes[key]
+
+
+def test_every_question_with_a_mistake_is_told():
+    questions = {"Better?": ["A2C", "A3C"], "Worse?": ["B2C", "A2C"]}
+    assert told(questions=questions).keys() == {"questions.Better?", "questions.Worse?"}
+
+
+def test_every_mistake_of_form_is_told():
+    environments = {"CartPole-v1": {"n_envs": 0, "back": 1, "nenvs": 2}}
+    assert told(sedes=3, name="", environments=environments, algorithms={"a": {}}).keys() == {
+        "sedes",
+        "name",
+        "environments.CartPole-v1.total_timesteps",
+        "environments.CartPole-v1.n_envs",
+        "environments.CartPole-v1.back",
+        "environments.CartPole-v1.nenvs",
+        "algorithms.a.class",
+    }
+
+
+def test_loading_tells_file_and_line(tmp_path):
+    path = tmp_path / "grid.yaml"
+    path.write_text("# a comment\n" + yaml.safe_dump(content(), sort_keys=False) + "sedes: 3\n")
+    line = len(path.read_text().splitlines())
+    with pytest.raises(GridError, match=rf"^{path}:{line}: sedes: unknown key 'sedes'"):
+        load_grid(path)
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+def test_our_own_grids_load(path):
+    assert load_grid(path).name == path.stem
+
+
+@pytest.mark.parametrize("name", ["demo", "classic", "mujoco"])
+def test_stored_results_keep_their_names(name):
+    ids = {spec.id for spec in load_grid(BENCHMARKS / f"{name}.yaml").runs()}
+    stored = {path.name for path in (RESULTS / name / "runs").glob("*.json")}
+    assert stored
+    assert stored <= {f"{key}.json" for key in ids}
+
+
+def test_the_documented_example_is_a_grid():
+    _, _, example = grid.__doc__.partition("yaml\n")
+    example = read_yaml(textwrap.dedent(example.partition("An environment with")[0]))
+    assert example.pop("include") == "tuned.yaml"
+    assert isinstance(parse(example), grid.Grid)
+
+
+def test_evaluation_steps_hold_both_ends():
+    assert Evaluation(n_points=4).steps(1000) == [0, 250, 500, 750, 1000]
+    assert Evaluation(every=400).steps(1000) == [0, 400, 800, 1000]
+    assert Evaluation(every=500).steps(1000) == [0, 500, 1000]
+
+
+def test_overrides_go_over_the_environments_settings():
+    override = {"params": {"gamma": 0.5}, "n_envs": 3, "normalize": True}
+    overridden = tiny(
+        algorithms={
+            "A": {
+                "class": "A2C",
+                "params": {"gamma": 0.9, "n_steps": 8},
+                "environments": {"CartPole-v1": override},
+            }
+        }
+    )
+    config = overridden.config("A", "CartPole-v1")
+    assert config.params == {"gamma": 0.5, "n_steps": 8}
+    assert (config.n_envs, config.normalize) == (3, True)
+
+
+def test_a_runs_identity_is_stable_and_changes_with_all_that_matters():
+    spec = tiny().runs()[0]
+    assert spec.id == tiny().runs()[0].id
+    # Results on disk are found by this name: it must not drift between releases by accident.
+    assert spec.id == "a2c_cartpole-v1_seed0_5b056fd440b8"
+    others = [
+        tiny().runs()[1],
+        changed(spec, params={"gamma": 0.9}),
+        changed(spec, n_envs=3),
+        changed(spec, normalize=True),
+        changed(spec, total_timesteps=300),
+        changed(spec, evaluation_steps=[0, 200]),
+        spec.model_copy(update={"algorithm": "A2C, again"}),
+    ]
+    assert len({spec.id, *(other.id for other in others)}) == 8
+
+
+@pytest.mark.parametrize("name", ["", " ", "two\nlines", "\ud800", "x" * 61])
+def test_names_can_be_printed(name):
+    with pytest.raises(ValueError, match="1 to 60 letters"):
+        Grid.model_validate(content(algorithms={name: {"class": "A2C"}}))
+
+
+def test_seeds_fit_into_32_bits():
+    with pytest.raises(ValueError, match="less than 4294967296"):
+        Grid.model_validate(content(seeds=[2**32]))

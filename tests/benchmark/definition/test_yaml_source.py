@@ -1,0 +1,139 @@
+import pytest
+
+from sb3_course.benchmark.definition.yaml_source import GridError, Mistake, Source
+from sb3_course.common.yaml_values import read_yaml
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def files(**texts):
+        for name, text in texts.items():
+            (tmp_path / f"{name}.yaml").parent.mkdir(exist_ok=True)
+            (tmp_path / f"{name}.yaml").write_text(text)
+        return tmp_path / "grid.yaml"
+
+    return files
+
+
+def source(write, **texts) -> Source:
+    write(**texts)
+    return Source(write().relative_to(write().parent))
+
+
+def refusal(write, **texts) -> str:
+    with pytest.raises(GridError) as caught:
+        source(write, **texts)
+    return str(caught.value)
+
+
+def test_numbers_are_read_as_python_reads_them():
+    assert read_yaml("{a: 1e-3, b: 3E6, c: 100_000, d: -2e+1, e: 1.5e6}") == {
+        "e": 1.5e6,
+        "a": 1e-3,
+        "b": 3e6,
+        "c": 100_000,
+        "d": -20.0,
+    }
+    assert read_yaml("[1, v1e3, 2024]") == [1, "v1e3", 2024]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: a\nseeds: 1\nname: b\n", "grid.yaml:3: not valid YAML: key 'name' is given twice"),
+        ("a: {b: 1, b: 2}", "grid.yaml:1: not valid YAML: key 'b' is given twice, first in line 1"),
+        ("name: !!python/object/apply:os.getcwd []", "grid.yaml:1: not valid YAML: could not"),
+        ("a: 1\nb: [1,\n", "grid.yaml:3: not valid YAML"),
+        ("a: \x00", "grid.yaml: not valid YAML"),
+        ("", "grid.yaml: holds nothing; allowed: keys and values"),
+        ("- a", "grid.yaml: holds a list; allowed: keys and values"),
+        ("include: 3", "grid.yaml:1: include: given 3; allowed: a file or a list of files"),
+        ("a: 1\ninclude: [3]", "grid.yaml:2: include: given [3]; allowed"),
+    ],
+)
+def test_what_is_no_grid_is_told_with_its_line(write, text, expected):
+    assert refusal(write, grid=text).startswith(expected)
+
+
+def test_what_cannot_be_read_is_told(write, tmp_path):
+    for path, reason in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "directory")):
+        with pytest.raises(GridError, match=reason):
+            Source(path)
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
+    with pytest.raises(GridError, match=r"latin\.yaml: is no text in UTF-8"):
+        Source(tmp_path / "latin.yaml")
+
+
+def test_included_mappings_merge_and_the_including_file_wins(write):
+    texts = {
+        "shared": "seeds: 3\nalgorithms: {A: {class: A2C, params: {gamma: 0.9, n_steps: 5}}}",
+        "more": "algorithms: {B: {class: NPG}, A: {params: {n_steps: 7, ent_coef: 0.1}}}",
+        "grid": "name: g\ninclude: [shared.yaml, more.yaml]\nalgorithms: {A: {params: {gamma: 1}}}",
+    }
+    assert source(write, **texts).data == {
+        "name": "g",
+        "seeds": 3,
+        "algorithms": {
+            "A": {"class": "A2C", "params": {"gamma": 1, "n_steps": 7, "ent_coef": 0.1}},
+            "B": {"class": "NPG"},
+        },
+    }
+
+
+def test_lists_and_values_are_replaced_whole(write):
+    texts = {"base": "a: [1, 2, 3]\nb: {c: 1}", "grid": "include: base.yaml\na: [4]\nb: true"}
+    assert source(write, **texts).data == {"a": [4], "b": True}
+
+
+def test_paths_are_relative_to_the_file_that_names_them(write, tmp_path):
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "npg.yaml").write_text("include: base.yaml\na: 1")
+    (tmp_path / "tuned" / "base.yaml").write_text("b: 2")
+    assert source(write, grid="include: tuned/npg.yaml").data == {"a": 1, "b": 2}
+
+
+def test_one_file_may_be_included_by_two(write):
+    texts = {"base": "a: 1", "x": "include: base.yaml", "y": "include: base.yaml"}
+    assert source(write, grid="include: [x.yaml, y.yaml]", **texts).data == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ({}, ["none.yaml: cannot be read", "included by grid.yaml"]),
+        ({"none": "[]"}, ["none.yaml: holds a list", "included by grid.yaml"]),
+        ({"none": "a: {"}, ["none.yaml:1: not valid YAML", "included by grid.yaml"]),
+        ({"none": "include: grid.yaml"}, ["none.yaml:1", "grid.yaml → none.yaml → grid.yaml"]),
+        ({"none": "include: none.yaml"}, ["grid.yaml → none.yaml → none.yaml"]),
+        ({"none": "include: a.yaml"}, ["a.yaml: cannot be read", "included by none.yaml"]),
+    ],
+)
+def test_a_wrong_include_names_both_files(write, texts, expected):
+    message = refusal(write, grid="include: none.yaml", **texts)
+    for part in expected:
+        assert part in message
+    assert len(message.splitlines()) == 1
+
+
+def test_mistakes_are_told_in_the_order_of_the_files_with_their_lines(write):
+    texts = {
+        "base": "# tuned\nparams:\n  gamma: 2\n  n_steps: -1\n",
+        "grid": "include: base.yaml\nseeds:\n- 1\n- -1\nparams:\n  gamma: 3\n",
+    }
+    keys = [("params", "n_steps"), ("params", "gamma"), ("seeds", 1), ("params", "new"), ("name",)]
+    error = source(write, **texts).error([Mistake(key, "is\nwrong") for key in keys])
+    assert str(error).splitlines() == [
+        "grid.yaml:1: name: is wrong",
+        "grid.yaml:4: seeds.1: is wrong",
+        "grid.yaml:5: params.new: is wrong",
+        "grid.yaml:6: params.gamma: is wrong",
+        "base.yaml:4: params.n_steps: is wrong",
+    ]
+
+
+def test_keys_that_come_by_anchor_point_to_where_they_stand(write):
+    text = "a: &a\n  x: 1\n  y: 2\nb:\n  <<: *a\n  y: 3\n"
+    error = source(write, grid=text).error([Mistake(("b", "x"), "!"), Mistake(("b", "y"), "!")])
+    assert str(error).splitlines() == ["grid.yaml:2: b.x: !", "grid.yaml:6: b.y: !"]

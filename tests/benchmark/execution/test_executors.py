@@ -1,0 +1,89 @@
+"""Runs in real processes; each test starts some, which takes seconds."""
+
+import os
+import signal
+
+from rich.console import Console
+
+from sb3_course.benchmark.execution import executors, runner
+from sb3_course.benchmark.execution.executors import LocalProcesses, Lost
+from sb3_course.benchmark.execution.train_run import attempt
+from sb3_course.benchmark.execution.worker import Conditions
+from sb3_course.benchmark.storage.store import Store
+from tests.benchmark.helpers import HERE, tiny
+
+TRAINING = {"total_timesteps": 200, "n_envs": 2, "backend": "dummy"}
+BROKEN = {
+    "Exits": "SystemExit: made to leave",
+    "Interrupts": "KeyboardInterrupt",
+    "Raises": "ZeroDivisionError: made to fail",
+    "Dies": "the process died with exit code 7",
+    "EatsMemory": "Unable to allocate 128. MiB for an array",
+}
+
+
+def run(specs, folder, workers, **limits):
+    store = Store(folder)
+    backend = LocalProcesses(workers, Conditions(folder / "logs", **limits))
+    runner.run_all(specs, store, backend, Console(quiet=True), retries=0)
+    return store
+
+
+def test_every_kind_of_failure_costs_its_own_run_alone(tmp_path):
+    """One raises, one kills its process, one eats memory, rewards are NaN, the rest works."""
+    algorithms = {name: {"class": f"{HERE}:{name}"} for name in BROKEN}
+    algorithms |= {"A2C": {"class": "A2C"}, "REINFORCE": {"class": "REINFORCE"}}
+    environments = {"CartPole-v1": TRAINING, f"{HERE}:NaNRewards-v0": TRAINING}
+    grid = tiny(algorithms=algorithms, environments=environments, seeds=1)
+    specs = [s for s in grid.runs() if s.algorithm not in BROKEN or "NaN" not in s.environment]
+    store = run(specs, tmp_path, workers=2, hours=1.0, gib=2.0)
+    failures = {result.spec.names: result for result in store.failures(specs)}
+    for name, reason in BROKEN.items():
+        assert reason in failures[name, "CartPole-v1"].reason
+    for name in ("Raises", "EatsMemory"):  # the place it came from
+        assert "in train" in failures[name, "CartPole-v1"].failure
+    for name in ("A2C", "REINFORCE"):
+        assert "nan" in failures[name, f"{HERE}:NaNRewards-v0"].reason.lower()
+    assert len(failures) == len(BROKEN) + 2
+    works = [result for result in store.read(specs) if result.failure is None]
+    assert [result.spec.algorithm for result in works] == ["A2C", "REINFORCE"]
+    for result in works:
+        here = attempt(result.spec)
+        assert [m.returns for m in result.measurements] == [m.returns for m in here.measurements]
+        assert result.made_with["torch"]
+
+
+def test_a_process_that_leaves_without_a_word_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(executors, "GRACE", 1.0)
+    specs = tiny(algorithms={"Vanishes": {"class": f"{HERE}:Vanishes"}}, seeds=1).runs()
+    (result,) = run(specs, tmp_path, workers=1, hours=0.002).failures(specs)
+    assert result.reason == "stopped at the time limit of 0.002 hours (time_limit)"
+
+
+def test_a_run_that_never_returns_is_stopped_and_tells_where_it_was(tmp_path):
+    specs = tiny(algorithms={"Hangs": {"class": f"{HERE}:Hangs"}}, seeds=1).runs()
+    (result,) = run(specs, tmp_path, workers=1, hours=0.002).failures(specs)
+    assert result.reason == "stopped at the time limit of 0.002 hours (time_limit)"
+    assert "most recent call first" in result.failure
+
+
+def test_a_process_that_is_killed_between_two_runs_is_replaced(tmp_path):
+    specs = tiny().runs()
+    conditions = Conditions(tmp_path, hours=1.0)
+    with LocalProcesses(1, conditions) as backend:
+        backend.start(specs[0])
+        while not (ended := backend.poll(0.5)):
+            pass
+        assert ended[0].failure is None
+        (pool,) = backend._free
+        (pid,) = pool._pool_manager.worker_manager.workers
+        os.kill(pid, signal.SIGKILL)
+        outcomes = []
+        backend.start(specs[1])
+        while not outcomes:
+            outcomes = backend.poll(0.5)
+        if isinstance(outcomes[0], Lost):  # it was seen to be dead only after the start
+            backend.start(specs[1])
+            while not (outcomes := backend.poll(0.5)):
+                pass
+        assert outcomes[0].failure is None

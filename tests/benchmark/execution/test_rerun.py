@@ -1,0 +1,224 @@
+"""``sb3-course run --rerun``: what is stored is replaced on purpose, whole, and not before."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sb3_course.benchmark import api
+from sb3_course.benchmark.definition.grid import load_grid
+from sb3_course.benchmark.execution import executors, rerun
+from sb3_course.benchmark.storage import provenance
+from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.store import Store
+from sb3_course.cli import app, terminal
+from sb3_course.common.evaluation import Measurement
+from tests.benchmark.helpers import InThisProcess, content
+
+ALGORITHMS = {"A": {"class": "A2C"}, "B": {"class": "A2C", "params": {"gamma": 0.9}}}
+OLD = "as it was"
+
+
+class Trains(InThisProcess):
+    """Every run ends at once; the runs of C fail."""
+
+    def start(self, spec):
+        failure = "made to fail" if spec.algorithm == "C" else None
+        measured = [Measurement(0, 0, 0.0, [1.0], [1])]
+        made_with = {"git_commit": "new"}
+        result = RunResult(spec=spec, measurements=measured, failure=failure, made_with=made_with)
+        self._ended.append(result)
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """A grid of four runs, stored; each says that it is the old one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(executors, "LocalProcesses", Trains)
+    monkeypatch.setattr(api, "_publish", lambda grid, store: store.folder / "report.html")
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(content(algorithms=ALGORITHMS)))
+    store = Store(tmp_path / "results" / "tiny")
+    for spec in load_grid(tmp_path / "grid.yaml").runs():
+        store.write(RunResult(spec=spec, made_with={"git_commit": OLD}))
+    manifest = {"commands": ["sb3-course run old.yaml"], "duration_seconds": 5.0}
+    (store.folder / "manifest.json").write_text(json.dumps(manifest))
+    return store
+
+
+def renew(*words):
+    return app.invoke(["run", "grid.yaml", "--rerun", "--workers", "1", *words])
+
+
+def old(store):
+    """Which of the stored runs are still the old ones."""
+    results = store.read(load_grid(Path("grid.yaml")).runs())
+    return [(r.spec.algorithm, r.spec.seed) for r in results if r.made_with["git_commit"] == OLD]
+
+
+ALL = [("A", 0), ("A", 1), ("B", 0), ("B", 1)]
+
+
+def interrupt_at(monkeypatch, algorithm):
+    """Let Ctrl-C come when the first run of an algorithm is to start."""
+
+    class Interrupted(Trains):
+        def start(self, spec):
+            if spec.algorithm == algorithm:
+                raise KeyboardInterrupt
+            super().start(spec)
+
+    monkeypatch.setattr(executors, "LocalProcesses", Interrupted)
+
+
+def test_everything_is_run_anew_and_replaced(stored, capsys):
+    other = stored.folder / "runs" / "of-an-earlier-grid.json"
+    other.write_text("{}")
+    assert renew() == terminal.OK
+    assert "tiny: 4 runs to repeat, 0 done, 4 to do" in capsys.readouterr().out
+    assert old(stored) == []
+    assert not other.exists()
+    assert not (stored.folder / rerun.FOLDER).exists()
+    manifest = json.loads((stored.folder / "manifest.json").read_text())
+    assert [command.split()[0] for command in manifest["commands"]] == ["sb3-course"]
+    assert "sb3-course run old.yaml" not in manifest["commands"]
+
+
+def test_plain_run_leaves_what_is_stored(stored):
+    assert app.invoke(["run", "grid.yaml"]) == terminal.OK
+    assert old(stored) == ALL
+
+
+def test_dry_run_changes_nothing(stored, capsys):
+    assert renew("--dry-run") == terminal.OK
+    assert capsys.readouterr().out.count("to do  ") == 4
+    assert old(stored) == ALL
+    assert not (stored.folder / rerun.FOLDER).exists()
+
+
+def test_only_renews_what_it_names(stored):
+    other = stored.folder / "runs" / "of-an-earlier-grid.json"
+    other.write_text("{}")
+    assert renew("--only", "algorithm=B", "--only", "seed=1") == terminal.OK
+    assert old(stored) == [("A", 0), ("A", 1), ("B", 0)]
+    assert other.exists()
+    manifest = json.loads((stored.folder / "manifest.json").read_text())
+    assert manifest["commands"][0] == "sb3-course run old.yaml"
+    assert len(manifest["commands"]) == 2
+    assert manifest["duration_seconds"] >= 5.0
+
+
+def test_an_interrupt_leaves_what_is_stored_and_the_same_command_goes_on(
+    stored, monkeypatch, capsys
+):
+    interrupt_at(monkeypatch, "B")
+    assert renew() == terminal.INTERRUPTED
+    assert old(stored) == ALL
+    monkeypatch.setattr(executors, "LocalProcesses", Trains)
+    capsys.readouterr()
+    assert renew() == terminal.OK
+    assert "4 runs to repeat, 2 done, 2 to do" in capsys.readouterr().out
+    assert old(stored) == []
+
+
+@pytest.mark.parametrize("commit", ["abc", "abc-dirty", None])
+def test_new_runs_of_other_code_do_not_count(stored, monkeypatch, capsys, commit):
+    """Where files differ from the commit the commit says nothing of what is changed next."""
+    monkeypatch.setattr(rerun, "git_commit", lambda: commit)
+    interrupt_at(monkeypatch, "B")
+    assert renew() == terminal.INTERRUPTED
+    if commit == "abc":
+        monkeypatch.setattr(rerun, "git_commit", lambda: "another")
+    else:
+        monkeypatch.setattr(rerun, "digest_of_code", lambda: "another")
+    monkeypatch.setattr(executors, "LocalProcesses", Trains)
+    capsys.readouterr()
+    assert renew() == terminal.OK
+    assert "4 runs to repeat, 0 done, 4 to do" in capsys.readouterr().out
+
+
+def test_an_interrupt_among_the_copies_loses_nothing(stored, monkeypatch):
+    write, written = Store.write, []
+
+    def interrupted(store, result):
+        if store.folder.name == stored.folder.name:
+            written.append(result)
+            if len(written) == 3:
+                raise KeyboardInterrupt
+        write(store, result)
+
+    monkeypatch.setattr(Store, "write", interrupted)
+    assert renew() == terminal.INTERRUPTED
+    assert len(old(stored)) == 2
+    monkeypatch.setattr(Store, "write", write)
+    assert renew() == terminal.OK
+    assert old(stored) == []
+
+
+def test_a_part_that_is_done_leaves_the_new_runs_of_another_part(stored, monkeypatch, capsys):
+    interrupt_at(monkeypatch, "B")
+    assert renew() == terminal.INTERRUPTED
+    monkeypatch.setattr(executors, "LocalProcesses", Trains)
+    assert renew("--only", "algorithm=B") == terminal.OK
+    assert old(stored) == [("A", 0), ("A", 1)]
+    capsys.readouterr()
+    assert renew("--only", "algorithm=A") == terminal.OK
+    assert "2 runs to repeat, 2 done, 0 to do" in capsys.readouterr().out
+    assert old(stored) == []
+
+
+def test_a_command_that_was_killed_after_its_last_run_goes_on(stored, monkeypatch, capsys):
+    monkeypatch.setattr(api, "replace_stored", lambda *_, **__: None)
+    assert renew() == terminal.OK
+    monkeypatch.undo()
+    monkeypatch.chdir(stored.folder.parents[1])
+    monkeypatch.setattr(api, "_publish", lambda grid, store: store.folder / "report.html")
+    (staged,) = (stored.folder / rerun.FOLDER).iterdir()
+    (staged / "manifest.json").unlink()
+    capsys.readouterr()
+    assert renew() == terminal.OK
+    assert "4 runs to repeat, 4 done, 0 to do" in capsys.readouterr().out
+    assert old(stored) == []
+    assert not (stored.folder / "manifest.json").exists()  # what it said is of other runs
+
+
+def test_two_commands_that_end_together_replace_once(stored, monkeypatch):
+    """The other one copies everything and cleans up while this one is at its first copy."""
+    specs = load_grid(Path("grid.yaml")).runs()
+    staged = rerun.staging_store(stored)
+    for spec in specs:
+        staged.write(RunResult(spec=spec, made_with={"git_commit": "new"}))
+    manifest = {"commands": ["sb3-course run new.yaml --store"], "duration_seconds": 1.0}
+    (staged.folder / "manifest.json").write_text(json.dumps(manifest))
+    write = Store.write
+
+    def meanwhile(store, result):
+        monkeypatch.setattr(Store, "write", write)
+        rerun.replace_stored(stored, staged, specs, whole=True)
+        write(store, result)
+
+    monkeypatch.setattr(Store, "write", meanwhile)
+    rerun.replace_stored(stored, staged, specs, whole=True)
+    rerun.replace_stored(stored, staged, specs, whole=True)
+    assert old(stored) == []
+    assert json.loads((stored.folder / "manifest.json").read_text()) == manifest
+    assert {path.name for path in stored.folder.iterdir()} <= {"runs", "failed", "manifest.json"}
+
+
+def test_a_failure_leaves_what_is_stored(stored, tmp_path, capsys):
+    broken = {**ALGORITHMS, "C": {"class": "A2C"}}
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(content(algorithms=broken)))
+    assert renew() == terminal.FAILED
+    assert "are unchanged" in capsys.readouterr().err
+    assert old(stored) == ALL
+
+
+def test_the_digest_changes_with_a_line_and_with_a_name(tmp_path, monkeypatch):
+    (tmp_path / "benchmark").mkdir()
+    module = tmp_path / "benchmark" / "storage" / "provenance.py"
+    monkeypatch.setattr(provenance, "__file__", str(module))
+    digests = []
+    for name, text in [("a.py", "x = 1"), ("a.py", "x = 2"), ("b.py", ""), ("notes.txt", "")]:
+        (tmp_path / "benchmark" / name).write_text(text)
+        digests.append(provenance.digest_of_code())
+    assert len(set(digests)) == 3 and digests[-1] == digests[-2]

@@ -1,0 +1,51 @@
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+from sb3_course.benchmark.execution.run_queue import RunLocks
+from tests.benchmark.helpers import tiny
+
+FIRST, SECOND = tiny().runs()
+
+
+def hold(folder, ready):
+    locks = RunLocks(folder)
+    ready.send(locks.acquire(FIRST))
+    signal.pause()
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another process that holds the first run."""
+    fork = multiprocessing.get_context("fork")
+    mine, theirs = fork.Pipe()
+    process = fork.Process(target=hold, args=[tmp_path, theirs])
+    process.start()
+    assert mine.recv()
+    yield process
+    process.kill()
+    process.join()
+
+
+def test_a_run_is_claimed_by_one_process_until_that_is_gone(tmp_path, other):
+    with RunLocks(tmp_path) as locks:
+        assert not locks.acquire(FIRST)
+        assert locks.acquire(SECOND)
+        os.kill(other.pid, signal.SIGKILL)
+        other.join()
+        assert locks.acquire(FIRST)
+
+
+def test_a_claim_can_be_given_up(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    with RunLocks(tmp_path) as locks:
+        assert locks.acquire(FIRST)
+        locks.release(FIRST)
+        mine, theirs = fork.Pipe()
+        process = fork.Process(target=hold, args=[tmp_path, theirs])
+        process.start()
+        assert mine.recv()
+        process.kill()
+        process.join()

@@ -1,0 +1,194 @@
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from sb3_course.benchmark.execution import runner
+from sb3_course.benchmark.execution.executors import Lost
+from sb3_course.benchmark.execution.heartbeat import heartbeat_file
+from sb3_course.benchmark.execution.progress import display
+from sb3_course.benchmark.execution.run_queue import RunLocks
+from sb3_course.benchmark.storage import manifest
+from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.returns_table import COLUMNS, tidy
+from sb3_course.benchmark.storage.store import Store
+from sb3_course.common.errors import UserError
+from tests.benchmark.helpers import InThisProcess, tiny
+
+QUIET = Console(quiet=True)
+
+
+def run(grid, store, backend=None, retries=1):
+    """Run and return the seeds that were started, in order."""
+    backend = backend or InThisProcess()
+    started, start = [], backend.start
+    backend.start = lambda spec: (started.append(spec.seed), start(spec))
+    runner.run_all(runner.to_do(grid.runs(), store), store, backend, QUIET, retries)
+    return started
+
+
+class Loses(InThisProcess):
+    """Loses the run of seed 0 so many times."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.times = times
+
+    def poll(self, seconds):
+        outcomes = super().poll(seconds)
+        return [self.lose(o) if o.spec.seed == 0 and self.times > 0 else o for o in outcomes]
+
+    def lose(self, result):
+        self.times -= 1
+        return Lost(result.spec, "printed before\nthe process died with exit code -9")
+
+
+def test_finished_runs_are_skipped(tmp_path):
+    grid, store = tiny(), Store(tmp_path)
+    assert run(grid, store) == [0, 1]
+    assert run(grid, store) == []
+    assert run(tiny(seeds=3), store) == [2]
+    store.path(grid.runs()[0]).unlink()
+    assert run(grid, store) == [0]
+    assert {p.name for p in tmp_path.iterdir()} == {"runs", "logs", ".lock"}
+
+
+def test_interrupting_keeps_what_is_done(tmp_path):
+    grid, store = tiny(), Store(tmp_path)
+
+    class Interrupted(InThisProcess):
+        def start(self, spec):
+            if spec.seed == 1:
+                raise KeyboardInterrupt
+            super().start(spec)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(grid, store, Interrupted())
+    assert [spec.seed for spec in runner.to_do(grid.runs(), store)] == [1]
+
+
+@pytest.mark.parametrize(("times", "retries"), [(1, 1), (2, 2), (2, 1), (1, 0)])
+def test_a_lost_run_is_tried_again(tmp_path, times, retries):
+    grid, store = tiny(), Store(tmp_path)
+    started = run(grid, store, Loses(times), retries)
+    assert started.count(0) == min(times, retries) + 1
+    assert started.count(1) == 1
+    failures = store.failures(grid.runs())
+    if times <= retries:
+        assert failures == []
+    else:
+        assert [r.reason for r in failures] == ["the process died with exit code -9"]
+        assert "printed before" in failures[0].failure
+        assert [spec.seed for spec in runner.to_do(grid.runs(), store)] == [0]
+
+
+def test_a_run_that_works_at_last_is_no_failure_any_more(tmp_path):
+    grid, store = tiny(), Store(tmp_path)
+    run(grid, store, Loses(1), retries=0)
+    assert store.failed() == {grid.runs()[0].id}
+    assert run(grid, store) == [0]
+    assert store.failed() == set()
+    assert not store.failure_path(grid.runs()[0]).exists()
+
+
+class EndsElsewhere(InThisProcess):
+    """Meanwhile another process has seed 0, and ends it at the fourth poll."""
+
+    def __init__(self, monkeypatch, end):
+        super().__init__()
+        self.polls, self.held, self.end = 0, True, end
+        acquire = RunLocks.acquire
+
+        def unless_held(locks, spec):
+            return not (self.held and spec.seed == 0) and acquire(locks, spec)
+
+        monkeypatch.setattr(RunLocks, "acquire", unless_held)
+
+    def poll(self, seconds):
+        self.polls += 1
+        if self.polls == 4:
+            self.end()
+            self.held = False
+        return super().poll(seconds)
+
+
+@pytest.mark.parametrize(
+    ("end", "started"),
+    [("finishes", [1, 2]), ("fails", [1, 2]), ("is killed", [1, 2, 0])],
+)
+def test_what_another_process_runs_is_left_to_it(tmp_path, monkeypatch, end, started):
+    grid, store = tiny(seeds=3), Store(tmp_path)
+    failure = "made to fail" if end == "fails" else None
+    result = RunResult(spec=grid.runs()[0], failure=failure)
+    write = (lambda: None) if end == "is killed" else (lambda: store.write(result))
+    assert run(grid, store, EndsElsewhere(monkeypatch, write)) == started
+    assert len(store.read(grid.runs())) == 3
+
+
+def test_a_run_that_failed_long_ago_is_tried_again(tmp_path):
+    grid, store = tiny(), Store(tmp_path)
+    store.write(RunResult(spec=grid.runs()[0], failure="made to fail"))
+    assert run(grid, store) == [0, 1]
+
+
+def test_the_longest_runs_go_first(tmp_path):
+    environments = {
+        "CartPole-v1": {"total_timesteps": 100},
+        "Acrobot-v1": {"total_timesteps": 300},
+        "Pendulum-v1": {"total_timesteps": 400, "n_envs": 2},
+    }
+    specs = runner.to_do(tiny(environments=environments, seeds=1).runs(), Store(tmp_path))
+    assert [s.environment for s in specs] == ["Acrobot-v1", "Pendulum-v1", "CartPole-v1"]
+
+
+def test_select():
+    specs = tiny(algorithms={"A": {"class": "A2C"}, "B": {"class": "A2C"}}, seeds=3).runs()
+    chosen = runner.select(specs, ["algorithm=A", "seed=0", "seed=2"])
+    assert [(s.algorithm, s.seed) for s in chosen] == [("A", 0), ("A", 2)]
+    assert runner.select(specs, []) == specs
+    with pytest.raises(UserError, match="allowed: A, B"):
+        runner.select(specs, ["algorithm=C"])
+    with pytest.raises(UserError, match="did you mean 'seed'"):
+        runner.select(specs, ["sed=0"])
+
+
+def test_the_table_is_tidy_sorted_and_the_same_again(tmp_path):
+    algorithms = {"B": {"class": "A2C"}, "A": {"class": "A2C"}}
+    grid, tables = tiny(algorithms=algorithms), []
+    for name in ("one", "two"):
+        store = Store(tmp_path / name)
+        run(grid, store)
+        tables.append(tidy(store.read(grid.runs())))
+    table = tables[0]
+    assert list(table.columns) == COLUMNS
+    assert len(table) == 2 * 2 * 3
+    assert table["algorithm"].is_monotonic_increasing
+    assert len(json.loads(table["episode_returns"][0])) == 3
+    without_time = [t.drop(columns="wall_time").to_csv() for t in tables]
+    assert without_time[0] == without_time[1]
+
+
+def test_the_manifest_adds_up(tmp_path):
+    manifest.write_manifest(tiny(), tmp_path, "sb3-course run a.yaml", 2, 0.0)
+    written = manifest.write_manifest(tiny(), tmp_path, "sb3-course run a.yaml", 1, 0.0)
+    assert written["commands"] == ["sb3-course run a.yaml"]
+    assert written["grid"]["algorithms"]["A2C"]["class"] == "A2C"
+    assert written["versions"]["stable-baselines3"]
+    assert json.loads((tmp_path / "manifest.json").read_text()) == written
+
+
+def test_brackets_in_a_name_are_no_markup_in_bars(tmp_path):
+    (spec,) = tiny(algorithms={"A [/b]": {"class": "A2C"}}, seeds=1).runs()
+    heartbeat_file(tmp_path, spec.id).write_text('{"steps": 100, "rate": 10.0}')
+    stream = io.StringIO()
+    with display(Console(file=stream, width=200, force_terminal=True), [spec], tmp_path) as bars:
+        bars.tick()
+    assert "A [/b]" in stream.getvalue()
+
+
+def test_a_report_is_up_to_date_for_the_grid_that_it_was_made_of(tmp_path):
+    assert not manifest.is_of(tiny(), tmp_path)
+    manifest.write_manifest(tiny(), tmp_path, "sb3-course run a.yaml", 1, 0.0)
+    assert manifest.is_of(tiny(), tmp_path)
+    assert not manifest.is_of(tiny(seeds=3), tmp_path)

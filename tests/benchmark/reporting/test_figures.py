@@ -1,0 +1,157 @@
+from itertools import combinations
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from sb3_course.benchmark.reporting import figures, plots
+from sb3_course.benchmark.reporting.sections import sections
+from sb3_course.benchmark.reporting.styles import styles
+from sb3_course.benchmark.statistics.analysis import analyse
+from tests.benchmark import made_up
+
+
+def drawn(n_algorithms, n_environments, seeds=2) -> dict[str, Figure]:
+    grid = made_up.grid(n_algorithms, n_environments, seeds)
+    content = sections(analyse(grid, made_up.results(grid)), {}, "")
+    return {picture.name: picture.figure for part in content for picture in part.pictures}
+
+
+def texts(figure: Figure) -> list[Text]:
+    """Find what is written on a figure, ticks outside the axes left out."""
+    hidden = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in axis.get_major_ticks():
+                if not low - 1e-9 <= tick.get_loc() <= high + 1e-9:
+                    hidden |= {tick.label1, tick.label2}
+    found = [t for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
+    return [text for text in found if text not in hidden]
+
+
+@pytest.fixture(scope="module", params=[(1, 1), (2, 4), (6, 2), (12, 8)], ids=str)
+def case(request):
+    return *request.param, drawn(*request.param)
+
+
+def test_no_text_overlaps_another_or_leaves_the_figure(case):
+    for name, figure in case[2].items():
+        with figures.style():
+            figure.draw_without_rendering()
+        boxes = {text: text.get_window_extent() for text in texts(figure)}
+        for text, box in boxes.items():
+            assert box.x0 > -1, (name, text)
+            assert box.y0 > -1, (name, text)
+            assert box.x1 < figure.bbox.x1 + 1, (name, text)
+            assert box.y1 < figure.bbox.y1 + 1, (name, text)
+        for (one, a), (other, b) in combinations(boxes.items(), 2):
+            across = min(a.x1, b.x1) - max(a.x0, b.x0)
+            along = min(a.y1, b.y1) - max(a.y0, b.y0)
+            assert min(across, along) < 1, (name, one, other)
+
+
+def test_every_panel_holds_data_and_its_own_name(case):
+    n_algorithms, n_environments, of = case
+    expected = {"learning_curves", "aggregates", "profiles", "sample_efficiency", "wall_clock"}
+    expected |= {"improvement"} if n_algorithms > 1 else set()
+    expected |= {"iqm_by_environment"} if n_environments > 1 else set()
+    assert set(of) == expected
+    for name in ("learning_curves", "wall_clock"):
+        titles = [axes.get_title() for axes in of[name].axes]
+        assert titles == list(made_up.ENVIRONMENTS[:n_environments])
+    for figure in of.values():
+        assert figure.get_figwidth() <= figures.PAGE + 0.01
+        assert all(axes.has_data() for axes in figure.axes)
+
+
+def test_an_algorithm_looks_the_same_in_every_figure(case):
+    names = made_up.ALGORITHMS[: case[0]]
+    expected = [style.colour for style in styles(names).values()]
+    for name in ("learning_curves", "wall_clock", "profiles", "sample_efficiency"):
+        for axes in case[2][name].axes:
+            assert [line.get_color() for line in axes.lines] == expected
+    for axes in case[2]["aggregates"].axes:
+        from_the_top = sorted(axes.lines, key=lambda line: line.get_ydata()[0])
+        assert [line.get_color() for line in from_the_top] == expected
+
+
+def test_functions_that_take_axes_return_them():
+    grid = made_up.grid(2, 1)
+    analysis = analyse(grid, made_up.results(grid))
+    style = styles(grid.algorithms)
+    iqm = analysis.aggregates[analysis.aggregates["statistic"] == "IQM"]
+    for draw in (
+        lambda axes: plots.curves(axes, analysis.profiles, style, "score"),
+        lambda axes: plots.intervals(axes, iqm, style),
+        lambda axes: plots.improvement(axes, analysis.improvements, list(style)),
+    ):
+        axes = Figure().add_subplot()
+        assert draw(axes) is axes
+        assert axes.has_data()
+
+
+def test_the_heat_map_shows_a_pair_and_its_converse():
+    grid = made_up.grid(2, 1)
+    analysis = analyse(grid, made_up.results(grid))
+    table = analysis.improvements.assign(point=0.75, low=0.6, high=0.9)
+    axes = plots.improvement(Figure().add_subplot(), table, list(grid.algorithms))
+    cells = {text.get_position(): text for text in axes.texts}
+    assert cells[1.5, 0.5].get_text() == "0.75\n[0.60, 0.90]"
+    assert cells[0.5, 1.5].get_text() == "0.25\n[0.10, 0.40]"
+    assert {text.get_weight() for text in axes.texts} == {"bold"}
+    unsure = plots.improvement(
+        Figure().add_subplot(), table.assign(low=0.4), list(grid.algorithms), bounds=False
+    )
+    assert {text.get_text() for text in unsure.texts} == {"0.75", "0.25"}
+    assert {text.get_weight() for text in unsure.texts} == {"normal"}
+
+
+def test_one_run_is_drawn_without_a_band():
+    of = drawn(1, 1, seeds=1)
+    (axes,) = of["learning_curves"].axes
+    assert [len(band.get_paths()) for band in axes.collections] == [0]
+    assert len(axes.lines) == 1
+    assert not any(axes.patches for axes in of["aggregates"].axes)
+
+
+def test_a_link_holds_the_drawing(tmp_path):
+    figure = Figure(figsize=(3, 2))
+    figure.subplots().set_title("50 % of \"A&B\" < 'é' #1")
+    figures.save(figure, tmp_path, "drawing")
+    svg = (tmp_path / "drawing.svg").read_text()
+    link = figures.link(svg)
+    kind, _, text = link.partition(",")
+    assert kind == "data:image/svg+xml" and not set("\"'<>&#\n") & set(text)
+    ElementTree.fromstring(unquote(text))
+    assert unquote(text).split() == svg.split()
+
+
+def test_a_figure_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
+    def broken(self, file, **settings):
+        (file if hasattr(file, "write") else file.open("wb")).write(b"half")
+        raise OSError("disk full")
+
+    (tmp_path / "drawing.svg").write_text("old")
+    monkeypatch.setattr(Figure, "savefig", broken)
+    with pytest.raises(OSError, match="disk full"):
+        figures.save(Figure(), tmp_path, "drawing")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_picture_is_written_small_and_looks_the_same(tmp_path):
+    figure = Figure(figsize=(3, 2))
+    axes = figure.subplots()
+    for shade in np.linspace(0, 1, 8):
+        axes.fill_between([0, 1], [0, shade], alpha=0.2, color=(shade, 0.5, 1 - shade))
+    figures.save(figure, tmp_path, "small")
+    with figures.style():
+        figure.savefig(tmp_path / "large.png", dpi=figures.DPI)
+    small, large = (Image.open(tmp_path / f"{name}.png") for name in ("small", "large"))
+    assert small.size == large.size and small.mode == "P"
+    difference = np.subtract(small.convert("RGB"), large.convert("RGB"), dtype=int)
+    assert np.abs(difference).mean() < 2  # of 255

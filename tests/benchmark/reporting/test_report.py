@@ -1,0 +1,176 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import yaml
+
+from sb3_course.benchmark.definition.grid import load_grid
+from sb3_course.benchmark.reporting import report
+from sb3_course.benchmark.storage import manifest
+from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.store import Store
+from tests.benchmark import made_up
+
+ALGORITHMS = {"A2C <fast>": {"class": "A2C"}, "Broken": {"class": "A2C"}, "B|C": {"class": "A2C"}}
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+def grid():
+    environments = {
+        name: {"total_timesteps": 1000, "n_envs": 2}
+        for name in ("CartPole-v1", "HalfCheetah-v4", "Taxi-v3")
+    }
+    return made_up.grid(algorithms=ALGORITHMS, environments=environments)
+
+
+def filled(folder) -> Store:
+    """Make up results: one algorithm failed, one run is missing."""
+    store, generator = Store(folder), np.random.default_rng(0)
+    for spec in grid().runs()[:-1]:
+        if spec.algorithm == "Broken":
+            store.write(RunResult(spec=spec, failure="Traceback\n\nValueError: <script>x</script>"))
+        else:
+            store.write(made_up.finished(spec, generator))
+    return store
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """Publish the same results twice: here, and by the command, where strings hash otherwise."""
+    here, there = (tmp_path_factory.mktemp(name) / "made-up" for name in ("here", "there"))
+    report.publish(grid(), filled(here))
+    filled(there)
+    path = there.parent / "grid.yaml"
+    path.write_text(yaml.safe_dump(report.configuration(grid()), sort_keys=False))
+    code = "from sb3_course.cli.app import main; main()"
+    command = [sys.executable, "-c", code, "report", str(path), "--results", str(there.parent)]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": "1"})
+    return here, there
+
+
+@pytest.fixture(scope="module")
+def page(published):
+    return (published[0] / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def readme(published):
+    return (published[0] / "README.md").read_text()
+
+
+def test_everything_is_the_same_at_each_drawing(published):
+    first, second = published
+    files = sorted(p.relative_to(first) for p in first.rglob("*") if p.is_file())
+    names = {"returns.csv", "report.html", "README.md"}
+    names |= {f"{f}.{e}" for f in report.FIGURES for e in ("png", "svg", "pdf")}
+    assert names <= {p.name for p in files}
+    for path in files:
+        assert (first / path).read_bytes() == (second / path).read_bytes(), path
+
+
+def test_the_page_fetches_nothing_and_escapes(page):
+    around = re.sub(r'src="data:[^"]*"', "", page)  # an image fetches nothing; its SVG has names
+    assert not re.search(r"https?://|url\(", around)
+    assert not re.search(r"<(script|link|iframe)", page)
+    assert set(re.findall(r'src="([^,"]*)', page)) == {"data:image/svg+xml"}
+    assert "A2C &lt;fast&gt;" in page
+    assert "&lt;script&gt;" in page
+
+
+class Outline(HTMLParser):
+    """Collects a page's structure, and raises where a tag is closed that is not open."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.ids, self.targets = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.tags.append((tag, attributes))
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.targets += [attributes["href"][1:]] if "href" in attributes else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_and_accessible(page):
+    outline = Outline()
+    outline.feed(page)
+    assert outline.open == []
+    assert outline.targets == outline.ids
+    assert len(set(outline.ids)) == len(outline.ids) > 5
+    tags = [tag for tag, _ in outline.tags]
+    images = [attributes for tag, attributes in outline.tags if tag == "img"]
+    assert len(images) == len(report.FIGURES) == tags.count("figcaption")
+    assert all(len(image["alt"]) > 20 for image in images)
+    assert tags.count("table") == tags.count("caption") > 5
+    assert ("html", {"lang": "en"}) in outline.tags
+    assert {a.get("scope") for tag, a in outline.tags if tag == "th"} == {"col", "row"}
+
+
+@pytest.mark.parametrize("name", ["page", "readme"])
+def test_failures_missing_runs_and_what_has_no_score_are_listed(name, request):
+    text = request.getfixturevalue(name)
+    assert "17 of 27 runs finished, 9 failed, 1 not run" in text
+    assert "failed: ValueError: &lt;script>" in text or "failed: ValueError: &lt;script&gt;" in text
+    assert "<script" not in text
+    assert "Broken · Taxi-v3 · seed 2" in text
+    assert "No reference, so no score: Taxi-v3." in text
+    assert "not run" in text
+    assert "10,000 replications" in text
+    assert "2,000 replications" in text
+
+
+def test_the_readme_shows_the_figures_beside_it_and_its_tables_are_whole(readme, published):
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", readme)
+    assert {f"figures/{name}.png" for name in report.FIGURES} == set(shown)
+    assert all((published[0] / path).exists() for path in shown)
+    for block in re.findall(r"(?:^\|.*\|\n)+", readme, flags=re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1, block
+    assert "B\\|C" in readme
+    assert "A2C &lt;fast>" in readme
+
+
+def test_the_configuration_on_the_page_is_the_grid(readme, tmp_path):
+    text = re.search(r"Configuration: the whole grid</summary>\n\n<pre>(.*?)</pre>", readme, re.S)[
+        1
+    ]
+    path = tmp_path / "grid.yaml"
+    path.write_text(text.replace("&lt;", "<").replace("&gt;", ">"))
+    assert load_grid(path) == grid()
+
+
+def test_markdown_is_escaped():
+    assert report.markdown("a|b *c* <d> _e_") == "a\\|b \\*c\\* &lt;d> \\_e\\_"
+    assert report.markdown("0.5 [0.4, 0.6] (3)") == "0.5 [0.4, 0.6] (3)"
+    assert report.markdown("[x](y)") == "[x]\\(y)"
+
+
+def test_the_page_names_the_command_and_the_versions(tmp_path):
+    store = Store(tmp_path)
+    manifest.write_manifest(grid(), tmp_path, "sb3-course run my.yaml", 2, 0.0)
+    page = report.publish(grid(), store).read_text()
+    assert "sb3-course run my.yaml" in page
+    assert json.loads((tmp_path / "manifest.json").read_text())["versions"]["torch"] in page
+
+
+def test_a_report_without_any_result_holds_no_figure_of_an_earlier_one(tmp_path):
+    old = tmp_path / "figures" / "profiles.png"
+    mine = tmp_path / "figures" / "my_own.png"
+    old.parent.mkdir()
+    old.touch()
+    mine.touch()
+    page = report.publish(grid(), Store(tmp_path)).read_text()
+    assert "27 not run" in page
+    assert "<img" not in page
+    assert not old.exists()
+    assert mine.exists()

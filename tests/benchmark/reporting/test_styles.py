@@ -1,0 +1,48 @@
+import pytest
+
+from sb3_course.benchmark.definition.grid import load_grid
+from sb3_course.benchmark.reporting.styles import COLOURS, DASHES, KNOWN, styles
+from tests.benchmark.helpers import GRIDS
+
+
+def test_a_known_algorithm_has_one_style_in_every_grid():
+    alone = styles(["TRPO"])["TRPO"]
+    assert styles(["A", "TRPO", "B"])["TRPO"] == alone
+    assert styles([*KNOWN, *(f"New {i}" for i in range(20))])["TRPO"] == alone
+
+
+def test_known_styles_are_all_different():
+    assert len(set(KNOWN.values())) == len(KNOWN)
+
+
+def test_another_name_has_a_favourite_of_its_own_whatever_the_order():
+    alone = styles(["Mine"])["Mine"]
+    others = [name for name, style in styles(KNOWN).items() if style.colour != alone.colour]
+    assert len(others) > 10
+    assert styles([*others, "Mine"])["Mine"] == alone
+    many = [f"Algorithm {i}" for i in range(12)]  # some have the same favourite
+    assert styles(many) == styles(many[::-1])
+    assert list(styles(["NPG", "Mine"])) == ["NPG", "Mine"]
+
+
+@pytest.mark.parametrize("n", [1, 10, 11, 12, 40])
+def test_as_many_as_forty_can_be_told_apart(n):
+    given = styles([f"Algorithm {i}" for i in range(n)])
+    assert len(set(given.values())) == n
+    assert len({style.colour for style in given.values()}) == min(n, len(COLOURS))
+
+
+def test_new_names_take_colours_that_no_known_one_has():
+    given = styles(["NPG", "TRPO", "A2C", *"abcdefg"])
+    assert len({style.colour for style in given.values()}) == 10
+
+
+def test_more_than_forty_still_get_one():
+    assert len(styles([f"Algorithm {i}" for i in range(45)])) == 45
+    assert len(COLOURS) * len(DASHES) == 40
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+def test_our_own_grids_have_a_colour_for_each_algorithm(path):
+    names = list(load_grid(path).algorithms)
+    assert len({style.colour for style in styles(names).values()}) == min(len(names), 10)

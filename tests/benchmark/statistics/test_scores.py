@@ -1,0 +1,112 @@
+import gymnasium
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from sb3_course.benchmark.statistics import scores
+
+
+def table(steps=(0, 50, 100), seeds=range(5)) -> pd.DataFrame:
+    """Scores that name their algorithm, environment, seed and step."""
+    rows = [
+        (algorithm, environment, seed, step, 100 * a + 10 * e + seed + step / 1000)
+        for a, algorithm in enumerate("AB")
+        for e, environment in enumerate(("CartPole-v1", "HalfCheetah-v4"))
+        for seed in seeds
+        for step in steps
+    ]
+    return pd.DataFrame(rows, columns=["algorithm", "environment", "seed", "step", "score"])
+
+
+def test_references_set_zero_and_one():
+    references = scores.load_references()
+    assert references.version == 2
+    for name, scale in references.environments.items():
+        final = pd.DataFrame({"environment": name, "return_mean": [scale.random, scale.expert]})
+        assert scores.normalise(final, references)["score"].tolist() == [0.0, 1.0]
+
+
+def test_experts_that_are_thresholds_are_gymnasiums_own():
+    named = {
+        name: scale.expert
+        for name, scale in scores.load_references().environments.items()
+        if scale.expert_name == "Gymnasium's reward threshold"
+    }
+    assert len(named) >= 10
+    assert named == {name: gymnasium.spec(name).reward_threshold for name in named}
+
+
+@pytest.mark.parametrize(
+    "change", [{"expert": 0.0}, {"random": float("nan")}, {"expert_name": None}, {"more": 1}]
+)
+def test_a_reference_that_is_no_scale_is_refused(change):
+    good = {"random": 0.0, "expert": 1.0, "expert_name": "somebody"}
+    assert scores.Reference.model_validate(good).expert == 1
+    with pytest.raises(ValidationError):
+        scores.Reference.model_validate(good | change)
+
+
+def test_environments_without_reference_are_left_out():
+    final = pd.DataFrame({"environment": ["Nowhere-v0"], "return_mean": [1.0]})
+    assert scores.normalise(final, scores.load_references()).empty
+
+
+def test_scores_are_arranged_by_seed_environment_and_step():
+    cubes = scores.cubes(table())
+    assert cubes.points.tolist() == [0, 0.5, 1]
+    assert cubes.left_out.empty
+    assert cubes.scores["B"].shape == (5, 2, 3)
+    assert cubes.scores["B"][3, 1].tolist() == [113, 113.05, 113.1]
+
+
+def test_the_aggregate_takes_the_seeds_that_finished_everywhere_and_names_the_others():
+    some = table()
+    lost = (some["environment"] == "CartPole-v1") & (some["seed"] == 4) & (some["algorithm"] == "A")
+    cubes = scores.cubes(some[~lost])
+    assert cubes.scores["A"][:, 1, -1].tolist() == [10.1, 11.1, 12.1, 13.1]
+    assert len(cubes.scores["B"]) == 5
+    assert cubes.left_out.values.tolist() == [["A", "HalfCheetah-v4", 4, "CartPole-v1"]]
+
+
+def test_an_algorithm_that_lacks_an_environment_is_in_no_aggregate():
+    some = table(seeds=range(2))
+    nowhere = (some["environment"] == "CartPole-v1") & (some["algorithm"] == "A")
+    cubes = scores.cubes(some[~nowhere])
+    assert list(cubes.scores) == ["B"]
+    assert cubes.left_out["seed"].tolist() == [0, 1]
+
+
+def test_curves_of_unequal_budgets_are_read_off_at_fractions_of_the_coarsest():
+    some = pd.concat(
+        [
+            table(steps=(0, 50, 100)).query("environment == 'CartPole-v1'"),
+            table(steps=(0, 250, 500, 750, 1000)).query("environment == 'HalfCheetah-v4'"),
+        ]
+    )
+    cubes = scores.cubes(some)
+    assert cubes.points.tolist() == [0, 0.5, 1]
+    assert cubes.scores["A"][0].tolist() == [[0, 0.05, 0.1], [10, 10.5, 11]]
+
+
+def test_no_score_gives_no_array():
+    cubes = scores.cubes(table().iloc[:0])
+    assert cubes.scores == {}
+    assert cubes.left_out.empty
+
+
+def test_random_returns_are_measured_the_same_again(capsys, monkeypatch):
+    import runpy
+    from pathlib import Path
+
+    script = Path(__file__).parents[3] / "scripts" / "random_returns.py"
+    arguments = ["random_returns.py", "CartPole-v1", "Nowhere-v0", "--episodes", "20"]
+    monkeypatch.setattr("sys.argv", arguments)
+    lines = []
+    for _ in range(2):
+        runpy.run_path(str(script), run_name="__main__")
+        lines.append(capsys.readouterr().out)
+    assert lines[0] == lines[1]
+    measured = float(lines[0].split()[1])
+    assert np.isfinite(measured)
+    assert "Nowhere-v0: not measured" in lines[0]

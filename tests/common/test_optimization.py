@@ -1,0 +1,53 @@
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from sb3_course.common.optimization import descend, fit_critic, minibatches
+from sb3_course.common.parameter_groups import split_parameters
+
+
+def test_fits_the_targets_and_leaves_the_actor_alone():
+    th.manual_seed(0)
+    policy = ActorCriticPolicy(spaces.Box(-1, 1, (2,)), spaces.Discrete(2), lambda _: 1e-3)
+    actor, critic = split_parameters(policy)
+    before = [p.clone() for p in actor]
+    obs = th.rand(200, 2)
+    targets = obs.sum(1) * 3
+    optimizer = th.optim.Adam(critic, lr=1e-2)
+    losses = [fit_critic(policy, critic, optimizer, obs, targets, 50, 64) for _ in range(10)]
+    assert losses[-1] < 0.01 * losses[0]
+    assert all(th.equal(a, b) for a, b in zip(actor, before, strict=True))
+    assert all(p.requires_grad and p.grad is None for p in actor)
+
+
+def test_one_step_by_hand():
+    policy = ActorCriticPolicy(
+        spaces.Box(-1, 1, (1,)), spaces.Discrete(2), lambda _: 1e-3, net_arch=[]
+    )
+    _, critic = split_parameters(policy)
+    with th.no_grad():
+        policy.value_net.weight.fill_(2.0)
+        policy.value_net.bias.fill_(1.0)
+    obs, targets = th.tensor([[1.0], [3.0]]), th.tensor([0.0, 5.0])
+    loss = fit_critic(policy, critic, th.optim.SGD(critic, lr=0.1), obs, targets, n_updates=1)
+    assert loss == pytest.approx((3**2 + 2**2) / 2)  # V = 3 and 7
+    assert policy.value_net.weight.item() == pytest.approx(2 - 0.1 * (3 * 1 + 2 * 3))
+    assert policy.value_net.bias.item() == pytest.approx(1 - 0.1 * (3 + 2))
+
+
+def test_minibatches_see_everything_before_they_see_anything_twice():
+    cpu = th.device("cpu")
+    batches = list(minibatches(12, 6, 4, cpu))
+    for epoch in (batches[:3], batches[3:]):
+        assert sorted(th.cat(epoch).tolist()) == list(range(12))
+    assert list(minibatches(12, 2, None, cpu)) == [slice(None)] * 2
+    assert list(minibatches(12, 2, 12, cpu)) == [slice(None)] * 2
+
+
+def test_a_gradient_that_is_no_array_of_its_own_is_taken_as_it_is_meant():
+    """A sum's gradient is one number seen many times; a fused Adam reads what lies behind it."""
+    parameter = th.nn.Parameter(th.zeros(1000))
+    optimizer = th.optim.Adam([parameter], lr=0.5, fused=True)
+    descend(parameter.sum(), [parameter], optimizer)
+    assert th.allclose(parameter, th.full((1000,), -0.5))

@@ -1,0 +1,64 @@
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
+from torch import nn
+
+from sb3_course.common.parameter_groups import split_parameters
+
+IMAGES = spaces.Box(0, 255, (1, 36, 36), dtype="uint8")
+
+
+def names(policy):
+    by_id = {id(p): name for name, p in policy.named_parameters()}
+    return [{by_id[id(p)] for p in part} for part in split_parameters(policy)]
+
+
+def test_a_plain_policy():
+    actor, critic = names(
+        ActorCriticPolicy(spaces.Box(-1, 1, (2,)), spaces.Box(-1, 1, (1,)), lambda _: 0, [4])
+    )
+    assert actor == {
+        "log_std",
+        "mlp_extractor.policy_net.0.weight",
+        "mlp_extractor.policy_net.0.bias",
+        "action_net.weight",
+        "action_net.bias",
+    }
+    assert critic == {
+        "mlp_extractor.value_net.0.weight",
+        "mlp_extractor.value_net.0.bias",
+        "value_net.weight",
+        "value_net.bias",
+    }
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_a_shared_extractor_is_the_actors(share):
+    policy = ActorCriticCnnPolicy(
+        IMAGES,
+        spaces.Discrete(2),
+        lambda _: 0,
+        share_features_extractor=share,
+        features_extractor_kwargs={"features_dim": 4},
+    )
+    actor, critic = names(policy)
+    assert any(name.startswith("features_extractor.") for name in actor)
+    assert any(name.startswith("vf_features_extractor.") for name in critic) == (not share)
+
+
+def test_autograd_is_asked_not_the_names():
+    class Odd(ActorCriticPolicy):
+        def _build(self, lr_schedule):
+            super()._build(lr_schedule)
+            self.temperature = nn.Parameter(th.ones(()))
+            self.unused = nn.Parameter(th.ones(()))
+
+        def _get_action_dist_from_latent(self, latent_pi):
+            return self.action_dist.proba_distribution(
+                action_logits=self.action_net(latent_pi) / self.temperature
+            )
+
+    actor, critic = names(Odd(spaces.Box(-1, 1, (2,)), spaces.Discrete(2), lambda _: 0, [4]))
+    assert "temperature" in actor
+    assert "unused" not in actor | critic

@@ -1,0 +1,145 @@
+import os
+import sys
+from typing import ClassVar
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from imageio_ffmpeg import read_frames
+
+from sb3_course.common.errors import UserError
+from sb3_course.common.video import film, filmed_env, follow, has_screen, use_no_screen
+
+
+class Painter(gymnasium.Env):
+    """Lasts three steps; step t is drawn in grey 50 t, in a picture with odd sides."""
+
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 20}
+    observation_space = spaces.Box(-1, 1, (1,))
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, render_mode=None, drawn=True):
+        self.render_mode, self.drawn = render_mode, drawn
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        return np.zeros(1, np.float32), 1.0, self.t == 3, False, {}
+
+    def render(self):
+        return np.full((33, 65, 3), 50 * self.t, np.uint8) if self.drawn else None
+
+
+@pytest.fixture
+def painter():
+    gymnasium.register("Painter-v0", Painter)
+    gymnasium.register("Blind-v0", Painter, kwargs={"drawn": False})
+    yield "Painter-v0"
+    del gymnasium.registry["Painter-v0"]
+    del gymnasium.registry["Blind-v0"]
+
+
+def greys(path) -> tuple[dict, list[float]]:
+    frames = read_frames(str(path))
+    about = next(frames)
+    width, height = about["source_size"]
+    shape = (height, width, 3)
+    return about, [np.frombuffer(f, np.uint8).reshape(shape).mean() for f in frames]
+
+
+def test_a_film_has_every_frame_of_the_seeded_episodes(painter, tmp_path):
+    path = tmp_path / "new" / "out.mp4"
+    with film(path) as video:
+        env = filmed_env(painter, video)
+        for seed in (1, 2):
+            env.reset(seed=seed)
+            for _ in range(3):
+                env.step(0)
+            env.reset()  # as a vector environment does, of itself
+            env.step(0)
+        env.close()
+        assert not path.exists()
+    about, frames = greys(path)
+    assert about["fps"] == 20
+    assert about["source_size"] == (66, 34)
+    # The codec is allowed a little loss.
+    assert np.allclose(frames, [0, 50, 100, 150] * 2, atol=6)
+
+
+def test_a_film_that_fails_leaves_the_old_one(painter, tmp_path):
+    path = tmp_path / "out.mp4"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), film(path) as video:
+        filmed_env(painter, video).reset(seed=0)
+        raise KeyboardInterrupt
+    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["out.avi", "out", "out.mp4.zip"])
+def test_another_ending_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match=r"given '.*'; allowed: a file that ends in \.mp4"):
+        film(tmp_path / name).__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_missing_library_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(UserError, match=r"pip install 'sb3-course\[video\]'"):
+        film(tmp_path / "out.mp4").__enter__()
+
+
+def test_an_environment_that_draws_nothing_is_refused(painter, tmp_path, monkeypatch):
+    with (
+        pytest.raises(UserError, match="Blind-v0 draws no pictures"),
+        film(tmp_path / "a.mp4") as v,
+    ):
+        filmed_env("Blind-v0", v)
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    with pytest.raises(UserError, match="cannot be drawn here"), film(tmp_path / "a.mp4") as v:
+        filmed_env("CartPole-v1", v)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mujoco_draws_off_screen_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"):
+        monkeypatch.delenv(name, raising=False)
+    use_no_screen()
+    assert not has_screen()
+    assert os.environ["MUJOCO_GL"] == "egl"
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    use_no_screen()
+    assert os.environ["MUJOCO_GL"] == "osmesa"
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert has_screen()
+
+
+def test_mujocos_camera_follows():
+    env = gymnasium.make("HalfCheetah-v4", disable_env_checker=True)
+    follow(env)
+    renderer = env.unwrapped.mujoco_renderer
+    assert renderer.model.camera(renderer.camera_id).name == "track"
+    follow(gymnasium.make("CartPole-v1"))  # has none
+
+
+@pytest.mark.slow
+def test_mujoco_draws_every_episode(tmp_path):
+    """Needs EGL. Two episodes, since a second renderer would draw black."""
+    path = tmp_path / "out.mp4"
+    with film(path) as video:
+        env = filmed_env("HalfCheetah-v4", video)
+        for seed in (0, 1):
+            env.reset(seed=seed)
+            for _ in range(20):
+                env.step(env.action_space.sample())
+            env.reset()
+    about, frames = greys(path)
+    assert len(frames) == 42
+    assert about["fps"] == 20
+    assert min(frames) > 50

@@ -1,0 +1,114 @@
+import subprocess
+import sys
+
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    MultiInputActorCriticPolicy,
+)
+
+from sb3_course.common.parameter_groups import split_parameters
+from sb3_course.estimators.trajectory_gradients import trajectory_gradients
+
+LENGTHS = [4, 1, 7, 3]
+ACTIONS = {
+    "box": (spaces.Box(-1, 1, (2,)), th.randn(15, 2)),
+    "discrete": (spaces.Discrete(3), th.arange(15) % 3),
+    "multidiscrete": (spaces.MultiDiscrete([2, 3]), th.stack([th.arange(15) % 2] * 2, 1)),
+    "multibinary": (spaces.MultiBinary(2), (th.arange(30) % 2).reshape(15, 2).float()),
+}
+OBSERVATIONS = {
+    "box": (spaces.Box(-1, 1, (3,)), th.randn(15, 3)),
+    "discrete": (spaces.Discrete(4), th.arange(15) % 4),
+    "dict": (
+        spaces.Dict({"a": spaces.Box(-1, 1, (3,)), "b": spaces.Discrete(2)}),
+        {"a": th.randn(15, 3), "b": th.arange(15) % 2},
+    ),
+}
+
+
+def one_by_one(policy, parameters, obs, actions, weights):
+    """The same by plain autograd, a trajectory and a weight at a time."""
+    rows, start = [], 0
+    for length in LENGTHS:
+        part = slice(start, start + length)
+        start += length
+        piece = {k: v[part] for k, v in obs.items()} if isinstance(obs, dict) else obs[part]
+        log_prob = policy.get_distribution(piece).log_prob(actions[part])
+        for w in range(weights.shape[1]):
+            gradients = th.autograd.grad(
+                (log_prob * weights[part, w]).sum(), parameters, retain_graph=True
+            )
+            rows.append(th.cat([g.flatten() for g in gradients]))
+    return th.stack(rows).reshape(len(LENGTHS), weights.shape[1], -1)
+
+
+@pytest.mark.parametrize("chunk", [1, 9, 1000])
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("observation", OBSERVATIONS)
+def test_equals_plain_autograd(observation, action, chunk):
+    (obs_space, obs), (action_space, actions) = OBSERVATIONS[observation], ACTIONS[action]
+    kind = MultiInputActorCriticPolicy if observation == "dict" else ActorCriticPolicy
+    policy = kind(obs_space, action_space, lambda _: 1e-3)
+    parameters, _ = split_parameters(policy)
+    weights = th.randn(15, 2)
+    expected = one_by_one(policy, parameters, obs, actions, weights)
+    got = trajectory_gradients(policy, parameters, obs, actions, weights, LENGTHS, chunk)
+    assert th.allclose(got, expected, atol=1e-5)
+    assert policy.observation_space is obs_space
+    policy.get_distribution(obs).log_prob(actions)
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_a_shared_extractor_keeps_its_parameters(share):
+    policy = ActorCriticCnnPolicy(
+        spaces.Box(0, 255, (1, 36, 36), dtype="uint8"),
+        spaces.Discrete(3),
+        lambda _: 1e-3,
+        share_features_extractor=share,
+        features_extractor_kwargs={"features_dim": 4},
+    )
+    parameters, _ = split_parameters(policy)
+    before = [*map(id, policy.parameters())]
+    obs = th.randint(0, 255, (15, 1, 36, 36), dtype=th.uint8)
+    batch = (obs, ACTIONS["discrete"][1], th.randn(15, 2))
+    for _ in range(2):
+        got = trajectory_gradients(policy, parameters, *batch, LENGTHS)
+        assert th.allclose(got, one_by_one(policy, parameters, *batch), atol=1e-4)
+        assert [*map(id, policy.parameters())] == before
+
+
+MEMORY = """
+import resource, sys, torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+from sb3_course.common.parameter_groups import split_parameters
+from sb3_course.estimators.trajectory_gradients import trajectory_gradients
+th.set_num_threads(1)
+policy = ActorCriticPolicy(spaces.Box(-1, 1, (17,)), spaces.Box(-1, 1, (6,)), lambda _: 1e-3)
+parameters, _ = split_parameters(policy)
+def run(n, length):
+    m = n * length
+    trajectory_gradients(policy, parameters, th.randn(m, 17), th.randn(m, 6), th.randn(m, 2),
+                         [length] * n)
+run(2, 10)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before = peak()
+run(int(sys.argv[1]), 1000)
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize("n_trajectories", [16, 64])
+def test_memory_is_bounded(n_trajectories):
+    """A 64x64 policy and trajectories of 1,000 steps, in a process of its own: under 200 MB."""
+    run = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(n_trajectories)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(run.stdout) < 200, f"{run.stdout} MB"

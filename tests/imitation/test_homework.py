@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from stable_baselines3 import A2C
+
+import sb3_course
+from sb3_course.cli.app import invoke
+from sb3_course.imitation import homework
+from tests.imitation.helpers import homework_expert, homework_paths, write
+
+FAST = {"n_steps": 30, "gradient_steps": 10, "n_eval_episodes": 1}
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch):
+    monkeypatch.setattr(homework, "HOMEWORK", homework.HOMEWORK | FAST)
+    monkeypatch.setattr(homework, "N_DEMONSTRATED", 1)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """The homework's files, for Pendulum."""
+    expert = write(tmp_path / "Pendulum.pkl", homework_expert(sizes=(3, 4, 4, 1)))
+    paths = homework_paths(lengths=(50, 50), action_size=1)
+    return str(expert), str(write(tmp_path / "expert_data.pkl", paths))
+
+
+def test_clones_demonstrations_alone(files, capsys):
+    assert invoke(["imitate", "Pendulum-v1", "--demos", files[1]]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("round  0: 100 transitions, return -") and out.count("\n") == 1
+    assert err == ""
+
+
+def test_dagger_saves_and_films(files, capsys, tmp_path):
+    model, video = tmp_path / "new" / "dagger.zip", tmp_path / "film.mp4"
+    arguments = ["imitate", "Pendulum-v1", "--expert", files[0], "--demos", files[1], "--dagger"]
+    options = ["--rounds", "2", "--out", str(model), "--video", str(video)]
+    assert invoke(arguments + options) == 0
+    out, _ = capsys.readouterr()
+    assert [line.split(",")[0] for line in out.splitlines()[:3]] == [
+        "round  0: 100 transitions",
+        "round  1: 130 transitions",
+        "round  2: 160 transitions",
+    ]
+    assert sb3_course.load(model, device="cpu").n_rounds == 3
+    assert video.stat().st_size > 1000
+
+
+def test_the_expert_demonstrates_where_nobody_else_has(files, capsys):
+    assert invoke(["imitate", "Pendulum-v1", "--expert", files[0]]) == 0
+    out, _ = capsys.readouterr()
+    assert "the expert's returns: -" in out and "round  0: 200 transitions" in out
+
+
+def test_the_control(files, capsys):
+    arguments = ["imitate", "Pendulum-v1", "--demos", files[1], "--no-collect", "--rounds", "2"]
+    assert invoke([*arguments, "--expert", files[0]]) == 0
+    assert capsys.readouterr().out.count("100 transitions") == 3
+
+
+def test_an_expert_of_sb3(tmp_path, capsys):
+    A2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu").save(tmp_path / "a2c.zip")
+    arguments = ["imitate", "CartPole-v1", "--expert", str(tmp_path / "a2c.zip")]
+    assert invoke([*arguments, "--algo", "A2C"]) == 0
+    assert invoke(arguments) == 2
+    assert "PPO" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("env_id", ["Hopper-v4", "Walker2d-v4", "HalfCheetah-v4", "Ant-v4"])
+def test_our_own_experts_are_there(env_id):
+    """Not how good they are: that is in their json, measured when they were made."""
+    from sb3_course.imitation import load_expert
+
+    pytest.importorskip("mujoco")
+    import gymnasium as gym
+
+    env = gym.make(env_id)
+    path = homework.default_expert(env_id)
+    actions = load_expert(path)(np.stack([env.reset(seed=s)[0] for s in range(3)]))
+    assert actions.shape == (3, *env.action_space.shape) and np.isfinite(actions).all()
+    assert path.with_suffix(".json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["CartPole-v1", "--dagger"],
+            "no expert for CartPole-v1 (there is one for Ant-v4",
+        ),
+        (["CartPole-v1"], "give --expert FILE, or --demos FILE"),
+        (["CartPol-v1"], "did you mean 'CartPole-v1'"),
+        (["CartPole-v1", "--demos", "no.npz"], "no.npz does not exist"),
+        (["CartPole-v1", "--expert", "no.zip"], "no.zip does not exist"),
+        (["CartPole-v1", "--expert", "x.zip", "--video", "x.avi"], "a file that ends in .mp4"),
+        (["CartPole-v1", "--rounds", "0"], "--rounds"),
+    ],
+)
+def test_says_what_is_wrong(arguments, said, capsys):
+    assert invoke(["imitate", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_says_when_files_do_not_fit_the_environment(files, capsys):
+    assert invoke(["imitate", "CartPole-v1", "--demos", files[1]]) == 2
+    assert "(3,)" in capsys.readouterr().err
+
+
+def test_ctrl_c_saves_what_there_is(files, capsys, tmp_path, monkeypatch):
+    def interrupted(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(homework.DAgger, "collect_rollouts", interrupted)
+    model = tmp_path / "dagger.zip"
+    arguments = ["imitate", "Pendulum-v1", "--expert", files[0], "--demos", files[1], "--dagger"]
+    assert invoke([*arguments, "--out", str(model)]) == 130
+    assert "interrupted after 1 rounds" in capsys.readouterr().out
+    assert sb3_course.load(model, device="cpu").n_rounds == 1

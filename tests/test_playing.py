@@ -1,0 +1,174 @@
+import io
+import shutil
+
+import gymnasium
+import numpy as np
+import pytest
+from stable_baselines3 import A2C
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+from sb3_course import REINFORCE, loading, playing, registry
+from sb3_course.common import checkpoint
+from sb3_course.common.errors import UserError
+
+SMALL = {"A2C": {}, "REINFORCE": {"n_steps": 16}}
+
+
+def build(name="A2C", params=None, env_id="CartPole-v1", normalize=True, backend="dummy"):
+    params = SMALL.get(name, {}) if params is None else params
+    return registry.build(name, params, env_id, 2, 3, backend, normalize)
+
+
+@pytest.fixture(scope="module", params=["A2C", "REINFORCE"])
+def saved(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / f"{request.param}.zip"
+    model = build(request.param).learn(200)
+    loading.save(model, path)
+    return path, model
+
+
+def test_a_saved_model_plays_where_and_as_it_trained(saved):
+    path, model = saved
+    played = list(playing.play(path, None, episodes=2, seed=5))
+    by_hand = []
+    for seed in (5, 6):
+        env = gymnasium.make("CartPole-v1")
+        obs, _ = env.reset(seed=seed)
+        total, over = 0.0, False
+        while not over:
+            normal = model.get_vec_normalize_env().normalize_obs(obs)
+            obs, reward, ended, cut, _ = env.step(model.predict(normal, deterministic=True)[0])
+            total, over = total + reward, ended or cut
+        by_hand.append((total, int(total)))
+    assert played == by_hand
+
+
+def test_normalisation_is_frozen_while_playing(saved):
+    path, model = saved
+    env = DummyVecEnv([lambda: gymnasium.make("CartPole-v1")])
+    loaded = playing.load_to_play(path, checkpoint.read_header(path), env, None)
+    ours, theirs = loaded.get_vec_normalize_env(), model.get_vec_normalize_env()
+    assert np.array_equal(ours.obs_rms.mean, theirs.obs_rms.mean)
+    assert not ours.training
+
+
+def test_sb3_loads_what_is_saved_of_its_own_models(saved):
+    path, model = saved
+    loaded = type(model).load(path, env=model.get_env())
+    assert loaded.num_timesteps == model.num_timesteps
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"env_id": "Pendulum-v1"}, "cannot be loaded: Observation spaces do not match"),
+        ({"env_id": "CartPol-v1"}, "did you mean 'CartPole-v1'"),
+        ({"name": "A2"}, "unknown algorithm 'A2'"),
+        ({"name": "SAC"}, "cannot be loaded"),
+        ({"render": True}, "--render needs a screen"),
+    ],
+)
+def test_what_does_not_fit_is_told(saved, changes, expected, monkeypatch):
+    monkeypatch.setattr(playing, "has_screen", lambda: False)
+    with pytest.raises(UserError) as caught:
+        list(
+            playing.play(**{"path": saved[0], "env_id": None, "episodes": 1, "seed": 0, **changes})
+        )
+    assert expected in str(caught.value)
+
+
+def test_a_model_that_sb3_saved_needs_environment_and_class(tmp_path):
+    path = tmp_path / "a2c.zip"
+    A2C("MlpPolicy", "CartPole-v1", device="cpu").save(path)
+    with pytest.raises(UserError, match="does not name its environment"):
+        next(playing.play(path, None, 1, 0))
+    with pytest.raises(UserError, match="does not name its class; --algo does"):
+        next(playing.play(path, "CartPole-v1", 1, 0))
+    assert len(list(playing.play(path, "CartPole-v1", 2, 0, name="A2C"))) == 2
+
+
+def test_a_model_of_ones_own_class_needs_its_module(tmp_path):
+    path = tmp_path / "model.zip"
+    name = "tests.benchmark.helpers:PassesOn"
+    loading.save(build(name, {}), path)
+    with pytest.raises(UserError, match="needs --algo: unknown algorithm 'PassesOn'"):
+        next(playing.play(path, None, 1, 0))
+    assert len(list(playing.play(path, None, 1, 0, name=name))) == 1
+
+
+def test_files_that_are_no_models_are_refused(tmp_path, saved):
+    path = tmp_path / "model.zip"
+    path.write_text("no zip")
+    with pytest.raises(UserError, match="is not a checkpoint"):
+        next(playing.play(path, None, 1, 0))
+    shutil.make_archive(str(tmp_path / "model"), "zip", tmp_path)
+    with pytest.raises(UserError, match="cannot be loaded"):
+        next(playing.play(path, "CartPole-v1", 1, 0, name="A2C"))
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "expected"),
+    [
+        ("A2", {}, "unknown algorithm 'A2'"),
+        ("A2C", {"gama": 1}, "did you mean 'gamma'"),
+        ("A2C", {"learning_rate": -1}, "learning_rate: given -1; A2C refuses it: Invalid"),
+        ("A2C", {"policy_kwargs": {"arch": 1}}, "policy_kwargs.arch: given 1; A2C refuses it"),
+        ("SAC", {}, "SAC refuses it: The algorithm only supports"),
+    ],
+)
+def test_what_cannot_be_built_is_told(name, params, expected):
+    with pytest.raises(UserError) as caught:
+        build(name, params)
+    assert expected in str(caught.value)
+
+
+def test_an_environment_that_cannot_be_made_is_told(monkeypatch):
+    def fail(*arguments, **settings):
+        raise ImportError("no MuJoCo")
+
+    monkeypatch.setattr(registry, "make_vec_env", fail)
+    with pytest.raises(UserError, match="cannot be made here: ImportError: no MuJoCo"):
+        build()
+
+
+def test_places_to_save_are_tried_before_hours_are_spent(tmp_path):
+    assert checkpoint.place_to_save(tmp_path / "new" / "model") == tmp_path / "new" / "model.zip"
+    assert (tmp_path / "new").is_dir()
+    (tmp_path / "folder.zip").mkdir()
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "folder.zip", tmp_path / "file" / "model.zip"):
+        with pytest.raises(UserError, match="--out"):
+            checkpoint.place_to_save(path)
+
+
+def test_logs_go_to_a_folder_of_the_environment(tmp_path, monkeypatch):
+    assert registry.place_to_log(tmp_path, "ALE/Pong-v5") == tmp_path / "ALE-Pong-v5"
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'sb3-course\[tensorboard\]'"):
+        registry.place_to_log(tmp_path, "CartPole-v1")
+
+
+class Gone(DummyVecEnv):
+    """Environments whose processes Ctrl-C has ended."""
+
+    def get_attr(self, name, indices=None):
+        if name == "spec":
+            raise EOFError
+        return super().get_attr(name, indices)
+
+
+def test_a_checkpoint_names_its_environment():
+    def named(model) -> str | None:
+        buffer = io.BytesIO()
+        model.save(buffer)
+        return checkpoint.read_header(buffer)["env"]
+
+    made = [lambda: gymnasium.make("CartPole-v1")]
+    model = REINFORCE("MlpPolicy", VecNormalize(DummyVecEnv(made)), device="cpu", n_steps=8)
+    assert named(model) == "CartPole-v1"
+    vars(model)["env_id"] = "module:CartPole-v1"
+    assert named(model) == "module:CartPole-v1"
+    vars(model)["env_id"] = "Pendulum-v1"
+    assert named(model) == "CartPole-v1"
+    model.set_env(Gone(made))
+    assert named(model) == "Pendulum-v1"

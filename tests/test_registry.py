@@ -1,0 +1,100 @@
+import pytest
+from stable_baselines3 import A2C, DQN
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from stable_baselines3.common.torch_layers import NatureCNN
+from torch import nn, optim
+
+import sb3_course
+from sb3_course.common.errors import UserError
+from sb3_course.registry import constructor_arguments, find_algorithm, hyper_parameters
+from tests.benchmark.helpers import HERE, PassesOn
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("NPG", "sb3_course.npg"), ("DQN", "stable_baselines3"), ("TRPO", "sb3_contrib")],
+)
+def test_plain_names_are_found_in_three_libraries(name, module):
+    algorithm = find_algorithm(name)
+    assert algorithm.__name__ == name
+    assert algorithm.__module__.startswith(module)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("A2", "unknown algorithm 'A2'; did you mean 'A2C'?"),
+        ("npg", "did you mean 'NPG'?"),
+        ("no_module:Class", "cannot import 'no_module:Class': ModuleNotFoundError"),
+        (f"{HERE}:tiny", "is no subclass of BaseAlgorithm"),
+        (f"{HERE}:Nothing", "is no subclass of BaseAlgorithm"),
+    ],
+)
+def test_what_is_no_algorithm_is_told(name, expected):
+    with pytest.raises(UserError, match=expected.replace("?", r"\?")):
+        find_algorithm(name)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "expected"),
+    [
+        ("activation_fn", "ReLU", nn.ReLU),
+        ("activation_fn", "torch.nn:Identity", nn.Identity),
+        ("optimizer_class", "AdamW", optim.AdamW),
+        ("optimizer_class", "RMSpropTFLike", RMSpropTFLike),
+        ("features_extractor_class", "NatureCNN", NatureCNN),
+        ("net_arch", [8, {"pi": [4]}], [8, {"pi": [4]}]),
+    ],
+)
+def test_classes_of_the_policy_come_by_name(key, name, expected):
+    arguments = constructor_arguments("A2C", {"policy_kwargs": {key: name, "ortho_init": False}})
+    assert arguments["policy_kwargs"] == {key: expected, "ortho_init": False}
+    assert arguments["policy"] == "MlpPolicy"
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "expected"),
+    [
+        ("activation_fn", "relu", "unknown activation function 'relu'; did you mean 'ReLU'"),
+        ("activation_fn", "torch.optim:Adam", "is no subclass of Module"),
+        ("activation_fn", "__import__('os')", "unknown activation function"),
+        ("optimizer_class", "Adm", "unknown optimizer 'Adm'; did you mean 'Adam'"),
+        ("optimizer_class", "Optimizer", "unknown optimizer 'Optimizer'"),
+        ("features_extractor_class", "CNN", "unknown features extractor 'CNN'"),
+    ],
+)
+def test_unknown_classes_of_the_policy_are_told(key, name, expected):
+    with pytest.raises(UserError) as caught:
+        constructor_arguments("A2C", {"policy_kwargs": {key: name}})
+    assert expected in str(caught.value)
+
+
+def test_a_policy_of_ones_own_comes_as_module_and_class():
+    name = "stable_baselines3.common.policies:ActorCriticPolicy"
+    policy = constructor_arguments("A2C", {"policy": name})["policy"]
+    assert policy is A2C.policy_aliases["MlpPolicy"]
+    with pytest.raises(UserError, match="is no subclass of BasePolicy"):
+        constructor_arguments("A2C", {"policy": "torch.nn:ReLU"})
+
+
+def test_schedules_come_by_name():
+    schedule = constructor_arguments("A2C", {"learning_rate": "lin_0.5"})["learning_rate"]
+    assert [schedule(1.0), schedule(0.5), schedule(0.0)] == [0.5, 0.25, 0.0]
+    with pytest.raises(UserError, match="'lin_x' is no schedule; allowed: lin_NUMBER"):
+        constructor_arguments("A2C", {"learning_rate": "lin_x"})
+
+
+def test_training_frequencies_are_pairs_as_sb3_wants_them():
+    arguments = constructor_arguments("DQN", {"train_freq": [1, "episode"]})
+    model = DQN(env="CartPole-v1", buffer_size=10, device="cpu", **arguments)
+    assert model.train_freq.unit.value == "episode"
+
+
+def test_constructors_that_pass_arguments_on_take_their_parents_hyper_parameters():
+    assert find_algorithm(f"{HERE}:PassesOn") is PassesOn
+    assert {"extra", "gamma", "policy"} <= hyper_parameters(PassesOn)
+
+
+@pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
+def test_what_a_run_sets_itself_is_no_hyper_parameter(name):
+    assert not hyper_parameters(find_algorithm(name)) & {"env", "seed", "device", "verbose"}
