@@ -51,7 +51,7 @@ class BatchActorCritic(PolicyGradientAlgorithm):
     :param batch_size: Transitions of each of these steps; None for the whole batch
     :param ent_coef: Weight of the entropy bonus
     :param max_grad_norm: Largest norm of the policy's gradient; None for no limit
-    :param normalize_advantage: Whether Â is standardised over the batch
+    :param normalize_advantage: Whether Â is standardized over the batch
     :param stats_window_size: Episodes in ``rollout/ep_rew_mean``
     :param tensorboard_log: Folder for TensorBoard
     :param policy_kwargs: For the policy's constructor

@@ -53,7 +53,7 @@ class ISPG(REINFORCE):
     r"""Off-policy policy gradient by importance sampling (CS285 fall 2023, lecture 5).
 
     It keeps the last ``n_batches`` batches and takes ``n_epochs`` steps over them, reweighing what
-    the behaviour policy π' saw to the policy π_θ that is being improved, ρ_t = π_θ(a_t|s_t) /
+    the behavior policy π' saw to the policy π_θ that is being improved, ρ_t = π_θ(a_t|s_t) /
     π'(a_t|s_t):
 
     .. math:: \nabla_\theta J \approx \frac{1}{M} \sum_{i,t}
@@ -96,7 +96,7 @@ class ISPG(REINFORCE):
     :param self_normalize: Whether to divide by the mean weight
     :param max_weight: Largest weight; None for no limit
     :param min_ess: Smallest effective sample size, as a share of the sample, from 0 to 1
-    :param balance_heuristic: Weigh against the mixture of all behaviour policies in memory, not
+    :param balance_heuristic: Weigh against the mixture of all behavior policies in memory, not
         against each batch's own (multiple importance sampling; Veach 1997). Only the weighted sum
         over all batches is unbiased then: not with what looks at one batch (the mean and optimal
         baselines, ``self_normalize``, ``normalize_advantage``)
@@ -104,7 +104,7 @@ class ISPG(REINFORCE):
     :param baseline: None, ``"mean"``, ``"optimal"`` or ``"value"``
     :param ent_coef: Weight of the entropy bonus
     :param max_grad_norm: Largest norm of the policy's gradient; None for no limit
-    :param normalize_advantage: Whether [wQ] - w b is centred, by the w c of which the batch's sum
+    :param normalize_advantage: Whether [wQ] - w b is centered, by the w c of which the batch's sum
         is 0, and divided by its standard deviation
     :param n_critic_updates: Gradient steps on V for a batch
     :param batch_size: Transitions of each of these steps; None for the whole batch
@@ -212,10 +212,10 @@ class ISPG(REINFORCE):
         self.update_learning_rates()
         new = self._remember(self.rollout)
         self.memory = [new, *self.memory][: self.n_batches]
-        behaviours = self._behaviours()
+        behaviors = self._behaviors()
 
         for epoch in range(self.n_epochs):
-            log_weights = list(map(self._log_weights, self.memory, behaviours))
+            log_weights = list(map(self._log_weights, self.memory, behaviors))
             worth = list(map(self._effective_sample_size, self.memory, log_weights))
             kept = [ess >= self.min_ess or epoch + i == 0 for i, ess in enumerate(worth)]
             for i, ess in enumerate(worth):
@@ -223,8 +223,8 @@ class ISPG(REINFORCE):
             if not all(kept):
                 self.n_dropped_batches += kept.count(False)
                 self.memory = list(compress(self.memory, kept))
-                behaviours = self._behaviours()
-                log_weights = list(map(self._log_weights, self.memory, behaviours))
+                behaviors = self._behaviors()
+                log_weights = list(map(self._log_weights, self.memory, behaviors))
             if not self.memory:
                 break
             terms = list(map(self._term, self.memory, log_weights))
@@ -256,27 +256,27 @@ class ISPG(REINFORCE):
             log_prob, _ = self.evaluate_actions(*self._tensors(rollout))
         return rollout.spread(log_prob.cpu().numpy())
 
-    def _behaviours(self) -> list[Array]:
+    def _behaviors(self) -> list[Array]:
         """For each batch, log π_k(a_t|s_t) of the policies to weigh it against, (K, T, N)."""
         if not self.balance_heuristic:
             return [batch.log_prob[None] for batch in self.memory]
         now = natural_gradient.flatten(self.actor_parameters).detach().clone()
         tables: list[list[Array]] = [[] for _ in self.memory]
-        for behaviour in self.memory:
-            natural_gradient.assign(self.actor_parameters, behaviour.theta)
+        for behavior in self.memory:
+            natural_gradient.assign(self.actor_parameters, behavior.theta)
             for table, batch in zip(tables, self.memory, strict=True):
                 table.append(self._log_prob(batch.rollout))
         natural_gradient.assign(self.actor_parameters, now)
         return [np.stack(table) for table in tables]
 
-    def _log_weights(self, batch: Batch, behaviours: Array) -> Array:
+    def _log_weights(self, batch: Batch, behaviors: Array) -> Array:
         """Logarithm of each step's weight under the policy as it stands, of shape (T, N)."""
         shares = np.ones(1)
         if self.balance_heuristic:
             counts = [other.rollout.n_trajectories for other in self.memory]
             shares = np.array(counts) / sum(counts)
         return estimators.log_importance_weights(
-            self.ratio, self._log_prob(batch.rollout), behaviours, shares, batch.rollout
+            self.ratio, self._log_prob(batch.rollout), behaviors, shares, batch.rollout
         )
 
     def _effective_sample_size(self, batch: Batch, log_weights: Array) -> float:

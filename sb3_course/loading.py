@@ -23,9 +23,9 @@ def load(
     """Load a checkpoint of any of this package's algorithms; the file says which.
 
     :param path: The file, with or without ``.zip``
-    :param env: The environment to go on with, raw or vectorised; see
+    :param env: The environment to go on with, raw or vectorized; see
         :meth:`CourseAlgorithm.load`
-    :param normalize: ``"train"`` goes on updating the normalisation statistics, ``"freeze"`` keeps
+    :param normalize: ``"train"`` goes on updating the normalization statistics, ``"freeze"`` keeps
         them and gives raw rewards, for evaluation
     :param kwargs: As of ``CourseAlgorithm.load``
     :return: The model
@@ -44,7 +44,7 @@ def load(
 
 
 def save(model: BaseAlgorithm, path: Path) -> None:
-    """Save a model of any library with its class, its environment and its normalisation.
+    """Save a model of any library with its class, its environment and its normalization.
 
     :param model: the model
     :param path: where to; the file is replaced whole

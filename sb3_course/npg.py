@@ -63,7 +63,7 @@ class NPG(PolicyGradientAlgorithm):
     :param cg_damping: λ of the Fisher matrix
     :param sub_sampling_factor: Estimate F from a random one in so many of the transitions
     :param ent_coef: Weight of the entropy bonus
-    :param normalize_advantage: Whether Â is standardised over the batch
+    :param normalize_advantage: Whether Â is standardized over the batch
     :param n_critic_updates: Gradient steps on V for a batch
     :param batch_size: Transitions of each of these steps; None for the whole batch
     :param stats_window_size: Episodes in ``rollout/ep_rew_mean``

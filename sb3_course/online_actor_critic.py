@@ -1,4 +1,4 @@
-"""Online actor-critic over synchronised parallel actors, lecture 6."""
+"""Online actor-critic over synchronized parallel actors, lecture 6."""
 
 from typing import Any, NamedTuple, TypeVar
 

@@ -70,7 +70,7 @@ def play(
 def load_to_play(
     path: Path, header: dict[str, Any], env: VecEnv, name: str | None
 ) -> BaseAlgorithm:
-    """Load a model to play it: its normalisation statistics are frozen.
+    """Load a model to play it: its normalization statistics are frozen.
 
     :param path: the file
     :param header: what :func:`~sb3_course.common.checkpoint.read_header` found in it

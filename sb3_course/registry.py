@@ -235,7 +235,7 @@ def build(
     :param n_envs: how many environments
     :param seed: of everything random
     :param backend: see :func:`sb3_course.make_vec_env`
-    :param normalize: whether to normalise observations and rewards, or settings of SB3's
+    :param normalize: whether to normalize observations and rewards, or settings of SB3's
         ``VecNormalize``
     :param tensorboard: folder of TensorBoard's logs
     :param verbose: as in SB3

@@ -68,7 +68,7 @@ class REINFORCE(PolicyGradientAlgorithm):
     :param baseline: None, ``"mean"``, ``"optimal"`` or ``"value"``
     :param ent_coef: Weight of the entropy bonus
     :param max_grad_norm: Largest norm of the policy's gradient; None for no limit
-    :param normalize_advantage: Whether Q̂ - b is standardised over the batch (this subtracts a mean
+    :param normalize_advantage: Whether Q̂ - b is standardized over the batch (this subtracts a mean
         that holds one's own return, so it biases by O(1/M) and is itself a baseline)
     :param n_critic_updates: Gradient steps on V for a batch (``baseline="value"`` only)
     :param batch_size: Transitions of each of these steps; None for the whole batch

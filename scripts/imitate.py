@@ -37,7 +37,7 @@ from sb3_course.common.video import record
 from sb3_course.common.yaml_values import read_yaml
 from sb3_course.imitation import as_expert, demonstrate, load_demonstrations, load_expert
 from sb3_course.lectures.toolkit import Palette
-from sb3_course.lectures.toolkit import colours as named_colours
+from sb3_course.lectures.toolkit import colors as named_colors
 from sb3_course.registry import constructor_arguments
 
 HERE = Path(__file__).resolve().parent
@@ -164,13 +164,13 @@ def table_of(out: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw_rounds(axes: Axes, table: pd.DataFrame, colours: Palette) -> None:
+def draw_rounds(axes: Axes, table: pd.DataFrame, colors: Palette) -> None:
     """Draw mean returns by round, their range over seeds, and the expert's line."""
-    for method, colour in colours.items():
+    for method, color in colors.items():
         by_round = table[table["method"] == method].groupby("round")["eval_mean_reward"]
         mean = by_round.mean()
-        axes.plot(mean, label=method, marker="o", markersize=3, color=colour)
-        axes.fill_between(mean.index, by_round.min(), by_round.max(), alpha=0.12, color=colour)
+        axes.plot(mean, label=method, marker="o", markersize=3, color=color)
+        axes.fill_between(mean.index, by_round.min(), by_round.max(), alpha=0.12, color=color)
     axes.axhline(table["expert"].iloc[0], color="0.3", linestyle="--", label="expert")
     axes.set(
         title=table["environment"].iloc[0],
@@ -190,14 +190,14 @@ def mark_notes(axes: Axes, environment: str, notes: dict[str, Any]) -> None:
 def draw_part(name: str, table: pd.DataFrame, study: dict[str, Any]) -> Figure:
     """Draw a panel for each task of a part."""
     part = study["parts"][name]
-    colours = named_colours([m for m in part["methods"] if m in set(table["method"])])
+    colors = named_colors([m for m in part["methods"] if m in set(table["method"])])
     order = [e for e in part["environments"] if e in set(table["environment"])]
     columns = min(2, len(order))
     rows = -(-len(order) // columns)
     figure = Figure(figsize=(3.6 * columns, 2.8 * rows + 0.5), layout="constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, environment in zip(panels, order, strict=False):
-        draw_rounds(axes, table[table["environment"] == environment], colours)
+        draw_rounds(axes, table[table["environment"] == environment], colors)
         if part["experts"] == "files":
             mark_notes(axes, environment, study["notes"])
     for axes in panels[len(order) :]:

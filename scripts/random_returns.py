@@ -1,4 +1,4 @@
-"""Measure what uniformly random actions return: the zero of normalised scores.
+"""Measure what uniformly random actions return: the zero of normalized scores.
 
     python scripts/random_returns.py                  # every environment that has a reference
     python scripts/random_returns.py Hopper-v4 --episodes 100

@@ -163,7 +163,7 @@ def test_schedules_set_both_learning_rates(algorithm):
 
 
 class Noisy(FlattenExtractor):
-    """Batch normalisation and dropout, which act otherwise while training."""
+    """Batch normalization and dropout, which act otherwise while training."""
 
     def __init__(self, observation_space):
         super().__init__(observation_space)
@@ -308,7 +308,7 @@ def test_a_file_without_suffix(algorithm, tmp_path):
 
 
 @every_class
-def test_odd_normalisation(algorithm, tmp_path):
+def test_odd_normalization(algorithm, tmp_path):
     env = normalized(clip_obs=np.float32(5))
     short(algorithm, env).save(tmp_path / "model")
     loaded = algorithm.load(tmp_path / "model", env=make_vec_env("Pendulum-v1", 2))
@@ -330,13 +330,13 @@ def normalized(n_envs=2, **kwargs):
 
 
 @every_class
-@pytest.mark.parametrize("wrap", ["raw", "vectorised", "normalised"])
-def test_one_file_holds_the_normalisation(algorithm, wrap, tmp_path):
+@pytest.mark.parametrize("wrap", ["raw", "vectorized", "normalized"])
+def test_one_file_holds_the_normalization(algorithm, wrap, tmp_path):
     model = short(algorithm, normalized(1, gamma=0.9, clip_obs=5.0)).learn(800)
     before = model.get_vec_normalize_env()
     model.save(tmp_path / "model")
     env = gym.make("Pendulum-v1") if wrap == "raw" else make_vec_env("Pendulum-v1", 1)
-    env = VecNormalize(env) if wrap == "normalised" else env
+    env = VecNormalize(env) if wrap == "normalized" else env
     loaded = sb3_course.load(tmp_path / "model", env=env, normalize="freeze")
     after = loaded.get_vec_normalize_env()
     assert (after.obs_rms.mean == before.obs_rms.mean).all()
@@ -376,11 +376,11 @@ def test_dict_statistics(algorithm, tmp_path):
 
 
 @every_class
-def test_loading_without_the_environment_warns_that_observations_were_normalised(
+def test_loading_without_the_environment_warns_that_observations_were_normalized(
     algorithm, tmp_path
 ):
     short(algorithm, normalized()).save(tmp_path / "model")
-    with pytest.warns(UserWarning, match="normalised observations"):
+    with pytest.warns(UserWarning, match="normalized observations"):
         sb3_course.load(tmp_path / "model")
 
 

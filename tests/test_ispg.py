@@ -37,22 +37,22 @@ def off_policy(ratio, n_episodes=100, table=2.0, **kwargs):
     generator = th.Generator().manual_seed(3)
     size = sum(p.numel() for p in model.actor_parameters)
     theta = th.randn(size, generator=generator)
-    behaviour = theta + 0.4 * th.randn(size, generator=generator)
-    return model, world, theta, behaviour
+    behavior = theta + 0.4 * th.randn(size, generator=generator)
+    return model, world, theta, behavior
 
 
-def estimates(model, theta, behaviours, batches=200):
-    """Gradient estimates at θ, each from one batch of each behaviour policy, (batches, P)."""
+def estimates(model, theta, behaviors, batches=200):
+    """Gradient estimates at θ, each from one batch of each behavior policy, (batches, P)."""
     _, callback = model._setup_learn(10**9)
     rows = []
     for _ in range(batches):
         model.memory = []
-        for behaviour in behaviours:
-            natural_gradient.assign(model.actor_parameters, behaviour)
+        for behavior in behaviors:
+            natural_gradient.assign(model.actor_parameters, behavior)
             model.collect_rollouts(model.env, callback)
             model.memory.append(model._remember(model.rollout))
         natural_gradient.assign(model.actor_parameters, theta)
-        log_weights = map(model._log_weights, model.memory, model._behaviours())
+        log_weights = map(model._log_weights, model.memory, model._behaviors())
         terms = [*map(model._term, model.memory, log_weights)]
         count = sum(batch.rollout.n_transitions for batch in model.memory)
         gradient = sum(t.gradient for t in terms)
@@ -71,9 +71,9 @@ def z_scores(rows, truth):
     return (rows.mean(0) - truth.numpy()) / (rows.std(0, ddof=1) / np.sqrt(len(rows)))
 
 
-def expected(world, model, theta, behaviour, weigh):
+def expected(world, model, theta, behavior, weigh):
     """E_π'[Σ_t ∇log π_θ(a_t|s_t) w_t] / horizon by enumeration, w = weigh(ratios, rewards)."""
-    natural_gradient.assign(model.actor_parameters, behaviour)
+    natural_gradient.assign(model.actor_parameters, behavior)
     old = world.log_probs(model.policy).detach()
     natural_gradient.assign(model.actor_parameters, theta)
     new = world.log_probs(model.policy)
@@ -92,11 +92,11 @@ def expected(world, model, theta, behaviour, weigh):
 @pytest.mark.parametrize("ratio", UNBIASED)
 def test_unbiased_ratios_estimate_the_new_policys_gradient(ratio, baseline, reward_to_go):
     """20,000 episodes of another policy, 3 standard errors; seeds fixed (see test_reinforce)."""
-    model, world, theta, behaviour = off_policy(ratio, baseline=baseline, reward_to_go=reward_to_go)
-    rows = estimates(model, theta, [behaviour])
+    model, world, theta, behavior = off_policy(ratio, baseline=baseline, reward_to_go=reward_to_go)
+    rows = estimates(model, theta, [behavior])
     truth = world.gradient(model.policy, model.actor_parameters)
     assert np.abs(z_scores(rows, truth)).max() < 3
-    ignored = expected(world, model, theta, behaviour, lambda ratios, rewards: to_go(rewards))
+    ignored = expected(world, model, theta, behavior, lambda ratios, rewards: to_go(rewards))
     assert np.abs(z_scores(rows, ignored)).max() > 5
 
 
@@ -108,9 +108,9 @@ def test_unbiased_ratios_estimate_the_new_policys_gradient(ratio, baseline, rewa
     ],
 )
 def test_biased_ratios_have_the_bias_they_should(ratio, weigh):
-    model, world, theta, behaviour = off_policy(ratio, baseline=None)
-    rows = estimates(model, theta, [behaviour])
-    assert np.abs(z_scores(rows, expected(world, model, theta, behaviour, weigh))).max() < 3
+    model, world, theta, behavior = off_policy(ratio, baseline=None)
+    rows = estimates(model, theta, [behavior])
+    assert np.abs(z_scores(rows, expected(world, model, theta, behavior, weigh))).max() < 3
     truth = world.gradient(model.policy, model.actor_parameters)
     assert np.abs(z_scores(rows, truth)).max() > 4
 
@@ -121,14 +121,14 @@ def to_go(rewards):
 
 @pytest.mark.parametrize("ratio", UNBIASED)
 def test_the_balance_heuristic_is_unbiased_and_of_less_variance(ratio):
-    """Two behaviour policies, one of them far off."""
+    """Two behavior policies, one of them far off."""
     variances = []
     for balance in (False, True):
-        model, world, theta, behaviour = off_policy(
+        model, world, theta, behavior = off_policy(
             ratio, n_episodes=50, baseline="value", balance_heuristic=balance
         )
-        far = theta + 2.0 * (behaviour - theta)
-        rows = estimates(model, theta, [theta + 0.1 * (behaviour - theta), far])
+        far = theta + 2.0 * (behavior - theta)
+        rows = estimates(model, theta, [theta + 0.1 * (behavior - theta), far])
         truth = world.gradient(model.policy, model.actor_parameters)
         assert np.abs(z_scores(rows, truth)).max() < 3
         variances.append(rows.var(0).sum())
@@ -196,16 +196,16 @@ RATIO = np.array([[2.0], [3.0], [0.5], [4.0], [5.0], [np.nan]])
 )
 def test_weights_by_hand(ratio, weights):
     log_prob, rollout = np.log(RATIO), two_episodes()
-    behaviours = np.zeros((1, 6, 1))
-    got = estimators.log_importance_weights(ratio, log_prob, behaviours, np.ones(1), rollout)
+    behaviors = np.zeros((1, 6, 1))
+    got = estimators.log_importance_weights(ratio, log_prob, behaviors, np.ones(1), rollout)
     assert np.exp(rollout.flat(got)) == pytest.approx(weights)
 
 
 def test_mixture_weights_by_hand():
     """Shares ¼ and ¾ of policies with ratios 1 and RATIO: products are mixed, not ratios."""
-    rollout, behaviours = two_episodes(), np.stack([np.zeros((6, 1)), -np.log(RATIO)])
+    rollout, behaviors = two_episodes(), np.stack([np.zeros((6, 1)), -np.log(RATIO)])
     shares = np.array([0.25, 0.75])
-    got = estimators.log_importance_weights("prefix", np.zeros((6, 1)), behaviours, shares, rollout)
+    got = estimators.log_importance_weights("prefix", np.zeros((6, 1)), behaviors, shares, rollout)
     products = np.array([2, 6, 0.5, 2, 10])
     assert np.exp(rollout.flat(got)) == pytest.approx(1 / (0.25 + 0.75 / products))
 
@@ -238,10 +238,10 @@ def test_self_normalized_by_hand(ratio, weights, means, shift):
 
 def test_normalize_advantage_gives_a_constant_reward_no_gradient():
     """Off-policy, subtracting a plain mean would reinforce every action away from π'."""
-    model, world, theta, behaviour = off_policy("per_decision", baseline=None)
+    model, world, theta, behavior = off_policy("per_decision", baseline=None)
     model.normalize_advantage = True
     world.reward[:] = 1.0
-    rows = estimates(model, theta, [behaviour], batches=100)
+    rows = estimates(model, theta, [behavior], batches=100)
     assert np.abs(z_scores(rows, th.zeros(rows.shape[1], dtype=th.float64))).max() < 3
 
 

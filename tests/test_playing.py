@@ -43,7 +43,7 @@ def test_a_saved_model_plays_where_and_as_it_trained(saved):
     assert played == by_hand
 
 
-def test_normalisation_is_frozen_while_playing(saved):
+def test_normalization_is_frozen_while_playing(saved):
     path, model = saved
     env = DummyVecEnv([lambda: gymnasium.make("CartPole-v1")])
     loaded = playing.load_to_play(path, checkpoint.read_header(path), env, None)

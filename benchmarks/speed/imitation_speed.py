@@ -1,6 +1,6 @@
 """BC and DAgger beside ``imitation``'s own trainers: gradient steps a second, seconds a round.
 
-All are given the same task, network, optimiser's settings and demonstrations, and one torch thread.
+All are given the same task, network, optimizer's settings and demonstrations, and one torch thread.
 They take turns in this one process, since a machine's speed drifts; the table holds medians. A
 round is what the homework's is: 1,000 environment steps and 1,000 gradient steps of 100.
 

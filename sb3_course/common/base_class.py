@@ -99,7 +99,7 @@ class CourseAlgorithm(BaseAlgorithm):
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:
-        """Save to one zip file, atomically: weights, optimisers, VecNormalize's statistics.
+        """Save to one zip file, atomically: weights, optimizers, VecNormalize's statistics.
 
         :param path: Where to; ``.zip`` is added to a path without suffix
         :param exclude: As in SB3
@@ -129,7 +129,7 @@ class CourseAlgorithm(BaseAlgorithm):
         statistics (one that it already has takes them).
 
         :param path: The file, with or without ``.zip``
-        :param env: The environment to go on with, raw or vectorised; None to predict only
+        :param env: The environment to go on with, raw or vectorized; None to predict only
         :param device: Where the networks shall live
         :param custom_objects: As in SB3
         :param print_system_info: As in SB3
@@ -147,7 +147,7 @@ class CourseAlgorithm(BaseAlgorithm):
             env = checkpoint.wrap_normalized(env, header, normalize)
         elif "vec_normalize" in header:
             warnings.warn(
-                f"{cls.__name__} was trained on normalised observations, whose statistics are in "
+                f"{cls.__name__} was trained on normalized observations, whose statistics are in "
                 "the file: load it with env=..., and predict on that environment's observations",
                 stacklevel=2,
             )

@@ -1,4 +1,4 @@
-"""One-file checkpoints: SB3's zip, with the class and the normalisation statistics inside."""
+"""One-file checkpoints: SB3's zip, with the class and the normalization statistics inside."""
 
 import io
 import json
@@ -168,12 +168,12 @@ def _source(path: CheckpointPath) -> CheckpointPath:
 
 
 def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -> VecEnv:
-    """Give an environment the normalisation that a checkpoint was trained with.
+    """Give an environment the normalization that a checkpoint was trained with.
 
-    :param env: Raw or vectorised. If it holds a ``VecNormalize``, that takes the file's statistics
+    :param env: Raw or vectorized. If it holds a ``VecNormalize``, that takes the file's statistics
     :param header: Of the checkpoint, with its statistics
     :param normalize: ``"train"`` or ``"freeze"``
-    :return: The environment with normalisation
+    :return: The environment with normalization
     """
     venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: Monitor(env)])
     settings = header["vec_normalize"]

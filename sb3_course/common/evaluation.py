@@ -56,12 +56,12 @@ def evaluate(
     """Measure a model's deterministic policy over one episode of every environment.
 
     Each environment counts with its first episode, however long, so that short episodes are not
-    over-represented. Observations are normalised with the statistics of the model's training
+    over-represented. Observations are normalized with the statistics of the model's training
     environment, which are read and not updated; rewards stay raw. The result depends on policy,
     statistics and seed alone.
 
     :param model: the model
-    :param envs: environments, neither normalised nor shared with training
+    :param envs: environments, neither normalized nor shared with training
     :param seed: environment ``i`` is seeded with ``seed + i``
     :return: undiscounted returns and lengths of the episodes, each of shape ``(envs.num_envs,)``
     """

@@ -29,7 +29,7 @@ def fit_critic(
 
     :param policy: The policy, whose ``predict_values`` is V_φ
     :param critic: The critic's parameters φ
-    :param optimizer: Their optimiser
+    :param optimizer: Their optimizer
     :param obs: s_i, of shape (M, …)
     :param targets: y_i, of shape (M,)
     :param n_updates: Gradient steps
@@ -52,7 +52,7 @@ def descend(
 
     :param loss: A scalar
     :param parameters: The only ones that get a gradient
-    :param optimizer: Their optimiser
+    :param optimizer: Their optimizer
     :return: The loss
     :raises FloatingPointError: It is not finite; the step is not taken
     """
@@ -64,7 +64,7 @@ def descend(
         )
     gradients = th.autograd.grad(loss, parameters)
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient.contiguous()  # fused optimisers read it as it lies
+        parameter.grad = gradient.contiguous()  # fused optimizers read it as it lies
     optimizer.step()
     return value
 

@@ -38,7 +38,7 @@ class PolicyGradientAlgorithm(CourseAlgorithm, OnPolicyAlgorithm):
 
     It keeps SB3's ``learn``, callbacks, logger and files, and changes what a policy gradient needs
     changed: rewards stay as they are, during collection only the actor runs, and actor and critic
-    have an optimiser each (``actor_optimizer`` and ``critic_optimizer``, both saved). A features
+    have an optimizer each (``actor_optimizer`` and ``critic_optimizer``, both saved). A features
     extractor that both share belongs to the actor; ``policy_kwargs=dict(share_features_extractor=
     False)`` gives the critic its own.
 
@@ -50,19 +50,19 @@ class PolicyGradientAlgorithm(CourseAlgorithm, OnPolicyAlgorithm):
     :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or an
         ``ActorCriticPolicy`` class
     :param env: The environment, or its Gymnasium name
-    :param learning_rate: Of the actor's optimiser; a number or a schedule of the remaining progress
-    :param critic_learning_rate: Of the critic's optimiser; None takes ``learning_rate``
+    :param learning_rate: Of the actor's optimizer; a number or a schedule of the remaining progress
+    :param critic_learning_rate: Of the critic's optimizer; None takes ``learning_rate``
     :param n_steps: Steps of each environment in a batch
     :param gamma: Discount γ, in [0, 1]
     :param ent_coef: Weight of the entropy bonus
     :param max_grad_norm: Largest norm of the actor's gradient; None leaves it as it is
-    :param normalize_advantage: Whether to standardise what multiplies ∇log π over the batch
+    :param normalize_advantage: Whether to standardize what multiplies ∇log π over the batch
     :param n_critic_updates: Gradient steps on the critic for a batch
     :param batch_size: Transitions of each of them; None for the whole batch
     :param stats_window_size: Episodes over which ``rollout/ep_rew_mean`` is taken
     :param tensorboard_log: Folder of TensorBoard's logs; None for none
     :param policy_kwargs: For the policy's constructor; ``optimizer_class`` and
-        ``optimizer_kwargs`` serve both optimisers
+        ``optimizer_kwargs`` serve both optimizers
     :param verbose: 0 for no output, 1 for SB3's messages, 2 for debugging
     :param seed: Seed of all random generators
     :param device: Where the networks live; small ones are fastest on ``"cpu"``
@@ -138,7 +138,7 @@ class PolicyGradientAlgorithm(CourseAlgorithm, OnPolicyAlgorithm):
         self._attach_policy()
 
     def _attach_policy(self) -> None:
-        """Make the optimisers of ``self.policy``."""
+        """Make the optimizers of ``self.policy``."""
         self.actor_parameters, self.critic_parameters = split_parameters(self.policy)
         self.actor_optimizer = self._optimizer(self.actor_parameters, self.lr_schedule)
         self.critic_optimizer = self._optimizer(self.critic_parameters, self.critic_lr_schedule)
@@ -274,7 +274,7 @@ class PolicyGradientAlgorithm(CourseAlgorithm, OnPolicyAlgorithm):
         return distribution.log_prob(actions), entropy.mean()
 
     def normalized(self, advantages: Array) -> Array:
-        """Standardise over the batch, if ``normalize_advantage`` says so.
+        """Standardize over the batch, if ``normalize_advantage`` says so.
 
         :param advantages: Of shape (M,)
         :return: Of shape (M,)
@@ -285,7 +285,7 @@ class PolicyGradientAlgorithm(CourseAlgorithm, OnPolicyAlgorithm):
         return standard
 
     def step_actor(self, loss: th.Tensor, gradient: th.Tensor | None = None) -> None:
-        """Take one step of the actor's optimiser, with clipping, and log the norm.
+        """Take one step of the actor's optimizer, with clipping, and log the norm.
 
         :param loss: Differentiated with respect to the actor's parameters
         :param gradient: A flat gradient to descend, added to the loss's, of shape (P,)
@@ -349,7 +349,7 @@ class PolicyGradientAlgorithm(CourseAlgorithm, OnPolicyAlgorithm):
             self.logger.record("train/std", self.policy.log_std.detach().exp().mean().item())
 
     def update_learning_rates(self) -> None:
-        """Set both optimisers' learning rates from their schedules, and log them."""
+        """Set both optimizers' learning rates from their schedules, and log them."""
         for name, schedule, optimizer in (
             ("train/learning_rate", self.lr_schedule, self.actor_optimizer),
             ("train/critic_learning_rate", self.critic_lr_schedule, self.critic_optimizer),
@@ -396,7 +396,7 @@ class PolicyGradientAlgorithm(CourseAlgorithm, OnPolicyAlgorithm):
     ) -> Self:
         """Go on by reinforcement learning from a policy that BC or DAgger has trained.
 
-        The new model's policy is a copy of the imitator's. Its optimisers are fresh, and its value
+        The new model's policy is a copy of the imitator's. Its optimizers are fresh, and its value
         function is as BC left it, untrained: the first updates follow poor advantages, so let the
         critic take more steps than usual, or the policy shorter ones.
 
@@ -405,7 +405,7 @@ class PolicyGradientAlgorithm(CourseAlgorithm, OnPolicyAlgorithm):
             ``VecNormalize``, it is wrapped in one with the same statistics, which then go on
         :param kwargs: Of the class's constructor, other than ``policy`` and ``policy_kwargs``
         :return: The model
-        :raises ValueError: ``env`` normalises observations and the imitator's did not
+        :raises ValueError: ``env`` normalizes observations and the imitator's did not
         """
         env = maybe_make_env(env, 0)
         statistics = imitator.get_vec_normalize_env()

@@ -23,7 +23,7 @@ def leave_one_out_mean(returns: Array, group: Array) -> Array:
 
 
 def optimal_baseline(scores: th.Tensor, estimates: th.Tensor) -> th.Tensor:
-    r"""Leave-one-out estimate of the baseline that minimises the variance, one for each parameter.
+    r"""Leave-one-out estimate of the baseline that minimizes the variance, one for each parameter.
 
     With S = Σ_t ∇log π(a_t|s_t) and A = Σ_t ∇log π(a_t|s_t) Q̂_t of a trajectory, the variance of
     A - b∘S is least, parameter by parameter, at

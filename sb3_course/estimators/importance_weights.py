@@ -8,7 +8,7 @@ from sb3_course.estimators.returns import next_values, reward_to_go, running_sum
 
 
 def log_importance_weights(
-    ratio: str, log_prob: Array, behaviours: Array, shares: Array, rollout: Rollout
+    ratio: str, log_prob: Array, behaviors: Array, shares: Array, rollout: Rollout
 ) -> Array:
     r"""Logarithm of what reweighs experience of other policies to π_θ (lecture 5, off-policy).
 
@@ -21,12 +21,12 @@ def log_importance_weights(
     ``step``          ρ_t
     ================  ================================================================
 
-    With several behaviour policies π_k and their shares α_k of the batch, π_old is their mixture:
+    With several behavior policies π_k and their shares α_k of the batch, π_old is their mixture:
     for products Σ_k α_k Π π_k, the balance heuristic (Veach 1997).
 
     :param ratio: One of the above
     :param log_prob: log π_θ(a_t|s_t)
-    :param behaviours: log π_k(a_t|s_t), of shape (K, T, N)
+    :param behaviors: log π_k(a_t|s_t), of shape (K, T, N)
     :param shares: α_k, of shape (K,); they sum to 1
     :param rollout: The batch
     :return: Of shape (T, N), float64; 0 where steps do not count
@@ -37,7 +37,7 @@ def log_importance_weights(
         return values if ratio == "step" else running_sum(values, rollout.ends)
 
     log_shares = np.log(shares)[:, None, None]
-    old = np.logaddexp.reduce(log_shares + np.stack([gather(b) for b in behaviours]), axis=0)
+    old = np.logaddexp.reduce(log_shares + np.stack([gather(b) for b in behaviors]), axis=0)
     weights = np.where(rollout.mask, gather(log_prob) - old, 0.0)
     if ratio == "trajectory":
         last = rollout.ends & rollout.mask

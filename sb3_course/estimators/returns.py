@@ -73,7 +73,7 @@ def td_errors(rewards: Array, values: Array, following: Array, gamma: float) -> 
 
 
 def gae(deltas: Array, ends: Array, gamma: float, gae_lambda: float) -> Array:
-    r"""Generalised advantage estimate (Schulman 2016, equation 16; lecture 6).
+    r"""Generalized advantage estimate (Schulman 2016, equation 16; lecture 6).
 
     .. math:: \hat A_t = \sum_{l \ge 0} (\gamma \lambda)^l \delta_{t+l}
 

@@ -90,7 +90,7 @@ def trajectory_gradients(
 
 @contextmanager
 def _preprocessed(policy: ActorCriticPolicy, obs: TensorObs) -> Iterator[None]:
-    """Let the policy take observations as they are, since one-hot coding cannot be vectorised over.
+    """Let the policy take observations as they are, since one-hot coding cannot be vectorized over.
 
     It is in evaluation mode meanwhile, which is how it acted. Its distribution object is put back
     too: it would keep tensors of the finished transform.

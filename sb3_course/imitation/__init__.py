@@ -1,4 +1,4 @@
-"""Imitation learning: behavioural cloning and DAgger, on the ``imitation`` package's data types.
+"""Imitation learning: behavioral cloning and DAgger, on the ``imitation`` package's data types.
 
 ==================  =============================================================
 module              its one idea

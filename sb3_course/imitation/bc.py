@@ -1,4 +1,4 @@
-"""BC: behavioural cloning, maximum likelihood of an expert's actions."""
+"""BC: behavioral cloning, maximum likelihood of an expert's actions."""
 
 import io
 import itertools
@@ -39,7 +39,7 @@ CHUNK = 1_000
 
 
 class BC(CourseAlgorithm):
-    r"""Behavioural cloning (Pomerleau 1989; CS285 fall 2023, lecture 2).
+    r"""Behavioral cloning (Pomerleau 1989; CS285 fall 2023, lecture 2).
 
     .. math:: L(\theta) = -\frac{1}{B} \sum_{i=1}^B \log \pi_\theta(a^*_i | s_i)
         - c_H \, \mathbb{E}[H(\pi_\theta(\cdot | s))]
@@ -53,7 +53,7 @@ class BC(CourseAlgorithm):
     ==============  ===========================================================================
 
     It is the loss of the ``imitation`` package. Only the parameters that the action distribution
-    depends on are trained; the value function stays as it was initialised, for a policy gradient to
+    depends on are trained; the value function stays as it was initialized, for a policy gradient to
     train: ``NPG.from_imitation(bc, env)`` goes on from here.
 
     Demonstrations are raw. Where the environment is in a ``VecNormalize`` whose statistics are in
@@ -178,7 +178,7 @@ class BC(CourseAlgorithm):
             venv.obs_rms.update(obs)
 
     def _training_set(self) -> tuple[TensorObs, th.Tensor]:
-        """All observations, normalised where the environment's are, and all actions."""
+        """All observations, normalized where the environment's are, and all actions."""
         return self._as_policy_sees(self.dataset.obs), self.to_tensor(self.dataset.actions)
 
     def _as_policy_sees(self, raw: Obs) -> TensorObs:
@@ -290,7 +290,7 @@ class BC(CourseAlgorithm):
 
     @contextmanager
     def _frozen_statistics(self) -> Iterator[None]:
-        """Keep what ``learn`` does in the environment out of the normalisation statistics."""
+        """Keep what ``learn`` does in the environment out of the normalization statistics."""
         venv = self._vec_normalize_env
         if venv is None:
             yield

@@ -203,7 +203,7 @@ def _plain_copy(value: Any, done: dict[int, Any]) -> Any:
 
 
 class CS285Expert:
-    r"""The expert of a homework's file: an MLP on standardised observations.
+    r"""The expert of a homework's file: an MLP on standardized observations.
 
     .. math:: a = W_n^\top h_n + b_n, \qquad h_{i+1} = \varphi(W_i^\top h_i + b_i), \qquad
         h_0 = \frac{s - \mu}{\sigma + 10^{-6}}, \quad \sigma^2 = \max(0, m_2 - \mu^2)

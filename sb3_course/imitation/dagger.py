@@ -52,7 +52,7 @@ class DAgger(BC):
                     takes ``gradient_steps`` steps from where the last round ended
     ==============  ===========================================================================
 
-    Round 0 is behavioural cloning: of the demonstrations if there are any, else of ``n_steps``
+    Round 0 is behavioral cloning: of the demonstrations if there are any, else of ``n_steps``
     steps that the expert alone takes. Each later round begins new episodes in every environment,
     takes ``n_steps`` steps with actions sampled from π_i, asks the expert and trains.
 
@@ -180,7 +180,7 @@ class DAgger(BC):
         """Learn for at least so many environment steps, in rounds of ``n_steps * n_envs``.
 
         Round 0 is made first unless it was made before; it costs no steps if there are
-        demonstrations, so that ``learn(0)`` is behavioural cloning. Callbacks are called at each
+        demonstrations, so that ``learn(0)`` is behavioral cloning. Callbacks are called at each
         vector step, and around each round's collection.
 
         :param total_timesteps: Environment steps, over all environments

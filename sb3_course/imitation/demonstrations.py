@@ -71,7 +71,7 @@ def arrays_of(
     :param demonstrations: ``imitation``'s transitions or trajectories, a Minari data set, a mapping
         with observations and actions (``obs`` and ``acts``, ``observations`` and ``actions``, …), a
         list of such mappings, or what :func:`load_demonstrations` takes
-    :param observation_space: The environment's, unnormalised
+    :param observation_space: The environment's, unnormalized
     :param action_space: The environment's
     :return: Observations of shape (M, …), or a dict of them, and actions: of a Box flat, of shape
         (M, A), float32 and not clipped

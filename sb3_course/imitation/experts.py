@@ -89,7 +89,7 @@ def load_expert(path: str | Path, algo: str | None = None) -> Expert:
     ================================  ==========================================================
     file                              read as
     ================================  ==========================================================
-    ``.zip`` that this package wrote  the model, with the normalisation statistics in the file
+    ``.zip`` that this package wrote  the model, with the normalization statistics in the file
     ``.zip`` of SB3 or sb3-contrib    the model of the class ``algo``, such as ``"PPO"``; for one
                                       trained with ``VecNormalize``, load both yourself and use
                                       :func:`as_expert`
@@ -115,7 +115,7 @@ def load_expert(path: str | Path, algo: str | None = None) -> Expert:
         return as_expert(find_algorithm(algo).load(path, device="cpu"))
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*trained on normalised observations")
+            warnings.filterwarnings("ignore", message=".*trained on normalized observations")
             model = load(path, device="cpu")
         header = read_header(path)
     except ValueError as error:
@@ -167,7 +167,7 @@ def demonstrate(
     Episodes count in the order in which they start, so that short ones are not over-represented.
 
     :param expert: What :func:`as_expert` takes
-    :param env: Environments, not normalised
+    :param env: Environments, not normalized
     :param n_episodes: How many episodes
     :param seed: Of the first environment; None leaves them as they are
     :return: A trajectory of ``imitation`` for each episode, with raw rewards

@@ -30,7 +30,7 @@ HOMEWORK: dict[str, Any] = {
     "batch_size": 100,
     "policy_kwargs": {"net_arch": [64, 64], "ortho_init": False},
 }
-"""The settings of CS285's first homework (tanh layers are SB3's default, torch's own initialisation
+"""The settings of CS285's first homework (tanh layers are SB3's default, torch's own initialization
 is not), but that the learning rate falls to 0 in each round: with a constant one, a round's last
 policy is a lottery."""
 

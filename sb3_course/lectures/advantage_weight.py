@@ -35,7 +35,7 @@ from sb3_course.lectures.toolkit import (
     Conclusion,
     Note,
     collect,
-    colours,
+    colors,
     curve,
     legend,
     letter,
@@ -250,7 +250,7 @@ def draw(table: pd.DataFrame) -> Figure:
 
     :param table: Of :func:`measure`
     """
-    palette = colours(WEIGHTS)
+    palette = colors(WEIGHTS)
     with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 2.8), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[1, 1.5])

@@ -1,7 +1,7 @@
-r"""Compounding error: behaviour cloning pays for a mistake to the end of the episode, DAgger once.
+r"""Compounding error: behavior cloning pays for a mistake to the end of the episode, DAgger once.
 
 The imitator errs with a small probability ε at each place where it has seen the expert. On the
-tightrope a mistake falls into the net, which no demonstration shows, so that behaviour cloning is
+tightrope a mistake falls into the net, which no demonstration shows, so that behavior cloning is
 at a loss for the rest of the episode (CS285 lecture 2 and homework 1):
 
 .. math:: J_{BC} \le \sum_{t=1}^{T} \left( 1 - (1 - \epsilon)^t \right) \le
@@ -32,7 +32,7 @@ from sb3_course.lectures.toolkit import (
     FONT_SCALE,
     Conclusion,
     Note,
-    colours,
+    colors,
     curve,
     legend,
     letter,
@@ -43,7 +43,7 @@ from sb3_course.lectures.toolkit import (
 
 TITLE = "Compounding error"
 CLAIM = (
-    "The cost of behaviour cloning grows as the square of the horizon, since a mistake leads to "
+    "The cost of behavior cloning grows as the square of the horizon, since a mistake leads to "
     "states that no demonstration shows; the cost of DAgger, which asks the expert there, grows as "
     "the horizon."
 )
@@ -54,7 +54,7 @@ CAPTION = (
     "Right: the exponent p of cost ∝ T^p, fitted for each seed (dots), mean with 95% bootstrap "
     "interval over seeds. This library's BC and DAgger with a linear softmax policy."
 )
-METHODS = ("behaviour cloning", "DAgger")
+METHODS = ("behavior cloning", "DAgger")
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Config:
     :param n_seeds: Repetitions
     :param horizons: T
     :param label_error: ε, how often a label is wrong
-    :param n_rounds: Rounds of DAgger; behaviour cloning gets as many demonstrations in one
+    :param n_rounds: Rounds of DAgger; behavior cloning gets as many demonstrations in one
     :param n_walks: Walks a round
-    :param gradient_steps: Of behaviour cloning, and of each round of DAgger
+    :param gradient_steps: Of behavior cloning, and of each round of DAgger
     :param batch_size: Labels of a gradient step
     :param learning_rate: Of Adam at the first step, falling to 0 at the last
     """
@@ -191,7 +191,7 @@ def draw(table: pd.DataFrame) -> Figure:
 
     :param table: Of :func:`measure`
     """
-    palette = colours(METHODS)
+    palette = colors(METHODS)
     with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 2.7), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[1.7, 1])
@@ -214,7 +214,7 @@ def draw(table: pd.DataFrame) -> Figure:
                 i, mean, [[mean - low], [high - mean]], fmt="_", ms=16, capsize=3, color="0.15"
             )
         right.set(ylabel="Fitted exponent p", xlim=(-0.5, 1.5), ylim=(0.7, 2.3))
-        right.set_xticks([0, 1], ["behaviour\ncloning", "DAgger"])
+        right.set_xticks([0, 1], ["behavior\ncloning", "DAgger"])
         right.grid(visible=False, axis="x")
         letter(right, r"cost $\propto T^{\,p}$")
         bound = Line2D([], [], color="0.2", linewidth=0.9, dashes=(4, 2), label="bound")
@@ -233,7 +233,7 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     longest = table["horizon"].max()
     at = table[table["horizon"] == longest].groupby("method")["cost"].mean()
     return Conclusion(
-        f"The cost of behaviour cloning grows as T^{bc:.2f} (95% interval {bc_low:.2f} to "
+        f"The cost of behavior cloning grows as T^{bc:.2f} (95% interval {bc_low:.2f} to "
         f"{bc_high:.2f}), that of DAgger as T^{dagger:.2f} ({dagger_low:.2f} to "
         f"{dagger_high:.2f}); at T = {longest} it is {at[METHODS[0]]:.1f} against "
         f"{at[METHODS[1]]:.2f} steps.",

@@ -37,7 +37,7 @@ from sb3_course.lectures.toolkit import (
     Conclusion,
     Note,
     collect,
-    colours,
+    colors,
     curve,
     legend,
     letter,
@@ -220,21 +220,21 @@ def draw(table: pd.DataFrame) -> Figure:
     :param table: Of :func:`measure`
     """
     levels = sorted(table["level"].unique())
-    palette = colours([f"error {level:g}" for level in levels])
+    palette = colors([f"error {level:g}" for level in levels])
     mean = table.groupby(["level", "kind", "parameter"])[["bias", "deviation", "error"]].mean()
     with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 3.1), layout="constrained")
         left, right = figure.subplots(1, 2)
-        for level, colour in zip(levels, palette.values(), strict=True):
+        for level, color in zip(levels, palette.values(), strict=True):
             gae, steps = mean.loc[level, GAE], mean.loc[level, N_STEP]
-            left.plot(gae["bias"], gae["deviation"], color=colour, linewidth=1.5)
-            left.plot(steps["bias"], steps["deviation"], color=colour, linewidth=1, dashes=(3, 2))
-            left.plot(*gae[["bias", "deviation"]].iloc[0], marker="^", ms=5, color=colour)
-            left.plot(*gae[["bias", "deviation"]].iloc[-1], marker="s", ms=5, color=colour)
+            left.plot(gae["bias"], gae["deviation"], color=color, linewidth=1.5)
+            left.plot(steps["bias"], steps["deviation"], color=color, linewidth=1, dashes=(3, 2))
+            left.plot(*gae[["bias", "deviation"]].iloc[0], marker="^", ms=5, color=color)
+            left.plot(*gae[["bias", "deviation"]].iloc[-1], marker="s", ms=5, color=color)
             part = table[(table["level"] == level) & (table["kind"] == GAE)]
-            curve(right, part, "parameter", "error", color=colour)
+            curve(right, part, "parameter", "error", color=color)
             best = gae["error"].idxmin()
-            right.plot(best, gae["error"][best], "o", ms=5, color=colour, mec="white")
+            right.plot(best, gae["error"][best], "o", ms=5, color=color, mec="white")
         left.set(xlabel="Bias (reward)", ylabel="Standard deviation (reward)")
         left.set_ylim(bottom=0)
         right.set(xlabel="λ", ylabel="RMS error (reward)")

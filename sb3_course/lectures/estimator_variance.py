@@ -44,7 +44,7 @@ from sb3_course.lectures.toolkit import (
     Conclusion,
     Note,
     collect,
-    colours,
+    colors,
     columns,
     curve,
     legend,
@@ -248,7 +248,7 @@ def tabular_policies(config: Config, seed: int) -> tuple[TabularMDP, list[dict[s
 def trained_policies(
     config: Config, environment: str, seed: int
 ) -> tuple[Any, list[dict[str, Any]], list[Any]]:
-    """Train with NPG on normalised observations, and keep the policy at each stage.
+    """Train with NPG on normalized observations, and keep the policy at each stage.
 
     :param config: Settings
     :param environment: Where
@@ -331,7 +331,7 @@ def draw(table: pd.DataFrame) -> Figure:
 
     :param table: Of :func:`measure`
     """
-    palette = colours(KINDS)
+    palette = colors(KINDS)
     environments = list(dict.fromkeys(table["environment"]))
     sizes = np.unique(table["trajectories"])
     options = {"hue": "kind", "hue_order": KINDS, "palette": palette}

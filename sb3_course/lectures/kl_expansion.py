@@ -32,7 +32,7 @@ from sb3_course.lectures.toolkit import (
     Conclusion,
     Note,
     collect,
-    colours,
+    colors,
     curve,
     legend,
     letter,
@@ -177,7 +177,7 @@ def draw(table: pd.DataFrame) -> Figure:
 
     :param table: Of :func:`measure`
     """
-    palette = colours(KINDS)
+    palette = colors(KINDS)
     environments = list(dict.fromkeys(table["environment"]))
     with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 4.4), layout="constrained")

@@ -6,7 +6,7 @@ CS285 lecture 5, "comparison to maximum likelihood":
     \hat Q_{i,t} \qquad \nabla L_{ML} = \frac{1}{M} \sum_{i,t}
     \nabla \log \pi_\theta(a_{i,t}|s_{i,t})
 
-The left side of the comparison is the gradient that behaviour cloning descends, of
+The left side of the comparison is the gradient that behavior cloning descends, of
 ``policy.evaluate_actions`` of Stable-Baselines3; the right one is what this library's
 ``REINFORCE.trajectory_gradients`` gives for weights of one. What weighting by the return changes is
 shown on demonstrations of mixed quality: likelihood imitates all of them, the weighted one prefers
@@ -32,7 +32,7 @@ from sb3_course.lectures.toolkit import (
     Conclusion,
     Note,
     collect,
-    colours,
+    colors,
     curve,
     legend,
     letter,
@@ -43,7 +43,7 @@ from sb3_course.lectures.toolkit import (
 
 TITLE = "Maximum likelihood is policy gradient with all weights one"
 CLAIM = (
-    "Behaviour cloning's gradient is the policy gradient with every weight one. Weighted by the "
+    "Behavior cloning's gradient is the policy gradient with every weight one. Weighted by the "
     "return, the same demonstrations teach more than their average."
 )
 EQUATION = (
@@ -102,7 +102,7 @@ class UnitREINFORCE(REINFORCE):
 
 
 def cloning_gradient(model: REINFORCE, rollout: Rollout) -> th.Tensor:
-    r"""Gradient of behaviour cloning's loss, -1/M Σ log π(a|s), by SB3's ``evaluate_actions``.
+    r"""Gradient of behavior cloning's loss, -1/M Σ log π(a|s), by SB3's ``evaluate_actions``.
 
     :param model: Whose policy it is
     :param rollout: The demonstrations
@@ -227,7 +227,7 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
 
     :param config: Settings
     :param note: Told of progress
-    :return: ``part, kind, seed, x, value``: ``part`` is ``gradient`` (x: behaviour cloning's
+    :return: ``part, kind, seed, x, value``: ``part`` is ``gradient`` (x: behavior cloning's
         component, value: the policy gradient's), ``difference``, ``return`` (x: update) or
         ``demonstrators``
     """
@@ -245,7 +245,7 @@ def draw(table: pd.DataFrame) -> Figure:
     :param table: Of :func:`measure`
     """
     environments = list(dict.fromkeys(table.loc[table["part"] == "difference", "kind"]))
-    palette = colours([*KINDS, *environments])
+    palette = colors([*KINDS, *environments])
     with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 2.9), layout="constrained")
         left, middle, right = figure.subplots(1, 3, width_ratios=[1, 0.8, 1.2])
@@ -259,7 +259,7 @@ def draw(table: pd.DataFrame) -> Figure:
             spread = i + np.linspace(-0.15, 0.15, len(part))
             middle.scatter(spread, part["value"], s=12, linewidth=0, color=palette[name])
         left.axline((0, 0), slope=1, color="0.3", linewidth=0.7)
-        left.set(xlabel="Behaviour cloning (max: 1)", ylabel="Policy gradient, weights 1")
+        left.set(xlabel="Behavior cloning (max: 1)", ylabel="Policy gradient, weights 1")
         middle.axhline(TOLERANCE, color="0.3", linewidth=0.9, dashes=(4, 2))
         middle.set(yscale="log", ylabel="Difference / norm", ylim=(1e-9, 1e-5))
         middle.set_xlim(-0.5, len(environments) - 0.5)
@@ -288,7 +288,7 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     both = table[table["part"] == "demonstrators"].groupby("kind")["value"].mean()
     mean, good = float(both.mean()), float(both.max())
     return Conclusion(
-        f"Behaviour cloning's gradient and the policy gradient with all weights one differ by "
+        f"Behavior cloning's gradient and the policy gradient with all weights one differ by "
         f"{difference:.1g} of the norm at most, component by component. Of demonstrations worth "
         f"{mean:.2f} on average ({good:.2f} the better half), likelihood learns a policy worth "
         f"{last[UNIT]:.2f}, weighting by the return one worth {last[RETURN]:.2f}.",

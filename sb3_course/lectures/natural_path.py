@@ -33,7 +33,7 @@ from sb3_course.lectures.toolkit import (
     Conclusion,
     Note,
     collect,
-    colours,
+    colors,
     legend,
     letter,
     make,
@@ -282,7 +282,7 @@ def regret(path: pd.DataFrame) -> "pd.Series[float]":
     return distance
 
 
-def _plane(axes: Axes, table: pd.DataFrame, kind: str, colour: tuple[float, float, float]) -> None:
+def _plane(axes: Axes, table: pd.DataFrame, kind: str, color: tuple[float, float, float]) -> None:
     part = table[table["kind"] == kind]
     grid = part[part["part"] == "field"]
     size = int(np.sqrt(len(grid)))
@@ -294,10 +294,10 @@ def _plane(axes: Axes, table: pd.DataFrame, kind: str, colour: tuple[float, floa
     norm = np.hypot(dk, dl)
     axes.quiver(k, log_std, dk / norm, dl / norm, angles="xy", scale=22, width=0.004, color="0.25")
     path = part[part["part"] == "path"]
-    axes.plot(path["k"], path["log_std"], color=colour, linewidth=1.8)
+    axes.plot(path["k"], path["log_std"], color=color, linewidth=1.8)
     dots = part[part["part"] == "sampled"]
-    axes.scatter(dots["k"], dots["log_std"], s=5, color=colour, linewidth=0, alpha=0.7)
-    axes.plot(path["k"].iloc[0], path["log_std"].iloc[0], "o", ms=5, color=colour, mec="white")
+    axes.scatter(dots["k"], dots["log_std"], s=5, color=color, linewidth=0, alpha=0.7)
+    axes.plot(path["k"].iloc[0], path["log_std"].iloc[0], "o", ms=5, color=color, mec="white")
     axes.plot(-1 / 1.01, LOG_STD_RANGE[0] + 0.08, "x", ms=6, color="black")
     axes.set(xlim=K_RANGE, ylim=LOG_STD_RANGE, xlabel="k", ylabel="log σ")
     axes.grid(visible=False)
@@ -308,7 +308,7 @@ def draw(table: pd.DataFrame) -> Figure:
 
     :param table: Of :func:`measure`
     """
-    palette = colours(KINDS)
+    palette = colors(KINDS)
     with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 5.4), layout="constrained")
         panels = figure.subplots(2, 2, height_ratios=[1.25, 1])

@@ -42,7 +42,7 @@ from sb3_course.lectures.toolkit import (
     Conclusion,
     Note,
     collect,
-    colours,
+    colors,
     curve,
     legend,
     letter,
@@ -200,12 +200,12 @@ def weights(horizon: int, kl: float, n_episodes: int, seed: int) -> dict[str, li
     model = make(ISPG, world, seed, n_episodes=n_episodes, baseline=None)
     theta = apart(world, model, kl, seed)
     rollout = collect(model)
-    behaviour = model._log_prob(rollout)
+    behavior = model._log_prob(rollout)
     natural_gradient.assign(model.actor_parameters, theta)
     target = model._log_prob(rollout)
     found = {
         ratio: np.exp(
-            estimators.log_importance_weights(ratio, target, behaviour[None], np.ones(1), rollout)
+            estimators.log_importance_weights(ratio, target, behavior[None], np.ones(1), rollout)
         )
         for ratio in PRICED
     }
@@ -246,7 +246,7 @@ def draw(table: pd.DataFrame) -> Figure:
 
     :param table: Of :func:`measure`
     """
-    palette = colours(REUSE)
+    palette = colors(REUSE)
     with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 3.9), layout="constrained")
         panels = figure.subplot_mosaic(

@@ -31,7 +31,7 @@ from sb3_course.lectures.toolkit import (
     FONT_SCALE,
     Conclusion,
     Note,
-    colours,
+    colors,
     curve,
     legend,
     letter,
@@ -170,7 +170,7 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
 def with_mean_seconds(table: pd.DataFrame) -> pd.DataFrame:
     """Fill in the points at which no episode had ended, and average each point's seconds.
 
-    A point that is missing inside a run lies on the line between its neighbours; one that some run
+    A point that is missing inside a run lies on the line between its neighbors; one that some run
     lacks at its ends is left out, so that means over seeds are always of all of them.
 
     :param table: Of :func:`measure`
@@ -195,7 +195,7 @@ def draw(table: pd.DataFrame) -> Figure:
     :param table: Of :func:`measure`
     """
     actors = sorted(table["actors"].unique())
-    palette = colours([f"{n} actor{'s' if n > 1 else ''}" for n in actors])
+    palette = colors([f"{n} actor{'s' if n > 1 else ''}" for n in actors])
     shades = dict(zip(actors, palette.values(), strict=True))
     with style(FONT_SCALE):
         figure = Figure(figsize=(DOUBLE, 4.6), layout="constrained")

@@ -164,8 +164,8 @@ def curve(axes: Axes, table: pd.DataFrame, x: str, y: str, **kwargs: Any) -> Axe
     return axes
 
 
-def colours(names: Sequence[str]) -> Palette:
-    """Give each name a colour that colour-blind readers can tell from the others.
+def colors(names: Sequence[str]) -> Palette:
+    """Give each name a color that color-blind readers can tell from the others.
 
     :param names: At most ten
     """
@@ -176,7 +176,7 @@ def legend(figure: Figure, palette: Palette, ncols: int, extra: Sequence[Line2D]
     """Put one legend of lines under a figure.
 
     :param figure: The figure, laid out as constrained
-    :param palette: Names and colours
+    :param palette: Names and colors
     :param ncols: Columns
     :param extra: More handles, which bring their own labels
     """

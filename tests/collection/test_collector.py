@@ -79,7 +79,7 @@ def test_cut_values_asks_once_and_only_for_what_was_cut():
     assert calls == []
 
 
-def test_terminal_observations_are_normalised_like_the_others():
+def test_terminal_observations_are_normalized_like_the_others():
     env = VecNormalize(scripted({"end": "truncated"}), training=False, norm_reward=False)
     env.obs_rms.mean, env.obs_rms.var = np.array([1.0]), np.array([4.0])
     rollout = gather(env, n_steps=1)

@@ -76,7 +76,7 @@ def test_values(kind, observations, actions, kwargs, plain):
     assert th.equal(fast_mlp.make_critic(policy)(obs), policy.predict_values(obs).flatten())
 
 
-def test_hooks_are_honoured():
+def test_hooks_are_honored():
     policy = ActorCriticPolicy(VECTOR, TORQUES, lambda _: 1e-3)
     policy.action_net.register_forward_hook(lambda *_: None)
     assert not fast_mlp._is_mlp(policy)

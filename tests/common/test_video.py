@@ -13,7 +13,7 @@ from sb3_course.common.video import film, filmed_env, follow, has_screen, use_no
 
 
 class Painter(gymnasium.Env):
-    """Lasts three steps; step t is drawn in grey 50 t, in a picture with odd sides."""
+    """Lasts three steps; step t is drawn in gray 50 t, in a picture with odd sides."""
 
     metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 20}
     observation_space = spaces.Box(-1, 1, (1,))
@@ -44,7 +44,7 @@ def painter():
     del gymnasium.registry["Blind-v0"]
 
 
-def greys(path) -> tuple[dict, list[float]]:
+def grays(path) -> tuple[dict, list[float]]:
     frames = read_frames(str(path))
     about = next(frames)
     width, height = about["source_size"]
@@ -64,7 +64,7 @@ def test_a_film_has_every_frame_of_the_seeded_episodes(painter, tmp_path):
             env.step(0)
         env.close()
         assert not path.exists()
-    about, frames = greys(path)
+    about, frames = grays(path)
     assert about["fps"] == 20
     assert about["source_size"] == (66, 34)
     # The codec is allowed a little loss.
@@ -139,7 +139,7 @@ def test_mujoco_draws_every_episode(tmp_path):
             for _ in range(20):
                 env.step(env.action_space.sample())
             env.reset()
-    about, frames = greys(path)
+    about, frames = grays(path)
     assert len(frames) == 42
     assert about["fps"] == 20
     assert min(frames) > 50

@@ -56,7 +56,7 @@ def test_optimal_baseline_by_hand_and_from_the_others_alone():
     assert th.equal(estimators.optimal_baseline(scores, estimates)[0], baseline[0])
 
 
-def test_optimal_baseline_minimises_the_variance():
+def test_optimal_baseline_minimizes_the_variance():
     generator = th.Generator().manual_seed(0)
     scores = th.randn(20_000, 3, generator=generator, dtype=th.float64)
     returns = 5 + th.randn(20_000, 1, generator=generator, dtype=th.float64) + scores[:, :1]

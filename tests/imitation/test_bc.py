@@ -212,7 +212,7 @@ def test_stops_before_a_step_that_is_not_finite():
     assert th.equal(before, model.policy.mlp_extractor.policy_net[0].weight)
 
 
-# -- normalisation -------------------------------------------------------------------------------
+# -- normalization -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["box64", "dict"])

@@ -62,7 +62,7 @@ def test_learns_to_balance():
 # -- rounds --------------------------------------------------------------------------------------
 
 
-def test_round_0_is_behavioural_cloning_of_the_demonstrations():
+def test_round_0_is_behavioral_cloning_of_the_demonstrations():
     env = cartpole()
     given = demonstrate(balance, env, 2, seed=0)
     dagger = small(demonstrations=given)
@@ -303,7 +303,7 @@ def test_experts_see_raw_observations(name, wrap):
 
     def expert(obs):
         first = obs["a"] if name == "dict" else obs
-        assert np.abs(first).max() <= 1.0  # the space's bounds, which normalised ones pass
+        assert np.abs(first).max() <= 1.0  # the space's bounds, which normalized ones pass
         return (first[:, 0] > 0).astype(int)
 
     policy = "MultiInputPolicy" if name == "dict" else "MlpPolicy"

@@ -19,7 +19,7 @@ def short(algorithm):
 
 @every_class
 @pytest.mark.parametrize("wrap", [lambda venv: venv, VecNormalize], ids=["raw", "normalized"])
-def test_carries_on_from_the_policy_with_fresh_optimisers(algorithm, wrap):
+def test_carries_on_from_the_policy_with_fresh_optimizers(algorithm, wrap):
     env = wrap(make_vec_env("CartPole-v1", 2, seed=0))
     bc = BC("MlpPolicy", env, samples(env), policy_kwargs={"net_arch": [16]}, **KWARGS).learn(2000)
     model = algorithm.from_imitation(bc, make_vec_env("CartPole-v1", 2, seed=1), **short(algorithm))
@@ -57,7 +57,7 @@ def test_takes_a_name():
     assert sb3_course.NPG.from_imitation(bc, "CartPole-v1", **KWARGS).n_envs == 1
 
 
-def test_refuses_normalisation_that_the_policy_does_not_know():
+def test_refuses_normalization_that_the_policy_does_not_know():
     bc = BC("MlpPolicy", "CartPole-v1", **KWARGS)
     with pytest.raises(ValueError, match="raw observations"):
         sb3_course.NPG.from_imitation(bc, VecNormalize(make_vec_env("CartPole-v1", 1)), **KWARGS)

@@ -63,11 +63,11 @@ def test_the_claim_holds(table):
     """
     assert conclude(table).holds
     fitted = exponents(table).groupby("method")["exponent"].mean()
-    assert fitted["behaviour cloning"] - fitted["DAgger"] > 0.7
+    assert fitted["behavior cloning"] - fitted["DAgger"] > 0.7
 
 
 def test_without_asking_the_expert_dagger_would_not_be_better(table):
     """The exponent of BC with DAgger's name: the claim must fail."""
-    cloned = table[table["method"] == "behaviour cloning"]
+    cloned = table[table["method"] == "behavior cloning"]
     both = pd.concat([cloned, cloned.assign(method="DAgger")], ignore_index=True)
     assert not conclude(both).holds

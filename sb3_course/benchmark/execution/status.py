@@ -85,7 +85,7 @@ def _reason(path: Path) -> str:
 
 
 def show(status: Status, console: Console) -> None:
-    """Print tables: coloured on a terminal, plain columns elsewhere.
+    """Print tables: colored on a terminal, plain columns elsewhere.
 
     :param status: how far the grid is
     :param console: where to print; what is no terminal should be wide enough not to break lines

@@ -116,7 +116,7 @@ def _legend_columns(styles: Styles, width: float) -> list[list[Line2D]]:
 
 
 def _line(name: str, style: Style) -> Line2D:
-    line = Line2D([], [], color=style.colour, linewidth=1.4, label=name)
+    line = Line2D([], [], color=style.color, linewidth=1.4, label=name)
     if style.dash:
         line.set_dashes(style.dash)
     return line
@@ -147,17 +147,17 @@ def panels_of_intervals(
             axes.set_title(fill(name, TITLE))
             if i % per_row:
                 axes.tick_params(labelleft=False)
-        figure.supxlabel("Normalised score", size="medium")
+        figure.supxlabel("Normalized score", size="medium")
     return figure
 
 
-def profiles(table: pd.DataFrame, styles: Styles) -> Figure:
+def performance_profiles(table: pd.DataFrame, styles: Styles) -> Figure:
     """Performance profiles.
 
     :param table: ``algorithm, score, point, low, high``
     :param styles: of every algorithm with a profile
     """
-    return _one_panel(table, styles, "score", "Normalised score", "Fraction of runs above it")
+    return _one_panel(table, styles, "score", "Normalized score", "Fraction of runs above it")
 
 
 def sample_efficiency(table: pd.DataFrame, styles: Styles, budget: int | None) -> Figure:
@@ -170,7 +170,7 @@ def sample_efficiency(table: pd.DataFrame, styles: Styles, budget: int | None) -
     """
     label = "Fraction of the budget" if budget is None else "Environment steps"
     scaled = table.assign(place=table["fraction"] * (budget or 1))
-    return _one_panel(scaled, styles, "place", label, "IQM of normalised scores")
+    return _one_panel(scaled, styles, "place", label, "IQM of normalized scores")
 
 
 def _one_panel(table: pd.DataFrame, styles: Styles, x: str, xlabel: str, ylabel: str) -> Figure:
@@ -181,7 +181,7 @@ def _one_panel(table: pd.DataFrame, styles: Styles, x: str, xlabel: str, ylabel:
     return figure
 
 
-def improvement(table: pd.DataFrame, algorithms: Sequence[str]) -> Figure:
+def probability_of_improvement(table: pd.DataFrame, algorithms: Sequence[str]) -> Figure:
     """Probability of improvement, each algorithm against each other.
 
     :param table: ``x, y, point, low, high``
@@ -194,7 +194,7 @@ def improvement(table: pd.DataFrame, algorithms: Sequence[str]) -> Figure:
     with _naming():
         size = (cell * n + names, 0.65 * cell * n + names)
         figure = Figure(figsize=size, layout="constrained")
-        plots.improvement(figure.add_subplot(), table, algorithms, bounds)
+        plots.probability_of_improvement(figure.add_subplot(), table, algorithms, bounds)
     return figure
 
 
@@ -226,7 +226,7 @@ def link(svg: str) -> str:
 
 
 def shrunk(png: BytesIO) -> bytes:
-    """Return a picture with 256 colours, which for lines and bands is enough: a third of the bytes.
+    """Return a picture with 256 colors, which for lines and bands is enough: a third of the bytes.
 
     :param png: a PNG's content
     """

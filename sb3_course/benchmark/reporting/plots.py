@@ -29,9 +29,9 @@ def curves(axes: Axes, table: pd.DataFrame, styles: Styles, x: str) -> Axes:
         rows = table[table["algorithm"] == algorithm]
         places, low, high = rows[x], rows["low"].astype(float), rows["high"].astype(float)
         order = 3 - depth / len(styles)
-        band = axes.fill_between(places, low, high, color=style.colour, linewidth=0)
+        band = axes.fill_between(places, low, high, color=style.color, linewidth=0)
         band.set(alpha=0.2 if len(styles) <= 6 else 0.12, zorder=order - 1)
-        (line,) = axes.plot(places, rows["point"], color=style.colour, linewidth=1.4, zorder=order)
+        (line,) = axes.plot(places, rows["point"], color=style.color, linewidth=1.4, zorder=order)
         if style.dash:
             line.set_dashes(style.dash)
     axes.set_xlim(*_span(table[x]))
@@ -65,10 +65,10 @@ def intervals(axes: Axes, table: pd.DataFrame, styles: Styles) -> Axes:
     rows = {algorithm: y for y, algorithm in enumerate(styles)}
     columns = (table[name].tolist() for name in ("algorithm", "point", "low", "high"))
     for algorithm, point, low, high in zip(*columns, strict=True):
-        y, colour = rows[algorithm], styles[algorithm].colour
+        y, color = rows[algorithm], styles[algorithm].color
         if np.isfinite(low):
-            axes.barh(y, high - low, left=low, height=0.6, color=colour, alpha=0.4)
-        axes.plot([point, point], [y - 0.3, y + 0.3], color=colour, linewidth=2)
+            axes.barh(y, high - low, left=low, height=0.6, color=color, alpha=0.4)
+        axes.plot([point, point], [y - 0.3, y + 0.3], color=color, linewidth=2)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.use_sticky_edges = False
@@ -78,7 +78,7 @@ def intervals(axes: Axes, table: pd.DataFrame, styles: Styles) -> Axes:
     return axes
 
 
-def improvement(
+def probability_of_improvement(
     axes: Axes, table: pd.DataFrame, algorithms: Sequence[str], bounds: bool = True
 ) -> Axes:
     """Draw P(X > Y) for every pair as a heat map; bold where the interval leaves out one half.

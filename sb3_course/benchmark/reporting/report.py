@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.reporting import figures
 from sb3_course.benchmark.reporting.sections import Picture, Section, sections
-from sb3_course.benchmark.statistics.analysis import analyse
+from sb3_course.benchmark.statistics.analysis import analyze
 from sb3_course.benchmark.storage.manifest import configuration, read_manifest
 from sb3_course.benchmark.storage.returns_table import tidy
 from sb3_course.benchmark.storage.store import Store
@@ -21,8 +21,8 @@ FIGURES = (
     "learning_curves",
     "aggregates",
     "iqm_by_environment",
-    "improvement",
-    "profiles",
+    "probability_of_improvement",
+    "performance_profiles",
     "sample_efficiency",
     "wall_clock",
 )
@@ -38,7 +38,7 @@ def publish(grid: Grid, store: Store) -> Path:
     """
     results = store.read(grid.runs())
     write_whole(store.folder / "returns.csv", tidy(results).to_csv(index=False))
-    analysis = analyse(grid, results)
+    analysis = analyze(grid, results)
     text = yaml.safe_dump(configuration(grid), sort_keys=False, allow_unicode=True)
     content = sections(analysis, read_manifest(store.folder) or {}, text)
     folder = store.folder / "figures"

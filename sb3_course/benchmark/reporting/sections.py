@@ -67,10 +67,10 @@ def sections(analysis: Analysis, manifest: dict[str, Any], configuration: str) -
         parts.append(returns(analysis))
     if len(analysis.by_environment):
         parts.append(scores(analysis))
-    if len(analysis.improvements):
-        parts.append(improvements(analysis))
+    if len(analysis.probability_of_improvement):
+        parts.append(probability_of_improvement(analysis))
     if len(analysis.aggregates):
-        parts += [profiles(analysis), efficiency(analysis)]
+        parts += [performance_profiles(analysis), sample_efficiency(analysis)]
     if len(analysis.final):
         parts.append(training_time(analysis))
     return [*parts, absent(analysis), reproduction(analysis, manifest, configuration)]
@@ -123,7 +123,7 @@ def answers(analysis: Analysis) -> Iterator[str]:
 
 def _pairs_told_apart(analysis: Analysis, of: Sequence[str]) -> Iterator[str]:
     better = tables.told_apart(analysis)
-    n_pairs, n_apart = len(analysis.improvements), sum(map(len, better.values()))
+    n_pairs, n_apart = len(analysis.probability_of_improvement), sum(map(len, better.values()))
     yield (
         f"{n_apart} of {tables.number(n_pairs, 'pair')} told apart: the interval of P(X > Y) "
         "leaves out one half."
@@ -224,7 +224,7 @@ def _aggregates_picture(analysis: Analysis) -> Picture:
     return Picture(
         "aggregates",
         "Interquartile mean, median, mean and optimality gap of every algorithm with intervals; "
-        "the table of normalised final scores holds the numbers.",
+        "the table of normalized final scores holds the numbers.",
         f"Final scores over {', '.join(analysis.aggregated)}: estimate (line) and interval (bar); "
         f"{_seeds(analysis)}.",
         figures.panels_of_intervals(
@@ -251,7 +251,7 @@ def _environments_picture(analysis: Analysis) -> Picture:
     )
 
 
-def improvements(analysis: Analysis) -> Section:
+def probability_of_improvement(analysis: Analysis) -> Section:
     """Who is likely to outdo whom.
 
     :param analysis: every number of the report
@@ -265,19 +265,19 @@ def improvements(analysis: Analysis) -> Section:
         ],
         pictures=[
             Picture(
-                "improvement",
+                "probability_of_improvement",
                 "P(X > Y) of every pair of algorithms as a heat map; the table of pairs holds the "
                 "numbers.",
                 "P(X > Y), X to the left and Y below; bold where the interval leaves out 0.5; "
                 f"{_seeds(analysis)}.",
-                figures.improvement(analysis.improvements, present),
+                figures.probability_of_improvement(analysis.probability_of_improvement, present),
             )
         ],
-        tables=[tables.improvements(analysis)],
+        tables=[tables.probability_of_improvement(analysis)],
     )
 
 
-def profiles(analysis: Analysis) -> Section:
+def performance_profiles(analysis: Analysis) -> Section:
     """How scores are distributed.
 
     :param analysis: every number of the report
@@ -287,16 +287,18 @@ def profiles(analysis: Analysis) -> Section:
         ["Where one curve is above another, more of that algorithm's runs score higher than that."],
         pictures=[
             Picture(
-                "profiles",
+                "performance_profiles",
                 "Performance profiles: for every algorithm the fraction of runs above each score.",
                 f"Fraction of runs above each score, {_seeds(analysis)}, and {BAND}.",
-                figures.profiles(analysis.profiles, _styles(analysis, analysis.profiles)),
+                figures.performance_profiles(
+                    analysis.performance_profiles, _styles(analysis, analysis.performance_profiles)
+                ),
             )
         ],
     )
 
 
-def efficiency(analysis: Analysis) -> Section:
+def sample_efficiency(analysis: Analysis) -> Section:
     """How fast scores rise with experience.
 
     :param analysis: every number of the report
@@ -314,11 +316,13 @@ def efficiency(analysis: Analysis) -> Section:
                 "holds four points of each curve.",
                 f"Interquartile mean of scores over {axis}, {_seeds(analysis)}, and {BAND}.",
                 figures.sample_efficiency(
-                    analysis.efficiency, _styles(analysis, analysis.efficiency), budget
+                    analysis.sample_efficiency,
+                    _styles(analysis, analysis.sample_efficiency),
+                    budget,
                 ),
             )
         ],
-        tables=[tables.efficiency(analysis)],
+        tables=[tables.sample_efficiency(analysis)],
     )
 
 

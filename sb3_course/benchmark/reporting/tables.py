@@ -151,7 +151,7 @@ def aggregates(analysis: Analysis) -> Table:
     cells = _cells(analysis.aggregates, "algorithm", "statistic")
     n_runs = _n_runs(analysis.aggregates)
     return Table(
-        f"Normalised final scores over {number(len(analysis.aggregated), 'environment')} "
+        f"Normalized final scores over {number(len(analysis.aggregated), 'environment')} "
         "[95% interval], and how many seeds finished on all of them",
         ["Algorithm", *STATISTICS, "Seeds"],
         [
@@ -169,19 +169,21 @@ def by_environment(analysis: Analysis) -> Table:
     """
     counts = _estimates_and_runs(analysis.by_environment)
     return Table(
-        "Interquartile mean of normalised final scores [95% interval] (number of runs)",
+        "Interquartile mean of normalized final scores [95% interval] (number of runs)",
         ["Algorithm", *analysis.aggregated],
         _rows(analysis, counts, analysis.aggregated),
     )
 
 
-def improvements(analysis: Analysis) -> Table:
+def probability_of_improvement(analysis: Analysis) -> Table:
     """Probability of improvement of every pair, the likely better one first, in words as well.
 
     :param analysis: every number of the report
     """
     rows = []
-    for x, y, point, low, high, n_x, n_y in analysis.improvements.itertuples(index=False):
+    for x, y, point, low, high, n_x, n_y in analysis.probability_of_improvement.itertuples(
+        index=False
+    ):
         if point < 0.5:
             x, y, point, low, high, n_x, n_y = y, x, 1 - point, 1 - high, 1 - low, n_y, n_x
         verdict = f"{x} is likely to score higher" if low > 0.5 else "not told apart"
@@ -204,7 +206,7 @@ def told_apart(analysis: Analysis) -> dict[str, list[str]]:
     :return: names, each with its probability
     """
     better: dict[str, list[str]] = {}
-    for x, y, point, low, high, *_ in analysis.improvements.itertuples(index=False):
+    for x, y, point, low, high, *_ in analysis.probability_of_improvement.itertuples(index=False):
         if low > 0.5:
             better.setdefault(x, []).append(f"{y} ({interval(point, low, high)})")
         elif high < 0.5:
@@ -213,19 +215,19 @@ def told_apart(analysis: Analysis) -> dict[str, list[str]]:
     return better
 
 
-def efficiency(analysis: Analysis) -> Table:
+def sample_efficiency(analysis: Analysis) -> Table:
     """IQM at the quarters of the budget.
 
     :param analysis: every number of the report
     """
-    table = analysis.efficiency
+    table = analysis.sample_efficiency
     points = np.unique(table["fraction"].astype(float))
     quarters = [points[np.abs(points - q).argmin()] for q in (0.25, 0.5, 0.75, 1.0)]
     quarters = sorted(set(quarters))
     cells = _cells(table, "algorithm", "fraction")
     n_runs = _n_runs(table)
     return Table(
-        "Interquartile mean of normalised scores along training [95% interval]",
+        "Interquartile mean of normalized scores along training [95% interval]",
         ["Algorithm", *(f"{q:.0%} of the budget" for q in quarters), "Seeds"],
         [
             [name, *(cells[name, q] for q in quarters), str(n_runs[name])]

@@ -19,7 +19,7 @@ from sb3_course.benchmark.statistics.scores import (
     References,
     cubes,
     load_references,
-    normalise,
+    normalize,
 )
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.returns_table import tidy
@@ -38,7 +38,7 @@ def _whole_run(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 MEASURES = {
-    "P(X > Y)": (bootstrap.improvement, _end),
+    "P(X > Y)": (bootstrap.probability_of_improvement, _end),
     "at the end": (bootstrap.difference, _end),
     "over the run": (bootstrap.difference, _whole_run),
 }
@@ -64,9 +64,9 @@ class Analysis:
     :param by_environment: IQM of final scores: ``algorithm, environment`` and an estimate
     :param aggregated: environments that aggregates are taken over
     :param aggregates: ``algorithm, statistic`` and an estimate
-    :param profiles: ``algorithm, score`` and an estimate of the fraction of runs above it
-    :param improvements: ``x, y`` and an estimate of P(X > Y); ``n_runs_x, n_runs_y``
-    :param efficiency: IQM along training: ``algorithm, fraction`` and an estimate
+    :param performance_profiles: ``algorithm, score`` and an estimate of the fraction of runs above
+    :param probability_of_improvement: ``x, y`` and an estimate of P(X > Y); ``n_runs_x, n_runs_y``
+    :param sample_efficiency: IQM along training: ``algorithm, fraction`` and an estimate
     :param comparisons: of the grid's questions: ``question, x, y, measure, environment`` (all, or
         one) and an estimate; measures are :data:`MEASURES`; ``n_runs_x, n_runs_y``
     :param best: each run's highest evaluation: ``algorithm, environment`` and an estimate of the
@@ -82,15 +82,15 @@ class Analysis:
     by_environment: pd.DataFrame
     aggregated: list[str]
     aggregates: pd.DataFrame
-    profiles: pd.DataFrame
-    improvements: pd.DataFrame
-    efficiency: pd.DataFrame
+    performance_profiles: pd.DataFrame
+    probability_of_improvement: pd.DataFrame
+    sample_efficiency: pd.DataFrame
     comparisons: pd.DataFrame
     best: pd.DataFrame
     absent: pd.DataFrame
 
 
-def analyse(grid: Grid, results: Sequence[RunResult]) -> Analysis:
+def analyze(grid: Grid, results: Sequence[RunResult]) -> Analysis:
     """Compute every number of a report.
 
     :param grid: the grid
@@ -99,7 +99,7 @@ def analyse(grid: Grid, results: Sequence[RunResult]) -> Analysis:
     references = load_references()
     finished = tidy([result for result in results if result.failure is None])
     whole, short = split_complete(on_grid(finished, evaluation_steps(grid)))
-    scores = normalise(whole, references)
+    scores = normalize(whole, references)
     final = whole[whole.groupby(RUN)["step"].transform("max") == whole["step"]]
     arranged = cubes(scores)
     absent = [
@@ -113,12 +113,12 @@ def analyse(grid: Grid, results: Sequence[RunResult]) -> Analysis:
         references=references,
         final=final.reset_index(drop=True),
         curves=return_curves(whole),
-        by_environment=iqm_by_environment(normalise(final, references)),
+        by_environment=iqm_by_environment(normalize(final, references)),
         aggregated=[name for name in grid.environments if name in set(scores["environment"])],
         aggregates=aggregates(arranged),
-        profiles=profiles(arranged),
-        improvements=improvements(arranged, list(grid.algorithms)),
-        efficiency=efficiency(arranged),
+        performance_profiles=performance_profiles(arranged),
+        probability_of_improvement=probability_of_improvement(arranged, list(grid.algorithms)),
+        sample_efficiency=sample_efficiency(arranged),
         comparisons=comparisons(grid, arranged),
         best=best_of_runs(whole),
         absent=pd.DataFrame(absent, columns=[*RUN, "why"]),
@@ -213,7 +213,7 @@ def aggregates(arranged: Cubes) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["algorithm", "statistic", *ESTIMATE, "n_runs"])
 
 
-def profiles(arranged: Cubes) -> pd.DataFrame:
+def performance_profiles(arranged: Cubes) -> pd.DataFrame:
     """Estimate performance profiles of final scores.
 
     :param arranged: the runs that finished on every environment
@@ -223,11 +223,11 @@ def profiles(arranged: Cubes) -> pd.DataFrame:
     highest = max((array.max() for array in final.values()), default=1.0)
     # Scores under -1 (a policy far worse than chance) would squeeze the rest: they still count.
     thresholds = np.linspace(min(max(lowest, -1.0), 0.0), max(highest, 1.0), 101)
-    statistic = partial(bootstrap.profile, thresholds=thresholds)
+    statistic = partial(bootstrap.performance_profile, thresholds=thresholds)
     return _along("score", thresholds, final, statistic)
 
 
-def efficiency(arranged: Cubes) -> pd.DataFrame:
+def sample_efficiency(arranged: Cubes) -> pd.DataFrame:
     """Estimate the IQM of scores along training.
 
     :param arranged: the runs that finished on every environment
@@ -235,7 +235,7 @@ def efficiency(arranged: Cubes) -> pd.DataFrame:
     return _along("fraction", arranged.points, arranged.scores, bootstrap.iqm)
 
 
-def improvements(arranged: Cubes, algorithms: Sequence[str]) -> pd.DataFrame:
+def probability_of_improvement(arranged: Cubes, algorithms: Sequence[str]) -> pd.DataFrame:
     """Estimate for each pair of algorithms the probability that the first scores higher.
 
     :param arranged: the runs that finished on every environment
@@ -245,7 +245,7 @@ def improvements(arranged: Cubes, algorithms: Sequence[str]) -> pd.DataFrame:
     present = [name for name in algorithms if name in arranged.scores]
     for x, y in combinations(present, 2):
         pair = arranged.scores[x][..., -1], arranged.scores[y][..., -1]
-        result = estimate(bootstrap.improvement, *pair)
+        result = estimate(bootstrap.probability_of_improvement, *pair)
         rows.append((x, y, *map(float, result), *map(len, pair)))
     return pd.DataFrame(rows, columns=["x", "y", *ESTIMATE, "n_runs_x", "n_runs_y"])
 

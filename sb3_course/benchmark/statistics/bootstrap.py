@@ -92,7 +92,7 @@ def aggregates(scores: Array) -> Array:
     return np.stack([statistic(scores) for statistic in STATISTICS.values()])
 
 
-def profile(scores: Array, thresholds: Array) -> Array:
+def performance_profile(scores: Array, thresholds: Array) -> Array:
     """Performance profile: the fraction of scores above each threshold.
 
     :param scores: array ``(n_runs, n_environments, ...)``
@@ -102,7 +102,7 @@ def profile(scores: Array, thresholds: Array) -> Array:
     return np.stack([(scores > threshold).mean(axis=(0, 1)) for threshold in thresholds])
 
 
-def improvement(x: Array, y: Array) -> Array:
+def probability_of_improvement(x: Array, y: Array) -> Array:
     """Probability that a run of X scores higher than one of Y, averaged over environments.
 
     ``P(X > Y) + P(X = Y) / 2``, the Mann-Whitney statistic over the number of pairs.

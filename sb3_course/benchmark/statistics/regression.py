@@ -277,7 +277,7 @@ def table(comparisons: Sequence[Comparison], terminal: bool) -> Table:
     """Put comparisons into a table.
 
     :param comparisons: what came out
-    :param terminal: whether it is for a terminal, with colours and lines
+    :param terminal: whether it is for a terminal, with colors and lines
     """
     shown = Table("algorithm", "environment", box=box.SIMPLE_HEAD if terminal else None)
     for name in ("stored", "band", "new"):

@@ -1,4 +1,4 @@
-"""Normalised scores: returns on a scale that is the same in every table.
+"""Normalized scores: returns on a scale that is the same in every table.
 
 A score is ``(return - random) / (expert - random)``: 0 is the return of random actions and 1 that
 of a named expert, both fixed and versioned in ``reference_scores.yaml``, never taken from the
@@ -52,7 +52,7 @@ def load_references() -> References:
     return References.model_validate(read_yaml(text))
 
 
-def normalise(returns: pd.DataFrame, references: References) -> pd.DataFrame:
+def normalize(returns: pd.DataFrame, references: References) -> pd.DataFrame:
     """Add a column ``score`` = (return - random) / (expert - random).
 
     :param returns: rows with an ``environment`` and a ``return_mean``

@@ -75,7 +75,7 @@ def test_a_refusal_on_several_environments_takes_one_line(refusals):
     assert line.endswith("(on CartPole-v1, Pendulum-v1)")
 
 
-def test_normalisation_of_an_environment_is_told_there(refusals):
+def test_normalization_of_an_environment_is_told_there(refusals):
     settings = {**CARTPOLE, "normalize": {"norm_obs_keys": ["x"]}}
     (line,) = refusals(environments={"CartPole-v1": settings})
     assert line.split(": ")[1] == "environments.CartPole-v1.normalize"
@@ -86,7 +86,7 @@ class Broken(Env):
     action_space = spaces.Discrete(2)
 
     def __init__(self):
-        raise OSError("no licence")
+        raise OSError("no license")
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def broken():
 def test_an_environment_that_cannot_be_made_is_told(refusals, broken):
     lines = refusals(environments={broken: CARTPOLE, "CartPole-v1": CARTPOLE})
     assert [line.split(": ", 1)[1] for line in lines] == [
-        "environments.Broken-v0: cannot be made here: OSError: no licence"
+        "environments.Broken-v0: cannot be made here: OSError: no license"
     ]
 
 

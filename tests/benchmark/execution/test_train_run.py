@@ -118,7 +118,7 @@ def test_training_that_ends_early_is_an_error():
         model.learn(200, callback=[callback, Stop()])
 
 
-def test_normalised_runs_report_raw_returns():
+def test_normalized_runs_report_raw_returns():
     result = run_one(changed(SPEC, normalize=True, total_timesteps=100, evaluation_steps=[0, 100]))
     assert all(r == int(r) and r >= 8 for m in result.measurements for r in m.returns)
 

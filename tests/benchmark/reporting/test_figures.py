@@ -11,13 +11,13 @@ from PIL import Image
 from sb3_course.benchmark.reporting import figures, plots
 from sb3_course.benchmark.reporting.sections import sections
 from sb3_course.benchmark.reporting.styles import styles
-from sb3_course.benchmark.statistics.analysis import analyse
+from sb3_course.benchmark.statistics.analysis import analyze
 from tests.benchmark import made_up
 
 
 def drawn(n_algorithms, n_environments, seeds=2) -> dict[str, Figure]:
     grid = made_up.grid(n_algorithms, n_environments, seeds)
-    content = sections(analyse(grid, made_up.results(grid)), {}, "")
+    content = sections(analyze(grid, made_up.results(grid)), {}, "")
     return {picture.name: picture.figure for part in content for picture in part.pictures}
 
 
@@ -57,8 +57,14 @@ def test_no_text_overlaps_another_or_leaves_the_figure(case):
 
 def test_every_panel_holds_data_and_its_own_name(case):
     n_algorithms, n_environments, of = case
-    expected = {"learning_curves", "aggregates", "profiles", "sample_efficiency", "wall_clock"}
-    expected |= {"improvement"} if n_algorithms > 1 else set()
+    expected = {
+        "learning_curves",
+        "aggregates",
+        "performance_profiles",
+        "sample_efficiency",
+        "wall_clock",
+    }
+    expected |= {"probability_of_improvement"} if n_algorithms > 1 else set()
     expected |= {"iqm_by_environment"} if n_environments > 1 else set()
     assert set(of) == expected
     for name in ("learning_curves", "wall_clock"):
@@ -71,8 +77,8 @@ def test_every_panel_holds_data_and_its_own_name(case):
 
 def test_an_algorithm_looks_the_same_in_every_figure(case):
     names = made_up.ALGORITHMS[: case[0]]
-    expected = [style.colour for style in styles(names).values()]
-    for name in ("learning_curves", "wall_clock", "profiles", "sample_efficiency"):
+    expected = [style.color for style in styles(names).values()]
+    for name in ("learning_curves", "wall_clock", "performance_profiles", "sample_efficiency"):
         for axes in case[2][name].axes:
             assert [line.get_color() for line in axes.lines] == expected
     for axes in case[2]["aggregates"].axes:
@@ -82,13 +88,15 @@ def test_an_algorithm_looks_the_same_in_every_figure(case):
 
 def test_functions_that_take_axes_return_them():
     grid = made_up.grid(2, 1)
-    analysis = analyse(grid, made_up.results(grid))
+    analysis = analyze(grid, made_up.results(grid))
     style = styles(grid.algorithms)
     iqm = analysis.aggregates[analysis.aggregates["statistic"] == "IQM"]
     for draw in (
-        lambda axes: plots.curves(axes, analysis.profiles, style, "score"),
+        lambda axes: plots.curves(axes, analysis.performance_profiles, style, "score"),
         lambda axes: plots.intervals(axes, iqm, style),
-        lambda axes: plots.improvement(axes, analysis.improvements, list(style)),
+        lambda axes: plots.probability_of_improvement(
+            axes, analysis.probability_of_improvement, list(style)
+        ),
     ):
         axes = Figure().add_subplot()
         assert draw(axes) is axes
@@ -97,14 +105,14 @@ def test_functions_that_take_axes_return_them():
 
 def test_the_heat_map_shows_a_pair_and_its_converse():
     grid = made_up.grid(2, 1)
-    analysis = analyse(grid, made_up.results(grid))
-    table = analysis.improvements.assign(point=0.75, low=0.6, high=0.9)
-    axes = plots.improvement(Figure().add_subplot(), table, list(grid.algorithms))
+    analysis = analyze(grid, made_up.results(grid))
+    table = analysis.probability_of_improvement.assign(point=0.75, low=0.6, high=0.9)
+    axes = plots.probability_of_improvement(Figure().add_subplot(), table, list(grid.algorithms))
     cells = {text.get_position(): text for text in axes.texts}
     assert cells[1.5, 0.5].get_text() == "0.75\n[0.60, 0.90]"
     assert cells[0.5, 1.5].get_text() == "0.25\n[0.10, 0.40]"
     assert {text.get_weight() for text in axes.texts} == {"bold"}
-    unsure = plots.improvement(
+    unsure = plots.probability_of_improvement(
         Figure().add_subplot(), table.assign(low=0.4), list(grid.algorithms), bounds=False
     )
     assert {text.get_text() for text in unsure.texts} == {"0.75", "0.25"}

@@ -164,7 +164,7 @@ def test_the_page_names_the_command_and_the_versions(tmp_path):
 
 
 def test_a_report_without_any_result_holds_no_figure_of_an_earlier_one(tmp_path):
-    old = tmp_path / "figures" / "profiles.png"
+    old = tmp_path / "figures" / "performance_profiles.png"
     mine = tmp_path / "figures" / "my_own.png"
     old.parent.mkdir()
     old.touch()

@@ -1,7 +1,7 @@
 import pytest
 
 from sb3_course.benchmark.definition.grid import load_grid
-from sb3_course.benchmark.reporting.styles import COLOURS, DASHES, KNOWN, styles
+from sb3_course.benchmark.reporting.styles import COLORS, DASHES, KNOWN, styles
 from tests.benchmark.helpers import GRIDS
 
 
@@ -15,12 +15,12 @@ def test_known_styles_are_all_different():
     assert len(set(KNOWN.values())) == len(KNOWN)
 
 
-def test_another_name_has_a_favourite_of_its_own_whatever_the_order():
+def test_another_name_has_a_favorite_of_its_own_whatever_the_order():
     alone = styles(["Mine"])["Mine"]
-    others = [name for name, style in styles(KNOWN).items() if style.colour != alone.colour]
+    others = [name for name, style in styles(KNOWN).items() if style.color != alone.color]
     assert len(others) > 10
     assert styles([*others, "Mine"])["Mine"] == alone
-    many = [f"Algorithm {i}" for i in range(12)]  # some have the same favourite
+    many = [f"Algorithm {i}" for i in range(12)]  # some have the same favorite
     assert styles(many) == styles(many[::-1])
     assert list(styles(["NPG", "Mine"])) == ["NPG", "Mine"]
 
@@ -29,20 +29,20 @@ def test_another_name_has_a_favourite_of_its_own_whatever_the_order():
 def test_as_many_as_forty_can_be_told_apart(n):
     given = styles([f"Algorithm {i}" for i in range(n)])
     assert len(set(given.values())) == n
-    assert len({style.colour for style in given.values()}) == min(n, len(COLOURS))
+    assert len({style.color for style in given.values()}) == min(n, len(COLORS))
 
 
-def test_new_names_take_colours_that_no_known_one_has():
+def test_new_names_take_colors_that_no_known_one_has():
     given = styles(["NPG", "TRPO", "A2C", *"abcdefg"])
-    assert len({style.colour for style in given.values()}) == 10
+    assert len({style.color for style in given.values()}) == 10
 
 
 def test_more_than_forty_still_get_one():
     assert len(styles([f"Algorithm {i}" for i in range(45)])) == 45
-    assert len(COLOURS) * len(DASHES) == 40
+    assert len(COLORS) * len(DASHES) == 40
 
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
-def test_our_own_grids_have_a_colour_for_each_algorithm(path):
+def test_our_own_grids_have_a_color_for_each_algorithm(path):
     names = list(load_grid(path).algorithms)
-    assert len({style.colour for style in styles(names).values()}) == min(len(names), 10)
+    assert len({style.color for style in styles(names).values()}) == min(len(names), 10)

@@ -3,7 +3,7 @@ import pytest
 
 from sb3_course.benchmark.reporting import tables
 from sb3_course.benchmark.reporting.sections import sections
-from sb3_course.benchmark.statistics.analysis import analyse
+from sb3_course.benchmark.statistics.analysis import analyze
 from sb3_course.benchmark.storage.result import RunResult
 from tests.benchmark import made_up
 from tests.benchmark.statistics.test_analysis import spoilt
@@ -11,7 +11,7 @@ from tests.benchmark.statistics.test_analysis import spoilt
 
 @pytest.fixture(scope="module")
 def analysis():
-    return analyse(*spoilt())
+    return analyze(*spoilt())
 
 
 def cell(table, row, column):
@@ -29,14 +29,14 @@ def test_cells_count_their_runs(analysis):
     assert cell(tables.returns(analysis), "NPG", "HalfCheetah-v4").endswith("(3)")
     assert cell(tables.by_environment(analysis), "NPG", "CartPole-v1").endswith("] (2)")
     assert cell(tables.aggregates(analysis), "NPG", "Seeds") == "2"
-    assert cell(tables.efficiency(analysis), "REINFORCE (optimal baseline)", "Seeds") == "3"
+    assert cell(tables.sample_efficiency(analysis), "REINFORCE (optimal baseline)", "Seeds") == "3"
 
 
 def test_pairs_are_written_the_likely_better_one_first(analysis):
-    changed = analysis.improvements.assign(point=[0.1, 0.9, 0.4], low=[0.0, 0.7, 0.2])
+    changed = analysis.probability_of_improvement.assign(point=[0.1, 0.9, 0.4], low=[0.0, 0.7, 0.2])
     changed = changed.assign(high=[0.3, 1.0, 0.8], n_runs_x=2, n_runs_y=[2, 3, 3])
-    object.__setattr__(analysis, "improvements", changed)
-    rows = tables.improvements(analysis).rows
+    object.__setattr__(analysis, "probability_of_improvement", changed)
+    rows = tables.probability_of_improvement(analysis).rows
     first = ["P(BatchActorCritic > NPG)", "0.90 [0.70, 1.00]"]
     assert rows[0] == [*first, "BatchActorCritic is likely to score higher", "2"]
     optimal = "REINFORCE (optimal baseline)"
@@ -52,7 +52,7 @@ def test_pairs_are_written_the_likely_better_one_first(analysis):
 def test_runs_that_are_absent_for_one_reason_share_a_row():
     grid = made_up.grid()
     some = [r for r in made_up.results(grid) if r.spec.seed == 0]
-    rows = tables.absent(analyse(grid, some)).rows
+    rows = tables.absent(analyze(grid, some)).rows
     assert ["NPG", "1, 2", "CartPole-v1, HalfCheetah-v4", "not run"] in rows
     assert len(rows) == 3
 
@@ -71,7 +71,7 @@ def test_what_runs_were_made_with_is_counted_where_it_differs():
 
 def test_the_summary_states_the_answers():
     grid = made_up.grid(seeds=3)
-    content = sections(analyse(grid, made_up.results(grid)), {}, "")
+    content = sections(analyze(grid, made_up.results(grid)), {}, "")
     summary, *_, reproduction = content
     assert summary.paragraphs == [
         "Algorithms: 3. Environments: 2. Seeds: 3. 18 of 18 runs finished."
@@ -88,7 +88,7 @@ def test_the_summary_states_the_answers():
 
 def test_questions_are_answered_in_words_and_in_tables():
     grid = made_up.grid(questions={"Is it better?": ["NPG", "BatchActorCritic"]})
-    answered = sections(analyse(grid, made_up.results(grid)), {}, "")[1]
+    answered = sections(analyze(grid, made_up.results(grid)), {}, "")[1]
     whole, by_environment = answered.tables
     ((question, x, y, *estimates, seeds),) = whole.rows
     assert (question, x, y, seeds) == ("Is it better?", "NPG", "BatchActorCritic", "3")
@@ -104,7 +104,7 @@ def test_questions_are_answered_in_words_and_in_tables():
 def test_a_question_without_an_answer_is_not_passed_over():
     grid = made_up.grid(questions={"Is it better?": ["NPG", "BatchActorCritic"]})
     results = [r for r in made_up.results(grid) if r.spec.algorithm != "NPG"]
-    section = sections(analyse(grid, results), {}, "")[1]
+    section = sections(analyze(grid, results), {}, "")[1]
     assert section.points == [
         "Is it better? Not answered: no seed of NPG finished on every environment."
     ]
@@ -116,6 +116,6 @@ def test_a_question_without_an_answer_is_not_passed_over():
 )
 def test_how_to_reproduce_begins_with_the_code(commit, first):
     manifest = {"git_commit": commit, "commands": ["sb3-course run x.yaml"]}
-    reproduction = sections(analyse(made_up.grid(), []), manifest, "name: x")[-1]
+    reproduction = sections(analyze(made_up.grid(), []), manifest, "name: x")[-1]
     assert reproduction.code.splitlines()[0] == first
     assert reproduction.details[0][1] == "name: x"

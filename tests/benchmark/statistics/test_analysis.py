@@ -4,7 +4,7 @@ from rliable import library, metrics
 
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.statistics import bootstrap
-from sb3_course.benchmark.statistics.analysis import ALL, analyse
+from sb3_course.benchmark.statistics.analysis import ALL, analyze
 from sb3_course.benchmark.statistics.scores import load_references
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.common.evaluation import Measurement
@@ -28,7 +28,7 @@ def spoilt():
 
 def test_every_run_that_a_statistic_is_without_is_named_with_its_reason():
     grid, results = spoilt()
-    analysis = analyse(grid, results)
+    analysis = analyze(grid, results)
     why = {tuple(run): why for *run, why in analysis.absent.itertuples(index=False)}
     assert why == {
         ("NPG", "CartPole-v1", 1): "failed: ValueError: not finite",
@@ -41,7 +41,7 @@ def test_every_run_that_a_statistic_is_without_is_named_with_its_reason():
 
 def test_statistics_say_how_many_runs_they_are_made_of():
     grid, results = spoilt()
-    analysis = analyse(grid, results)
+    analysis = analyze(grid, results)
     counts = analysis.aggregates.groupby("algorithm")["n_runs"].unique()
     assert {name: list(n) for name, n in counts.items()} == {
         "NPG": [2],
@@ -51,13 +51,13 @@ def test_statistics_say_how_many_runs_they_are_made_of():
     alone = analysis.by_environment.set_index(["algorithm", "environment"])["n_runs"]
     assert alone["NPG", "CartPole-v1"] == 2
     assert alone["NPG", "HalfCheetah-v4"] == 3  # a run in no aggregate still counts here
-    pairs = analysis.improvements.set_index(["x", "y"])[["n_runs_x", "n_runs_y"]]
+    pairs = analysis.probability_of_improvement.set_index(["x", "y"])[["n_runs_x", "n_runs_y"]]
     assert pairs.loc["NPG", "REINFORCE (optimal baseline)"].tolist() == [2, 3]
 
 
 def test_the_whole_way_from_runs_to_intervals_is_rliables_own():
     grid = made_up.grid(n_algorithms=2, n_environments=3, seeds=5)
-    analysis = analyse(grid, made_up.results(grid))
+    analysis = analyze(grid, made_up.results(grid))
     matrix = np.empty((5, 3))
     for result in made_up.results(grid):
         if result.spec.algorithm == "NPG":
@@ -78,9 +78,9 @@ def test_an_algorithms_numbers_do_not_depend_on_the_others():
     two = made_up.grid(n_algorithms=2)
     results = made_up.results(two)
     one = made_up.grid(n_algorithms=1)
-    alone = analyse(one, [r for r in results if r.spec.algorithm == "NPG"])
-    both = analyse(two, results)
-    for name in ("aggregates", "efficiency", "curves", "by_environment"):
+    alone = analyze(one, [r for r in results if r.spec.algorithm == "NPG"])
+    both = analyze(two, results)
+    for name in ("aggregates", "sample_efficiency", "curves", "by_environment"):
         table = getattr(both, name)
         mine = table[table["algorithm"] == "NPG"].reset_index(drop=True)
         assert mine.equals(getattr(alone, name)), name
@@ -88,18 +88,18 @@ def test_an_algorithms_numbers_do_not_depend_on_the_others():
 
 def test_the_curve_ends_where_the_final_return_is():
     grid = made_up.grid()
-    analysis = analyse(grid, made_up.results(grid))
+    analysis = analyze(grid, made_up.results(grid))
     final = analysis.final.groupby(["algorithm", "environment"])["return_mean"].mean()
     ends = analysis.curves.groupby(["algorithm", "environment"])["point"].last()
     assert ends.to_numpy() == pytest.approx(final.to_numpy())
     iqm = analysis.aggregates[analysis.aggregates["statistic"] == "IQM"]["point"]
-    last = analysis.efficiency[analysis.efficiency["fraction"] == 1]["point"]
+    last = analysis.sample_efficiency[analysis.sample_efficiency["fraction"] == 1]["point"]
     assert last.to_numpy() == pytest.approx(iqm.to_numpy())
 
 
 def test_a_profile_covers_all_scores_but_the_very_worst():
     grid = made_up.grid()
-    profiles = analyse(grid, made_up.results(grid)).profiles
+    profiles = analyze(grid, made_up.results(grid)).performance_profiles
     for _, rows in profiles.groupby("algorithm"):
         assert rows["point"].is_monotonic_decreasing
         assert rows["point"].iloc[-1] == 0
@@ -108,17 +108,24 @@ def test_a_profile_covers_all_scores_but_the_very_worst():
 
 
 def test_nothing_run_yet():
-    analysis = analyse(made_up.grid(), [])
+    analysis = analyze(made_up.grid(), [])
     assert set(analysis.absent["why"]) == {"not run"}
     assert len(analysis.absent) == 18
-    for name in ("final", "curves", "by_environment", "aggregates", "profiles", "improvements"):
+    for name in (
+        "final",
+        "curves",
+        "by_environment",
+        "aggregates",
+        "performance_profiles",
+        "probability_of_improvement",
+    ):
         assert getattr(analysis, name).empty, name
 
 
 def test_an_environment_that_nobody_finished_keeps_no_one_out_of_the_aggregates():
     grid = made_up.grid()
     some = [r for r in made_up.results(grid) if r.spec.environment == "CartPole-v1"]
-    analysis = analyse(grid, some)
+    analysis = analyze(grid, some)
     assert analysis.aggregated == ["CartPole-v1"]
     assert len(analysis.aggregates) == 3 * 4
 
@@ -141,7 +148,7 @@ def test_questions_compare_two_algorithms_over_all_environments_and_on_each():
         constant(spec, 1 + above[spec.environment] * (spec.algorithm == "NPG"))
         for spec in grid.runs()
     ]
-    table = analyse(grid, results).comparisons
+    table = analyze(grid, results).comparisons
     assert set(table["question"]) == {"Is it better?"}
     points = table.set_index(["measure", "environment"])["point"]
     assert points["P(X > Y)", ALL] == 0.5
@@ -162,13 +169,13 @@ def test_a_question_about_an_algorithm_without_a_whole_seed_has_no_answer():
         for result in made_up.results(grid)
         if (result.spec.algorithm, result.spec.environment) != ("NPG", "CartPole-v1")
     ]
-    assert analyse(grid, results).comparisons.empty
+    assert analyze(grid, results).comparisons.empty
 
 
 def test_the_best_of_a_run_is_its_highest_evaluation():
     grid = made_up.grid(n_algorithms=1, n_environments=1)
     results = made_up.results(grid)
-    (row,) = analyse(grid, results).best.itertuples()
+    (row,) = analyze(grid, results).best.itertuples()
     highest = [max(np.mean(m.returns) for m in result.measurements) for result in results]
     assert row.point == pytest.approx(np.mean(highest))
     assert row.low < row.point < row.high and row.n_runs == 3

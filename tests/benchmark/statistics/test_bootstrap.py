@@ -51,7 +51,9 @@ def test_aggregates_are_rliables_own(shape):
 @pytest.mark.parametrize("digits", [None, 1])  # rounded scores stand at the thresholds themselves
 def test_profiles_are_rliables_own(digits):
     matrix, thresholds = scores(5, 3, digits=digits), np.linspace(-0.5, 1.5, 21).round(1)
-    ours = bootstrap.estimate(lambda x: bootstrap.profile(x, thresholds), matrix, reps=REPS)
+    ours = bootstrap.estimate(
+        lambda x: bootstrap.performance_profile(x, thresholds), matrix, reps=REPS
+    )
     np.random.seed(0)
     points, intervals = library.create_performance_profile({"A": matrix}, thresholds, reps=REPS)
     check(ours, points["A"], intervals["A"])
@@ -61,7 +63,7 @@ def test_profiles_are_rliables_own(digits):
 @pytest.mark.parametrize(("n_x", "n_y"), [(5, 5), (4, 7)])
 def test_probability_of_improvement_is_rliables_own(n_x, n_y, digits):
     x, y = scores(n_x, 3, digits=digits), scores(n_y, 3, seed=1, digits=digits)
-    ours = bootstrap.estimate(bootstrap.improvement, x, y, reps=REPS)
+    ours = bootstrap.estimate(bootstrap.probability_of_improvement, x, y, reps=REPS)
     points, intervals = theirs(metrics.probability_of_improvement, x, y)
     check(ours, points, intervals)
 
@@ -80,17 +82,17 @@ def test_a_table_known_by_heart():
     iqm, median, mean, gap = bootstrap.aggregates(matrix)
     assert (iqm, median, mean) == (0.875, 0.875, 0.875)
     assert gap == 1 - np.mean([0, 0.25, 0.5, 0.75, 1, 1, 1, 1])
-    assert bootstrap.profile(matrix, np.array([0.5, 2.0])).tolist() == [5 / 8, 0]
-    assert bootstrap.improvement(matrix, matrix) == 0.5
+    assert bootstrap.performance_profile(matrix, np.array([0.5, 2.0])).tolist() == [5 / 8, 0]
+    assert bootstrap.probability_of_improvement(matrix, matrix) == 0.5
     # Half a point up is a row down: of 16 pairs 1 + 2 + 3 + 4 are won and 3 are ties.
-    assert bootstrap.improvement(matrix + 0.5, matrix) == (10 + 3 / 2) / 16
+    assert bootstrap.probability_of_improvement(matrix + 0.5, matrix) == (10 + 3 / 2) / 16
 
 
 def test_one_run_has_no_interval():
     alone, five = scores(1, 3), scores(5, 3)
     for result in (
         bootstrap.estimate(bootstrap.aggregates, alone),
-        bootstrap.estimate(bootstrap.improvement, five, alone),
+        bootstrap.estimate(bootstrap.probability_of_improvement, five, alone),
     ):
         assert np.isfinite(result.point).all()
         assert np.isnan(result.low).all()
@@ -127,7 +129,9 @@ matrices = hnp.arrays(
 
 @given(matrices, matrices)
 def test_the_probability_of_the_converse_is_the_complement(x, y):
-    assert bootstrap.improvement(x, y) + bootstrap.improvement(y, x) == pytest.approx(1)
+    assert bootstrap.probability_of_improvement(x, y) + bootstrap.probability_of_improvement(
+        y, x
+    ) == pytest.approx(1)
 
 
 @given(matrices)

@@ -24,7 +24,7 @@ def test_references_set_zero_and_one():
     assert references.version == 2
     for name, scale in references.environments.items():
         final = pd.DataFrame({"environment": name, "return_mean": [scale.random, scale.expert]})
-        assert scores.normalise(final, references)["score"].tolist() == [0.0, 1.0]
+        assert scores.normalize(final, references)["score"].tolist() == [0.0, 1.0]
 
 
 def test_experts_that_are_thresholds_are_gymnasiums_own():
@@ -49,7 +49,7 @@ def test_a_reference_that_is_no_scale_is_refused(change):
 
 def test_environments_without_reference_are_left_out():
     final = pd.DataFrame({"environment": ["Nowhere-v0"], "return_mean": [1.0]})
-    assert scores.normalise(final, scores.load_references()).empty
+    assert scores.normalize(final, scores.load_references()).empty
 
 
 def test_scores_are_arranged_by_seed_environment_and_step():
