@@ -1,15 +1,15 @@
-"""Batch actor-critic, lecture 6."""
+"""Batch actor-critic (CS285 lecture 6)."""
 
 from typing import Any, Literal, TypeAlias
 
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.utils import explained_variance
 
 from sb3_course import estimators
 from sb3_course.collection.collector import FixedSteps
 from sb3_course.collection.observations import Array
+from sb3_course.collection.rollout import Rollout
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 from sb3_course.common.validation import check, check_count
 
@@ -31,38 +31,36 @@ class BatchActorCritic(PolicyGradientAlgorithm):
     symbol                                  variable
     ======================================  ==================================================
     y = Σ_{t'≥t} γ^{t'-t} r_t' + γ^k V      ``critic_target="mc"``: rewards to the episode's end,
-                                            V only behind a time limit and the batch's edge
-    y = r_t + γ V(s_{t+1})                  ``"td"``: bootstrapped, with V as it was before
+                                            V only after a time limit and the batch's edge
+    y = r_t + γ V(s_{t+1})                  ``"td"``: bootstrapped, with V before this batch
     y = Â_t + V(s_t)                        ``"gae"``: λ-returns, likewise
-    λ                                       ``gae_lambda``; 0 is the lecture's Â = δ
+    λ                                       ``gae_lambda``; 0 gives the lecture's Â = δ
     ======================================  ==================================================
 
-    V is 0 behind a terminal state, and V(s_T) behind a time limit.
+    After a terminal state V is 0, after a time limit it is V(s_T).
 
-    :param policy: See :class:`.PolicyGradientAlgorithm`, as for all others
-    :param env: The environment, or its Gymnasium name
-    :param learning_rate: Of the policy
-    :param critic_learning_rate: Of the critic; None takes ``learning_rate``
+    ``stats_window_size``, ``tensorboard_log``, ``policy_kwargs``, ``verbose``, ``seed``, ``device``
+    and ``_init_setup_model`` are described in :class:`.PolicyGradientAlgorithm`.
+
+    :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or an
+        ``ActorCriticPolicy`` class
+    :param env: Environment, or its Gymnasium id
+    :param learning_rate: Learning rate of the policy's optimizer
+    :param critic_learning_rate: Learning rate of the critic's optimizer; None for
+        ``learning_rate``
     :param n_steps: Steps of each environment in a batch
-    :param gamma: Discount γ
-    :param gae_lambda: λ, in the advantage and in the targets of ``critic_target="gae"``
-    :param critic_target: What V is fitted to: ``"mc"``, ``"td"`` or ``"gae"``
-    :param n_critic_updates: Gradient steps on V for a batch
+    :param gamma: Discount factor γ
+    :param gae_lambda: Decay λ, in the advantage and in the targets of ``critic_target="gae"``
+    :param critic_target: Targets of V: ``"mc"``, ``"td"`` or ``"gae"``
+    :param n_critic_updates: Gradient steps of the critic per batch
     :param batch_size: Transitions of each of these steps; None for the whole batch
-    :param ent_coef: Weight of the entropy bonus
-    :param max_grad_norm: Largest norm of the policy's gradient; None for no limit
+    :param ent_coef: Coefficient of the entropy bonus
+    :param max_grad_norm: Maximum norm of the policy's gradient; None for no clipping
     :param normalize_advantage: Whether Â is standardized over the batch
-    :param stats_window_size: Episodes in ``rollout/ep_rew_mean``
-    :param tensorboard_log: Folder for TensorBoard
-    :param policy_kwargs: For the policy's constructor
-    :param verbose: 0, 1 or 2
-    :param seed: Of all random generators
-    :param device: Where the networks live
-    :param _init_setup_model: Whether to build the networks at once
-    :raises ValueError: A parameter is out of its range; says which, and what it takes
+    :raises ValueError: A parameter is out of its range; names it and what is allowed
     """
 
-    def __init__(
+    def __init__(  # noqa: DOC101, DOC103
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str,
@@ -104,6 +102,7 @@ class BatchActorCritic(PolicyGradientAlgorithm):
             verbose=verbose,
             seed=seed,
             device=device,
+            _init_setup_model=False,
         )
         self.critic_target = critic_target
         if _init_setup_model:
@@ -124,35 +123,40 @@ class BatchActorCritic(PolicyGradientAlgorithm):
         return FixedSteps(self.n_envs, self.n_steps)
 
     def train(self) -> None:
-        """Fit the critic to ``self.rollout``, then take one policy gradient step."""
+        """Fit the critic to ``self.rollout``, then take one policy-gradient step."""
         self.policy.set_training_mode(True)
         self.update_learning_rates()
         rollout = self.rollout
-        obs = self.to_tensor(rollout.flat_obs)
-        actions = self.to_tensor(rollout.flat(rollout.actions))
+        obs, actions = self.tensors(rollout)
 
-        targets = rollout.flat(self._targets())
+        # φ ← argmin Σ_t (V_φ(s_t) − y_t)²
+        targets = rollout.flat(self.critic_targets(rollout))
         self.fit_critic(obs, self.to_tensor(targets))
-        values, following = self.predict_rollout(rollout)
-        deltas = estimators.td_errors(rollout.rewards, values, following, self.gamma)
+        # δ_t = r_t + γ V(s_{t+1}) − V(s_t), with the new V
+        values, next_values = self.predict_rollout(rollout)
+        deltas = estimators.td_errors(rollout.rewards, values, next_values, self.gamma)
+        # Â_t = Σ_{l≥0} (γλ)^l δ_{t+l}
         gae = estimators.gae(deltas, rollout.ends, self.gamma, self.gae_lambda)
         advantages = self.to_tensor(self.normalized(rollout.flat(gae)))
-
+        # ∇J ≈ 1/M Σ_t ∇log π_θ(a_t|s_t) Â_t
         log_prob, entropy = self.evaluate_actions(obs, actions)
         loss = -(log_prob * advantages).mean()
         self.log_policy(loss, entropy)
         self.step_actor(loss - self.ent_coef * entropy)
-        explained = explained_variance(rollout.flat(values), targets)
-        self.logger.record("train/explained_variance", explained)
+        self.log_explained_variance(rollout.flat(values), targets)
 
-    def _targets(self) -> Array:
-        """What V shall be fitted to, of shape (T, N)."""
-        rollout = self.rollout
-        if self.critic_target == "mc":
-            cut_values = rollout.cut_values(self.predict_values)
-            return estimators.reward_to_go(rollout.rewards, rollout.ends, self.gamma, cut_values)
-        values, following = self.predict_rollout(rollout)
-        deltas = estimators.td_errors(rollout.rewards, values, following, self.gamma)
-        if self.critic_target == "td":
+    def critic_targets(self, rollout: Rollout) -> Array:
+        """Compute the targets y of the critic.
+
+        :param rollout: Batch of a fixed number of steps
+        :return: Targets y_t, of shape (T, N)
+        """
+        rewards, ends = rollout.rewards, rollout.ends
+        if self.critic_target == "mc":  # y_t = Σ_{t'≥t} γ^{t'−t} r_t' + γ^k V
+            bootstrap_values = rollout.bootstrap_values(self.predict_values)
+            return estimators.reward_to_go(rewards, ends, self.gamma, bootstrap_values)
+        values, next_values = self.predict_rollout(rollout)
+        deltas = estimators.td_errors(rewards, values, next_values, self.gamma)
+        if self.critic_target == "td":  # y_t = r_t + γ V(s_{t+1})
             return deltas + values
-        return estimators.gae(deltas, rollout.ends, self.gamma, self.gae_lambda) + values
+        return estimators.gae(deltas, ends, self.gamma, self.gae_lambda) + values  # y_t = Â_t + V

@@ -1,4 +1,4 @@
-"""ISPG: off-policy policy gradient by importance sampling, lecture 5."""
+"""ISPG: the off-policy policy gradient by importance sampling (CS285 lecture 5)."""
 
 from itertools import compress
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -9,7 +9,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
 from sb3_course import estimators
-from sb3_course.collection.observations import Array, TensorObs
+from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common.validation import check, check_count
 from sb3_course.estimators import natural_gradient
@@ -27,10 +27,10 @@ class Batch(NamedTuple):
     variable      shape       meaning
     ============  ==========  ============================================================
     ``rollout``               the episodes: M counted steps
-    ``theta``     (P,)        the parameters of π'
+    ``theta``     (P,)        parameters of π'
     ``log_prob``  (T, N)      log π'(a_t|s_t)
     ``to_go``     (T, N)      Σ_{t'≥t} γ^{t'-t} r_t'
-    ``baseline``  (T, N)      b, of a critic that had not seen the batch
+    ``baseline``  (T, N)      b, from a critic that had not seen the batch
     ============  ==========  ============================================================
     """
 
@@ -41,20 +41,12 @@ class Batch(NamedTuple):
     baseline: Array
 
 
-class Term(NamedTuple):
-    """What a batch adds to a step: sums over its M steps (``loss``, ``gradient``, ``entropy``)."""
-
-    loss: th.Tensor
-    gradient: th.Tensor
-    entropy: th.Tensor
-
-
 class ISPG(REINFORCE):
     r"""Off-policy policy gradient by importance sampling (CS285 fall 2023, lecture 5).
 
-    It keeps the last ``n_batches`` batches and takes ``n_epochs`` steps over them, reweighing what
-    the behavior policy π' saw to the policy π_θ that is being improved, ρ_t = π_θ(a_t|s_t) /
-    π'(a_t|s_t):
+    It keeps the last ``n_batches`` batches and takes ``n_epochs`` steps over them, reweighting the
+    experience of the behavior policy π' to the policy π_θ that is being improved, with
+    ρ_t = π_θ(a_t|s_t) / π'(a_t|s_t):
 
     .. math:: \nabla_\theta J \approx \frac{1}{M} \sum_{i,t}
         \nabla_\theta \log \pi_\theta(a_{i,t}|s_{i,t}) \left( [wQ]_{i,t} - w_{i,t} b \right)
@@ -69,56 +61,56 @@ class ISPG(REINFORCE):
     ==================  =========================================  =================  ============
 
     (Precup 2000 for ``per_decision``; the lecture for ``prefix``, its future ratio dropped, and for
-    ``step``, its first-order approximation.) Products are sums of logarithms in float64. b is that
-    of the time when the batch was new: V had not seen it.
+    ``step``, its first-order approximation.) Products are sums of logarithms in float64. b was
+    computed when the batch was new, by a V that had not seen it.
 
-    Three ways to trade variance for bias: ``self_normalize`` divides by the mean weight (over the
+    Three switches trade variance for bias: ``self_normalize`` divides by the mean weight (over the
     trajectories at each time, or over the steps for ``"step"``), which adds a bias of O(1/K);
-    ``max_weight`` takes min(w, max_weight), which shrinks what π_θ makes much likelier towards
-    nothing, a bias that more data do not remove; and a batch whose effective sample size is under
-    ``min_ess`` is dropped (the newest is always used once).
+    ``max_weight`` uses min(w, max_weight), which shrinks the contribution of what π_θ makes much
+    likelier, a bias that more data do not remove; and a batch whose effective sample size is less
+    than ``min_ess`` is dropped (the newest is always used once).
 
     With ``n_epochs=1`` and ``n_batches=1`` every weight is 1, and this is REINFORCE.
 
-    Logged, beside REINFORCE's: ``train/ess/0`` of the newest batch, ``train/ess/1`` of the one
-    before …, and ``train/dropped_batches`` so far. A checkpoint does not hold past batches.
+    Logged in addition to REINFORCE's keys: ``train/ess/0`` of the newest batch, ``train/ess/1`` of
+    the one before …, and ``train/dropped_batches`` so far. A checkpoint does not hold past batches.
 
-    :param policy: As of :class:`~sb3_course.reinforce.REINFORCE`, and so all others not named here
-    :param env: The environment, or its Gymnasium name
-    :param learning_rate: Of the policy
-    :param critic_learning_rate: Of the critic; None takes ``learning_rate``
-    :param n_steps: Start episodes during so many steps of each environment, then finish them
-    :param n_episodes: Or take exactly so many episodes
-    :param gamma: Discount γ
-    :param ratio: Which weights
-    :param n_epochs: Policy steps for each new batch
-    :param n_batches: How many of the last batches are used
-    :param self_normalize: Whether to divide by the mean weight
-    :param max_weight: Largest weight; None for no limit
-    :param min_ess: Smallest effective sample size, as a share of the sample, from 0 to 1
-    :param balance_heuristic: Weigh against the mixture of all behavior policies in memory, not
-        against each batch's own (multiple importance sampling; Veach 1997). Only the weighted sum
-        over all batches is unbiased then: not with what looks at one batch (the mean and optimal
-        baselines, ``self_normalize``, ``normalize_advantage``)
+    ``stats_window_size``, ``tensorboard_log``, ``policy_kwargs``, ``verbose``, ``seed``, ``device``
+    and ``_init_setup_model`` are described in :class:`.PolicyGradientAlgorithm`.
+
+    :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or an
+        ``ActorCriticPolicy`` class
+    :param env: Environment, or its Gymnasium id
+    :param learning_rate: Learning rate of the policy's optimizer
+    :param critic_learning_rate: Learning rate of the critic's optimizer; None for
+        ``learning_rate``
+    :param n_steps: Steps of each environment during which episodes start, all of which are
+        finished; 1000 if neither this nor ``n_episodes`` is given
+    :param n_episodes: Exact number of episodes in a batch, instead of ``n_steps``
+    :param gamma: Discount factor γ
+    :param ratio: Kind of importance weight: ``"trajectory"``, ``"per_decision"``, ``"prefix"`` or
+        ``"step"``
+    :param n_epochs: Policy steps per new batch
+    :param n_batches: Number of past batches that are used, the new one included
+    :param self_normalize: Whether weights are divided by their mean
+    :param max_weight: Maximum weight; None for no limit
+    :param min_ess: Smallest effective sample size of a batch, as a share of it, from 0 to 1
+    :param balance_heuristic: Whether to weight against the mixture of all stored behavior policies
+        instead of each batch's own (multiple importance sampling; Veach 1997). Only the weighted
+        sum over all batches is unbiased then, so it excludes what depends on a single batch (the
+        mean and optimal baselines, ``self_normalize``, ``normalize_advantage``)
     :param reward_to_go: Whether Q̂ leaves out the rewards before t
-    :param baseline: None, ``"mean"``, ``"optimal"`` or ``"value"``
-    :param ent_coef: Weight of the entropy bonus
-    :param max_grad_norm: Largest norm of the policy's gradient; None for no limit
-    :param normalize_advantage: Whether [wQ] - w b is centered, by the w c of which the batch's sum
-        is 0, and divided by its standard deviation
-    :param n_critic_updates: Gradient steps on V for a batch
+    :param baseline: Baseline b: None, ``"mean"``, ``"optimal"`` or ``"value"``
+    :param ent_coef: Coefficient of the entropy bonus
+    :param max_grad_norm: Maximum norm of the policy's gradient; None for no clipping
+    :param normalize_advantage: Whether [wQ] - w b is centered, by the multiple of w that makes the
+        batch's sum 0, and divided by its standard deviation
+    :param n_critic_updates: Gradient steps of the critic per batch
     :param batch_size: Transitions of each of these steps; None for the whole batch
-    :param stats_window_size: Episodes in ``rollout/ep_rew_mean``
-    :param tensorboard_log: Folder for TensorBoard
-    :param policy_kwargs: For the policy's constructor
-    :param verbose: 0, 1 or 2
-    :param seed: Of all random generators
-    :param device: Where the networks live
-    :param _init_setup_model: Whether to build the networks at once
-    :raises ValueError: A parameter is out of its range; says which, and what it takes
+    :raises ValueError: A parameter is out of its range; names it and what is allowed
     """
 
-    def __init__(
+    def __init__(  # noqa: DOC101, DOC103
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str,
@@ -198,129 +190,146 @@ class ISPG(REINFORCE):
                 raise ValueError(f"balance_heuristic=True needs baseline None or 'value', {alone}")
             if self.self_normalize or self.normalize_advantage:
                 raise ValueError(
-                    "balance_heuristic=True goes without self_normalize and normalize_advantage, "
-                    f"which look at one batch, {alone}"
+                    "balance_heuristic=True excludes self_normalize and normalize_advantage, "
+                    f"which depend on a single batch, {alone}"
                 )
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        self.memory: list[Batch] = []
+        self.past_batches: list[Batch] = []
 
     def train(self) -> None:
-        """Take ``n_epochs`` steps over the batches in memory, then fit the critic."""
+        """Take ``n_epochs`` steps over the past batches, then fit the critic."""
         self.policy.set_training_mode(True)
         self.update_learning_rates()
-        new = self._remember(self.rollout)
-        self.memory = [new, *self.memory][: self.n_batches]
-        behaviors = self._behaviors()
+        new, behaviors = self._remember(self.rollout)
 
         for epoch in range(self.n_epochs):
-            log_weights = list(map(self._log_weights, self.memory, behaviors))
-            worth = list(map(self._effective_sample_size, self.memory, log_weights))
-            kept = [ess >= self.min_ess or epoch + i == 0 for i, ess in enumerate(worth)]
-            for i, ess in enumerate(worth):
-                self.logger.record(f"train/ess/{i}", ess)
-            if not all(kept):
-                self.n_dropped_batches += kept.count(False)
-                self.memory = list(compress(self.memory, kept))
-                behaviors = self._behaviors()
-                log_weights = list(map(self._log_weights, self.memory, behaviors))
-            if not self.memory:
-                break
-            terms = list(map(self._term, self.memory, log_weights))
-            m = sum(batch.rollout.n_transitions for batch in self.memory)
-            loss, gradient, entropy = (sum(parts) / m for parts in zip(*terms, strict=True))
-            self.log_policy(loss, entropy)
-            optimal = self.baseline == "optimal"
-            self.step_actor(loss - self.ent_coef * entropy, gradient if optimal else None)
-
+            # log w_t = Σ log ρ_t, ρ_t = π_θ(a_t|s_t) / π'(a_t|s_t)
+            behaviors, log_weights = self._drop_batches(behaviors, epoch)
+            loss, entropy, gradient = th.zeros(()), th.zeros(()), th.zeros(())
+            for batch, log_w in zip(self.past_batches, log_weights, strict=True):
+                w = self._weights(batch.rollout, log_w)
+                weighted_q = estimators.weighted_returns(  # [wQ]_t
+                    self.ratio, w, batch.to_go, batch.rollout, self.gamma, self.reward_to_go
+                )
+                # [wQ]_t − w_t b
+                advantages = self._centered(batch.rollout, weighted_q - w * batch.baseline, w)
+                # ∇J ≈ 1/M Σ_i Σ_t ∇log π_θ(a_{i,t}|s_{i,t}) ([wQ]_{i,t} − w_{i,t} b)
+                log_prob, mean_entropy = self.evaluate_actions(*self.tensors(batch.rollout))
+                loss = loss - (log_prob * advantages).sum()
+                entropy = entropy + mean_entropy * len(advantages)
+                if self.baseline == "optimal":
+                    gradient = gradient - self._optimal_gradient(batch.rollout, w, advantages)
+            self._take_step(loss, entropy, gradient)
         self.logger.record("train/dropped_batches", self.n_dropped_batches)
-        if self.baseline == "value":
+        if self.baseline == "value":  # φ ← argmin Σ_t (V_φ(s_t) − Q̂_t)²
             targets = self.to_tensor(new.rollout.flat(new.to_go))
             self.fit_critic(self.to_tensor(new.rollout.flat_obs), targets)
 
-    def _remember(self, rollout: Rollout) -> Batch:
-        """Note what is known of a batch while its policy is still the one that acts."""
+    def _remember(self, rollout: Rollout) -> tuple[Batch, list[Array]]:
+        """Store a batch while its policy still acts, forget the oldest; return it and log π'."""
         theta = natural_gradient.flatten(self.actor_parameters).detach().clone()
         to_go = self.returns_to_go(rollout)
         baseline = rollout.spread(self.baselines(rollout, self.q_hat(rollout, to_go)))
-        return Batch(rollout, theta, self._log_prob(rollout), to_go, baseline)
-
-    def _tensors(self, rollout: Rollout) -> tuple[TensorObs, th.Tensor]:
-        actions = self.to_tensor(rollout.flat(rollout.actions))
-        return self.to_tensor(rollout.flat_obs), actions
+        new = Batch(rollout, theta, self._log_prob(rollout), to_go, baseline)
+        self.past_batches = [new, *self.past_batches][: self.n_batches]
+        return new, self._behavior_log_probs()
 
     def _log_prob(self, rollout: Rollout) -> Array:
-        """Log π_θ(a_t|s_t) of the policy as it stands, of shape (T, N)."""
+        """Compute log π_θ(a_t|s_t) of the current policy, of shape (T, N)."""
         with th.no_grad():
-            log_prob, _ = self.evaluate_actions(*self._tensors(rollout))
+            log_prob, _ = self.evaluate_actions(*self.tensors(rollout))
         return rollout.spread(log_prob.cpu().numpy())
 
-    def _behaviors(self) -> list[Array]:
-        """For each batch, log π_k(a_t|s_t) of the policies to weigh it against, (K, T, N)."""
+    def _behavior_log_probs(self) -> list[Array]:
+        """Compute log π_k(a_t|s_t) of the policies to weight each batch against, (K, T, N)."""
         if not self.balance_heuristic:
-            return [batch.log_prob[None] for batch in self.memory]
+            return [batch.log_prob[None] for batch in self.past_batches]
         now = natural_gradient.flatten(self.actor_parameters).detach().clone()
-        tables: list[list[Array]] = [[] for _ in self.memory]
-        for behavior in self.memory:
+        tables: list[list[Array]] = [[] for _ in self.past_batches]
+        for behavior in self.past_batches:
             natural_gradient.assign(self.actor_parameters, behavior.theta)
-            for table, batch in zip(tables, self.memory, strict=True):
+            for table, batch in zip(tables, self.past_batches, strict=True):
                 table.append(self._log_prob(batch.rollout))
         natural_gradient.assign(self.actor_parameters, now)
         return [np.stack(table) for table in tables]
 
+    def _drop_batches(self, behaviors: list[Array], epoch: int) -> tuple[list[Array], list[Array]]:
+        """Drop batches of too small a sample size; return log π' and log w_t of the others."""
+        log_weights = list(map(self._log_weights, self.past_batches, behaviors))
+        sizes = list(map(self._effective_sample_size, self.past_batches, log_weights))
+        for i, size in enumerate(sizes):
+            self.logger.record(f"train/ess/{i}", size)
+        kept = [size >= self.min_ess or epoch + i == 0 for i, size in enumerate(sizes)]
+        if all(kept):
+            return behaviors, log_weights
+        self.n_dropped_batches += kept.count(False)
+        self.past_batches = list(compress(self.past_batches, kept))
+        behaviors = self._behavior_log_probs()  # the mixture has changed
+        return behaviors, list(map(self._log_weights, self.past_batches, behaviors))
+
     def _log_weights(self, batch: Batch, behaviors: Array) -> Array:
-        """Logarithm of each step's weight under the policy as it stands, of shape (T, N)."""
+        """Compute log w_t of each step under the current policy, of shape (T, N)."""
         shares = np.ones(1)
         if self.balance_heuristic:
-            counts = [other.rollout.n_trajectories for other in self.memory]
+            counts = [other.rollout.n_trajectories for other in self.past_batches]
             shares = np.array(counts) / sum(counts)
         return estimators.log_importance_weights(
             self.ratio, self._log_prob(batch.rollout), behaviors, shares, batch.rollout
         )
 
     def _effective_sample_size(self, batch: Batch, log_weights: Array) -> float:
-        """Share of the trajectories (of the steps, for ``step``) that the batch is worth."""
+        """Compute the effective sample size, as a share of the trajectories (or of the steps)."""
         rollout = batch.rollout
         counted = rollout.mask if self.ratio == "step" else rollout.mask & rollout.ends
         log_weights = log_weights[counted]
         return estimators.effective_sample_size(np.exp(log_weights - log_weights.max()))
 
-    def _term(self, batch: Batch, log_weights: Array) -> Term:
-        """What a batch adds to the loss; with the optimal baseline, to the gradient."""
-        rollout = batch.rollout
+    def _weights(self, rollout: Rollout, log_weights: Array) -> Array:
+        """Compute w_t from log w_t, of shape (T, N), normalized and truncated as asked for."""
         if self.self_normalize:
             log_weights = estimators.self_normalized(self.ratio, log_weights, rollout)
-        weights = np.exp(log_weights)
-        if self.max_weight is not None:
-            weights = np.minimum(weights, self.max_weight)
-        weighted_q = estimators.weighted_returns(
-            self.ratio, weights, batch.to_go, rollout, self.gamma, self.reward_to_go
-        )
-        w = rollout.flat(weights)
-        advantages = rollout.flat(weighted_q - weights * batch.baseline)
-        if self.normalize_advantage:  # w c, not c, is what has no expected effect
-            advantages = advantages - w * advantages.sum() / w.sum()
-            advantages /= advantages.std() + 1e-8
-        multipliers = self.to_tensor(advantages)
+        weights: Array = np.exp(log_weights)
+        return weights if self.max_weight is None else np.minimum(weights, self.max_weight)
 
-        log_prob, entropy = self.evaluate_actions(*self._tensors(rollout))
-        loss, gradient = -(log_prob * multipliers).sum(), th.zeros((), device=self.device)
+    def _centered(self, rollout: Rollout, advantages: Array, weights: Array) -> th.Tensor:
+        """Return the advantages, centered and scaled if ``normalize_advantage``, of shape (M,)."""
+        a, w = rollout.flat(advantages), rollout.flat(weights)
+        if self.normalize_advantage:
+            a = a - w * a.sum() / w.sum()  # w c, not c, is what has no expected effect
+            a /= a.std() + 1e-8
+        tensor: th.Tensor = self.to_tensor(a)
+        return tensor
+
+    def _optimal_gradient(
+        self, rollout: Rollout, weights: Array, advantages: th.Tensor
+    ) -> th.Tensor:
+        """Compute Σ_i (A_i - b_i∘S_i), of shape (P,), with weighted scores S and estimates A."""
+        multipliers = th.stack([self.to_tensor(rollout.flat(weights)), advantages], dim=1)
+        scores, estimates = self.trajectory_gradients(rollout, multipliers)
+        return (estimates - estimators.optimal_baseline(scores, estimates) * scores).sum(0)
+
+    def _take_step(self, loss: th.Tensor, entropy: th.Tensor, gradient: th.Tensor) -> None:
+        """Take a step down the mean over the M transitions; the arguments are sums over them."""
+        m = sum(batch.rollout.n_transitions for batch in self.past_batches)
+        if m == 0:
+            return
+        loss, entropy = loss / m, entropy / m
+        self.log_policy(loss, entropy)
         if self.baseline == "optimal":
-            columns = th.stack([self.to_tensor(w), multipliers], dim=1)
-            scores, estimates = self.trajectory_gradients(rollout, columns)
-            baseline = estimators.optimal_baseline(scores, estimates)
-            loss, gradient = loss.detach(), -(estimates - baseline * scores).sum(0)
-        return Term(loss, gradient, entropy * len(w))
+            self.step_actor(-self.ent_coef * entropy, gradient / m)
+        else:
+            self.step_actor(loss - self.ent_coef * entropy)
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
-        """Change the environment, and forget the batches of the one before.
+        """Set the environment, and forget the batches of the one before.
 
-        :param env: The new environment
-        :param force_reset: As in SB3
+        :param env: New environment
+        :param force_reset: Whether to reset it before training, as in SB3
         """
         super().set_env(env, force_reset)
-        self.memory = []
+        self.past_batches = []
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "memory"]
+        return [*super()._excluded_save_params(), "past_batches"]

@@ -1,25 +1,24 @@
-"""NPG: the natural policy gradient of lecture 5."""
+"""NPG: the natural policy gradient (CS285 lecture 5)."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch as th
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.utils import FloatSchedule, explained_variance
+from stable_baselines3.common.utils import FloatSchedule
 
 from sb3_course import estimators
 from sb3_course.collection.collector import FixedSteps
-from sb3_course.collection.observations import TensorObs, select
+from sb3_course.collection.observations import TensorObs, rows_of, select
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 from sb3_course.common.validation import check, check_count
 from sb3_course.estimators import natural_gradient
 
 DEFAULT_TARGET_KL = 0.02
-SHRINK, MOST_SHRINKS = 0.8, 10
-FAR = 4.0
+SAFE_KL_FACTOR = 4.0
+"""Without a line search, a step may have this many times the target KL."""
 
 
 class NPG(PolicyGradientAlgorithm):
@@ -33,50 +32,53 @@ class NPG(PolicyGradientAlgorithm):
     ==============  ===========================================================================
     F               Fisher information of the policy, the exact Hessian of the mean KL at θ
     λ               ``cg_damping``
-    x               solved for by ``cg_max_steps`` conjugate gradient steps at most
-    Â               GAE(``gae_lambda``) with the critic as fitted to the batches before
+    x               solution of at most ``cg_max_steps`` conjugate gradient steps
+    Â               GAE(``gae_lambda``) with the critic fitted to the batches before
     ε               ``target_kl``: β = √(2ε / xᵀFx), so that the step's KL is ε to second order
-    α               ``step_size``: β = α, the lecture's other choice (give this or ``target_kl``)
+    α               ``step_size``: β = α, the lecture's other choice (this or ``target_kl``)
     ==============  ===========================================================================
 
-    ``line_search=True`` shortens the step by 0.8, up to 10 times, until the surrogate
-    E[π_θ/π_old Â] grows and the KL is at most ε, as TRPO does. Without it, a step is shortened in
-    the same way only where its KL turns out more than 4 ε, far from what the second order says (a
-    policy near certainty, whose F vanishes). Where no such step is found, or it is not finite, θ
-    stays, which ``train/skipped_updates`` counts.
+    ``line_search=True`` shortens the step until the surrogate E[π_θ/π_old Â] grows and the KL is at
+    most ε, as TRPO does. Without it, a step is shortened in the same way only where its KL is more
+    than 4 ε, far from its second-order approximation (a policy near certainty, whose F vanishes).
+    If no such step is found, or it is not finite, θ stays unchanged, which
+    ``train/skipped_updates`` counts.
 
     Logged: ``train/kl_divergence`` (realised, in nats), ``train/cg_residual``,
     ``train/cg_iterations``, ``train/curvature`` (xᵀFx), ``train/step_length`` (β),
     ``train/line_search_shrinks``.
 
-    :param policy: See :class:`.PolicyGradientAlgorithm`, as for all others
-    :param env: The environment, or its Gymnasium name
-    :param learning_rate: Of the critic; the policy's step has a length of its own
+    ``stats_window_size``, ``tensorboard_log``, ``policy_kwargs``, ``verbose``, ``seed``, ``device``
+    and ``_init_setup_model`` are described in :class:`.PolicyGradientAlgorithm`.
+
+    :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or an
+        ``ActorCriticPolicy`` class
+    :param env: Environment, or its Gymnasium id
+    :param learning_rate: Learning rate of the critic's optimizer; the length of the policy's step
+        follows from ``target_kl`` or ``step_size``
     :param n_steps: Steps of each environment in a batch
-    :param gamma: Discount γ
-    :param gae_lambda: λ of GAE
-    :param target_kl: ε in nats, a number or a schedule of the remaining progress; 0.02 if neither
-        this nor ``step_size`` is given
-    :param step_size: α, a number or a schedule
-    :param line_search: Whether to backtrack
-    :param cg_max_steps: Most conjugate gradient steps
-    :param cg_damping: λ of the Fisher matrix
-    :param sub_sampling_factor: Estimate F from a random one in so many of the transitions
-    :param ent_coef: Weight of the entropy bonus
+    :param gamma: Discount factor γ
+    :param gae_lambda: Decay λ of the generalized advantage estimate
+    :param target_kl: KL ε of a step in nats, a number or a schedule of the remaining progress; 0.02
+        if neither this nor ``step_size`` is given
+    :param step_size: Step size α, a number or a schedule of the remaining progress
+    :param line_search: Whether to shorten the step until the surrogate grows and the KL is at most
+        ε
+    :param line_search_shrinking_factor: Factor by which the line search shortens the step
+    :param line_search_max_iter: Maximum number of times that the step is shortened (sb3-contrib
+        counts the full step as well)
+    :param cg_max_steps: Maximum number of conjugate gradient steps
+    :param cg_damping: Damping λ of the Fisher matrix
+    :param sub_sampling_factor: Inverse of the share of transitions that F is estimated from: 2 for
+        a random half
+    :param ent_coef: Coefficient of the entropy bonus
     :param normalize_advantage: Whether Â is standardized over the batch
-    :param n_critic_updates: Gradient steps on V for a batch
+    :param n_critic_updates: Gradient steps of the critic per batch
     :param batch_size: Transitions of each of these steps; None for the whole batch
-    :param stats_window_size: Episodes in ``rollout/ep_rew_mean``
-    :param tensorboard_log: Folder for TensorBoard
-    :param policy_kwargs: For the policy's constructor
-    :param verbose: 0, 1 or 2
-    :param seed: Of all random generators
-    :param device: Where the networks live
-    :param _init_setup_model: Whether to build the networks at once
-    :raises ValueError: A parameter is out of its range; says which, and what it takes
+    :raises ValueError: A parameter is out of its range; names it and what is allowed
     """
 
-    def __init__(
+    def __init__(  # noqa: DOC101, DOC103
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str,
@@ -87,6 +89,8 @@ class NPG(PolicyGradientAlgorithm):
         target_kl: float | Schedule | None = None,
         step_size: float | Schedule | None = None,
         line_search: bool = False,
+        line_search_shrinking_factor: float = 0.8,
+        line_search_max_iter: int = 10,
         cg_max_steps: int = 10,
         cg_damping: float = 0.1,
         sub_sampling_factor: int = 1,
@@ -121,10 +125,13 @@ class NPG(PolicyGradientAlgorithm):
             verbose=verbose,
             seed=seed,
             device=device,
+            _init_setup_model=False,
         )
         self.target_kl = target_kl
         self.step_size = step_size
         self.line_search = line_search
+        self.line_search_shrinking_factor = line_search_shrinking_factor
+        self.line_search_max_iter = line_search_max_iter
         self.cg_max_steps = cg_max_steps
         self.cg_damping = cg_damping
         self.sub_sampling_factor = sub_sampling_factor
@@ -136,15 +143,18 @@ class NPG(PolicyGradientAlgorithm):
         super()._check_parameters()
         check_count("n_steps", self.n_steps)
         check_count("cg_max_steps", self.cg_max_steps)
+        check_count("line_search_max_iter", self.line_search_max_iter)
+        factor = self.line_search_shrinking_factor
+        check("line_search_shrinking_factor", factor, 0 < factor < 1, "a number between 0 and 1")
         check_count("sub_sampling_factor", self.sub_sampling_factor)
         check("cg_damping", self.cg_damping, self.cg_damping >= 0, "a number of at least 0")
         if self.target_kl is not None and self.step_size is not None:
             raise ValueError(
-                "give target_kl or step_size, not both: "
+                "pass target_kl or step_size, not both: "
                 f"got target_kl={self.target_kl} and step_size={self.step_size}"
             )
         if self.line_search and self.step_size is not None:
-            raise ValueError("line_search=True needs target_kl, the KL that it keeps to")
+            raise ValueError("line_search=True needs target_kl, the KL that it enforces")
         for name in ("target_kl", "step_size"):
             value = getattr(self, name)
             if value is not None and not callable(value):
@@ -154,94 +164,133 @@ class NPG(PolicyGradientAlgorithm):
         return FixedSteps(self.n_envs, self.n_steps)
 
     def train(self) -> None:
-        """Take one natural gradient step on ``self.rollout``, then fit the critic."""
+        """Take one natural-gradient step on ``self.rollout``, then fit the critic."""
         self.policy.set_training_mode(True)
         self.update_learning_rates()
         rollout = self.rollout
-        obs = self.to_tensor(rollout.flat_obs)
-        actions = self.to_tensor(rollout.flat(rollout.actions))
+        obs, actions = self.tensors(rollout)
 
-        values, following = self.predict_rollout(rollout)
-        deltas = estimators.td_errors(rollout.rewards, values, following, self.gamma)
+        # δ_t = r_t + γ V(s_{t+1}) − V(s_t)
+        values, next_values = self.predict_rollout(rollout)
+        deltas = estimators.td_errors(rollout.rewards, values, next_values, self.gamma)
+        # Â_t = Σ_{l≥0} (γλ)^l δ_{t+l}
         gae = estimators.gae(deltas, rollout.ends, self.gamma, self.gae_lambda)
         advantages = self.to_tensor(self.normalized(rollout.flat(gae)))
-
+        # g = ∇_θ 1/M Σ_t log π_θ(a_t|s_t) Â_t
         log_prob, entropy = self.evaluate_actions(obs, actions)
         loss = -(log_prob * advantages).mean()
         self.log_policy(loss, entropy)
-        parameters = self.actor_parameters
-        gradient = natural_gradient.flatten(
-            th.autograd.grad(self.ent_coef * entropy - loss, parameters)
-        )
-        self.note_gradient(gradient.norm().item())
-        old = sample = self.distribution(obs)
+        gradient = self.actor_gradient(self.ent_coef * entropy - loss)
+        # (F + λI) x = g
+        old = self.distribution(obs)
+        product = self.fisher_vector_product(obs, old)
+        solution = natural_gradient.conjugate_gradient(product, gradient, self.cg_max_steps)
+        # θ ← θ + β x
+        step = self.step_length(solution) * solution.x
+        self.take_step(step, obs, actions, advantages, old, log_prob)
+        # φ ← argmin Σ_t (V_φ(s_t) − y_t)², y_t = Â_t + V(s_t)
+        targets = rollout.flat(gae + values)
+        self.fit_critic(obs, self.to_tensor(targets))
+        self.log_explained_variance(rollout.flat(values), targets)
+
+    def actor_gradient(self, objective: th.Tensor) -> th.Tensor:
+        """Compute the gradient of an objective by the actor's parameters, and log its norm.
+
+        :param objective: Objective to ascend, a scalar
+        :return: Gradient g, of shape (P,)
+        :raises FloatingPointError: The gradient is not finite
+        """
+        gradients = th.autograd.grad(objective, self.actor_parameters)
+        gradient = natural_gradient.flatten(gradients)
+        self.record_update(gradient.norm().item())
+        return gradient
+
+    def fisher_vector_product(self, obs: TensorObs, old: Distribution) -> natural_gradient.Product:
+        """Make the function v ↦ (F + λI) v, from all states or a random share of them.
+
+        :param obs: States s, of shape (M, …)
+        :param old: Distribution at these states
+        :return: Function from vectors of shape (P,) to vectors of shape (P,)
+        """
+        sample, n = old, rows_of(obs)
         if self.sub_sampling_factor > 1:
-            some = th.randperm(len(actions), device=self.device)
-            some = some[: max(1, len(actions) // self.sub_sampling_factor)]
+            some = th.randperm(n, device=self.device)[: max(1, n // self.sub_sampling_factor)]
             sample = self.distribution(select(obs, some))
-        fisher = natural_gradient.fisher_product(sample, parameters, self.cg_damping)
-        solution = natural_gradient.conjugate_gradient(fisher, gradient, self.cg_max_steps)
-        step = self._step_length(solution) * solution.x
-        self._take(
-            step, obs, old, lambda new: surrogate_gain(new.log_prob(actions), log_prob, advantages)
+        return natural_gradient.fisher_vector_product(
+            sample, self.actor_parameters, self.cg_damping
         )
 
-        self.fit_critic(obs, self.to_tensor(rollout.flat(gae + values)))
-        self.logger.record("train/cg_residual", solution.residual)
-        self.logger.record("train/cg_iterations", solution.iterations)
-        explained = explained_variance(rollout.flat(values), rollout.flat(gae + values))
-        self.logger.record("train/explained_variance", explained)
+    def step_length(self, solution: natural_gradient.CGSolution) -> float:
+        """Compute β of the step along x: from ε, or α itself.
 
-    def _step_length(self, solution: natural_gradient.Solution) -> float:
-        """β of the step along x."""
+        :param solution: Solution x of the conjugate gradient method
+        :return: Step length β
+        """
         curvature = solution.curvature - self.cg_damping * solution.x.square().sum().item()
         if self.step_size is None:
-            length = natural_gradient.step_length(self._target_kl(), curvature)
+            length = natural_gradient.step_length(self._current_target_kl(), curvature)
         else:
             length = FloatSchedule(self.step_size)(self._current_progress_remaining)
+        self.logger.record("train/cg_residual", solution.residual)
+        self.logger.record("train/cg_iterations", solution.iterations)
         self.logger.record("train/curvature", curvature)
         self.logger.record("train/step_length", length)
         return length
 
-    def _take(
+    def take_step(
         self,
         step: th.Tensor,
         obs: TensorObs,
+        actions: th.Tensor,
+        advantages: th.Tensor,
         old: Distribution,
-        gain: Callable[[Distribution], float],
+        old_log_prob: th.Tensor,
     ) -> None:
-        """Move θ by the step, shortened if there is a line search, and log the realised KL."""
-        parameters, kl_limit = self.actor_parameters, float("inf")
+        """Move θ by a step, shortened where its KL demands it, and log the realized KL.
+
+        :param step: Step β x, of shape (P,)
+        :param obs: States s, of shape (M, …)
+        :param actions: Actions a, of shape (M, …)
+        :param advantages: Advantages Â, of shape (M,)
+        :param old: Distribution before the step, at these states
+        :param old_log_prob: log π_old(a|s), of shape (M,)
+        """
+        parameters, max_kl = self.actor_parameters, float("inf")
         if self.step_size is None:
-            kl_limit = self._target_kl() * (1.0 if self.line_search else FAR)
+            max_kl = self._current_target_kl() * (1.0 if self.line_search else SAFE_KL_FACTOR)
         before = natural_gradient.flatten(parameters).detach().clone()
-        for shrinks in range(MOST_SHRINKS + 1 if th.isfinite(step).all() and step.any() else 0):
-            natural_gradient.assign(parameters, before + SHRINK**shrinks * step)
+        usable = bool(th.isfinite(step).all() and step.any())
+        for shrinks in range(self.line_search_max_iter + 1 if usable else 0):
+            factor = self.line_search_shrinking_factor**shrinks
+            natural_gradient.assign(parameters, before + factor * step)
             with th.no_grad():
                 new = self.distribution(obs)
                 kl = natural_gradient.kl_divergence(old, new).item()
-                if math.isfinite(kl) and kl <= kl_limit and (not self.line_search or gain(new) > 0):
-                    self.logger.record("train/kl_divergence", kl)
-                    self.logger.record("train/line_search_shrinks", shrinks)
-                    return
+                accepted = math.isfinite(kl) and kl <= max_kl
+                if accepted and self.line_search:
+                    accepted = surrogate_gain(new.log_prob(actions), old_log_prob, advantages) > 0
+            if accepted:
+                self.logger.record("train/kl_divergence", kl)
+                self.logger.record("train/line_search_shrinks", shrinks)
+                return
         natural_gradient.assign(parameters, before)
         self.n_skipped_updates += 1
         self.logger.record("train/skipped_updates", self.n_skipped_updates)
 
-    def _target_kl(self) -> float:
+    def _current_target_kl(self) -> float:
         target = DEFAULT_TARGET_KL if self.target_kl is None else self.target_kl
         return FloatSchedule(target)(self._current_progress_remaining)
 
 
 def surrogate_gain(new: th.Tensor, old: th.Tensor, advantages: th.Tensor) -> float:
-    r"""How much the surrogate objective has grown.
+    r"""Compute the gain of the surrogate objective.
 
     .. math:: \mathbb{E} \left[ \left( \frac{\pi_\theta(a|s)}{\pi_{old}(a|s)} - 1 \right)
         \hat A \right]
 
     :param new: log π_θ(a|s), of shape (M,)
     :param old: log π_old(a|s), of shape (M,)
-    :param advantages: Â, of shape (M,)
-    :return: The difference
+    :param advantages: Advantages Â, of shape (M,)
+    :return: Gain over the old policy
     """
     return (((new - old).exp() - 1) * advantages).mean().item()

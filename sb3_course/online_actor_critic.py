@@ -1,4 +1,4 @@
-"""Online actor-critic over synchronized parallel actors, lecture 6."""
+"""Online actor-critic over synchronized parallel actors (CS285 lecture 6)."""
 
 from typing import Any, NamedTuple, TypeVar
 
@@ -7,7 +7,6 @@ import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional as F
 
@@ -33,7 +32,7 @@ class Transition(NamedTuple):
     ``entropy``   ()        mean entropy of π_θ(·|s), differentiable
     ``values``    (N,)      V_φ(s), differentiable
     ``rewards``   (N,)      r
-    ``next_obs``  (N, …)    s', the episode's last one where it ended
+    ``next_obs``  (N, …)    s', the last observation where an episode ended
     ``alive``     (N,)      0 where s' is terminal, else 1
     ============  ========  ================================================
     """
@@ -59,7 +58,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
           \hat A
 
     V(s') is 0 where s' is terminal, and the value of the episode's last observation where a time
-    limit ended it. The forward pass that chose the actions is the one that is differentiated.
+    limit ended it. The forward pass that samples the actions is the one that is differentiated.
 
     ==============  ================================================================
     symbol          variable
@@ -69,27 +68,25 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
     θ, φ            ``actor_parameters``, ``critic_parameters``
     ==============  ================================================================
 
-    ``learn(…, log_interval=…)`` counts environment steps here, since an iteration is one step.
-    Logged are the numbers of the last update before.
+    ``learn(…, log_interval=…)`` counts environment steps here, since an iteration is one step. A
+    log holds the numbers of the last update before it.
 
-    :param policy: See :class:`.PolicyGradientAlgorithm`, as for all others
-    :param env: The environment, or its Gymnasium name
-    :param learning_rate: Of the policy
-    :param critic_learning_rate: Of the critic; None takes ``learning_rate``
-    :param gamma: Discount γ
-    :param ent_coef: Weight of the entropy bonus
-    :param max_grad_norm: Largest norm of the policy's gradient; None for no limit
-    :param stats_window_size: Episodes in ``rollout/ep_rew_mean``
-    :param tensorboard_log: Folder for TensorBoard
-    :param policy_kwargs: For the policy's constructor
-    :param verbose: 0, 1 or 2
-    :param seed: Of all random generators
-    :param device: Where the networks live
-    :param _init_setup_model: Whether to build the networks at once
-    :raises ValueError: A parameter is out of its range; says which, and what it takes
+    ``stats_window_size``, ``tensorboard_log``, ``policy_kwargs``, ``verbose``, ``seed``, ``device``
+    and ``_init_setup_model`` are described in :class:`.PolicyGradientAlgorithm`.
+
+    :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or an
+        ``ActorCriticPolicy`` class
+    :param env: Environment, or its Gymnasium id
+    :param learning_rate: Learning rate of the policy's optimizer
+    :param critic_learning_rate: Learning rate of the critic's optimizer; None for
+        ``learning_rate``
+    :param gamma: Discount factor γ
+    :param ent_coef: Coefficient of the entropy bonus
+    :param max_grad_norm: Maximum norm of the policy's gradient; None for no clipping
+    :raises ValueError: A parameter is out of its range; names it and what is allowed
     """
 
-    def __init__(
+    def __init__(  # noqa: DOC101, DOC103
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str,
@@ -115,18 +112,15 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             gamma=gamma,
             ent_coef=ent_coef,
             max_grad_norm=max_grad_norm,
-            normalize_advantage=False,
             n_critic_updates=1,
-            batch_size=None,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
             policy_kwargs=policy_kwargs,
             verbose=verbose,
             seed=seed,
             device=device,
+            _init_setup_model=_init_setup_model,
         )
-        if _init_setup_model:
-            self._setup_model()
 
     def learn(
         self: Self,
@@ -137,15 +131,15 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Learn for at least so many environment steps.
+        """Learn for at least ``total_timesteps`` environment steps.
 
         :param total_timesteps: Environment steps, over all environments
         :param callback: SB3 callback or callbacks
-        :param log_interval: Environment steps between two logs; None for none
-        :param tb_log_name: Name of the run in TensorBoard; None for the class's
-        :param reset_num_timesteps: Whether to count from 0 again
+        :param log_interval: Environment steps between two logs; None for no logs
+        :param tb_log_name: Name of the run in TensorBoard; None for the name of the class
+        :param reset_num_timesteps: Whether to count steps from 0 again
         :param progress_bar: Whether to show a progress bar
-        :return: Itself
+        :return: The model itself
         """
         self._act, self._critic = make_actor(self.policy), make_critic(self.policy)
         self._log_every = None if log_interval is None else max(1, log_interval // self.n_envs)
@@ -169,13 +163,13 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         rollout_buffer: Any = None,
         n_rollout_steps: int | None = None,
     ) -> bool:
-        """Make one step of every environment, and keep what :meth:`train` needs of it.
+        """Take one step of every environment, and keep the transition for :meth:`train`.
 
-        :param env: The environments
-        :param callback: Called after the step
+        :param env: Environments to step
+        :param callback: Callback that is called after the step
         :param rollout_buffer: Not used
         :param n_rollout_steps: Not used
-        :return: Whether to go on (false once the callback said stop)
+        :return: Whether to continue (False once the callback has stopped the training)
         :raises FloatingPointError: An observation or reward is not finite
         """
         assert self._last_obs is not None
@@ -185,8 +179,8 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         check_finite("observation", self._last_obs, step=self.num_timesteps)
         obs = self.to_tensor(map_obs(compact, self._last_obs))
         actions, score = self._act(obs)
-        sampled, sent = self.as_sent(actions)
-        env.step_async(sent)  # what needs only s and a is computed while the environments step
+        sampled, clipped_actions = self.clip_actions(actions)
+        env.step_async(clipped_actions)  # functions of s and a are computed during the step
         (log_prob, entropy), values = score(), self._critic(obs)
         new_obs, rewards, dones, infos = env.step_wait()
         assert not isinstance(new_obs, tuple), "SB3 has no policy for Tuple observations"
@@ -210,7 +204,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             "dones": dones,
             "infos": infos,
             "actions": sampled,
-            "clipped_actions": sent,
+            "clipped_actions": clipped_actions,
             "n_steps": 1,
             "running": np.ones_like(dones),
         }
@@ -220,30 +214,38 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         return True
 
     def train(self) -> None:
-        """Fit the critic to the step just made, then take one policy gradient step."""
+        """Fit the critic to the last step, then take one policy-gradient step."""
         obs, log_prob, entropy, values, rewards, next_obs, alive = self._transition
         self.update_learning_rates()
 
+        # φ ← φ − α ∇_φ 1/N Σ (V_φ(s) − y)², y = r + γ V(s')
         with th.no_grad():
             targets = rewards + self.gamma * alive * self._critic(next_obs)
-        value_loss = descend(
-            F.mse_loss(values, targets), self.critic_parameters, self.critic_optimizer
-        )
-
+        critic_loss = F.mse_loss(values, targets)
+        value_loss = descend(critic_loss, self.critic_parameters, self.critic_optimizer)
+        # Â = r + γ V(s') − V(s), with the new V
         with th.no_grad():
             advantages = rewards + self.gamma * alive * self._critic(next_obs) - self._critic(obs)
+        # θ ← θ + α 1/N Σ ∇_θ log π_θ(a|s) Â
         loss = -(log_prob * advantages).mean()
-        total = loss - self.ent_coef * entropy if self.ent_coef else loss
-        if self.max_grad_norm is None and not self._is_before_a_log():
-            descend(total, self.actor_parameters, self.actor_optimizer)
-            self._n_updates += 1
-            return
+        if self._is_before_a_log():
+            self.log_policy(loss, entropy)
+            self.logger.record("train/value_loss", value_loss)
+            self.log_explained_variance(values.detach().cpu().numpy(), targets.cpu().numpy())
+        self.step_actor(loss - self.ent_coef * entropy if self.ent_coef else loss)
 
-        self.step_actor(total)
-        self.log_policy(loss, entropy)
-        self.logger.record("train/value_loss", value_loss)
-        explained = explained_variance(values.detach().cpu().numpy(), targets.cpu().numpy())
-        self.logger.record("train/explained_variance", explained)
+    def step_actor(self, loss: th.Tensor, gradient: th.Tensor | None = None) -> None:
+        """Take one step of the actor's optimizer, without the norm where no log shows it.
+
+        :param loss: Loss to differentiate by the actor's parameters
+        :param gradient: Flat gradient to descend, added to that of the loss, of shape (P,)
+        :raises FloatingPointError: The loss or the gradient is not finite; nothing is changed
+        """
+        if gradient is None and self.max_grad_norm is None and not self._is_before_a_log():
+            descend(loss, self.actor_parameters, self.actor_optimizer)
+            self._n_updates += 1
+        else:
+            super().step_actor(loss, gradient)
 
     def _is_before_a_log(self) -> bool:
         """Whether SB3's ``learn`` logs after the next step, and so this update's numbers."""

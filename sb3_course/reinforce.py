@@ -1,4 +1,4 @@
-"""REINFORCE: the Monte Carlo policy gradient, with every variance reduction of lecture 5."""
+"""REINFORCE: the Monte Carlo policy gradient, with the variance reductions of lecture 5."""
 
 from typing import Any, Literal, TypeAlias
 
@@ -6,7 +6,6 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.utils import explained_variance
 
 from sb3_course import estimators
 from sb3_course.collection.collector import WholeEpisodes
@@ -28,63 +27,62 @@ class REINFORCE(PolicyGradientAlgorithm):
     .. math:: \nabla_\theta J \approx \frac{1}{M} \sum_{i=1}^{K} \sum_{t}
         \nabla_\theta \log \pi_\theta(a_{i,t} \mid s_{i,t}) \left( \hat Q_{i,t} - b \right)
 
-    The update is the gradient of the mean over the batch's M transitions, as SB3's losses are; the
+    The update is the gradient of the mean over the batch's M transitions, like SB3's losses; the
     lecture's mean over the K trajectories is larger by M/K, the mean episode length.
 
     ===========================  ===============================================================
     symbol                       variable
     ===========================  ===============================================================
-    Q̂ = Σ_{t'≥t} γ^{t'-t} r_t'   ``reward_to_go=True``: causality, what came before t is left out
+    Q̂ = Σ_{t'≥t} γ^{t'-t} r_t'   ``reward_to_go=True``: causality, rewards before t are left out
     Q̂ = R(τ) = Σ_t' γ^t' r_t'    ``reward_to_go=False``: the whole trajectory's return
     b = 0                        ``baseline=None``
     b = mean Q̂ of the others     ``"mean"``: over the other trajectories' R(τ), or over their
                                  reward to go at the same step
-    b = E[A∘S] / E[S∘S]          ``"optimal"``: least variance, one for each parameter, with
+    b = E[A∘S] / E[S∘S]          ``"optimal"``: least variance, one per parameter, with
                                  S = Σ_t ∇log π and A = Σ_t ∇log π Q̂; from the other trajectories
-    b = V(s_t)                   ``"value"``: a critic, as fitted to the batches *before* this one
+    b = V(s_t)                   ``"value"``: a critic, fitted to the batches *before* this one
     ===========================  ===============================================================
 
     No baseline depends on the trajectory's own actions, so with ``n_episodes`` none adds bias.
-    (With ``n_steps`` a little: how many others there are depends on one's own length.) Two things
-    do, and both are everyone's practice: with γ < 1 the reward to go leaves out the weight γ^t of
-    step t, and the division by M correlates with episode length where this varies.
+    (With ``n_steps`` it adds a little: the number of other trajectories depends on one's own
+    length.) Two common practices do add bias: with γ < 1 the reward to go leaves out the weight γ^t
+    of step t, and the division by M correlates with episode length where this varies.
 
     The optimal baseline is a quotient of estimates: from few trajectories (4, say) it has heavy
     tails and may raise the variance many times over; with 16 and more it lowers it (the figure
     ``estimator_variance`` measures both).
 
-    A return is of rewards alone, up to a time limit too. Only with ``baseline="value"`` is the tail
-    behind a time limit valued, γ^{T-t} V(s_T), by one call of the critic for the batch.
+    A return holds rewards alone, also at a time limit. Only with ``baseline="value"`` is the unseen
+    rest after a time limit valued, γ^{T-t} V(s_T), by one call of the critic per batch.
 
-    :param policy: See :class:`.PolicyGradientAlgorithm`, as for all others
-    :param env: The environment, or its Gymnasium name
-    :param learning_rate: Of the policy
-    :param critic_learning_rate: Of the critic; None takes ``learning_rate``
-    :param n_steps: Start episodes during so many steps of each environment, then finish them: at
-        least ``n_steps * n_envs`` transitions. 1000 if neither this nor ``n_episodes`` is given
-    :param n_episodes: Or take exactly so many episodes
-    :param gamma: Discount γ
+    ``stats_window_size``, ``tensorboard_log``, ``policy_kwargs``, ``verbose``, ``seed``, ``device``
+    and ``_init_setup_model`` are described in :class:`.PolicyGradientAlgorithm`.
+
+    :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or an
+        ``ActorCriticPolicy`` class
+    :param env: Environment, or its Gymnasium id
+    :param learning_rate: Learning rate of the policy's optimizer
+    :param critic_learning_rate: Learning rate of the critic's optimizer; None for
+        ``learning_rate``
+    :param n_steps: Steps of each environment during which episodes start, all of which are
+        finished: at least ``n_steps * n_envs`` transitions; 1000 if neither this nor ``n_episodes``
+        is given
+    :param n_episodes: Exact number of episodes in a batch, instead of ``n_steps``
+    :param gamma: Discount factor γ
     :param reward_to_go: Whether Q̂ leaves out the rewards before t
-    :param baseline: None, ``"mean"``, ``"optimal"`` or ``"value"``
-    :param ent_coef: Weight of the entropy bonus
-    :param max_grad_norm: Largest norm of the policy's gradient; None for no limit
+    :param baseline: Baseline b: None, ``"mean"``, ``"optimal"`` or ``"value"``
+    :param ent_coef: Coefficient of the entropy bonus
+    :param max_grad_norm: Maximum norm of the policy's gradient; None for no clipping
     :param normalize_advantage: Whether Q̂ - b is standardized over the batch (this subtracts a mean
         that holds one's own return, so it biases by O(1/M) and is itself a baseline)
-    :param n_critic_updates: Gradient steps on V for a batch (``baseline="value"`` only)
+    :param n_critic_updates: Gradient steps of the critic per batch (``baseline="value"`` only)
     :param batch_size: Transitions of each of these steps; None for the whole batch
-    :param log_grad_variance: Log ``train/grad_variance``, the trace of the estimate's covariance,
-        also where it costs an extra pass (``baseline="optimal"`` logs it for nothing)
-    :param stats_window_size: Episodes in ``rollout/ep_rew_mean``
-    :param tensorboard_log: Folder for TensorBoard
-    :param policy_kwargs: For the policy's constructor
-    :param verbose: 0, 1 or 2
-    :param seed: Of all random generators
-    :param device: Where the networks live
-    :param _init_setup_model: Whether to build the networks at once
-    :raises ValueError: A parameter is out of its range; says which, and what it takes
+    :param log_grad_variance: Whether to log ``train/grad_variance``, the trace of the estimate's
+        covariance, which costs an extra pass (``baseline="optimal"`` logs it at no cost)
+    :raises ValueError: A parameter is out of its range; names it and what is allowed
     """
 
-    def __init__(
+    def __init__(  # noqa: DOC101, DOC103
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str,
@@ -127,6 +125,7 @@ class REINFORCE(PolicyGradientAlgorithm):
             verbose=verbose,
             seed=seed,
             device=device,
+            _init_setup_model=False,
         )
         self.n_episodes = n_episodes
         self.reward_to_go = reward_to_go
@@ -141,7 +140,7 @@ class REINFORCE(PolicyGradientAlgorithm):
         check("baseline", self.baseline, self.baseline in BASELINES, f"one of {names}")
         if self.n_steps is not None and self.n_episodes is not None:
             raise ValueError(
-                "give n_steps or n_episodes, not both: "
+                "pass n_steps or n_episodes, not both: "
                 f"got n_steps={self.n_steps} and n_episodes={self.n_episodes}"
             )
         if self.n_episodes is None:
@@ -173,63 +172,60 @@ class REINFORCE(PolicyGradientAlgorithm):
         self.policy.set_training_mode(True)
         self.update_learning_rates()
         rollout = self.rollout
-        obs = self.to_tensor(rollout.flat_obs)
-        actions = self.to_tensor(rollout.flat(rollout.actions))
+        obs, actions = self.tensors(rollout)
 
-        to_go = self.returns_to_go(rollout)
-        q_hat = self.q_hat(rollout, to_go)
-        weights = self.to_tensor(self.normalized(q_hat - self.baselines(rollout, q_hat)))
+        to_go = self.returns_to_go(rollout)  # Σ_{t'≥t} γ^{t'−t} r_t'
+        q_hat = self.q_hat(rollout, to_go)  # Q̂_t
+        # Q̂_t − b
+        advantages = self.to_tensor(self.normalized(q_hat - self.baselines(rollout, q_hat)))
+        # ∇J ≈ 1/M Σ_i Σ_t ∇log π_θ(a_{i,t}|s_{i,t}) (Q̂_{i,t} − b)
         log_prob, entropy = self.evaluate_actions(obs, actions)
-        loss = -(log_prob * weights).mean()
+        loss = -(log_prob * advantages).mean()
         self.log_policy(loss, entropy)
-
-        if self.baseline == "optimal":  # A - b∘S: the baseline is another one for each parameter
-            scores, estimates = self.trajectory_gradients(
-                rollout, th.stack([th.ones_like(weights), weights], dim=1)
-            )
-            gradients = estimates - estimators.optimal_baseline(scores, estimates) * scores
-            self.step_actor(-self.ent_coef * entropy, -gradients.sum(0) / len(weights))
+        if self.baseline == "optimal":  # ∇J ≈ 1/M Σ_i (A_i − b∘S_i), b = E[A∘S] / E[S∘S]
+            gradients = self.optimal_baseline_gradients(rollout, advantages)
+            self.log_gradient_variance(gradients, rollout)
+            gradient = gradients.sum(0) / rollout.n_transitions
+            self.step_actor(-self.ent_coef * entropy, -gradient)
         else:
             if self.log_grad_variance:
-                (gradients,) = self.trajectory_gradients(rollout, weights[:, None])
+                (gradients,) = self.trajectory_gradients(rollout, advantages[:, None])
+                self.log_gradient_variance(gradients, rollout)
             self.step_actor(loss - self.ent_coef * entropy)
-
-        if self.baseline == "optimal" or self.log_grad_variance:
-            variance = estimators.covariance_trace(gradients, len(weights))
-            self.logger.record("train/grad_variance", variance)
-        if self.baseline == "value":
+        if self.baseline == "value":  # φ ← argmin Σ_t (V_φ(s_t) − Q̂_t)²
             self.fit_critic(obs, self.to_tensor(rollout.flat(to_go)))
 
     def returns_to_go(self, rollout: Rollout) -> Array:
-        """Σ_{t'≥t} γ^{t'-t} r_t', with the value of what a time limit hides for the value baseline.
+        """Compute Σ_{t'≥t} γ^{t'-t} r_t', plus the value after a time limit for the value baseline.
 
-        :param rollout: A batch
-        :return: Of shape (T, N); what the critic is fitted to
+        :param rollout: Batch of whole episodes
+        :return: Reward to go, of shape (T, N); the target of the critic
         """
-        tails = rollout.cut_values(self.predict_values) if self.baseline == "value" else 0.0
-        return estimators.reward_to_go(rollout.rewards, rollout.ends, self.gamma, tails)
+        uses_value = self.baseline == "value"
+        bootstrap_values = rollout.bootstrap_values(self.predict_values) if uses_value else 0.0
+        return estimators.reward_to_go(rollout.rewards, rollout.ends, self.gamma, bootstrap_values)
 
     def q_hat(self, rollout: Rollout, to_go: Array) -> Array:
-        """Q̂ of each counted step, as ``reward_to_go`` says.
+        """Compute Q̂ of each counted step: the reward to go or the total return.
 
-        :param rollout: A batch
-        :param to_go: Of :meth:`returns_to_go`
-        :return: Of shape (M,)
+        :param rollout: Batch of whole episodes
+        :param to_go: Reward to go, from :meth:`returns_to_go`
+        :return: Q̂, of shape (M,)
         """
         if self.reward_to_go:
             return rollout.flat(to_go)
         return rollout.flat(estimators.total_return(to_go, rollout.trajectory))
 
     def baselines(self, rollout: Rollout, q_hat: Array) -> Array:
-        """Baseline of each counted step; 0 for the optimal one, which is not one number a step.
+        """Compute b of each counted step; 0 for the optimal baseline, which is one per parameter.
 
-        :param rollout: A batch
-        :param q_hat: Of :meth:`q_hat`
-        :return: Of shape (M,)
+        :param rollout: Batch of whole episodes
+        :param q_hat: Q̂, from :meth:`q_hat`
+        :return: Baselines b, of shape (M,)
         """
         if self.baseline == "value":
             values = self.predict_values(rollout.flat_obs)
-            self.logger.record("train/explained_variance", explained_variance(values, q_hat))
+            self.log_explained_variance(values, q_hat)
             return values
         if self.baseline != "mean":
             return np.zeros_like(q_hat)
@@ -240,21 +236,44 @@ class REINFORCE(PolicyGradientAlgorithm):
         totals[trajectory] = q_hat
         return estimators.leave_one_out_mean(totals, np.zeros_like(totals, dtype=int))[trajectory]
 
-    def trajectory_gradients(self, rollout: Rollout, weights: th.Tensor) -> tuple[th.Tensor, ...]:
-        """Weighted scores of each trajectory.
+    def optimal_baseline_gradients(self, rollout: Rollout, advantages: th.Tensor) -> th.Tensor:
+        """Compute A_i - b_i∘S_i of each trajectory, with b_i from the other trajectories.
 
-        :param rollout: A batch of K trajectories
-        :param weights: One weight or several for each counted step, of shape (M, W)
+        :param rollout: Batch of K trajectories
+        :param advantages: Multiplier of ∇log π in A, of shape (M,)
+        :return: Gradients, of shape (K, P)
+        """
+        multipliers = th.stack([th.ones_like(advantages), advantages], dim=1)
+        scores, estimates = self.trajectory_gradients(rollout, multipliers)
+        return estimates - estimators.optimal_baseline(scores, estimates) * scores
+
+    def trajectory_gradients(
+        self, rollout: Rollout, multipliers: th.Tensor
+    ) -> tuple[th.Tensor, ...]:
+        """Compute the weighted scores of each trajectory, Σ_t m_t ∇log π(a_t|s_t).
+
+        :param rollout: Batch of K trajectories
+        :param multipliers: One multiplier m or several per counted step, of shape (M, W)
         :return: W tensors of shape (K, P)
         """
         order = th.from_numpy(np.argsort(rollout.flat(rollout.trajectory), kind="stable"))
         order = order.to(self.device)
+        obs, actions = self.tensors(rollout)
         gradients = trajectory_gradients(
             self.policy,
             self.actor_parameters,
-            select(self.to_tensor(rollout.flat_obs), order),
-            self.to_tensor(rollout.flat(rollout.actions))[order],
-            weights[order],
+            select(obs, order),
+            actions[order],
+            multipliers[order],
             rollout.lengths.tolist(),
         )
         return gradients.unbind(dim=1)
+
+    def log_gradient_variance(self, gradients: th.Tensor, rollout: Rollout) -> None:
+        """Log ``train/grad_variance``, the trace of the covariance of the gradient estimate.
+
+        :param gradients: Gradient of each trajectory, of shape (K, P)
+        :param rollout: Batch of K trajectories
+        """
+        variance = estimators.covariance_trace(gradients, rollout.n_transitions)
+        self.logger.record("train/grad_variance", variance)

@@ -13,10 +13,10 @@ MAX_EPISODE_STEPS = 1_000_000
 
 
 class CollectionBudget(Protocol):
-    """Says which environments' steps count, and when the batch is complete.
+    """Which environments' steps count, and when the batch is complete.
 
-    :ivar whole_episodes: Whether it must begin where episodes begin
-    :ivar running: The environments whose current step counts, bool of shape (N,)
+    :ivar whole_episodes: Whether the batch must begin where episodes begin
+    :ivar running: Environments whose current step counts, bool of shape (N,)
     """
 
     whole_episodes: bool
@@ -34,15 +34,15 @@ class WholeEpisodes:
     """Start episodes until the budget is reached, then finish every one that was started.
 
     Cutting or dropping the running episodes would over-represent short ones: whether an episode is
-    in the batch must not depend on how long it takes. With ``n_episodes`` exactly the first so many
-    that *start* are taken, so each is an unbiased draw. With ``n_steps`` the environments go on
-    starting for so many vector steps, and sums over the batch have the expectation that Wald's
-    identity gives them.
+    in the batch must not depend on how long it takes. With ``n_episodes`` exactly the first
+    ``n_episodes`` that *start* are taken, so each is an unbiased draw. With ``n_steps`` the
+    environments continue to start episodes for ``n_steps`` vector steps, and sums over the batch
+    have the expectation of Wald's identity.
 
     :param n_envs: Number of environments N
     :param n_steps: Vector steps during which episodes may start
-    :param n_episodes: Number of episodes to start; given this, ``n_steps`` does not count
-    :param min_episodes: Go on starting until there are so many
+    :param n_episodes: Number of episodes to start; if given, ``n_steps`` has no effect
+    :param min_episodes: Smallest number of episodes to start
     """
 
     whole_episodes = True
@@ -88,10 +88,10 @@ class WholeEpisodes:
 
 
 class FixedSteps:
-    """So many vector steps of every environment, wherever its episode then stands.
+    """A fixed number of vector steps of every environment, whether or not its episode has ended.
 
     :param n_envs: Number of environments N
-    :param n_steps: Vector steps
+    :param n_steps: Number of vector steps
     """
 
     whole_episodes = False
@@ -110,20 +110,20 @@ def collect(
     env: VecEnv,
     first_obs: Obs,
     act: Callable[[Obs], tuple[Array, Array]],
-    schedule: CollectionBudget,
+    budget: CollectionBudget,
     on_step: Callable[[dict[str, Any]], bool],
 ) -> tuple[Rollout, Array] | None:
-    """Step the environments until the schedule is complete.
+    """Step the environments until the budget is complete.
 
-    What one step gave is stored while the environments compute the next one.
+    The result of one step is stored while the environments compute the next one.
 
-    :param env: The environments
-    :param first_obs: Their current observations, of shape (N, …)
-    :param act: Maps observations to the actions as sampled and to the actions as sent
-    :param schedule: Which steps count, and until when
-    :param on_step: Called after each step with SB3's local variables; false stops the collection
-    :return: The batch and the last step's ``dones``, or None if ``on_step`` stopped it
-    :raises FloatingPointError: An observation or reward is not finite; says which environment, step
+    :param env: Environments to step
+    :param first_obs: Current observations, of shape (N, …)
+    :param act: Function from observations to sampled actions and clipped actions
+    :param budget: Which steps count, and when the batch is complete
+    :param on_step: Function of SB3's local variables, called after each step; false stops
+    :return: Batch and ``dones`` of the last step, or None if ``on_step`` stopped it
+    :raises FloatingPointError: An observation or reward is not finite; names environment and step
     """
     store = _Store()
     terminal_obs: dict[tuple[int, int], Obs] = {}
@@ -131,10 +131,10 @@ def collect(
     obs = store.append_obs(first_obs)
     dones = np.zeros(env.num_envs, dtype=bool)
     step = 0
-    while schedule.running.any():
-        running = schedule.running.copy()
-        actions, sent = act(obs)
-        env.step_async(sent)
+    while budget.running.any():
+        running = budget.running.copy()
+        actions, clipped_actions = act(obs)
+        env.step_async(clipped_actions)
         store.append("actions", actions)
         store.append("mask", running)
         new_obs, rewards, dones, infos = env.step_wait()
@@ -151,14 +151,14 @@ def collect(
         store.append("terminated", dones & ~truncated)
         obs = store.append_obs(new_obs)
         step += 1
-        schedule.advance(step, dones)
+        budget.advance(step, dones)
         step_locals = {
             "new_obs": new_obs,
             "rewards": rewards,
             "dones": dones,
             "infos": infos,
             "actions": actions,
-            "clipped_actions": sent,
+            "clipped_actions": clipped_actions,
             "n_steps": step,
             "running": running,
         }
@@ -168,11 +168,11 @@ def collect(
 
 
 def truncations(dones: Array, infos: list[dict[str, Any]]) -> Array:
-    """Say which episodes only a time limit ended.
+    """Return which episodes were ended by a time limit alone.
 
-    :param dones: Episodes that ended, bool of shape (N,)
+    :param dones: Whether each episode ended, bool of shape (N,)
     :param infos: SB3's infos, N of them
-    :return: Bool of shape (N,)
+    :return: Whether a time limit cut each episode, bool of shape (N,)
     """
     truncated = np.zeros(len(dones), dtype=bool)
     if dones.any():
@@ -182,13 +182,13 @@ def truncations(dones: Array, infos: list[dict[str, Any]]) -> Array:
 
 
 def check_finite(what: str, values: Obs, step: int, of_one: bool = False) -> None:
-    """Refuse NaN and infinity from an environment, and say where they came from.
+    """Check that values from an environment are finite.
 
-    :param what: What the values are, for the message
-    :param values: Of shape (N, …), or a dict of such arrays
-    :param step: The vector step, for the message
-    :param of_one: The values are of one environment, which ``what`` names
-    :raises FloatingPointError: Some value is not finite
+    :param what: Name of the values, for the message
+    :param values: Array of shape (N, …), or a dict of such arrays
+    :param step: Vector step, for the message
+    :param of_one: Whether the values belong to one environment, which ``what`` names
+    :raises FloatingPointError: A value is not finite; names environment and step
     """
     if isinstance(values, dict):
         for key, value in values.items():

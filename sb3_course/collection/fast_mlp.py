@@ -1,8 +1,8 @@
-"""The policy on the hot path, where what counts is Python's overhead and not the arithmetic.
+"""The policy on the hot path, where Python's overhead costs more than the arithmetic.
 
-For SB3's own MLP policy on vectors the functions here run the layers themselves. They give the same
-numbers, from the same random stream, as the policy's methods, in half the time. Any other policy is
-asked through its methods.
+For SB3's own MLP policy on vectors the functions here run the layers themselves. They return the
+same numbers, from the same random stream, as the policy's methods, in half the time. Any other
+policy is called through its methods.
 """
 
 import math
@@ -25,8 +25,8 @@ Score: TypeAlias = Callable[[], Scores]
 def make_sampler(policy: ActorCriticPolicy) -> Network:
     """Make ``obs -> policy.get_distribution(obs).get_actions()`` for a policy that stays as it is.
 
-    :param policy: The policy; make the function anew once its parameters have moved
-    :return: From observations as tensors, of shape (N, …), to actions of shape (N, …)
+    :param policy: Policy; after a change of its parameters, make the function again
+    :return: Function from observation tensors of shape (N, …) to actions of shape (N, …)
     """
     if not _is_gaussian_mlp(policy):
         return lambda obs: policy.get_distribution(obs).get_actions()
@@ -40,15 +40,15 @@ def make_sampler(policy: ActorCriticPolicy) -> Network:
 
 
 def make_actor(policy: ActorCriticPolicy) -> Callable[[Any], tuple[th.Tensor, Score]]:
-    """Make the function that samples actions by a forward pass that can be differentiated.
+    """Make the function that samples actions by a differentiable forward pass.
 
-    :param policy: The policy, whose parameters may move between calls
-    :return: From observations of shape (N, …) to actions of shape (N, …), without gradient, and a
-        function without arguments that gives, for later, their log π(a|s) of shape (N,) and the
-        mean entropy in nats, both differentiable
+    :param policy: Policy, whose parameters may change between calls
+    :return: Function from observations of shape (N, …) to actions of shape (N, …), without
+        gradient, and a function without arguments that computes, later, their log π(a|s) of shape
+        (N,) and the mean entropy in nats, both differentiable
     """
     if not _is_gaussian_mlp(policy):
-        return lambda obs: _ask(policy, obs)
+        return lambda obs: _act_by_methods(policy, obs)
     mean = _network(policy.mlp_extractor.policy_net, policy.action_net)
 
     def act(obs: th.Tensor) -> tuple[th.Tensor, Score]:
@@ -62,14 +62,14 @@ def make_actor(policy: ActorCriticPolicy) -> Callable[[Any], tuple[th.Tensor, Sc
 
 
 def make_scorer(policy: ActorCriticPolicy) -> Callable[[Any, th.Tensor], Scores]:
-    """Make the function that scores given actions.
+    """Make the function that computes the log-probability of actions.
 
-    :param policy: The policy, whose parameters may move between calls
-    :return: From observations of shape (N, …) and actions of shape (N, …) to log π(a|s) of shape
-        (N,) and the mean entropy in nats, both differentiable
+    :param policy: Policy, whose parameters may change between calls
+    :return: Function from observations of shape (N, …) and actions of shape (N, …) to log π(a|s) of
+        shape (N,) and the mean entropy in nats, both differentiable
     """
     if not _is_gaussian_mlp(policy):
-        return lambda obs, actions: _score_by(policy.get_distribution(obs), actions)
+        return lambda obs, actions: _score_by_distribution(policy.get_distribution(obs), actions)
     mean = _network(policy.mlp_extractor.policy_net, policy.action_net)
 
     def score(obs: th.Tensor, actions: th.Tensor) -> Scores:
@@ -81,8 +81,8 @@ def make_scorer(policy: ActorCriticPolicy) -> Callable[[Any, th.Tensor], Scores]
 def make_critic(policy: ActorCriticPolicy) -> Network:
     """Make ``obs -> policy.predict_values(obs).flatten()``.
 
-    :param policy: The policy, whose parameters may move between calls
-    :return: From observations of shape (N, …) to values of shape (N,)
+    :param policy: Policy, whose parameters may change between calls
+    :return: Function from observations of shape (N, …) to values of shape (N,)
     """
     if not _is_mlp(policy):
         return lambda obs: policy.predict_values(obs).flatten()
@@ -93,13 +93,13 @@ def make_critic(policy: ActorCriticPolicy) -> Network:
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
-def _ask(policy: ActorCriticPolicy, obs: Any) -> tuple[th.Tensor, Score]:
+def _act_by_methods(policy: ActorCriticPolicy, obs: Any) -> tuple[th.Tensor, Score]:
     distribution = policy.get_distribution(obs)
     actions = distribution.get_actions().detach()
-    return actions, lambda: _score_by(distribution, actions)
+    return actions, lambda: _score_by_distribution(distribution, actions)
 
 
-def _score_by(distribution: Distribution, actions: th.Tensor) -> Scores:
+def _score_by_distribution(distribution: Distribution, actions: th.Tensor) -> Scores:
     entropy = distribution.entropy()
     assert entropy is not None, "only squashed distributions lack an entropy"
     return distribution.log_prob(actions), entropy.mean()
@@ -113,7 +113,7 @@ def _score(actions: th.Tensor, loc: th.Tensor, log_std: th.Tensor, std: th.Tenso
 
 
 def _network(*parts: nn.Module) -> Network:
-    """Run modules one after the other, without what ``Module.__call__`` wraps around them."""
+    """Run modules one after the other, without the overhead of ``Module.__call__``."""
     layers = [
         layer for part in parts for layer in (part if isinstance(part, nn.Sequential) else [part])
     ]
@@ -130,7 +130,7 @@ def _network(*parts: nn.Module) -> Network:
 
 
 def _is_mlp(policy: ActorCriticPolicy) -> bool:
-    """Whether nothing that the layers' own forward passes leave out would have had an effect."""
+    """Whether the layers' own forward passes are all that the policy's methods would run."""
     space = policy.observation_space
     return (
         type(policy) is ActorCriticPolicy

@@ -15,9 +15,9 @@ TensorObs: TypeAlias = th.Tensor | dict[str, th.Tensor]
 def map_obs(function: Callable[[Array], Array], obs: Obs) -> Obs:
     """Apply a function to an observation array, or to each array of a Dict observation.
 
-    :param function: From array to array
-    :param obs: An array or a dict of arrays
-    :return: Of the same structure
+    :param function: Function from array to array
+    :param obs: Array or dict of arrays
+    :return: Observation of the same structure
     """
     if isinstance(obs, dict):
         return {key: function(value) for key, value in obs.items()}
@@ -25,10 +25,10 @@ def map_obs(function: Callable[[Array], Array], obs: Obs) -> Obs:
 
 
 def compact(array: Array) -> Array:
-    """Give floats as float32, which is what networks compute in, and anything else as it is.
+    """Return floats as float32, in which networks compute, and anything else unchanged.
 
-    :param array: Of any shape
-    :return: Of the same shape
+    :param array: Array of any shape
+    :return: Array of the same shape
     """
     array = np.asarray(array)
     return array.astype(np.float32) if array.dtype.kind == "f" else array
@@ -38,7 +38,7 @@ def stack_obs(observations: list[Obs]) -> Obs:
     """Stack single observations to a batch.
 
     :param observations: B observations of shape (…)
-    :return: Of shape (B, …)
+    :return: Batch of shape (B, …)
     """
     first = observations[0]
     if isinstance(first, dict):
@@ -46,53 +46,44 @@ def stack_obs(observations: list[Obs]) -> Obs:
     return np.stack(observations)  # type: ignore[arg-type]
 
 
-def zero_observation(space: spaces.Space[Any]) -> Any:
-    """Give one observation of zeros, without drawing from the space's generator.
-
-    :param space: Any observation space that SB3 takes
-    :return: An array of the space's shape and dtype, or a dict of them
-    """
-    if isinstance(space, spaces.Dict):
-        return {key: zero_observation(subspace) for key, subspace in space.spaces.items()}
-    return np.zeros(space.shape or (), dtype=space.dtype)
-
-
 def select(obs: TensorObs, indices: th.Tensor | slice) -> TensorObs:
-    """Pick rows of an observation batch.
+    """Select rows of an observation batch.
 
-    :param obs: Of shape (M, …), or a dict of such tensors
-    :param indices: Which rows
-    :return: The rows, of the same structure
+    :param obs: Tensor of shape (M, …), or a dict of such tensors
+    :param indices: Rows to select
+    :return: Selected rows, of the same structure
     """
     if isinstance(obs, dict):
         return {key: value[indices] for key, value in obs.items()}
     return obs[indices]
 
 
-def rows_of(obs: Obs) -> int:
+def rows_of(obs: Obs | TensorObs) -> int:
     """Count the rows of an observation batch.
 
-    :param obs: An array, or a dict of arrays
+    :param obs: Array or tensor, or a dict of them
+    :return: Number of rows
     """
-    first = next(iter(obs.values())) if isinstance(obs, dict) else obs
+    first: Any = next(iter(obs.values())) if isinstance(obs, dict) else obs
     return len(first)
 
 
 def take(obs: Obs, start: int, stop: int) -> Obs:
-    """Take consecutive rows of an observation batch.
+    """Return consecutive rows of an observation batch.
 
-    :param obs: An array, or a dict of arrays
-    :param start: The first
-    :param stop: Behind the last
+    :param obs: Array or dict of arrays
+    :param start: First row
+    :param stop: Row after the last one
+    :return: Rows ``start`` to ``stop - 1``: views, not copies
     """
     return map_obs(lambda rows: rows[start:stop], obs)
 
 
 def join(parts: Sequence[Obs]) -> Obs:
-    """Put observation batches behind each other.
+    """Concatenate observation batches.
 
-    :param parts: Of shape (N, …) each, or dicts of such arrays with the same keys
-    :return: Of shape (ΣN, …), or a dict of such arrays
+    :param parts: Batches of shape (N, …), or dicts of such arrays with the same keys
+    :return: Batch of shape (ΣN, …), or a dict of such arrays
     """
     if isinstance(parts[0], dict):
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
@@ -100,21 +91,32 @@ def join(parts: Sequence[Obs]) -> Obs:
 
 
 def true_next_obs(new_obs: Obs, dones: Array, infos: list[dict[str, Any]]) -> Obs:
-    """Give s' of a vector step: the last observation, not the next episode's first.
+    """Return s' of a vector step: an episode's last observation, not the first one of the next.
 
-    :param new_obs: What the environments returned, of shape (N, …)
-    :param dones: Whose episode ended, of shape (N,)
-    :param infos: With ``terminal_observation`` where one ended
-    :return: Of the same structure; ``new_obs`` itself if none ended
+    :param new_obs: Observations that the environments returned, of shape (N, …)
+    :param dones: Whether each episode ended, of shape (N,)
+    :param infos: SB3's infos, with ``terminal_observation`` where an episode ended
+    :return: s', of the same structure; ``new_obs`` itself if no episode ended
     """
     if not dones.any():
         return new_obs
-    following = map_obs(np.copy, new_obs)
+    next_obs = map_obs(np.copy, new_obs)
     for n in np.flatnonzero(dones):
         terminal = infos[n]["terminal_observation"]
-        if isinstance(following, dict):
-            for key, value in following.items():
+        if isinstance(next_obs, dict):
+            for key, value in next_obs.items():
                 value[n] = terminal[key]
         else:
-            following[n] = terminal
-    return following
+            next_obs[n] = terminal
+    return next_obs
+
+
+def zero_observation(space: spaces.Space[Any]) -> Any:
+    """Return one observation of zeros, without drawing from the space's generator.
+
+    :param space: Observation space of a kind that SB3 supports
+    :return: Array of the space's shape and dtype, or a dict of them
+    """
+    if isinstance(space, spaces.Dict):
+        return {key: zero_observation(subspace) for key, subspace in space.spaces.items()}
+    return np.zeros(space.shape or (), dtype=space.dtype)

@@ -13,8 +13,8 @@ from sb3_course.collection.observations import Array, Obs, map_obs, stack_obs
 class Rollout:
     """One batch of experience, time-major: T vector steps of N environments.
 
-    Rewards are what the environment gave; nothing is ever added to them. Where ``mask`` is false an
-    environment stepped without being counted, and what the other arrays hold there means nothing.
+    Rewards are those of the environment; nothing is ever added to them. Where ``mask`` is false an
+    environment stepped without being counted, and the other arrays hold no meaning there.
 
     ================  ==============  ====================================================
     variable          shape           meaning
@@ -41,12 +41,12 @@ class Rollout:
 
     @cached_property
     def ends(self) -> Array:
-        """Steps after which an episode ended, of shape (T, N)."""
+        """Whether an episode ended after each step, of shape (T, N)."""
         return self.terminated | self.truncated
 
     @cached_property
-    def cuts(self) -> Array:
-        """Counted steps whose episode goes on unseen: time limits and the batch's edge, (T, N)."""
+    def bootstrap_mask(self) -> Array:
+        """Counted steps whose episode continues unseen, at a time limit or the batch's edge."""
         cut = self.truncated.copy()
         cut[-1] |= ~self.ends[-1]
         cut &= self.mask
@@ -54,7 +54,7 @@ class Rollout:
 
     @cached_property
     def trajectory(self) -> Array:
-        """Number of the trajectory each step belongs to, in order of start; -1 where masked."""
+        """Index of each step's trajectory, in order of start, (T, N); -1 where masked."""
         starts = self.mask.copy()
         starts[1:] &= self.ends[:-1]
         number = np.where(starts, np.cumsum(starts).reshape(starts.shape) - 1, -1)
@@ -62,7 +62,7 @@ class Rollout:
 
     @property
     def n_trajectories(self) -> int:
-        """How many trajectories the batch holds."""
+        """Number of trajectories K in the batch."""
         return int(self.trajectory.max(initial=-1)) + 1
 
     @cached_property
@@ -80,25 +80,25 @@ class Rollout:
 
     @property
     def n_transitions(self) -> int:
-        """How many steps count."""
+        """Number of counted steps M."""
         return int(np.count_nonzero(self.mask))
 
     def flat(self, array: Array) -> Array:
-        """Line up the counted steps of a (T, N, …) array.
+        """Return the counted steps of a (T, N, …) array, one after another.
 
-        :param array: Of shape (T, N, …)
-        :return: Of shape (``n_transitions``, …), in order of time, then of environment
+        :param array: Array of shape (T, N, …)
+        :return: Array of shape (M, …), in order of time, then of environment
         """
         if self.mask.all():
             return array.reshape(-1, *array.shape[2:])
-        picked: Array = array[self.mask]
-        return picked
+        counted: Array = array[self.mask]
+        return counted
 
     def spread(self, flat: Array) -> Array:
         """Undo :meth:`flat`.
 
-        :param flat: Of shape (``n_transitions``,)
-        :return: Of shape (T, N), float64, 0 where steps do not count
+        :param flat: Array of shape (M,)
+        :return: Array of shape (T, N), float64, 0 where steps do not count
         """
         array = np.zeros(self.mask.shape)
         array[self.mask] = flat
@@ -106,44 +106,44 @@ class Rollout:
 
     @cached_property
     def flat_obs(self) -> Obs:
-        """Observations of the counted steps, of shape (``n_transitions``, …)."""
+        """Observations of the counted steps, of shape (M, …)."""
         return map_obs(self.flat, self.obs)
 
     @cached_property
     def next_obs(self) -> Obs:
-        """s_{t+1} of each step, of shape (T, N, …), the true one where an episode ended."""
+        """s_{t+1} of each step, of shape (T, N, …); the last observation where an episode ended."""
 
         def shift(obs: Array, last: Array) -> Array:
             return np.concatenate([obs[1:], last[None]])
 
         if isinstance(self.obs, dict):
             assert isinstance(self.last_obs, dict)
-            following: Obs = {k: shift(v, self.last_obs[k]) for k, v in self.obs.items()}
+            next_obs: Obs = {k: shift(v, self.last_obs[k]) for k, v in self.obs.items()}
         else:
             assert not isinstance(self.last_obs, dict)
-            following = shift(self.obs, self.last_obs)
+            next_obs = shift(self.obs, self.last_obs)
         for where, terminal in self.terminal_obs.items():
             if isinstance(terminal, dict):
                 for key, value in terminal.items():
-                    following[key][where] = value
+                    next_obs[key][where] = value
             else:
-                following[where] = terminal  # type: ignore[index]
-        return following
+                next_obs[where] = terminal  # type: ignore[index]
+        return next_obs
 
-    def cut_values(self, predict: Callable[[Obs], Array]) -> Array:
-        """Value what follows each cut, in one call of ``predict`` (none if nothing was cut).
+    def bootstrap_values(self, predict: Callable[[Obs], Array]) -> Array:
+        """Compute V(s_{t+1}) where an episode continues unseen, in one call of ``predict``.
 
-        :param predict: Values of shape (B,) of B observations
-        :return: V(s_{t+1}) at the cuts and 0 elsewhere, of shape (T, N)
+        :param predict: Function from B observations to their values, of shape (B,)
+        :return: V(s_{t+1}) where ``bootstrap_mask`` is true and 0 elsewhere, of shape (T, N)
         """
         values = np.zeros(self.mask.shape)
-        where = list(zip(*np.nonzero(self.cuts), strict=True))
+        where = list(zip(*np.nonzero(self.bootstrap_mask), strict=True))
         if where:
-            following = [
+            next_obs = [
                 self.terminal_obs[t, n]
                 if (t, n) in self.terminal_obs
                 else map_obs(lambda last, n=n: last[n], self.last_obs)  # type: ignore[misc]
                 for t, n in where
             ]
-            values[self.cuts] = predict(stack_obs(following))
+            values[self.bootstrap_mask] = predict(stack_obs(next_obs))
         return values

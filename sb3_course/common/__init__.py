@@ -4,7 +4,8 @@
 module                its one idea
 ====================  ====================================================================
 ``base_class``        what BC, DAgger and the policy gradients share
-``policy_gradient``   ``PolicyGradientAlgorithm``: constructor, collection, steps
+``policy_gradient``   ``PolicyGradientAlgorithm``: constructor, collection, SB3's interface
+``update_steps``      the steps that every policy-gradient update takes
 ``optimization``      critic regression, gradient steps, minibatches
 ``parameter_groups``  which parameters are the actor's and which the critic's
 ``checkpoint``        one-file checkpoints

@@ -1,4 +1,4 @@
-"""What every algorithm of this package shares, whatever it learns from: tensors, files, checks."""
+"""What BC, DAgger and the policy gradients share: policy, optimizers, tensors, files."""
 
 import io
 import warnings
@@ -44,6 +44,13 @@ class CourseAlgorithm(BaseAlgorithm):
         if self.policy_kwargs.get("use_sde"):
             raise ValueError("policy_kwargs: use_sde is not supported")
 
+    def _make_policy(self) -> None:
+        policy = self.policy_class(
+            self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
+        )
+        assert isinstance(policy, ActorCriticPolicy), "_check_policy() has checked it"
+        self.policy = policy.to(self.device)
+
     def _optimizer(self, parameters: list[nn.Parameter], rate: Schedule) -> th.optim.Optimizer:
         kwargs: dict[str, Any] = {"lr": rate(1.0)} | self.policy.optimizer_kwargs
         adam = self.policy.optimizer_class in (th.optim.Adam, th.optim.AdamW)
@@ -52,10 +59,10 @@ class CourseAlgorithm(BaseAlgorithm):
         return self.policy.optimizer_class(parameters, **kwargs)
 
     def to_tensor(self, values: Any) -> Any:
-        """Move arrays to the algorithm's device; floats become float32.
+        """Convert arrays to tensors on the algorithm's device; floats become float32.
 
-        :param values: An array, or a dict of them
-        :return: A tensor, or a dict of them
+        :param values: Array or dict of arrays
+        :return: Tensor or dict of tensors
         """
         if isinstance(values, dict):
             return {key: self.to_tensor(value) for key, value in values.items()}
@@ -64,11 +71,11 @@ class CourseAlgorithm(BaseAlgorithm):
         return th.from_numpy(values).to(self.device)
 
     def after_step(self, callback: BaseCallback, step_locals: dict[str, Any]) -> bool:
-        """Count a vector step, note the episodes that it ended, and ask the callback.
+        """Count a vector step, record the episodes that it ended, and call the callback.
 
-        :param callback: Sees ``step_locals``
-        :param step_locals: SB3's local variables, and ``running``: whose steps count
-        :return: Whether to go on
+        :param callback: Callback of ``learn``, which gets ``step_locals``
+        :param step_locals: SB3's local variables, and ``running``: environments whose steps count
+        :return: Whether to continue
         """
         self.num_timesteps += self.n_envs
         callback.update_locals(step_locals)
@@ -78,11 +85,12 @@ class CourseAlgorithm(BaseAlgorithm):
             self._update_info_buffer(infos, np.ones(len(ended), dtype=bool))
         return callback.on_step()
 
-    def as_sent(self, sampled: th.Tensor) -> tuple[Array, Array]:
-        """Give actions as they were sampled, and as the environment takes them.
+    def clip_actions(self, sampled: th.Tensor) -> tuple[Array, Array]:
+        """Return sampled actions as an array, and clipped to the action space.
 
-        :param sampled: As the policy's distribution gave them
-        :return: Both as arrays; the second has a Box's shape and is clipped to its bounds
+        :param sampled: Actions sampled from the policy's distribution
+        :return: Actions as sampled, and the actions for the environment, which have a Box's shape
+            and are clipped to its bounds
         """
         actions = sampled.cpu().numpy()
         space = self.action_space
@@ -99,11 +107,11 @@ class CourseAlgorithm(BaseAlgorithm):
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:
-        """Save to one zip file, atomically: weights, optimizers, VecNormalize's statistics.
+        """Save to one zip file, atomically: weights, optimizers, statistics of ``VecNormalize``.
 
-        :param path: Where to; ``.zip`` is added to a path without suffix
-        :param exclude: As in SB3
-        :param include: As in SB3
+        :param path: File to write; ``.zip`` is added to a path without suffix
+        :param exclude: Names of attributes to leave out, as in SB3
+        :param include: Names of attributes to keep although they are excluded by default
         """
         buffer = io.BytesIO()
         super().save(buffer, exclude, include)
@@ -123,19 +131,19 @@ class CourseAlgorithm(BaseAlgorithm):
         normalize: checkpoint.Normalize = "train",
         **kwargs: Any,
     ) -> Self:
-        """Load what :meth:`save` saved.
+        """Load a model that :meth:`save` wrote.
 
-        Where the model was trained with ``VecNormalize``, ``env`` is wrapped in one with the saved
-        statistics (one that it already has takes them).
+        If the model was trained with ``VecNormalize``, ``env`` is wrapped in one with the saved
+        statistics (a ``VecNormalize`` that it already has takes them over).
 
-        :param path: The file, with or without ``.zip``
-        :param env: The environment to go on with, raw or vectorized; None to predict only
-        :param device: Where the networks shall live
-        :param custom_objects: As in SB3
-        :param print_system_info: As in SB3
-        :param force_reset: As in SB3
-        :param normalize: ``"train"`` goes on updating the statistics, ``"freeze"`` keeps them and
-            gives raw rewards, for evaluation
+        :param path: File to read, with or without ``.zip``
+        :param env: Environment to continue with, raw or vectorized; None to predict only
+        :param device: Device of the networks
+        :param custom_objects: Objects to replace on loading, as in SB3
+        :param print_system_info: Whether to print system information, as in SB3
+        :param force_reset: Whether to reset the environment before training, as in SB3
+        :param normalize: ``"train"`` continues to update the statistics, ``"freeze"`` keeps them
+            and leaves rewards raw, for evaluation
         :param kwargs: Attributes to change on loading
         :return: The model
         :raises ValueError: The file is no checkpoint, or ``normalize`` is neither

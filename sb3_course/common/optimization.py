@@ -1,4 +1,4 @@
-"""Regression of the value function onto targets that are passed in."""
+"""Gradient steps: a step down a loss, minibatches, and the critic's regression."""
 
 import math
 from collections.abc import Iterator
@@ -20,21 +20,21 @@ def fit_critic(
     n_updates: int,
     batch_size: int | None = None,
 ) -> float:
-    r"""Fit V to targets by so many gradient steps on the mean squared error.
+    r"""Fit V to targets by gradient steps on the mean squared error.
 
     .. math:: L(\phi) = \frac{1}{B} \sum_i \left( V_\phi(s_i) - y_i \right)^2
 
     Only the critic's own parameters get a gradient. A features extractor that the actor shares
-    stays as it is.
+    stays unchanged.
 
-    :param policy: The policy, whose ``predict_values`` is V_φ
-    :param critic: The critic's parameters φ
-    :param optimizer: Their optimizer
-    :param obs: s_i, of shape (M, …)
-    :param targets: y_i, of shape (M,)
-    :param n_updates: Gradient steps
-    :param batch_size: Transitions B of a step, drawn without replacement until all were seen; None
-        for the whole batch each time
+    :param policy: Policy whose ``predict_values`` is V_φ
+    :param critic: Parameters φ of the critic
+    :param optimizer: Optimizer of the critic's parameters
+    :param obs: States s_i, of shape (M, …)
+    :param targets: Targets y_i, of shape (M,)
+    :param n_updates: Number of gradient steps
+    :param batch_size: Transitions B of a step, drawn without replacement until all have been used;
+        None for the whole batch each time
     :return: Mean loss over the steps
     :raises FloatingPointError: The loss is not finite; the step is not taken
     """
@@ -48,49 +48,44 @@ def fit_critic(
 def descend(
     loss: th.Tensor, parameters: list[nn.Parameter], optimizer: th.optim.Optimizer
 ) -> float:
-    """Take one step down a loss.
+    """Take one gradient step down a loss.
 
-    :param loss: A scalar
-    :param parameters: The only ones that get a gradient
-    :param optimizer: Their optimizer
-    :return: The loss
-    :raises FloatingPointError: It is not finite; the step is not taken
+    :param loss: Loss, a scalar
+    :param parameters: Parameters to differentiate the loss by
+    :param optimizer: Optimizer of these parameters
+    :return: Value of the loss before the step
+    :raises FloatingPointError: The loss is not finite; the step is not taken
     """
     value = loss.item()
     if not math.isfinite(value):
         raise FloatingPointError(
-            f"a loss is {value}: look at the rewards' scale, or the demonstrations', and at the "
-            "learning rates"
+            f"a loss is {value}: look at the scale of the rewards, or of the demonstrations, and "
+            "at the learning rates"
         )
     gradients = th.autograd.grad(loss, parameters)
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient.contiguous()  # fused optimizers read it as it lies
+        parameter.grad = gradient.contiguous()  # fused optimizers ignore strides
     optimizer.step()
     return value
 
 
 def minibatches(
-    n: int,
-    n_updates: int,
-    batch_size: int | None,
-    device: th.device,
-    generator: th.Generator | None = None,
+    n: int, n_updates: int, batch_size: int | None, device: th.device
 ) -> Iterator[th.Tensor | slice]:
-    """Yield the indices of so many minibatches, reshuffled each time that the data are used up.
+    """Yield the indices of minibatches, reshuffled each time that the data are used up.
 
     :param n: Number of transitions
     :param n_updates: Number of minibatches
-    :param batch_size: Their size; None, or at least n, for all transitions each time
-    :param device: Where the indices live
-    :param generator: What shuffles, on the same device; None for torch's global one
-    :return: Index tensors of shape (batch_size,), or slices that take everything
+    :param batch_size: Size of a minibatch; None, or at least n, for all transitions each time
+    :param device: Device of the indices
+    :yield: Index tensor of shape (batch_size,), or a slice that selects everything
     """
     if batch_size is None or batch_size >= n:
         yield from [slice(None)] * n_updates
-        return
-    order, position = th.randperm(n, device=device, generator=generator), 0
-    for _ in range(n_updates):
-        if position + batch_size > n:
-            order, position = th.randperm(n, device=device, generator=generator), 0
-        yield order[position : position + batch_size]
-        position += batch_size
+    else:
+        order, position = th.randperm(n, device=device), 0
+        for _ in range(n_updates):
+            if position + batch_size > n:
+                order, position = th.randperm(n, device=device), 0
+            yield order[position : position + batch_size]
+            position += batch_size

@@ -13,12 +13,12 @@ def split_parameters(
     """Split a policy's parameters into the actor's and the critic's.
 
     The actor's are those that the action distribution depends on, the critic's are the others that
-    the value depends on. Autograd is asked, so any ``ActorCriticPolicy`` will do, whatever its
-    modules are called. A features extractor that both share is the actor's: a critic's step must
-    not move the policy.
+    the value depends on. Autograd finds these dependencies, so that any ``ActorCriticPolicy`` is
+    supported, whatever its modules are called. A features extractor that both share belongs to the
+    actor: a step of the critic must not change the policy.
 
-    :param policy: The policy
-    :return: The actor's parameters and the critic's, each in the order of ``policy.parameters()``
+    :param policy: Policy to split
+    :return: Parameters of the actor and of the critic, each in the order of ``policy.parameters()``
     """
     parameters = [p for p in policy.parameters() if p.requires_grad]
     obs, _ = policy.obs_to_tensor(zero_observation(policy.observation_space))

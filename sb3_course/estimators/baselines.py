@@ -7,15 +7,15 @@ from sb3_course.collection.observations import Array
 
 
 def leave_one_out_mean(returns: Array, group: Array) -> Array:
-    r"""Mean over the others of one's group: a baseline that does not depend on one's own return.
+    r"""Compute the mean over the other members of a group: it holds no member's own return.
 
     .. math:: b_i = \frac{1}{K-1} \sum_{j \ne i} R_j
 
-    A mean that holds R_i itself would shrink the gradient by (K-1)/K. One without others gets 0.
+    A mean that includes R_i would shrink the gradient by (K-1)/K. A group of one gets 0.
 
-    :param returns: R_i, of shape (M,)
-    :param group: Non-negative number of each one's group, of shape (M,)
-    :return: b_i, of shape (M,)
+    :param returns: Returns R_i, of shape (M,)
+    :param group: Non-negative index of each return's group, of shape (M,)
+    :return: Baselines b_i, of shape (M,)
     """
     total = np.bincount(group, weights=returns)[group]
     others = np.bincount(group)[group] - 1
@@ -23,7 +23,7 @@ def leave_one_out_mean(returns: Array, group: Array) -> Array:
 
 
 def optimal_baseline(scores: th.Tensor, estimates: th.Tensor) -> th.Tensor:
-    r"""Leave-one-out estimate of the baseline that minimizes the variance, one for each parameter.
+    r"""Compute the leave-one-out estimate of the baseline of least variance, per parameter.
 
     With S = Σ_t ∇log π(a_t|s_t) and A = Σ_t ∇log π(a_t|s_t) Q̂_t of a trajectory, the variance of
     A - b∘S is least, parameter by parameter, at
@@ -31,13 +31,13 @@ def optimal_baseline(scores: th.Tensor, estimates: th.Tensor) -> th.Tensor:
     .. math:: b = \frac{E[A \circ S]}{E[S \circ S]}
         \qquad b_i = \frac{\sum_{j \ne i} A_j \circ S_j}{\sum_{j \ne i} S_j \circ S_j}
 
-    which for total returns is lecture 5's E[(∇log π)² R] / E[(∇log π)²]. Since b_i holds nothing of
-    trajectory i and E[S] = 0, the gradient stays unbiased. Where all the others' scores are 0, so
-    is b_i. Takes the memory of a few tensors of K·P numbers.
+    which for total returns is lecture 5's E[(∇log π)² R] / E[(∇log π)²]. Since b_i does not depend
+    on trajectory i and E[S] = 0, the gradient stays unbiased. Where all other scores are 0, so is
+    b_i. Memory: a few tensors of K·P numbers.
 
-    :param scores: S of each of K trajectories, of shape (K, P)
-    :param estimates: A of each, of shape (K, P)
-    :return: b_i, of shape (K, P)
+    :param scores: Score S of each of K trajectories, of shape (K, P)
+    :param estimates: Estimate A of each trajectory, of shape (K, P)
+    :return: Baselines b_i, of shape (K, P)
     :raises ValueError: Fewer than two trajectories
     """
     if len(scores) < 2:
@@ -52,16 +52,16 @@ def optimal_baseline(scores: th.Tensor, estimates: th.Tensor) -> th.Tensor:
 
 
 def covariance_trace(gradients: th.Tensor, n_transitions: int) -> float:
-    r"""Variance of a gradient estimate, summed over the parameters.
+    r"""Compute the variance of a gradient estimate, summed over the parameters.
 
     For the estimate ĝ = (1/M) Σ_i g_i over K independent trajectories
 
     .. math:: \operatorname{tr} \operatorname{Cov}[\hat g]
         = \frac{K}{M^2} \sum_p \operatorname{Var}_i [g_{i,p}]
 
-    :param gradients: g_i, of shape (K, P), K >= 2
-    :param n_transitions: M
-    :return: The trace
+    :param gradients: Gradient g_i of each trajectory, of shape (K, P), K >= 2
+    :param n_transitions: Number of transitions M
+    :return: Trace of the covariance
     """
     k = len(gradients)
     return float(gradients.double().var(dim=0).sum()) * k / n_transitions**2

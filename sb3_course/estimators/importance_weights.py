@@ -10,7 +10,7 @@ from sb3_course.estimators.returns import next_values, reward_to_go, running_sum
 def log_importance_weights(
     ratio: str, log_prob: Array, behaviors: Array, shares: Array, rollout: Rollout
 ) -> Array:
-    r"""Logarithm of what reweighs experience of other policies to π_θ (lecture 5, off-policy).
+    r"""Compute the logarithm of importance weights (lecture 5, off-policy).
 
     ================  ================================================================
     ``ratio``         weight at step t, with ρ = π_θ(a|s) / π_old(a|s)
@@ -24,12 +24,12 @@ def log_importance_weights(
     With several behavior policies π_k and their shares α_k of the batch, π_old is their mixture:
     for products Σ_k α_k Π π_k, the balance heuristic (Veach 1997).
 
-    :param ratio: One of the above
-    :param log_prob: log π_θ(a_t|s_t)
-    :param behaviors: log π_k(a_t|s_t), of shape (K, T, N)
-    :param shares: α_k, of shape (K,); they sum to 1
-    :param rollout: The batch
-    :return: Of shape (T, N), float64; 0 where steps do not count
+    :param ratio: Kind of weight, one of the above
+    :param log_prob: log π_θ(a_t|s_t), of shape (T, N)
+    :param behaviors: log π_k(a_t|s_t) of each behavior policy, of shape (K, T, N)
+    :param shares: Shares α_k of the behavior policies, of shape (K,), which sum to 1
+    :param rollout: Batch of experience
+    :return: log w_t, of shape (T, N), float64; 0 where steps do not count
     """
 
     def gather(values: Array) -> Array:
@@ -48,16 +48,16 @@ def log_importance_weights(
 
 
 def self_normalized(ratio: str, log_weights: Array, rollout: Rollout) -> Array:
-    r"""Divide weights by their mean, all in logarithms.
+    r"""Compute weights divided by their mean, in logarithms.
 
-    For ``step`` that is the mean over all steps; for the products, the mean over the trajectories,
-    at each time, where one that has ended keeps its last weight (it did not become less likely by
-    ending). Its expectation is 1, which is what makes dividing by it consistent.
+    For ``step`` the mean is over all steps; for the products it is over the trajectories at each
+    time, where a trajectory that has ended keeps its last weight (it did not become less likely by
+    ending). The expectation of this mean is 1, so the normalized estimate is consistent.
 
-    :param ratio: As in :func:`log_importance_weights`
+    :param ratio: Kind of weight, as in :func:`log_importance_weights`
     :param log_weights: log w_t, of shape (T, N)
-    :param rollout: The batch
-    :return: Of shape (T, N)
+    :param rollout: Batch of experience
+    :return: Normalized log w_t, of shape (T, N)
     """
     if ratio == "step":
         normalized: Array = log_weights - _log_mean(log_weights[rollout.mask])
@@ -72,7 +72,7 @@ def self_normalized(ratio: str, log_weights: Array, rollout: Rollout) -> Array:
 
 
 def _log_mean(logarithms: Array) -> Array:
-    """Log of the mean of exp(x) over the first axis."""
+    """Compute the log of the mean of exp(x) over the first axis."""
     mean: Array = np.logaddexp.reduce(logarithms, axis=0) - np.log(len(logarithms))
     return mean
 
@@ -85,22 +85,22 @@ def weighted_returns(
     gamma: float,
     reward_to_go_only: bool,
 ) -> Array:
-    r"""Q̂_t reweighed to π_θ.
+    r"""Compute Q̂_t reweighted to π_θ.
 
-    For ``per_decision``, each reward by the weight w_t' of its own time (no earlier than t, since
-    a_t must be reweighed in any case), and else Q̂_t by the weight of time t:
+    For ``per_decision``, each reward has the weight w_t' of its own time (no earlier than t, since
+    a_t must be reweighted in any case); otherwise Q̂_t has the weight of time t:
 
     .. math:: [wQ]_t = \sum_{t' \ge t} \gamma^{t'-t} w_{t'} r_{t'} \qquad \text{or} \qquad
         [wQ]_t = w_t \hat Q_t
 
-    :param ratio: As in :func:`log_importance_weights`
-    :param weights: w_t, of shape (T, N)
-    :param to_go: Σ_{t'≥t} γ^{t'-t} r_t', of shape (T, N)
-    :param rollout: The batch
-    :param gamma: Discount γ
+    :param ratio: Kind of weight, as in :func:`log_importance_weights`
+    :param weights: Importance weights w_t, of shape (T, N)
+    :param to_go: Reward to go Σ_{t'≥t} γ^{t'-t} r_t', of shape (T, N)
+    :param rollout: Batch of experience
+    :param gamma: Discount factor γ
     :param reward_to_go_only: Whether Q̂ leaves out the rewards before t; otherwise it is the total
         return, discounted from the trajectory's start
-    :return: Of shape (T, N)
+    :return: [wQ]_t, of shape (T, N)
     """
     total = to_go if reward_to_go_only else total_return(to_go, rollout.trajectory)
     if ratio != "per_decision":
@@ -114,12 +114,12 @@ def weighted_returns(
 
 
 def effective_sample_size(weights: Array) -> float:
-    r"""Share of the sample that would be worth as much unweighted (Kong 1992).
+    r"""Compute the effective sample size, as a share of the sample (Kong 1992).
 
     .. math:: \frac{\left( \sum_i w_i \right)^2}{n \sum_i w_i^2}
 
-    :param weights: w_i, of shape (n,)
-    :return: From 1/n to 1; 0 if all weights are 0
+    :param weights: Importance weights w_i, of shape (n,)
+    :return: Share from 1/n to 1; 0 if all weights are 0
     """
     squares = float(np.square(weights).sum())
     return float(weights.sum()) ** 2 / (len(weights) * squares) if squares > 0 else 0.0

@@ -1,4 +1,4 @@
-"""Gradients of single trajectories, which the optimal baseline and the variance need."""
+"""Gradients of single trajectories, for the optimal baseline and the variance of the estimate."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,48 +34,48 @@ def trajectory_gradients(
     parameters: list[nn.Parameter],
     obs: TensorObs,
     actions: th.Tensor,
-    weights: th.Tensor,
+    multipliers: th.Tensor,
     lengths: list[int],
     chunk_transitions: int = CHUNK_TRANSITIONS,
 ) -> th.Tensor:
-    r"""Weighted score of each trajectory, for several weights at once.
+    r"""Compute the weighted score of each trajectory, for several multipliers at once.
 
-    .. math:: G_{i,w} = \sum_{t \in \tau_i} w_t \, \nabla_\theta \log \pi_\theta(a_t \mid s_t)
+    .. math:: G_{i,w} = \sum_{t \in \tau_i} m_{t,w} \, \nabla_\theta \log \pi_\theta(a_t \mid s_t)
 
-    With weight 1 this is the trajectory's score S, with weight Q̂_t its estimate A. One reverse pass
-    through ``torch.func`` serves a chunk of trajectories, so the memory that activations take is
-    bounded by ``chunk_transitions`` (a trajectory longer than that makes a chunk alone). The result
-    itself holds K·W·P numbers.
+    With m = 1 this is the trajectory's score S, with m = Q̂_t its estimate A. One reverse pass
+    through ``torch.func`` serves a chunk of trajectories, so the memory of activations is bounded
+    by ``chunk_transitions`` (a longer trajectory is a chunk by itself). The result holds K·W·P
+    numbers.
 
-    :param policy: The policy
-    :param parameters: The P numbers' parameters θ, in the order of the last dimension
-    :param obs: s_t of all trajectories one after another, of shape (M, …)
-    :param actions: a_t, of shape (M, …)
-    :param weights: w_t, of shape (M, W)
-    :param lengths: Number of steps of each of the K trajectories; they sum to M
-    :param chunk_transitions: How many transitions (padding included) one pass takes
-    :return: G, of shape (K, W, P)
+    :param policy: Policy π_θ
+    :param parameters: Parameters θ, of P numbers, in the order of the last dimension
+    :param obs: States s_t of all trajectories one after another, of shape (M, …)
+    :param actions: Actions a_t, of shape (M, …)
+    :param multipliers: Multipliers m_{t,w} of ∇log π, of shape (M, W)
+    :param lengths: Number of steps of each of the K trajectories, which sum to M
+    :param chunk_transitions: Transitions of one pass, padding included
+    :return: Weighted scores G, of shape (K, W, P)
     """
     module = _LogProb(policy)
     places = _places(module, parameters)
     theta = [p.detach() for p in parameters]
 
     def weighted_score(
-        theta: list[th.Tensor], obs: TensorObs, actions: th.Tensor, weights: th.Tensor
+        theta: list[th.Tensor], obs: TensorObs, actions: th.Tensor, multipliers: th.Tensor
     ) -> th.Tensor:
         swapped = {place: theta[i] for place, i in places.items()}
         # Not tie_weights=True: where a module has two names (a shared features extractor), that
         # leaves its own parameters swapped out for good.
         log_prob: th.Tensor = functional_call(module, swapped, (obs, actions), tie_weights=False)
-        return log_prob @ weights
+        return log_prob @ multipliers
 
     gradients = vmap(jacrev(weighted_score), in_dims=(None, 0, 0, 0), randomness="different")
     obs = preprocess_obs(obs, policy.observation_space, policy.normalize_images)
-    batch = {"actions": actions, "weights": weights.to(th.float32)}
+    batch = {"actions": actions, "multipliers": multipliers.to(th.float32)}
     batch |= {f"obs:{k}": v for k, v in obs.items()} if isinstance(obs, dict) else {"obs": obs}
     pieces = {name: th.split(values, lengths) for name, values in batch.items()}
     size = sum(p.numel() for p in parameters)
-    result = weights.new_empty((len(lengths), weights.shape[1], size), dtype=th.float32)
+    result = multipliers.new_empty((len(lengths), multipliers.shape[1], size), dtype=th.float32)
     with _preprocessed(policy, obs):
         for chunk in _chunks(lengths, chunk_transitions):
             padded = {
@@ -83,17 +83,17 @@ def trajectory_gradients(
                 for name, parts in pieces.items()
             }
             chunk_obs = padded.get("obs", {k[4:]: v for k, v in padded.items() if k[:4] == "obs:"})
-            jacobian = gradients(theta, chunk_obs, padded["actions"], padded["weights"])
+            jacobian = gradients(theta, chunk_obs, padded["actions"], padded["multipliers"])
             result[chunk] = th.cat([g.flatten(2) for g in jacobian], dim=2)
     return result
 
 
 @contextmanager
 def _preprocessed(policy: ActorCriticPolicy, obs: TensorObs) -> Iterator[None]:
-    """Let the policy take observations as they are, since one-hot coding cannot be vectorized over.
+    """Make the policy take preprocessed observations, since ``vmap`` cannot do one-hot coding.
 
-    It is in evaluation mode meanwhile, which is how it acted. Its distribution object is put back
-    too: it would keep tensors of the finished transform.
+    Meanwhile it is in evaluation mode, as it was when it acted. Its distribution object is restored
+    as well, since it would keep tensors of the finished transform.
     """
     space, distribution = policy.observation_space, vars(policy.action_dist).copy()
     training = policy.training
@@ -115,7 +115,7 @@ def _float_space(obs: TensorObs) -> spaces.Space[Any]:
 
 
 def _places(module: nn.Module, parameters: list[nn.Parameter]) -> dict[str, int]:
-    """Name every place where a parameter stands, each module once, with the parameter's index."""
+    """Map the name of every place of a parameter, each module once, to the parameter's index."""
     index = {id(p): i for i, p in enumerate(parameters)}
     return {
         f"{prefix}.{name}": index[id(parameter)]
@@ -126,7 +126,7 @@ def _places(module: nn.Module, parameters: list[nn.Parameter]) -> dict[str, int]
 
 
 def _chunks(lengths: list[int], chunk_transitions: int) -> list[list[int]]:
-    """Group trajectories of like length, so that little is padded."""
+    """Group trajectories of similar length, so that there is little padding."""
     chunks: list[list[int]] = []
     longest = 0
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):

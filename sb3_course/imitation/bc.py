@@ -1,11 +1,10 @@
-"""BC: behavioral cloning, maximum likelihood of an expert's actions."""
+"""BC: behavioral cloning, the maximum likelihood of an expert's actions."""
 
 import io
-import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch as th
@@ -24,18 +23,16 @@ from sb3_course.collection.fast_mlp import make_scorer
 from sb3_course.collection.observations import Obs, TensorObs, select
 from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm
-from sb3_course.common.optimization import descend, minibatches
+from sb3_course.common.optimization import descend
 from sb3_course.common.parameter_groups import split_parameters
 from sb3_course.common.validation import check, check_action_space, check_count
 from sb3_course.imitation.dataset import Dataset
 from sb3_course.imitation.demonstrations import Demonstrations, arrays_of
+from sb3_course.imitation.minibatches import SeededMinibatches
 
 Self = TypeVar("Self", bound="BC")
-Loss: TypeAlias = Callable[[TensorObs, th.Tensor], th.Tensor]
 
 DEMONSTRATIONS = "demonstrations.npz"
-CHUNK = 1_000
-"""Gradient steps between two reseedings of the minibatches."""
 
 
 class BC(CourseAlgorithm):
@@ -53,35 +50,32 @@ class BC(CourseAlgorithm):
     ==============  ===========================================================================
 
     It is the loss of the ``imitation`` package. Only the parameters that the action distribution
-    depends on are trained; the value function stays as it was initialized, for a policy gradient to
-    train: ``NPG.from_imitation(bc, env)`` goes on from here.
+    depends on are trained; the value function stays as initialized, and a policy gradient trains it
+    later: ``NPG.from_imitation(bc, env)`` continues from here.
 
-    Demonstrations are raw. Where the environment is in a ``VecNormalize`` whose statistics are in
-    training, they are updated with the demonstrations and not with anything that ``learn`` does.
-    The policy is trained on what the wrapper makes of them.
+    Demonstrations are raw. If the environment is wrapped in a ``VecNormalize`` in training mode,
+    its statistics are updated with the demonstrations, and by nothing that ``learn`` does. The
+    policy is trained on demonstrations that the wrapper has normalized.
 
     Logged: ``train/loss``, ``train/std``, ``train/learning_rate``, ``train/n_updates``,
     ``time/total_timesteps``, which counts demonstrated transitions.
 
+    ``stats_window_size``, ``tensorboard_log``, ``policy_kwargs``, ``verbose``, ``seed``, ``device``
+    and ``_init_setup_model`` are described in :class:`.PolicyGradientAlgorithm`.
+
     :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or an
         ``ActorCriticPolicy`` class
-    :param env: The environment, or its Gymnasium name; nothing is done in it but to ask its spaces
+    :param env: Environment, or its Gymnasium id; only its spaces are used
     :param demonstrations: Trajectories or transitions of ``imitation``, arrays, files; see
         :func:`~sb3_course.imitation.demonstrations.arrays_of`
-    :param learning_rate: A number or a schedule of the remaining progress
+    :param learning_rate: Learning rate of the policy's optimizer, a number or a schedule of the
+        remaining progress
     :param batch_size: Transitions of a gradient step
-    :param ent_coef: Weight of the entropy bonus
-    :param stats_window_size: Episodes in ``rollout/ep_rew_mean``
-    :param tensorboard_log: Folder for TensorBoard
-    :param policy_kwargs: For the policy's constructor
-    :param verbose: 0, 1 or 2
-    :param seed: Of all random generators
-    :param device: Where the networks live; small ones are fastest on ``"cpu"``
-    :param _init_setup_model: Whether to build the networks at once
+    :param ent_coef: Coefficient of the entropy bonus
     :raises ValueError: A parameter is out of its range, or the demonstrations do not fit
     """
 
-    def __init__(
+    def __init__(  # noqa: DOC101, DOC103
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str | None,
@@ -114,7 +108,7 @@ class BC(CourseAlgorithm):
         )
         self.batch_size = batch_size
         self.ent_coef = ent_coef
-        # What every draw of this model derives from; kept in its file.
+        # All draws of this model derive from it; its file holds it.
         fresh = np.random.SeedSequence().generate_state(1)[0]
         self.seed_entropy = int(fresh if seed is None else seed)
         self.dataset = Dataset(self._capacity)
@@ -123,27 +117,23 @@ class BC(CourseAlgorithm):
         if demonstrations is not None:
             self.set_demonstrations(demonstrations)
 
-    _was_training = False  # whether the statistics, frozen now, were in training
+    _was_training = False  # whether the statistics, now frozen, were in training mode
 
     @property
     def _capacity(self) -> int | None:
-        """How many transitions are kept; None for all."""
+        """Maximum number of transitions to keep; None for no limit."""
         return None
 
     def _setup_model(self) -> None:
         self._check_parameters()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
-        policy = self.policy_class(
-            self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
-        )
-        assert isinstance(policy, ActorCriticPolicy)
-        self.policy = policy.to(self.device)
+        self._make_policy()
         self.actor_parameters, _ = split_parameters(self.policy)
         self.policy.optimizer = self._optimizer(self.actor_parameters, self.lr_schedule)
 
     def _check_parameters(self) -> None:
-        """Called before anything is built, so that a mistake costs nothing."""
+        """Check all parameters before anything is built."""
         self._check_policy()
         check_count("batch_size", self.batch_size)
         check("ent_coef", self.ent_coef, np.isfinite(self.ent_coef), "a finite number")
@@ -154,9 +144,9 @@ class BC(CourseAlgorithm):
     # -- data ------------------------------------------------------------------------------------
 
     def set_demonstrations(self, demonstrations: Demonstrations) -> None:
-        """Replace what there is to learn from.
+        """Replace the demonstrations.
 
-        :param demonstrations: As of the constructor
+        :param demonstrations: Demonstrations, as in the constructor
         :raises ValueError: They do not fit the environment's spaces, or are not finite
         """
         dataset = Dataset(self._capacity)
@@ -165,7 +155,7 @@ class BC(CourseAlgorithm):
         self._observe(dataset.obs)
 
     def _observe(self, obs: Obs) -> None:
-        """Update the statistics of a ``VecNormalize`` in training with raw observations."""
+        """Update the statistics of a ``VecNormalize`` in training mode with raw observations."""
         venv = self._vec_normalize_env
         if venv is None or not (venv.norm_obs and (venv.training or self._was_training)):
             return
@@ -178,10 +168,10 @@ class BC(CourseAlgorithm):
             venv.obs_rms.update(obs)
 
     def _training_set(self) -> tuple[TensorObs, th.Tensor]:
-        """All observations, normalized where the environment's are, and all actions."""
-        return self._as_policy_sees(self.dataset.obs), self.to_tensor(self.dataset.actions)
+        """Return all observations, normalized like the environment's, and all actions."""
+        return self._normalized_obs(self.dataset.obs), self.to_tensor(self.dataset.actions)
 
-    def _as_policy_sees(self, raw: Obs) -> TensorObs:
+    def _normalized_obs(self, raw: Obs) -> TensorObs:
         venv = self._vec_normalize_env
         seen: TensorObs = self.to_tensor(raw if venv is None else venv.normalize_obs(raw))
         return seen
@@ -197,25 +187,26 @@ class BC(CourseAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Learn from at least so many demonstrated transitions, reshuffled when all were seen.
+        """Learn from at least ``total_timesteps`` transitions, reshuffled once all have been used.
 
-        Here a time step is a demonstrated transition that a gradient step used: there are
+        Here a time step is a demonstrated transition that a gradient step uses: there are
         ``total_timesteps / batch_size`` gradient steps and ``total_timesteps / M`` epochs of M
         demonstrations. Callbacks are called at each gradient step.
 
-        :param total_timesteps: Demonstrated transitions, each as often as it is used
+        :param total_timesteps: Demonstrated transitions, counted each time that they are used
         :param callback: SB3 callback or callbacks
         :param log_interval: Gradient steps between two logs
         :param tb_log_name: Name of the run in TensorBoard
-        :param reset_num_timesteps: Whether to count from 0 again
+        :param reset_num_timesteps: Whether to count time steps from 0 again
         :param progress_bar: Whether to show a progress bar
-        :return: Itself
+        :return: The model itself
         :raises ValueError: There are no demonstrations
         :raises FloatingPointError: The loss is not finite; the step is not taken
         """
         if self.dataset.size == 0:
             raise ValueError(
-                "BC has no demonstrations: give BC(..., demonstrations=...) or set_demonstrations()"
+                "BC has no demonstrations: pass BC(..., demonstrations=...) or call "
+                "set_demonstrations()"
             )
         with self._frozen_statistics():
             total, callback = self._setup_learn(
@@ -227,60 +218,59 @@ class BC(CourseAlgorithm):
         return self
 
     def _learn(self, total: int, callback: BaseCallback, log_interval: int) -> None:
-        obs, actions = self._training_set()
-        used = min(self.batch_size, len(actions))
-        losses: list[float] = []
-        steps = self._gradient_steps(obs, actions, (self.seed_entropy, 0), self._n_updates)
-        while self.num_timesteps < total:
-            self._update_current_progress_remaining(self.num_timesteps, total)
-            losses.append(next(steps))
-            self.num_timesteps += used
-            if not callback.on_step():
-                break
-            if len(losses) == log_interval:
-                self._log_training(losses)
+        with self._training((self.seed_entropy, 0), self._n_updates):
+            while self.num_timesteps < total:
+                self._update_current_progress_remaining(self.num_timesteps, total)
+                self.train()
+                self.num_timesteps += min(self.batch_size, self.dataset.size)
+                if not callback.on_step():
+                    break
+                if len(self._losses) == log_interval:
+                    self._log_training()
+                    self.dump_logs()
+            if self._losses:
+                self._log_training()
                 self.dump_logs()
-                losses.clear()
-        self.policy.set_training_mode(False)
-        if losses:
-            self._log_training(losses)
-            self.dump_logs()
 
-    def _gradient_steps(
-        self,
-        obs: TensorObs,
-        actions: th.Tensor,
-        seed: tuple[int, ...],
-        start: int = 0,
-    ) -> Iterator[float]:
-        """Take a gradient step each time that it is asked for the next loss.
-
-        :param obs: s, of shape (M, …)
-        :param actions: a*, of shape (M, …)
-        :param seed: With the step's number, it determines the step's batch
-        :param start: Number of the first step
-        """
+    @contextmanager
+    def _training(self, seed: tuple[int, ...], start: int = 0) -> Iterator[None]:
+        """Prepare gradient steps whose minibatches follow from a seed and the step's number."""
+        self._obs, self._actions = self._training_set()
+        n = len(self._actions)
+        self._minibatches = SeededMinibatches(n, self.batch_size, self.device, seed, start)
+        self._evaluate_actions = make_scorer(self.policy)
+        self._losses: list[float] = []
         self.policy.set_training_mode(True)
-        loss_of = make_loss(self.policy, self.ent_coef)
-        for indices in batches(len(actions), self.batch_size, self.device, seed, start):
-            update_learning_rate(
-                self.policy.optimizer, self.lr_schedule(self._current_progress_remaining)
-            )
-            loss = loss_of(select(obs, indices), actions[indices])
-            value = descend(loss, self.actor_parameters, self.policy.optimizer)
-            self._n_updates += 1
-            yield value
+        try:
+            yield
+        finally:
+            self.policy.set_training_mode(False)
+            del self._obs, self._actions, self._minibatches, self._evaluate_actions
 
-    def _log_training(self, losses: list[float]) -> None:
+    def train(self) -> None:
+        """Take one gradient step on a minibatch of demonstrations."""
+        rate = self.lr_schedule(self._current_progress_remaining)
+        update_learning_rate(self.policy.optimizer, rate)
+        indices = self._minibatches.draw()
+        obs, actions = select(self._obs, indices), self._actions[indices]  # s_i, a*_i
+        log_prob, entropy = self._evaluate_actions(obs, actions)  # log π_θ(a*_i|s_i), H(π_θ)
+        loss = -log_prob.mean() - self.ent_coef * entropy  # L(θ)
+        value = descend(loss, self.actor_parameters, self.policy.optimizer)  # θ ← θ − α ∇L(θ)
+        self._losses.append(value)
+        self._n_updates += 1
+
+    def _log_training(self) -> None:
+        """Log the mean loss since the last log."""
         rate = self.lr_schedule(self._current_progress_remaining)
         self.logger.record("train/learning_rate", rate)
-        self.logger.record("train/loss", float(np.mean(losses)))
+        self.logger.record("train/loss", float(np.mean(self._losses)))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         if hasattr(self.policy, "log_std"):
             self.logger.record("train/std", self.policy.log_std.detach().exp().mean().item())
+        self._losses = []
 
     def dump_logs(self) -> None:
-        """Write what has been recorded, with the time, to the logger's outputs."""
+        """Write the recorded values, with the time, to the logger's outputs."""
         elapsed = max(1e-9, (time.time_ns() - self.start_time) / 1e9)
         steps = self.num_timesteps - self._num_timesteps_at_start
         self.logger.record("time/fps", int(steps / elapsed))
@@ -290,7 +280,7 @@ class BC(CourseAlgorithm):
 
     @contextmanager
     def _frozen_statistics(self) -> Iterator[None]:
-        """Keep what ``learn`` does in the environment out of the normalization statistics."""
+        """Keep the steps of ``learn`` out of the normalization statistics."""
         venv = self._vec_normalize_env
         if venv is None:
             yield
@@ -317,12 +307,7 @@ class BC(CourseAlgorithm):
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:
-        """Save to one zip file, atomically, with the demonstrations as plain arrays.
-
-        :param path: Where to; ``.zip`` is added to a path without suffix
-        :param exclude: As in SB3; ``"dataset"`` leaves the demonstrations out
-        :param include: As in SB3
-        """
+        """Save as :meth:`.CourseAlgorithm.save` does, with the demonstrations as plain arrays."""
         buffer = io.BytesIO()
         super().save(buffer, exclude, include)
         if "dataset" not in (exclude or ()):
@@ -331,11 +316,11 @@ class BC(CourseAlgorithm):
 
     @classmethod
     def load(cls: type[Self], path: checkpoint.CheckpointPath, *args: Any, **kwargs: Any) -> Self:
-        """Load what :meth:`save` saved, with the demonstrations.
+        """Load a model that :meth:`save` wrote, with the demonstrations.
 
-        :param path: The file, with or without ``.zip``
-        :param args: As of :meth:`CourseAlgorithm.load`
-        :param kwargs: As of :meth:`CourseAlgorithm.load`
+        :param path: File to read, with or without ``.zip``
+        :param args: Arguments of :meth:`.CourseAlgorithm.load`
+        :param kwargs: Keyword arguments of :meth:`.CourseAlgorithm.load`
         :return: The model
         :raises ValueError: The file is no checkpoint
         """
@@ -345,66 +330,18 @@ class BC(CourseAlgorithm):
         return model
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "dataset", "actor_parameters", "_was_training"]
+        ours = ["dataset", "actor_parameters", "_was_training"]
+        training = ["_obs", "_actions", "_minibatches", "_evaluate_actions", "_losses"]
+        return [*super()._excluded_save_params(), *ours, *training]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []
 
 
 class _Progress(ProgressBarCallback):
-    """SB3's bar, for time steps that are not steps of the environment."""
+    """SB3's progress bar, for time steps that are not steps of the environment."""
 
     def _on_step(self) -> bool:
         done = self.model.num_timesteps - self.model._num_timesteps_at_start
         self.pbar.update(done - self.pbar.n)
         return True
-
-
-def make_loss(policy: ActorCriticPolicy, ent_coef: float) -> Loss:
-    """Make L(θ) of :class:`BC`.
-
-    It is what ``BehaviorCloningLossCalculator`` of ``imitation`` computes, without the value
-    function and the weights' norm, in half the time; nor does it warn of Dict observations.
-
-    :param policy: The policy, whose parameters may move between calls
-    :param ent_coef: c_H
-    :return: From observations of shape (B, …) and actions of shape (B, …) to a scalar
-    """
-    score = make_scorer(policy)
-
-    def loss(obs: TensorObs, actions: th.Tensor) -> th.Tensor:
-        log_prob, entropy = score(obs, actions)
-        return -log_prob.mean() - ent_coef * entropy
-
-    return loss
-
-
-def batches(
-    n: int, batch_size: int, device: th.device, seed: tuple[int, ...], start: int = 0
-) -> Iterator[th.Tensor | slice]:
-    """Yield the indices of minibatches without end, each a function of the seed and its number.
-
-    So a run that goes on from a file takes the very steps that it would have taken.
-
-    :param n: Number of transitions
-    :param batch_size: Their size
-    :param device: Where the indices live
-    :param seed: Whole numbers of at least 0
-    :param start: Number of the first one
-    """
-    skip = start % CHUNK
-    for chunk in itertools.count(start // CHUNK):
-        generator = th.Generator(device)
-        generator.manual_seed(draw_seed(*seed, chunk))
-        yield from itertools.islice(
-            minibatches(n, CHUNK, batch_size, device, generator), skip, None
-        )
-        skip = 0
-
-
-def draw_seed(*numbers: int) -> int:
-    """Make one seed below 2³¹ of several whole numbers.
-
-    :param numbers: Each at least 0
-    """
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0]) % 2**31

@@ -5,7 +5,13 @@ them. These two are the same functions; importing theirs takes seconds, for the 
 that comes with them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
+
+from sb3_course.common.validation import check
+
+BetaSchedule: TypeAlias = Callable[[int], float]
 
 
 @dataclass(frozen=True)
@@ -48,3 +54,18 @@ class ExponentialBeta:
         :param number: Of the round, from 0
         """
         return float(self.decay**number)
+
+
+def beta_of_round(schedule: float | BetaSchedule, number: int) -> float:
+    """Compute the probability that the expert acts in a round.
+
+    :param schedule: β, or a function of the round's number
+    :param number: Number of the round; in round 0 the expert always acts
+    :return: β_i
+    :raises ValueError: The schedule returns something else than a probability
+    """
+    if number == 0:
+        return 1.0
+    beta = float(schedule(number)) if callable(schedule) else float(schedule)
+    check("beta_schedule's value", beta, 0.0 <= beta <= 1.0, f"a probability (round {number})")
+    return beta

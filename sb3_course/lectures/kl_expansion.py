@@ -12,7 +12,7 @@ and from actions a ~ π_θ alone, with ρ = π_{θ+Δθ}(a|s) / π_θ(a|s), two 
 
 (k₃ is what Stable-Baselines3 logs as ``approx_kl``; Schulman 2020.) The step's direction is the one
 that ``NPG`` takes; its length is varied. The true KL is :func:`.kl_divergence`, F Δθ is
-:func:`.fisher_product`.
+:func:`.fisher_vector_product`.
 """
 
 from dataclasses import dataclass
@@ -128,7 +128,7 @@ def measure_one(config: Config, environment: str, seed: int) -> pd.DataFrame:
     theta, step = npg_step(model)
     obs = model.to_tensor(model.rollout.flat_obs)
     old = model.distribution(obs)
-    product = natural_gradient.fisher_product(old, model.actor_parameters)
+    product = natural_gradient.fisher_vector_product(old, model.actor_parameters)
     curvature = step.dot(product(step)).item()
     unit = natural_gradient.step_length(REFERENCE_KL, curvature) * step
     with th.no_grad():

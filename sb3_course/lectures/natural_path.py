@@ -154,12 +154,12 @@ def fisher_of(
     """
     natural_gradient.assign(model.actor_parameters, theta.float())
     distribution = model.distribution(states_of(world, theta))
-    return natural_gradient.fisher_product(distribution, model.actor_parameters)
+    return natural_gradient.fisher_vector_product(distribution, model.actor_parameters)
 
 
 def natural_step(
     model: PolicyGradientAlgorithm, world: LectureWorld, theta: th.Tensor, gradient: th.Tensor
-) -> natural_gradient.Solution:
+) -> natural_gradient.CGSolution:
     """Solve F x = g, as ``NPG`` does.
 
     :param model: Of :func:`policy_on`

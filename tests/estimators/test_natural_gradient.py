@@ -70,7 +70,7 @@ def test_the_product_is_that_of_the_explicit_fisher_matrix(kind):
     policy = make(kind)
     parameters, _ = split_parameters(policy)
     fisher = explicit_fisher(kind, policy, parameters)
-    multiply = ng.fisher_product(policy.get_distribution(OBS), parameters)
+    multiply = ng.fisher_vector_product(policy.get_distribution(OBS), parameters)
     got = th.stack([multiply(row) for row in th.eye(len(fisher))]).double()
     assert th.linalg.norm(got - fisher) < 1e-4 * th.linalg.norm(fisher)
     assert th.linalg.eigvalsh(fisher).max() > 0.01
@@ -81,7 +81,7 @@ def test_the_product_is_that_of_the_kl_hessian(kind):
     policy = make(kind)
     parameters, _ = split_parameters(policy)
     old = copy.copy(policy.get_distribution(OBS))
-    multiply = ng.fisher_product(old, parameters)
+    multiply = ng.fisher_vector_product(old, parameters)
     with th.no_grad():
         fixed = copy.copy(policy.get_distribution(OBS))
     kl = ng.kl_divergence(fixed, policy.get_distribution(OBS))
@@ -104,7 +104,7 @@ def test_shared_extractors(share):
     )
     parameters, _ = split_parameters(policy)
     obs = th.randint(0, 255, (5, 1, 36, 36), dtype=th.uint8)
-    multiply = ng.fisher_product(policy.get_distribution(obs), parameters)
+    multiply = ng.fisher_vector_product(policy.get_distribution(obs), parameters)
     v = th.randn(sum(p.numel() for p in parameters))
     assert v @ multiply(v) > 0
     assert th.isfinite(multiply(v)).all()
@@ -115,7 +115,7 @@ def test_damping_and_kl_of_independent_parts():
     parameters, _ = split_parameters(policy)
     distribution = policy.get_distribution(OBS)
     v = th.randn(sum(p.numel() for p in parameters))
-    plain, damped = (ng.fisher_product(distribution, parameters, d)(v) for d in (0.0, 0.5))
+    plain, damped = (ng.fisher_vector_product(distribution, parameters, d)(v) for d in (0.0, 0.5))
     assert th.allclose(damped, plain + 0.5 * v, atol=1e-6)
 
 

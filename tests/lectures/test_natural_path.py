@@ -21,7 +21,7 @@ THETAS = [(-0.3, 0.0), (-1.4, -1.0), (-0.9, -2.0)]
 
 
 @pytest.mark.parametrize("theta", THETAS)
-def test_the_librarys_fisher_product_is_the_closed_form(theta):
+def test_the_librarys_fisher_vector_product_is_the_closed_form(theta):
     world, theta = LectureWorld(1), th.tensor(theta, dtype=th.float64)
     product = fisher_of(policy_on(world, theta), world, theta)
     columns = th.stack([product(row) for row in th.eye(2)], dim=1)

@@ -4,7 +4,7 @@ Ours (two reverse passes and the distribution's closed-form Fisher matrix) besid
 backpropagation of the KL divergence (what sb3-contrib's TRPO does) and forward over reverse mode.
 They take turns, and the table holds the best time of each, since a noisy machine only ever adds.
 
-    python benchmarks/speed/fisher_product.py
+    python benchmarks/speed/fisher_vector_product.py
 """
 
 import time
@@ -20,7 +20,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.func import functional_call, grad, jvp
 
 from sb3_course.common.parameter_groups import split_parameters
-from sb3_course.estimators.natural_gradient import fisher_product, flatten
+from sb3_course.estimators.natural_gradient import fisher_vector_product, flatten
 
 Product = Callable[[th.Tensor], th.Tensor]
 
@@ -78,7 +78,7 @@ def main(batch: int = 4096, repetitions: int = 100) -> None:
     obs = th.randn(batch, 17)
     v = th.randn(sum(p.numel() for p in parameters))
     ways = {
-        "ours": fisher_product(policy.get_distribution(obs), parameters),
+        "ours": fisher_vector_product(policy.get_distribution(obs), parameters),
         "double backpropagation": double_backprop(policy, obs),
         "forward over reverse": forward_over_reverse(policy, obs),
     }

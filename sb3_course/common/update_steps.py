@@ -1,0 +1,193 @@
+"""The steps that every policy-gradient update takes: values, log-probabilities, gradient steps."""
+
+import copy
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.utils import explained_variance, update_learning_rate
+from torch import nn
+
+from sb3_course import estimators
+from sb3_course.collection.observations import Array, Obs, TensorObs, rows_of, take
+from sb3_course.collection.rollout import Rollout
+from sb3_course.common.base_class import CourseAlgorithm
+from sb3_course.common.optimization import fit_critic
+from sb3_course.common.parameter_groups import split_parameters
+
+PREDICT_CHUNK = 16_384
+"""Most observations that the critic values at a time."""
+
+
+class UpdateSteps(CourseAlgorithm):
+    """An algorithm with an actor and a critic, and the steps from which its ``train`` is written.
+
+    :ivar actor_parameters: Parameters θ of the policy
+    :ivar critic_parameters: Parameters φ of the value function
+    """
+
+    ent_coef: float
+    max_grad_norm: float  # or None, which SB3's type leaves out
+    normalize_advantage: bool
+    n_critic_updates: int
+    batch_size: int | None
+    critic_lr_schedule: Schedule
+
+    def _attach_policy(self) -> None:
+        """Make the optimizers of ``self.policy``."""
+        self.actor_parameters, self.critic_parameters = split_parameters(self.policy)
+        self.actor_optimizer = self._optimizer(self.actor_parameters, self.lr_schedule)
+        self.critic_optimizer = self._optimizer(self.critic_parameters, self.critic_lr_schedule)
+        self.policy.optimizer = self.actor_optimizer
+
+    def tensors(self, rollout: Rollout) -> tuple[TensorObs, th.Tensor]:
+        """Return the counted states and actions of a batch as tensors.
+
+        :param rollout: Batch of M counted steps
+        :return: States s_t and actions a_t, of shape (M, …) each
+        """
+        return self.to_tensor(rollout.flat_obs), self.to_tensor(rollout.flat(rollout.actions))
+
+    def predict_values(self, obs: Obs) -> Array:
+        """Compute V(s) with the current critic, without gradient.
+
+        :param obs: States s, of shape (B, …)
+        :return: V(s), float64 of shape (B,)
+        """
+        training = self.policy.training
+        self.policy.set_training_mode(False)
+        with th.no_grad():
+            chunks = [
+                self.policy.predict_values(self.to_tensor(take(obs, i, i + PREDICT_CHUNK)))
+                for i in range(0, rows_of(obs), PREDICT_CHUNK)
+            ]
+        self.policy.set_training_mode(training)
+        values: Array = th.cat(chunks).flatten().cpu().numpy().astype(np.float64)
+        return values
+
+    def predict_rollout(self, rollout: Rollout) -> tuple[Array, Array]:
+        """Compute the values of a batch's states and next states; every step has to count.
+
+        :param rollout: Batch of a fixed number of steps
+        :return: V(s_t) and V(s_{t+1}), the latter 0 after terminal states, of shape (T, N) each
+        """
+        values = self.predict_values(rollout.flat_obs).reshape(rollout.rewards.shape)
+        bootstrap_values = rollout.bootstrap_values(self.predict_values)
+        return values, estimators.next_values(values, rollout.ends, bootstrap_values)
+
+    def distribution(self, obs: TensorObs) -> Distribution:
+        """Return π_θ(·|s), differentiable.
+
+        SB3's policies return one object again and again; this one is a copy, which stays unchanged
+        when the policy is called again.
+
+        :param obs: States s, of shape (M, …)
+        :return: Distribution at M states
+        """
+        return copy.copy(self.policy.get_distribution(obs))
+
+    def evaluate_actions(self, obs: TensorObs, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        """Compute log π(a|s) of each step and the mean entropy, differentiable.
+
+        :param obs: States s, of shape (M, …)
+        :param actions: Actions a, of shape (M, …)
+        :return: Log-probabilities of shape (M,), and the policy's mean entropy in nats
+        """
+        distribution = self.policy.get_distribution(obs)
+        entropy = distribution.entropy()
+        assert entropy is not None, "only squashed distributions lack an entropy"
+        return distribution.log_prob(actions), entropy.mean()
+
+    def normalized(self, advantages: Array) -> Array:
+        """Standardize advantages over the batch if ``normalize_advantage`` is true.
+
+        :param advantages: Advantages, of shape (M,)
+        :return: Standardized or unchanged advantages, of shape (M,)
+        """
+        if not self.normalize_advantage:
+            return advantages
+        standard: Array = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        return standard
+
+    def step_actor(self, loss: th.Tensor, gradient: th.Tensor | None = None) -> None:
+        """Take one step of the actor's optimizer, with clipping, and log the norm.
+
+        :param loss: Loss to differentiate by the actor's parameters
+        :param gradient: Flat gradient to descend, added to that of the loss, of shape (P,)
+        :raises FloatingPointError: The loss or the gradient is not finite; nothing is changed
+        """
+        parameters = self.actor_parameters
+        self.actor_optimizer.zero_grad()
+        if loss.requires_grad:
+            loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+        if gradient is not None:
+            sizes = [p.numel() for p in parameters]
+            for parameter, part in zip(parameters, th.split(gradient, sizes), strict=True):
+                part = part.view_as(parameter).to(parameter.dtype)
+                parameter.grad = part if parameter.grad is None else parameter.grad + part
+        limit = float("inf") if self.max_grad_norm is None else self.max_grad_norm
+        self.record_update(nn.utils.clip_grad_norm_(parameters, limit).item())
+        self.actor_optimizer.step()
+
+    def record_update(self, grad_norm: float) -> None:
+        """Count and log an update, unless its gradient is not finite.
+
+        :param grad_norm: Norm of the policy's gradient
+        :raises FloatingPointError: The norm is not finite
+        """
+        if not np.isfinite(grad_norm):
+            raise FloatingPointError(
+                f"the policy gradient's norm is {grad_norm} at {self.num_timesteps} environment "
+                "steps: look at the scale of the rewards and at learning_rate"
+            )
+        self._n_updates += 1
+        self.logger.record("train/grad_norm", grad_norm)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def fit_critic(self, obs: TensorObs, targets: th.Tensor) -> None:
+        """Fit V to targets by ``n_critic_updates`` gradient steps, and log the loss.
+
+        :param obs: States s, of shape (M, …)
+        :param targets: Targets y, of shape (M,)
+        :raises FloatingPointError: The loss is not finite
+        """
+        loss = fit_critic(
+            self.policy,
+            self.critic_parameters,
+            self.critic_optimizer,
+            obs,
+            targets,
+            self.n_critic_updates,
+            self.batch_size,
+        )
+        self.logger.record("train/value_loss", loss)
+
+    def log_policy(self, loss: th.Tensor, entropy: th.Tensor) -> None:
+        """Log the policy's loss, entropy and standard deviation, before the step.
+
+        :param loss: Policy-gradient loss
+        :param entropy: Mean entropy, in nats
+        """
+        self.logger.record("train/policy_gradient_loss", loss.item())
+        self.logger.record("train/entropy_loss", -entropy.item())
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", self.policy.log_std.detach().exp().mean().item())
+
+    def log_explained_variance(self, values: Array, targets: Array) -> None:
+        """Log the share of the targets' variance that the critic explains.
+
+        :param values: V(s), of shape (M,)
+        :param targets: Targets of the critic, of shape (M,)
+        """
+        self.logger.record("train/explained_variance", explained_variance(values, targets))
+
+    def update_learning_rates(self) -> None:
+        """Set the learning rates of both optimizers from their schedules, and log them."""
+        for name, schedule, optimizer in (
+            ("train/learning_rate", self.lr_schedule, self.actor_optimizer),
+            ("train/critic_learning_rate", self.critic_lr_schedule, self.critic_optimizer),
+        ):
+            rate = schedule(self._current_progress_remaining)
+            update_learning_rate(optimizer, rate)
+            self.logger.record(name, rate)

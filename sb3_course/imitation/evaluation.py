@@ -1,0 +1,83 @@
+"""The evaluation after each round of DAgger."""
+
+import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gymnasium as gym
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_course.common.base_class import CourseAlgorithm
+from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_seed, undisturbed
+
+
+def evaluation_facts(model: CourseAlgorithm, envs: VecEnv | None, seed: int) -> dict[str, float]:
+    """Measure a policy over one episode of every environment, without disturbing its training.
+
+    :param model: Model in training
+    :param envs: Environments to measure it in; None for no evaluation
+    :param seed: Seed of the run
+    :return: Mean, deviation, minimum and maximum of the returns, and the mean length, by log key
+    """
+    if envs is None:
+        return {}
+    with undisturbed(model):
+        returns, lengths = evaluate(model, envs, evaluation_seed(seed))
+    return {
+        "eval/mean_reward": float(returns.mean()),
+        "eval/std_reward": float(returns.std()),
+        "eval/min_reward": float(returns.min()),
+        "eval/max_reward": float(returns.max()),
+        "eval/mean_ep_length": float(lengths.mean()),
+    }
+
+
+@contextmanager
+def evaluating(env: VecEnv | None, eval_env: GymEnv | None, n: int) -> Iterator[VecEnv | None]:
+    """Provide the environments of the evaluations.
+
+    :param env: Environments in training
+    :param eval_env: The user's evaluation environments; None for new ones like ``env``
+    :param n: Number of new environments, which are closed in the end; 0 for no evaluation
+    :yield: The environments, or None for no evaluation
+    """
+    if eval_env is not None:
+        yield CourseAlgorithm._wrap_env(eval_env)
+        return
+    envs = None
+    if n > 0:
+        assert env is not None
+        envs = evaluation_envs_like(env, n)
+    try:
+        yield envs
+    finally:
+        if envs is not None:
+            envs.close()
+
+
+def evaluation_envs_like(env: VecEnv, n: int) -> VecEnv | None:
+    """Make environments of Gymnasium's own like the first one of a vector environment.
+
+    :param env: Environments in training
+    :param n: Number of environments to make
+    :return: The environments, or None, with a warning, where Gymnasium cannot make them again
+    """
+    try:
+        spec = copy.copy(env.get_attr("spec")[0])
+        wrappers = spec.additional_wrappers
+        spec.additional_wrappers = tuple(w for w in wrappers if w.name != Monitor.class_name())
+        envs = CourseAlgorithm._wrap_env(evaluation_envs(spec, n))
+        if envs.observation_space == env.observation_space:
+            return envs
+        envs.close()
+    except (AttributeError, ValueError, gym.error.Error):
+        pass  # it has no id, or a wrapper that Gymnasium cannot make again
+    warnings.warn(
+        "DAgger cannot make its environment again to evaluate the policy: pass eval_env, or "
+        "n_eval_episodes=0 for no evaluation",
+        stacklevel=5,
+    )
+    return None
