@@ -17,15 +17,16 @@ UNBIASED = ("trajectory", "per_decision")
 BASELINES = (None, "mean", "optimal", "value")
 
 
-def off_policy(ratio, n_episodes=100, table=2.0, **kwargs):
+def off_policy(ratio, n_episodes=100, n_batches=1, **kwargs):
     """A model at θ that collects with θ': the two differ enough for weights from 0.2 to 4."""
     world = TabularMDP(num_envs=n_episodes)
-    model = ISPG(
+    model = Recorder(
         "MlpPolicy",
         world,
-        learning_rate=0.0,
         critic_learning_rate=0.02,
         n_episodes=n_episodes,
+        n_epochs=2,
+        n_batches=n_batches,
         gamma=1.0,
         ratio=ratio,
         min_ess=0.0,
@@ -41,29 +42,31 @@ def off_policy(ratio, n_episodes=100, table=2.0, **kwargs):
     return model, world, theta, behavior
 
 
+class Recorder(ISPG):
+    """Moves to ``theta`` in the first epoch of ``train``, and records the gradients there."""
+
+    def step_actor(self, loss, gradient=None):
+        total = th.zeros(sum(p.numel() for p in self.actor_parameters))
+        if loss.requires_grad:
+            total += natural_gradient.flatten(th.autograd.grad(loss, self.actor_parameters))
+        if gradient is not None:
+            total += gradient
+        self.gradients.append((-total).numpy())
+        if self.theta is not None:
+            natural_gradient.assign(self.actor_parameters, self.theta)
+
+
 def estimates(model, theta, behaviors, batches=200):
     """Gradient estimates at θ, each from one batch of each behavior policy, (batches, P)."""
     _, callback = model._setup_learn(10**9)
     rows = []
     for _ in range(batches):
-        model.memory = []
         for behavior in behaviors:
             natural_gradient.assign(model.actor_parameters, behavior)
             model.collect_rollouts(model.env, callback)
-            model.memory.append(model._remember(model.rollout))
-        natural_gradient.assign(model.actor_parameters, theta)
-        log_weights = map(model._log_weights, model.memory, model._behaviors())
-        terms = [*map(model._term, model.memory, log_weights)]
-        count = sum(batch.rollout.n_transitions for batch in model.memory)
-        gradient = sum(t.gradient for t in terms)
-        if model.baseline != "optimal":
-            loss = sum(t.loss for t in terms)
-            gradient = natural_gradient.flatten(th.autograd.grad(loss, model.actor_parameters))
-        rows.append((-gradient / count).numpy())
-        if model.baseline == "value":
-            rollout = model.rollout
-            targets = model.to_tensor(rollout.flat(model.returns_to_go(rollout)))
-            model.fit_critic(model.to_tensor(rollout.flat_obs), targets)
+            model.gradients, model.theta = [], theta if behavior is behaviors[-1] else None
+            model.train()
+        rows.append(model.gradients[1])  # of the second epoch, in which π' is not π_θ
     return np.array(rows, dtype=np.float64)
 
 
@@ -125,7 +128,7 @@ def test_the_balance_heuristic_is_unbiased_and_of_less_variance(ratio):
     variances = []
     for balance in (False, True):
         model, world, theta, behavior = off_policy(
-            ratio, n_episodes=50, baseline="value", balance_heuristic=balance
+            ratio, n_episodes=50, n_batches=2, baseline="value", balance_heuristic=balance
         )
         far = theta + 2.0 * (behavior - theta)
         rows = estimates(model, theta, [theta + 0.1 * (behavior - theta), far])
@@ -248,15 +251,15 @@ def test_normalize_advantage_gives_a_constant_reward_no_gradient():
 def test_batches_keep_the_baseline_of_a_critic_that_had_not_seen_them():
     model = cartpole(n_batches=2, min_ess=0.0, ratio="step", critic_learning_rate=0.1)
     model.learn(200)
-    old = model.memory[0]
+    old = model.past_batches[0]
     model.learn(1, reset_num_timesteps=False)
-    assert model.memory[1] is old
+    assert model.past_batches[1] is old
 
 
-def test_another_environment_clears_the_memory():
+def test_another_environment_clears_the_past_batches():
     model = cartpole(n_batches=2, min_ess=0.0, ratio="step").learn(200)
     model.set_env(make_vec_env("CartPole-v1", 2))
-    assert model.memory == []
+    assert model.past_batches == []
 
 
 def test_effective_sample_size_by_hand():
@@ -266,7 +269,7 @@ def test_effective_sample_size_by_hand():
     assert estimators.effective_sample_size(np.zeros(3)) == 0
 
 
-# -- memory --------------------------------------------------------------------------------------
+# -- past batches --------------------------------------------------------------------------------
 
 
 def cartpole(**kwargs):
@@ -274,11 +277,11 @@ def cartpole(**kwargs):
     return ISPG("MlpPolicy", env, n_steps=32, seed=0, device="cpu", **kwargs)
 
 
-def test_memory_holds_the_last_batches():
+def test_past_batches_are_the_last_ones():
     model = cartpole(n_batches=3, min_ess=0.0, ratio="step", n_epochs=1)
     model.learn(1000)
-    assert len(model.memory) == 3
-    assert model.memory[0].rollout is model.rollout
+    assert len(model.past_batches) == 3
+    assert model.past_batches[0].rollout is model.rollout
     assert model.logger.name_to_value.keys() >= {f"train/ess/{i}" for i in range(3)}
     assert model.n_dropped_batches == 0
 
@@ -286,7 +289,7 @@ def test_memory_holds_the_last_batches():
 def test_a_batch_that_is_worth_too_little_is_dropped_and_counted():
     model = cartpole(n_batches=3, min_ess=1.0, learning_rate=0.03).learn(1000)
     assert model.n_dropped_batches > 0
-    assert len(model.memory) < 3
+    assert len(model.past_batches) < 3
     assert model.logger.name_to_value["train/dropped_batches"] == model.n_dropped_batches
 
 
