@@ -43,11 +43,12 @@ slow: setup ## the tests that take minutes
 regression: setup ## do MuJoCo runs still learn what the stored ones did? (minutes)
 	$(BIN)/sb3-course regression benchmarks/regression/mujoco.yaml --seeds 5
 
-check: setup ## ruff, format, mypy and the direction of imports
+check: setup ## ruff, format, mypy, the direction of imports, docstrings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pydoclint sb3_course
 
 format: setup ## mend what ruff can mend
 	$(BIN)/ruff check --fix .

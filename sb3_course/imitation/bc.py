@@ -252,7 +252,8 @@ class BC(CourseAlgorithm):
         rate = self.lr_schedule(self._current_progress_remaining)
         update_learning_rate(self.policy.optimizer, rate)
         indices = self._minibatches.draw()
-        obs, actions = select(self._obs, indices), self._actions[indices]  # s_i, a*_i
+        obs = select(self._obs, indices)  # s_i
+        actions = self._actions[indices]  # a*_i
         log_prob, entropy = self._evaluate_actions(obs, actions)  # log π_θ(a*_i|s_i), H(π_θ)
         loss = -log_prob.mean() - self.ent_coef * entropy  # L(θ)
         value = descend(loss, self.actor_parameters, self.policy.optimizer)  # θ ← θ − α ∇L(θ)
