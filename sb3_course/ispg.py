@@ -229,7 +229,7 @@ class ISPG(REINFORCE):
 
     def _remember(self, rollout: Rollout) -> tuple[Batch, list[Array]]:
         """Store a batch while its policy still acts, forget the oldest; return it and log π'."""
-        theta = natural_gradient.flatten(self.actor_parameters).detach().clone()
+        theta = natural_gradient.flatten(self._actor_group).detach().clone()
         to_go = self.returns_to_go(rollout)
         baseline = rollout.spread(self.baselines(rollout, self.q_hat(rollout, to_go)))
         new = Batch(rollout, theta, self._log_prob(rollout), to_go, baseline)
@@ -246,13 +246,13 @@ class ISPG(REINFORCE):
         """Compute log π_k(a_t|s_t) of the policies to weight each batch against, (K, T, N)."""
         if not self.balance_heuristic:
             return [batch.log_prob[None] for batch in self.past_batches]
-        now = natural_gradient.flatten(self.actor_parameters).detach().clone()
+        now = natural_gradient.flatten(self._actor_group).detach().clone()
         tables: list[list[Array]] = [[] for _ in self.past_batches]
         for behavior in self.past_batches:
-            natural_gradient.assign(self.actor_parameters, behavior.theta)
+            natural_gradient.assign(self._actor_group, behavior.theta)
             for table, batch in zip(tables, self.past_batches, strict=True):
                 table.append(self._log_prob(batch.rollout))
-        natural_gradient.assign(self.actor_parameters, now)
+        natural_gradient.assign(self._actor_group, now)
         return [np.stack(table) for table in tables]
 
     def _drop_batches(self, behaviors: list[Array], epoch: int) -> tuple[list[Array], list[Array]]:

@@ -13,7 +13,7 @@ from sb3_course import estimators
 from sb3_course.collection.collector import FixedSteps
 from sb3_course.collection.observations import TensorObs, rows_of, select
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
-from sb3_course.common.validation import check, check_count
+from sb3_course.common.validation import check, check_count, scheduled
 from sb3_course.estimators import natural_gradient
 
 DEFAULT_TARGET_KL = 0.02
@@ -200,8 +200,10 @@ class NPG(PolicyGradientAlgorithm):
         :return: Gradient g, of shape (P,)
         :raises FloatingPointError: The gradient is not finite
         """
-        gradients = th.autograd.grad(objective, self.actor_parameters)
-        gradient = natural_gradient.flatten(gradients)
+        parameters = self.actor_parameters
+        gradient = objective.new_zeros(0)
+        if parameters:
+            gradient = natural_gradient.flatten(th.autograd.grad(objective, parameters))
         self.record_update(gradient.norm().item())
         return gradient
 
@@ -230,7 +232,7 @@ class NPG(PolicyGradientAlgorithm):
         if self.step_size is None:
             length = natural_gradient.step_length(self._current_target_kl(), curvature)
         else:
-            length = FloatSchedule(self.step_size)(self._current_progress_remaining)
+            length = self._scheduled("step_size", self.step_size)
         self.logger.record("train/cg_residual", solution.residual)
         self.logger.record("train/cg_iterations", solution.iterations)
         self.logger.record("train/curvature", curvature)
@@ -279,7 +281,11 @@ class NPG(PolicyGradientAlgorithm):
 
     def _current_target_kl(self) -> float:
         target = DEFAULT_TARGET_KL if self.target_kl is None else self.target_kl
-        return FloatSchedule(target)(self._current_progress_remaining)
+        return self._scheduled("target_kl", target)
+
+    def _scheduled(self, name: str, value: float | Schedule) -> float:
+        schedule = value if callable(value) else FloatSchedule(value)
+        return scheduled(name, schedule, self._current_progress_remaining)
 
 
 def surrogate_gain(new: th.Tensor, old: th.Tensor, advantages: th.Tensor) -> float:

@@ -10,7 +10,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional as F
 
-from sb3_course.collection.collector import check_finite, truncations
+from sb3_course.collection.collector import check_finite, step_wait, truncations
 from sb3_course.collection.fast_mlp import make_actor, make_critic
 from sb3_course.collection.observations import TensorObs, compact, map_obs, true_next_obs
 from sb3_course.common.optimization import descend
@@ -182,8 +182,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         sampled, clipped_actions = self.clip_actions(actions)
         env.step_async(clipped_actions)  # functions of s and a are computed during the step
         (log_prob, entropy), values = score(), self._critic(obs)
-        new_obs, rewards, dones, infos = env.step_wait()
-        assert not isinstance(new_obs, tuple), "SB3 has no policy for Tuple observations"
+        new_obs, rewards, dones, infos = step_wait(env)
         check_finite("reward", rewards, step=self.num_timesteps)
         next_obs = true_next_obs(new_obs, dones, infos)
         check_finite("observation", next_obs, step=self.num_timesteps)

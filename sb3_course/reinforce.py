@@ -275,5 +275,6 @@ class REINFORCE(PolicyGradientAlgorithm):
         :param gradients: Gradient of each trajectory, of shape (K, P)
         :param rollout: Batch of K trajectories
         """
-        variance = estimators.covariance_trace(gradients, rollout.n_transitions)
+        lengths = th.from_numpy(rollout.lengths)
+        variance = estimators.covariance_trace(gradients, lengths)
         self.logger.record("train/grad_variance", variance)

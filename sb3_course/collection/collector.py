@@ -137,8 +137,7 @@ def collect(
         env.step_async(clipped_actions)
         store.append("actions", actions)
         store.append("mask", running)
-        new_obs, rewards, dones, infos = env.step_wait()
-        assert not isinstance(new_obs, tuple), "SB3 has no policy for Tuple observations"
+        new_obs, rewards, dones, infos = step_wait(env)
         check_finite("observation", new_obs, step)
         check_finite("reward", rewards, step)
         truncated = truncations(dones, infos)
@@ -167,6 +166,22 @@ def collect(
     return store.rollout(terminal_obs), dones
 
 
+def step_wait(env: VecEnv) -> tuple[Obs, Array, Array, list[dict[str, Any]]]:
+    """Finish a vector step; ``dones`` become bool and rewards floats, whatever their kind was.
+
+    :param env: Environments whose ``step_async`` has been called
+    :return: Observations, rewards and dones of shape (N,), and infos
+    :raises TypeError: The observation is a tuple, for which SB3 has no policy
+    """
+    new_obs, rewards, dones, infos = env.step_wait()
+    if isinstance(new_obs, tuple):
+        raise TypeError("Tuple observations are not supported: SB3 has no policy for them")
+    rewards = np.asarray(rewards)
+    if rewards.dtype.kind != "f":
+        rewards = rewards.astype(np.float64)
+    return new_obs, rewards, np.asarray(dones).astype(bool), infos
+
+
 def truncations(dones: Array, infos: list[dict[str, Any]]) -> Array:
     """Return which episodes were ended by a time limit alone.
 
@@ -177,7 +192,7 @@ def truncations(dones: Array, infos: list[dict[str, Any]]) -> Array:
     truncated = np.zeros(len(dones), dtype=bool)
     if dones.any():
         for n in np.flatnonzero(dones):
-            truncated[n] = infos[n].get("TimeLimit.truncated", False)
+            truncated[n] = bool(infos[n].get("TimeLimit.truncated", False))
     return truncated
 
 

@@ -21,6 +21,7 @@ from torch import nn
 
 from sb3_course.collection.observations import Array
 from sb3_course.common import checkpoint
+from sb3_course.common.validation import scheduled
 
 Self = TypeVar("Self", bound="CourseAlgorithm")
 
@@ -44,6 +45,11 @@ class CourseAlgorithm(BaseAlgorithm):
         if self.policy_kwargs.get("use_sde"):
             raise ValueError("policy_kwargs: use_sde is not supported")
 
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        """Compute the remaining progress, which is 0, not negative, beyond the end."""
+        done = num_timesteps / total_timesteps if total_timesteps > 0 else 1.0
+        self._current_progress_remaining = max(0.0, 1.0 - done)
+
     def _make_policy(self) -> None:
         policy = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
@@ -51,8 +57,10 @@ class CourseAlgorithm(BaseAlgorithm):
         assert isinstance(policy, ActorCriticPolicy), "_check_policy() has checked it"
         self.policy = policy.to(self.device)
 
-    def _optimizer(self, parameters: list[nn.Parameter], rate: Schedule) -> th.optim.Optimizer:
-        kwargs: dict[str, Any] = {"lr": rate(1.0)} | self.policy.optimizer_kwargs
+    def _optimizer(
+        self, parameters: list[nn.Parameter], rate: Schedule, name: str = "learning_rate"
+    ) -> th.optim.Optimizer:
+        kwargs: dict[str, Any] = {"lr": scheduled(name, rate, 1.0)} | self.policy.optimizer_kwargs
         adam = self.policy.optimizer_class in (th.optim.Adam, th.optim.AdamW)
         if adam and not {"foreach", "differentiable"} & kwargs.keys():
             kwargs = {"fused": True} | kwargs  # a third of the time on small networks

@@ -17,6 +17,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from sb3_course.collection.collector import step_wait
+
 SEED_OFFSET, SEEDS_PER_RUN = 1_000_000, 1_000
 """Evaluation episodes of run ``seed`` start from ``SEED_OFFSET + SEEDS_PER_RUN * seed`` upwards,
 so that no two seeds share an episode and none is shared with training."""
@@ -77,7 +79,8 @@ def evaluate(
         if normalizer is not None:
             obs = normalizer.normalize_obs(obs)
         actions, state = model.predict(obs, state, starts, deterministic=True)
-        obs, rewards, starts, _ = envs.step(actions)
+        envs.step_async(actions)
+        obs, rewards, starts, _ = step_wait(envs)
         returns[running] += rewards[running]
         lengths[running] += 1
         running &= ~starts

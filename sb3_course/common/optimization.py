@@ -51,7 +51,7 @@ def descend(
     """Take one gradient step down a loss.
 
     :param loss: Loss, a scalar
-    :param parameters: Parameters to differentiate the loss by
+    :param parameters: Parameters to differentiate the loss by; none if all are frozen
     :param optimizer: Optimizer of these parameters
     :return: Value of the loss before the step
     :raises FloatingPointError: The loss is not finite; the step is not taken
@@ -62,6 +62,12 @@ def descend(
             f"a loss is {value}: look at the scale of the rewards, or of the demonstrations, and "
             "at the learning rates"
         )
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if not parameter.requires_grad:
+                parameter.grad = None  # frozen since its last step, which left a gradient
+    if not parameters:
+        return value
     gradients = th.autograd.grad(loss, parameters)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient.contiguous()  # fused optimizers ignore strides

@@ -1,5 +1,8 @@
 """Which parameters of a policy are the actor's and which are the critic's."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
@@ -15,16 +18,17 @@ def split_parameters(
     The actor's are those that the action distribution depends on, the critic's are the others that
     the value depends on. Autograd finds these dependencies, so that any ``ActorCriticPolicy`` is
     supported, whatever its modules are called. A features extractor that both share belongs to the
-    actor: a step of the critic must not change the policy.
+    actor: a step of the critic must not change the policy. Frozen parameters (``requires_grad`` is
+    False) are split like the others, so that they may be unfrozen later.
 
     :param policy: Policy to split
     :return: Parameters of the actor and of the critic, each in the order of ``policy.parameters()``
     """
-    parameters = [p for p in policy.parameters() if p.requires_grad]
+    parameters = list(policy.parameters())
     obs, _ = policy.obs_to_tensor(zero_observation(policy.observation_space))
     training, distribution_state = policy.training, vars(policy.action_dist).copy()
     policy.set_training_mode(False)
-    with th.enable_grad():
+    with th.enable_grad(), _unfrozen(parameters):
         distribution = policy.get_distribution(obs)
         log_prob = distribution.log_prob(distribution.get_actions(deterministic=True)).sum()
         value = policy.predict_values(obs).sum()
@@ -40,6 +44,28 @@ def split_parameters(
         if is_value and not is_actor
     ]
     return actor, critic
+
+
+@contextmanager
+def _unfrozen(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Make all parameters require a gradient for as long as the context lasts."""
+    frozen = [p for p in parameters if not p.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+
+def trainable(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+    """Return the parameters that are not frozen at present.
+
+    :param parameters: Parameters of a group
+    :return: Parameters that require a gradient
+    """
+    return [p for p in parameters if p.requires_grad]
 
 
 def _depends_on(output: th.Tensor, parameters: list[nn.Parameter]) -> list[bool]:

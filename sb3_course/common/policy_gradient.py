@@ -1,6 +1,7 @@
 """The base of the policy-gradient family: constructor, collection, steps, files."""
 
 import copy
+from collections import deque
 from typing import Any, TypeVar
 
 import numpy as np
@@ -57,7 +58,8 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
     :param normalize_advantage: Whether to standardize the multipliers of ∇log π over the batch
     :param n_critic_updates: Gradient steps of the critic per batch
     :param batch_size: Transitions of each of these steps; None for the whole batch
-    :param stats_window_size: Number of episodes over which ``rollout/ep_rew_mean`` is averaged
+    :param stats_window_size: Number of episodes over which ``rollout/ep_rew_mean`` is averaged;
+        classes that collect whole episodes average over those of the batch instead
     :param tensorboard_log: Folder of TensorBoard's logs; None for none
     :param policy_kwargs: Keyword arguments of the policy's constructor; its ``optimizer_class`` and
         ``optimizer_kwargs`` serve both optimizers
@@ -179,7 +181,11 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
             self._last_obs = env.reset()  # type: ignore[assignment]
         callback.on_rollout_start()
 
+        episodes: list[dict[str, Any]] = []
+
         def on_step(step_locals: dict[str, Any]) -> bool:
+            ended = np.flatnonzero(step_locals["dones"] & step_locals["running"])
+            episodes.extend(step_locals["infos"][n].get("episode", {}) for n in ended)
             return self.after_step(callback, step_locals)
 
         first_obs, self._last_obs = self._last_obs, None  # an interrupt makes learn() reset
@@ -198,6 +204,8 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         self.rollout, dones = collected
         self._last_obs = self.rollout.last_obs
         self._last_episode_starts = dones
+        if budget.whole_episodes:  # the last to end are the longest: a window over them is biased
+            self.ep_info_buffer = deque(filter(None, episodes), maxlen=max(1, len(episodes)))
         counted = self.rollout.n_transitions
         self.logger.record("rollout/n_trajectories", self.rollout.n_trajectories)
         self.logger.record("rollout/n_transitions", counted)
@@ -226,7 +234,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         :param progress_bar: Whether to show a progress bar
         :return: The model itself
         """
-        if not {id(p) for p in self.actor_parameters} <= {id(p) for p in self.policy.parameters()}:
+        if not {id(p) for p in self._actor_group} <= {id(p) for p in self.policy.parameters()}:
             self._attach_policy()  # the user has replaced the policy
         return super().learn(
             total_timesteps,
@@ -269,7 +277,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         return model
 
     def _excluded_save_params(self) -> list[str]:
-        ours = ["rollout", "actor_parameters", "critic_parameters", "critic_lr_schedule"]
+        ours = ["rollout", "_actor_group", "_critic_group", "critic_lr_schedule"]
         return [*super()._excluded_save_params(), *ours]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

@@ -14,7 +14,8 @@ from sb3_course.collection.observations import Array, Obs, TensorObs, rows_of, t
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.optimization import fit_critic
-from sb3_course.common.parameter_groups import split_parameters
+from sb3_course.common.parameter_groups import split_parameters, trainable
+from sb3_course.common.validation import scheduled
 
 PREDICT_CHUNK = 16_384
 """Most observations that the critic values at a time."""
@@ -23,8 +24,8 @@ PREDICT_CHUNK = 16_384
 class UpdateSteps(CourseAlgorithm):
     """An algorithm with an actor and a critic, and the steps from which its ``train`` is written.
 
-    :ivar actor_parameters: Parameters θ of the policy
-    :ivar critic_parameters: Parameters φ of the value function
+    A parameter that is frozen (``requires_grad`` is False) stays as it is until it is unfrozen, as
+    with SB3's optimizers.
     """
 
     ent_coef: float
@@ -36,10 +37,22 @@ class UpdateSteps(CourseAlgorithm):
 
     def _attach_policy(self) -> None:
         """Make the optimizers of ``self.policy``."""
-        self.actor_parameters, self.critic_parameters = split_parameters(self.policy)
-        self.actor_optimizer = self._optimizer(self.actor_parameters, self.lr_schedule)
-        self.critic_optimizer = self._optimizer(self.critic_parameters, self.critic_lr_schedule)
+        self._actor_group, self._critic_group = split_parameters(self.policy)
+        self.actor_optimizer = self._optimizer(self._actor_group, self.lr_schedule)
+        self.critic_optimizer = self._optimizer(
+            self._critic_group, self.critic_lr_schedule, "critic_learning_rate"
+        )
         self.policy.optimizer = self.actor_optimizer
+
+    @property
+    def actor_parameters(self) -> list[nn.Parameter]:
+        """Parameters θ of the policy, without the frozen ones."""
+        return trainable(self._actor_group)
+
+    @property
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Parameters φ of the value function, without the frozen ones."""
+        return trainable(self._critic_group)
 
     def tensors(self, rollout: Rollout) -> tuple[TensorObs, th.Tensor]:
         """Return the counted states and actions of a batch as tensors.
@@ -119,7 +132,7 @@ class UpdateSteps(CourseAlgorithm):
         """
         parameters = self.actor_parameters
         self.actor_optimizer.zero_grad()
-        if loss.requires_grad:
+        if loss.requires_grad and parameters:
             loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
         if gradient is not None:
             sizes = [p.numel() for p in parameters]
@@ -185,9 +198,9 @@ class UpdateSteps(CourseAlgorithm):
     def update_learning_rates(self) -> None:
         """Set the learning rates of both optimizers from their schedules, and log them."""
         for name, schedule, optimizer in (
-            ("train/learning_rate", self.lr_schedule, self.actor_optimizer),
-            ("train/critic_learning_rate", self.critic_lr_schedule, self.critic_optimizer),
+            ("learning_rate", self.lr_schedule, self.actor_optimizer),
+            ("critic_learning_rate", self.critic_lr_schedule, self.critic_optimizer),
         ):
-            rate = schedule(self._current_progress_remaining)
+            rate = scheduled(name, schedule, self._current_progress_remaining)
             update_learning_rate(optimizer, rate)
-            self.logger.record(name, rate)
+            self.logger.record(f"train/{name}", rate)

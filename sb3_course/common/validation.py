@@ -1,9 +1,11 @@
 """Checks of constructor arguments; each names what was given and what is allowed."""
 
+import math
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from stable_baselines3.common.type_aliases import Schedule
 
 
 def check(name: str, value: object, ok: bool | np.bool_, takes: str) -> None:
@@ -17,6 +19,29 @@ def check(name: str, value: object, ok: bool | np.bool_, takes: str) -> None:
     """
     if not ok:
         raise ValueError(f"{name} must be {takes}, got {value!r}")
+
+
+def scheduled(name: str, schedule: Schedule, progress_remaining: float) -> float:
+    """Compute a schedule's value, a finite number of at least 0.
+
+    :param name: Name of the parameter, for the message
+    :param schedule: Function of the remaining progress
+    :param progress_remaining: Remaining progress, from 1 to 0
+    :return: Value of the schedule
+    :raises ValueError: The schedule returns anything else; names it and the progress
+    """
+    given: Any = "an exception"
+    try:
+        given = schedule(progress_remaining)
+        value = float(given)
+    except (TypeError, ValueError) as error:
+        given, value = f"{given!r} ({error})", math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(
+            f"{name}: its schedule must return a finite number of at least 0, got {given} at "
+            f"progress {progress_remaining:g}"
+        )
+    return value
 
 
 def check_count(name: str, value: object, more: str = "") -> None:

@@ -51,17 +51,24 @@ def optimal_baseline(scores: th.Tensor, estimates: th.Tensor) -> th.Tensor:
     return th.where(denominator > 0, numerator / denominator, 0.0).to(scores.dtype)
 
 
-def covariance_trace(gradients: th.Tensor, n_transitions: int) -> float:
+def covariance_trace(gradients: th.Tensor, lengths: th.Tensor) -> float:
     r"""Compute the variance of a gradient estimate, summed over the parameters.
 
-    For the estimate ĝ = (1/M) Σ_i g_i over K independent trajectories
+    The estimate ĝ = Σ_i g_i / M is a ratio, since M = Σ_i L_i varies with the lengths of the K
+    independent trajectories. To first order
 
     .. math:: \operatorname{tr} \operatorname{Cov}[\hat g]
-        = \frac{K}{M^2} \sum_p \operatorname{Var}_i [g_{i,p}]
+        \approx \frac{K}{M^2} \sum_p \operatorname{Var}_i [g_{i,p} - \hat g_p L_i]
+
+    (the delta method; Cochran 1977, *Sampling Techniques*, section 6.4). Where all lengths are
+    equal this is exact.
 
     :param gradients: Gradient g_i of each trajectory, of shape (K, P), K >= 2
-    :param n_transitions: Number of transitions M
+    :param lengths: Number of steps L_i of each trajectory, of shape (K,)
     :return: Trace of the covariance
     """
-    k = len(gradients)
-    return float(gradients.double().var(dim=0).sum()) * k / n_transitions**2
+    k, g = len(gradients), gradients.double()
+    lengths = lengths.to(g)
+    m = lengths.sum()
+    residuals = g - lengths[:, None] * (g.sum(0) / m)
+    return float(residuals.var(dim=0).sum() * k / m**2)

@@ -95,17 +95,18 @@ def fisher_vector_product(
     :param damping: Damping λ
     :return: Function from vectors of shape (P,) to vectors of shape (P,)
     """
-    outputs, metrics = zip(*[_metric(part) for part in components(distribution)], strict=True)
-    z = [tensor for part in outputs for tensor in part]
+    metrics = [pair for part in components(distribution) for pair in _metric(part)]
+    metrics = [(z, metric) for z, metric in metrics if z.requires_grad]  # others are constant
+    if not metrics or not parameters:
+        return lambda v: damping * v
+    z = [tensor for tensor, _ in metrics]
     u = [th.zeros_like(tensor, requires_grad=True) for tensor in z]
     transposed = flatten(th.autograd.grad(z, parameters, grad_outputs=u, create_graph=True))
     n_states = z[0].shape[0]
 
     def product(v: th.Tensor) -> th.Tensor:
-        forward = iter(th.autograd.grad(transposed, u, grad_outputs=v, retain_graph=True))
-        weighted: list[th.Tensor] = []
-        for part, metric in zip(outputs, metrics, strict=True):
-            weighted += metric([next(forward) for _ in part])
+        forward = th.autograd.grad(transposed, u, grad_outputs=v, retain_graph=True)
+        weighted = [metric(j_v) for (_, metric), j_v in zip(metrics, forward, strict=True)]
         back = th.autograd.grad(z, parameters, grad_outputs=weighted, retain_graph=True)
         mean: th.Tensor = flatten(back) / n_states
         return mean + damping * v
@@ -113,18 +114,15 @@ def fisher_vector_product(
     return product
 
 
-Metric: TypeAlias = Callable[[list[th.Tensor]], list[th.Tensor]]
-
-
-def _metric(part: Normal | Categorical | Bernoulli) -> tuple[list[th.Tensor], Metric]:
-    """Return a distribution's own parameters z, and the product with its Fisher information."""
+def _metric(part: Normal | Categorical | Bernoulli) -> list[tuple[th.Tensor, Product]]:
+    """Return a distribution's own parameters z, each with the product of its Fisher information."""
     if isinstance(part, Normal):
         precision = part.scale.detach().reciprocal().square()
-        return [part.loc, part.scale], lambda u: [precision * u[0], 2 * precision * u[1]]
+        return [(part.loc, lambda u: precision * u), (part.scale, lambda u: 2 * precision * u)]
     p = part.probs.detach()
     if isinstance(part, Bernoulli):
-        return [part.logits], lambda u: [p * (1 - p) * u[0]]
-    return [part.logits], lambda u: [p * (u[0] - (p * u[0]).sum(-1, keepdim=True))]
+        return [(part.logits, lambda u: p * (1 - p) * u)]
+    return [(part.logits, lambda u: p * (u - (p * u).sum(-1, keepdim=True)))]
 
 
 @dataclass(frozen=True)

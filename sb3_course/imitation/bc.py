@@ -24,8 +24,8 @@ from sb3_course.collection.observations import Obs, TensorObs, select
 from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.optimization import descend
-from sb3_course.common.parameter_groups import split_parameters
-from sb3_course.common.validation import check, check_action_space, check_count
+from sb3_course.common.parameter_groups import split_parameters, trainable
+from sb3_course.common.validation import check, check_action_space, check_count, scheduled
 from sb3_course.imitation.dataset import Dataset
 from sb3_course.imitation.demonstrations import Demonstrations, arrays_of
 from sb3_course.imitation.minibatches import SeededMinibatches
@@ -129,8 +129,8 @@ class BC(CourseAlgorithm):
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         self._make_policy()
-        self.actor_parameters, _ = split_parameters(self.policy)
-        self.policy.optimizer = self._optimizer(self.actor_parameters, self.lr_schedule)
+        self._actor_group, _ = split_parameters(self.policy)
+        self.policy.optimizer = self._optimizer(self._actor_group, self.lr_schedule)
 
     def _check_parameters(self) -> None:
         """Check all parameters before anything is built."""
@@ -249,14 +249,16 @@ class BC(CourseAlgorithm):
 
     def train(self) -> None:
         """Take one gradient step on a minibatch of demonstrations."""
-        rate = self.lr_schedule(self._current_progress_remaining)
+        rate = scheduled("learning_rate", self.lr_schedule, self._current_progress_remaining)
         update_learning_rate(self.policy.optimizer, rate)
         indices = self._minibatches.draw()
         obs = select(self._obs, indices)  # s_i
         actions = self._actions[indices]  # a*_i
         log_prob, entropy = self._evaluate_actions(obs, actions)  # log π_θ(a*_i|s_i), H(π_θ)
         loss = -log_prob.mean() - self.ent_coef * entropy  # L(θ)
-        value = descend(loss, self.actor_parameters, self.policy.optimizer)  # θ ← θ − α ∇L(θ)
+        value = descend(
+            loss, trainable(self._actor_group), self.policy.optimizer
+        )  # θ ← θ − α ∇L(θ)
         self._losses.append(value)
         self._n_updates += 1
 
@@ -331,7 +333,7 @@ class BC(CourseAlgorithm):
         return model
 
     def _excluded_save_params(self) -> list[str]:
-        ours = ["dataset", "actor_parameters", "_was_training"]
+        ours = ["dataset", "_actor_group", "_was_training"]
         training = ["_obs", "_actions", "_minibatches", "_evaluate_actions", "_losses"]
         return [*super()._excluded_save_params(), *ours, *training]
 
