@@ -237,6 +237,8 @@ def load_results(grid: GridSource, *, results: str | Path = RESULTS) -> "pd.Data
 def write_report(grid: GridSource, *, results: str | Path = RESULTS) -> Path:
     """Write tables, figures and the page from the stored results of a grid.
 
+    Once every run of the grid has finished, its files in ``runs`` become one, ``runs.jsonl``.
+
     .. code-block:: python
 
         page = write_report("benchmarks/demo.yaml")
@@ -290,10 +292,12 @@ def _stored(grid: Grid, results: str | Path) -> Store:
 
 
 def _publish(grid: Grid, store: Store) -> Path:
-    """Write everything that is derived from the results."""
+    """Write everything that is derived from the results; a finished grid is packed first."""
     from sb3_course.benchmark.reporting.report import publish
     from sb3_course.benchmark.storage.rl_zoo import write_zoo
 
+    if store.finished() >= {spec.id for spec in grid.runs()}:
+        store.pack()
     page = publish(grid, store)
     write_zoo(store.read(grid.runs()), store.folder / "zoo")
     return page

@@ -2,13 +2,15 @@
 
 import io
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from sb3_course.benchmark.reporting.figures import FORMATS, link, style
+from sb3_course.benchmark.reporting.figures import FORMATS, link, save, style
 from sb3_course.common.files import write_whole
 from sb3_course.lectures import FIGURES
 from sb3_course.lectures.toolkit import FONT_SCALE
@@ -40,10 +42,28 @@ def publish(folder: Path) -> Path:
 
 def _content(folder: Path, name: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
-    content["drawing"] = link((folder / f"{name}.svg").read_text())
+    content["drawing"] = link(_drawing(folder, name))
     content["formula"] = link(formula(content["equation"]))
     content["settings"] = json.dumps(content["config"], indent=1, ensure_ascii=False)
     return content
+
+
+def _drawing(folder: Path, name: str) -> str:
+    """Return a figure's SVG, drawn from its table where it is missing, as in a checkout."""
+    path = folder / f"{name}.svg"
+    if not path.exists():
+        module = import_module(f"sb3_course.lectures.{name}")
+        save(module.draw(read(folder / f"{name}.csv")), folder, name, FONT_SCALE)
+    return path.read_text()
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read a figure's table; no text in it means that something is missing.
+
+    :param path: ``NAME.csv``
+    :return: Table
+    """
+    return pd.read_csv(path, keep_default_na=False)
 
 
 def formula(tex: str) -> str:

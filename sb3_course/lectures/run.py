@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch as th
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -17,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sb3_course.benchmark.reporting import figures
 from sb3_course.benchmark.storage import provenance
 from sb3_course.common.files import write_whole
-from sb3_course.lectures.page import publish
+from sb3_course.lectures.page import publish, read
 from sb3_course.lectures.toolkit import FONT_SCALE, Conclusion, Note, check_finite, silent
 
 FLOAT_FORMAT = "%.8g"
@@ -90,14 +89,6 @@ def write_up(name: str, quick: bool, folder: Path) -> Conclusion:
     }
     write_whole(folder / f"{name}.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return conclusion
-
-
-def read(path: Path) -> pd.DataFrame:
-    """Read a figure's table; no text in it means that something is missing.
-
-    :param path: ``NAME.csv``
-    """
-    return pd.read_csv(path, keep_default_na=False)
 
 
 @contextmanager

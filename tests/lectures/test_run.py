@@ -10,6 +10,7 @@ from rich.console import Console
 from sb3_course.cli import app, terminal
 from sb3_course.lectures import FIGURES, check_names, natural_path
 from sb3_course.lectures import compounding_error as compounding
+from sb3_course.lectures.page import publish
 from sb3_course.lectures.run import make_figures
 
 NAME = "compounding_error"
@@ -45,6 +46,16 @@ def test_the_page_stands_alone_and_says_what_is_missing(tmp_path):
     assert f"sb3-course figures {NAME} --quick" in page
     assert "Not made yet: estimator_variance" in page
     assert "http" not in re.sub(r'"data:[^"]*"', "", page)
+
+
+def test_a_drawing_that_a_checkout_lacks_is_drawn_again(tmp_path):
+    quietly([NAME], tmp_path)
+    drawing, page = tmp_path / f"{NAME}.svg", (tmp_path / "report.html").read_text()
+    before = drawing.read_bytes()
+    drawing.unlink()
+    publish(tmp_path)
+    assert drawing.read_bytes() == before
+    assert (tmp_path / "report.html").read_text() == page
 
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path, monkeypatch, capsys):

@@ -188,10 +188,7 @@ class RunSpec(Section):
     @property
     def id(self) -> str:
         """Readable name of the run which changes with anything that it depends on."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        digest = hashlib.sha256(content.encode()).hexdigest()[:12]
-        names = (re.sub(r"[^a-z0-9.]+", "-", s.lower()).strip("-") for s in self.names)
-        return "_".join([*names, f"seed{self.seed}", digest])
+        return id_of(self.model_dump(mode="json"))
 
     @property
     def names(self) -> tuple[str, str]:
@@ -202,6 +199,20 @@ class RunSpec(Section):
     def label(self) -> str:
         """The run in words."""
         return f"{self.algorithm} · {self.environment} · seed {self.seed}"
+
+
+def id_of(spec: Mapping[str, Any]) -> str:
+    """Compute the id of a run from its data alone, a hundred times faster than by validation.
+
+    :param spec: JSON data of a :class:`RunSpec`
+    :return: :attr:`RunSpec.id`
+    """
+    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:12]
+    names = (
+        re.sub(r"[^a-z0-9.]+", "-", spec[key].lower()).strip("-")
+        for key in ("algorithm", "environment")
+    )
+    return "_".join([*names, f"seed{spec['seed']}", digest])
 
 
 class Grid(Section):

@@ -10,7 +10,6 @@ from typing import Any
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.storage.manifest import read_manifest
 from sb3_course.benchmark.storage.provenance import digest_of_code, git_commit, versions
-from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.files import write_whole
 
@@ -41,13 +40,13 @@ def replace_stored(store: Store, staged: Store, specs: Sequence[RunSpec], whole:
     :param specs: which they are
     :param whole: whether they are the whole grid, so that any other stored run is of an earlier one
     """
-    manifest, results = read_manifest(staged.folder), _read(staged, specs)
+    manifest, results = read_manifest(staged.folder), staged.read(specs)
     if not results:
         return  # another process, which did some of these runs, has done it
     for result in results:
         store.write(result)
     if whole:
-        _remove_others(store, specs)
+        store.keep_only(specs)
     _replace_manifest(store, manifest, whole)
     if whole:
         _remove_staging(store)
@@ -55,13 +54,6 @@ def replace_stored(store: Store, staged: Store, specs: Sequence[RunSpec], whole:
         (staged.folder / "manifest.json").unlink(missing_ok=True)
         for spec in specs:
             staged.path(spec).unlink(missing_ok=True)
-
-
-def _read(staged: Store, specs: Sequence[RunSpec]) -> list[RunResult]:
-    try:
-        return staged.read(specs)
-    except FileNotFoundError:  # another process has copied them, and removes them now
-        return []
 
 
 def _remove_staging(store: Store) -> None:
@@ -85,10 +77,3 @@ def _replace_manifest(store: Store, manifest: dict[str, Any] | None, whole: bool
         seconds = before["duration_seconds"] + manifest["duration_seconds"]
         manifest |= {"commands": list(commands), "duration_seconds": round(seconds, 1)}
     write_whole(path, json.dumps(manifest, indent=1) + "\n")
-
-
-def _remove_others(store: Store, specs: Sequence[RunSpec]) -> None:
-    kept: set[Path] = {store.path(spec) for spec in specs}
-    for folder in ("runs", "failed"):
-        for path in set((store.folder / folder).glob("*.json")) - kept:
-            path.unlink(missing_ok=True)

@@ -104,7 +104,7 @@ class RunQueue:
 
     def _has_ended(self, spec: RunSpec) -> bool:
         failed_since = self._store.failed_at(spec) != self._failed_before[spec.id]
-        return failed_since or self._store.path(spec).exists()
+        return failed_since or self._store.has_finished(spec)
 
 
 def _offset(spec: RunSpec) -> int:

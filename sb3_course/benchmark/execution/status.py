@@ -1,7 +1,7 @@
-"""How far a grid is, told by the names of its files alone, so that thousands of runs take no time.
+"""How far a grid is, read from names alone, so that thousands of runs take no time.
 
-A run is *done* once ``runs/`` has its result, *running* while it leaves its progress in ``logs/``,
-*failed* if ``failed/`` has its traceback, and *missing* otherwise.
+A run is *done* once ``runs/`` or ``runs.jsonl`` has its result, *running* while it leaves its
+progress in ``logs/``, *failed* if ``failed/`` has its traceback, and *missing* otherwise.
 """
 
 import json

@@ -14,7 +14,7 @@ from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.cli import app, terminal
 from sb3_course.common.evaluation import Measurement
-from tests.benchmark.helpers import InThisProcess, content
+from tests.benchmark.helpers import InThisProcess, content, tiny
 
 ALGORITHMS = {"A": {"class": "A2C"}, "B": {"class": "A2C", "params": {"gamma": 0.9}}}
 OLD = "as it was"
@@ -31,8 +31,8 @@ class Trains(InThisProcess):
         self._ended.append(result)
 
 
-@pytest.fixture
-def stored(tmp_path, monkeypatch):
+@pytest.fixture(params=["files", "packed"])
+def stored(tmp_path, monkeypatch, request):
     """A grid of four runs, stored; each says that it is the old one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(executors, "LocalProcesses", Trains)
@@ -41,6 +41,8 @@ def stored(tmp_path, monkeypatch):
     store = Store(tmp_path / "results" / "tiny")
     for spec in load_grid(tmp_path / "grid.yaml").runs():
         store.write(RunResult(spec=spec, made_with={"git_commit": OLD}))
+    if request.param == "packed":
+        store.pack()
     manifest = {"commands": ["sb3-course run old.yaml"], "duration_seconds": 5.0}
     (store.folder / "manifest.json").write_text(json.dumps(manifest))
     return store
@@ -82,6 +84,18 @@ def test_everything_is_run_anew_and_replaced(stored, capsys):
     manifest = json.loads((stored.folder / "manifest.json").read_text())
     assert [command.split()[0] for command in manifest["commands"]] == ["sb3-course"]
     assert "sb3-course run old.yaml" not in manifest["commands"]
+
+
+def test_packed_runs_of_an_earlier_grid_are_removed_with_the_others(stored):
+    (other,) = tiny(seeds=[7]).runs()
+    stored.write(RunResult(spec=other))
+    stored.pack()
+    assert renew("--only", "algorithm=A") == terminal.OK
+    assert stored.has_finished(other)
+    assert renew() == terminal.OK
+    assert not stored.has_finished(other)
+    assert old(stored) == []
+    assert len(stored.finished()) == 4
 
 
 def test_plain_run_leaves_what_is_stored(stored):
@@ -202,7 +216,8 @@ def test_two_commands_that_end_together_replace_once(stored, monkeypatch):
     rerun.replace_stored(stored, staged, specs, whole=True)
     assert old(stored) == []
     assert json.loads((stored.folder / "manifest.json").read_text()) == manifest
-    assert {path.name for path in stored.folder.iterdir()} <= {"runs", "failed", "manifest.json"}
+    left = {path.name for path in stored.folder.iterdir()}
+    assert left <= {"runs", "runs.jsonl", "failed", "manifest.json"}
 
 
 def test_a_failure_leaves_what_is_stored(stored, tmp_path, capsys):

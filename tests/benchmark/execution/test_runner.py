@@ -51,7 +51,10 @@ def test_finished_runs_are_skipped(tmp_path):
     assert run(tiny(seeds=3), store) == [2]
     store.path(grid.runs()[0]).unlink()
     assert run(grid, store) == [0]
-    assert {p.name for p in tmp_path.iterdir()} == {"runs", "logs", ".lock"}
+    store.pack()
+    assert run(grid, store) == []
+    assert run(tiny(seeds=4), store) == [3]
+    assert {p.name for p in tmp_path.iterdir()} == {"runs", "runs.jsonl", "logs", ".lock"}
 
 
 def test_interrupting_keeps_what_is_done(tmp_path):
@@ -115,14 +118,20 @@ class EndsElsewhere(InThisProcess):
 
 @pytest.mark.parametrize(
     ("end", "started"),
-    [("finishes", [1, 2]), ("fails", [1, 2]), ("is killed", [1, 2, 0])],
+    [("finishes", [1, 2]), ("is packed", [1, 2]), ("fails", [1, 2]), ("is killed", [1, 2, 0])],
 )
 def test_what_another_process_runs_is_left_to_it(tmp_path, monkeypatch, end, started):
     grid, store = tiny(seeds=3), Store(tmp_path)
     failure = "made to fail" if end == "fails" else None
     result = RunResult(spec=grid.runs()[0], failure=failure)
-    write = (lambda: None) if end == "is killed" else (lambda: store.write(result))
-    assert run(grid, store, EndsElsewhere(monkeypatch, write)) == started
+
+    def act():
+        if end != "is killed":
+            store.write(result)
+        if end == "is packed":
+            store.pack()
+
+    assert run(grid, store, EndsElsewhere(monkeypatch, act)) == started
     assert len(store.read(grid.runs())) == 3
 
 

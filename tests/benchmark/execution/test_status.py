@@ -7,6 +7,8 @@ from rich.console import Console
 
 from sb3_course.benchmark.execution.heartbeat import SILENT
 from sb3_course.benchmark.execution.status import duration, read_status, show
+from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.store import Store
 from tests.benchmark.helpers import tiny
 
 NOW = 1_000_000.0
@@ -55,6 +57,13 @@ def test_each_run_is_in_one_state(folder):
     assert progress.seconds_left(total=200) == (200 - 50) / 5.0
     # 150 steps of the running one and 6 runs of 200 steps, at 5 steps a second.
     assert status.seconds_left() == (150 + 6 * 200) / 5.0
+
+
+def test_a_packed_run_is_done(tmp_path):
+    store = Store(tmp_path)
+    store.write(RunResult(spec=SPECS[1]))
+    store.pack()
+    assert states(tmp_path) == ["missing", "done", *["missing"] * 3]
 
 
 def test_nothing_has_begun(tmp_path):
