@@ -96,7 +96,7 @@ def test_progress_that_is_being_written_is_still_a_sign_of_life(folder, text):
     ("text", "expected"),
     [("", "cannot be read"), ("{}", "cannot be read"), ('{"failure": " "}', "no reason")],
 )
-def test_a_failure_without_a_reason_is_told_as_such(folder, text, expected):
+def test_a_failure_without_a_reason_is_reported_as_such(folder, text, expected):
     leave(folder, "failed", SPECS[3], text)
     assert expected in read_status(SPECS, folder, NOW).failures[0][1]
 
