@@ -6,12 +6,12 @@ from sb3_course.benchmark.reporting.sections import sections
 from sb3_course.benchmark.statistics.analysis import analyze
 from sb3_course.benchmark.storage.result import RunResult
 from tests.benchmark import made_up
-from tests.benchmark.statistics.test_analysis import spoilt
+from tests.benchmark.statistics.test_analysis import incomplete
 
 
 @pytest.fixture(scope="module")
 def analysis():
-    return analyze(*spoilt())
+    return analyze(*incomplete())
 
 
 def cell(table, row, column):
