@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from sb3_course.benchmark.reporting.figures import FORMATS, link, style
+from sb3_course.benchmark.reporting.figures import FORMATS, data_uri, style
 from sb3_course.common.files import write_whole
 from sb3_course.lectures import FIGURES
 from sb3_course.lectures.toolkit import FONT_SCALE
@@ -40,8 +40,8 @@ def publish(folder: Path) -> Path:
 
 def _content(folder: Path, name: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
-    content["drawing"] = link((folder / f"{name}.svg").read_text())
-    content["formula"] = link(formula(content["equation"]))
+    content["drawing"] = data_uri((folder / f"{name}.svg").read_text())
+    content["formula"] = data_uri(formula(content["equation"]))
     content["settings"] = json.dumps(content["config"], indent=1, ensure_ascii=False)
     return content
 
