@@ -20,8 +20,8 @@ from sb3_course import BC
 from sb3_course.imitation import demonstrate
 from sb3_course.imitation.bc import CHUNK, batches, make_loss
 from sb3_course.imitation.demonstrations import fit_actions
+from tests.contract.helpers import ACTIONS, OBSERVATIONS, any_env
 from tests.imitation.helpers import balance
-from tests.test_contract import ACTIONS, OBSERVATIONS, any_env
 
 
 def samples(env, n=64):

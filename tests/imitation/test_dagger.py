@@ -15,9 +15,9 @@ from stable_baselines3.common.vec_env import VecNormalize
 import sb3_course
 from sb3_course import DAgger
 from sb3_course.imitation import BC, ExponentialBeta, LinearBeta, demonstrate
+from tests.contract.helpers import ACTIONS, OBSERVATIONS, any_env
 from tests.imitation.helpers import balance
 from tests.imitation.test_bc import SaveOnce, same
-from tests.test_contract import ACTIONS, OBSERVATIONS, any_env
 
 SMALL = {
     "n_steps": 20,
