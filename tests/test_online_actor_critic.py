@@ -7,7 +7,6 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_course import OnlineActorCritic
 from sb3_course.collection import fast_mlp
-from sb3_course.collection.observations import true_next_obs
 from tests.worlds import Scripted
 
 
@@ -130,14 +129,3 @@ def test_the_acting_pass_is_the_one_that_is_differentiated(monkeypatch):
     monkeypatch.setattr(model.policy, "get_distribution", None)
     model.learn(20)
     assert len(calls) == 10
-
-
-def test_true_next_obs():
-    new = {"a": np.zeros((2, 3)), "b": np.zeros(2)}
-    dones = np.array([False, True])
-    infos = [{}, {"terminal_observation": {"a": np.ones(3), "b": np.float64(5)}}]
-    following = true_next_obs(new, dones, infos)
-    assert following["a"].tolist() == [[0, 0, 0], [1, 1, 1]]
-    assert following["b"].tolist() == [0, 5]
-    assert not new["a"].any()
-    assert true_next_obs(new, np.array([False, False]), infos) is new
