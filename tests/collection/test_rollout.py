@@ -38,9 +38,9 @@ def test_ends_are_terminations_and_truncations():
     assert (two_environments().ends == expected).all()
 
 
-def test_cuts_are_time_limits_and_the_batchs_edge_but_no_masked_steps():
+def test_the_bootstrap_mask_holds_time_limits_and_the_batchs_edge_but_no_masked_steps():
     expected = column_by_column([0, 0, 0, 0], [1, 0, 0, 1])
-    assert (two_environments().cuts == expected).all()
+    assert (two_environments().bootstrap_mask == expected).all()
 
 
 def test_trajectories_are_numbered_in_order_of_start():
@@ -87,24 +87,26 @@ def test_next_obs_hold_the_last_observation_where_an_episode_ended():
     assert (following["y"][..., 0] == -expected).all()
 
 
-def test_cut_values_are_predicted_once_and_only_where_the_episode_continues_unseen():
+def test_bootstrap_values_are_predicted_in_one_call_and_only_where_needed():
     calls = []
 
     def predict(obs):
         calls.append(obs.ravel().tolist())
         return 10 * obs[:, 0]
 
-    values = two_environments().cut_values(predict)
+    values = two_environments().bootstrap_values(predict)
     assert calls == [[111, 14]]
     assert (values == column_by_column([0, 0, 0, 0], [1110, 0, 0, 140], dtype=float)).all()
 
 
-def test_cut_values_of_dict_observations():
-    values = two_environments(dict_obs=True).cut_values(lambda obs: (obs["x"] - obs["y"])[:, 0])
+def test_bootstrap_values_of_dict_observations():
+    values = two_environments(dict_obs=True).bootstrap_values(
+        lambda obs: (obs["x"] - obs["y"])[:, 0]
+    )
     assert values[:, 1].tolist() == [222, 0, 0, 28]
 
 
-def test_nothing_is_predicted_where_nothing_was_cut():
+def test_nothing_is_predicted_where_every_episode_ended():
     def predict(obs):
         raise AssertionError("no value is needed")
 
@@ -116,7 +118,7 @@ def test_nothing_is_predicted_where_nothing_was_cut():
             "truncated": np.zeros((4, 2), dtype=bool),
         }
     )
-    assert (all_ended.cut_values(predict) == np.zeros((4, 2))).all()
+    assert (all_ended.bootstrap_values(predict) == np.zeros((4, 2))).all()
 
 
 def test_a_rollout_is_frozen():

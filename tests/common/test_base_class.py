@@ -72,13 +72,13 @@ def test_to_tensor_makes_float32_of_floats_and_keeps_other_types():
 def test_actions_of_a_box_are_sent_in_its_shape_and_bounds():
     space = spaces.Box(np.array([[-1.0, 0.0]], "f4"), np.array([[2.0, 3.0]], "f4"))
     model = small_model(REINFORCE, any_env(action_space=space))
-    actions, sent = model.as_sent(th.tensor([[-5.0, -5.0], [1.5, 1.5], [9.0, 9.0]]))
+    actions, sent = model.clip_actions(th.tensor([[-5.0, -5.0], [1.5, 1.5], [9.0, 9.0]]))
     assert actions.tolist() == [[-5, -5], [1.5, 1.5], [9, 9]]
     assert sent.tolist() == [[[-1, 0]], [[1.5, 1.5]], [[2, 3]]]
 
 
 def test_discrete_actions_are_sent_as_they_were_sampled():
-    actions, sent = cartpole().as_sent(th.tensor([1, 0]))
+    actions, sent = cartpole().clip_actions(th.tensor([1, 0]))
     assert actions.tolist() == sent.tolist() == [1, 0]
 
 

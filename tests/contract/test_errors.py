@@ -61,6 +61,6 @@ def test_non_finite_experience_stops_learning_before_it_is_used(algorithm, what)
 def test_overflow_stops_learning_before_it_reaches_the_networks(algorithm):
     env = DummyVecEnv([lambda: Scripted(rewards=(3e38, -3e38, 3e38))] * 2)
     model = small_model(algorithm, env, gamma=1.0)
-    with pytest.raises(FloatingPointError, match="look at the rewards' scale"):
+    with pytest.raises(FloatingPointError, match="look at the scale of the rewards"):
         model.learn(100)
     assert all(th.isfinite(p).all() for p in copy_parameters(model).values())

@@ -15,7 +15,7 @@ REWARDS = np.array([[1.0], [2.0], [4.0], [8.0], [16.0]])
 ENDS = np.array([[False], [True], [False], [False], [True]])
 TRAJECTORY = np.array([[0], [0], [1], [1], [1]])
 VALUES = np.array([[10.0], [20.0], [30.0], [40.0], [50.0]])
-CUT_VALUES = np.array([[0.0], [0.0], [0.0], [0.0], [60.0]])
+BOOTSTRAP_VALUES = np.array([[0.0], [0.0], [0.0], [0.0], [60.0]])
 
 
 def test_reward_to_go_by_hand():
@@ -24,8 +24,8 @@ def test_reward_to_go_by_hand():
 
 
 def test_reward_to_go_adds_the_discounted_value_after_a_cut_only():
-    cut_values = np.array([[0.0], [0.0], [0.0], [0.0], [100.0]])
-    returns = reward_to_go(REWARDS, ENDS, 0.5, cut_values)
+    bootstrap_values = np.array([[0.0], [0.0], [0.0], [0.0], [100.0]])
+    returns = reward_to_go(REWARDS, ENDS, 0.5, bootstrap_values)
     assert returns.ravel().tolist() == [2, 2, 12 + 0.125 * 100, 16 + 0.25 * 100, 16 + 0.5 * 100]
 
 
@@ -59,7 +59,7 @@ def test_total_return_ignores_masked_steps():
 
 
 def test_next_values_and_td_errors_by_hand():
-    following = next_values(VALUES, ENDS, CUT_VALUES)
+    following = next_values(VALUES, ENDS, BOOTSTRAP_VALUES)
     assert following.ravel().tolist() == [20, 0, 40, 50, 60]
     deltas = td_errors(REWARDS, VALUES, following, gamma=0.5)
     assert deltas.ravel().tolist() == [1, -18, -6, -7, -4]
@@ -72,9 +72,9 @@ def test_gae_by_hand():
 
 
 def test_gae_with_lambda_0_and_1_is_the_td_error_and_the_monte_carlo_advantage():
-    deltas = td_errors(REWARDS, VALUES, next_values(VALUES, ENDS, CUT_VALUES), 0.5)
+    deltas = td_errors(REWARDS, VALUES, next_values(VALUES, ENDS, BOOTSTRAP_VALUES), 0.5)
     assert (gae(deltas, ENDS, 0.5, 0.0) == deltas).all()
-    to_go = reward_to_go(REWARDS, ENDS, 0.5, CUT_VALUES)
+    to_go = reward_to_go(REWARDS, ENDS, 0.5, BOOTSTRAP_VALUES)
     assert gae(deltas, ENDS, 0.5, 1.0) == pytest.approx(to_go - VALUES)
 
 
