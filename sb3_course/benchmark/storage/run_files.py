@@ -1,15 +1,15 @@
-"""The files of finished runs: one a run while they come in, one for all once the grid has finished.
+"""The files of finished runs: one per run at first, one for all once the grid has finished.
 
 A new run is a file of its own, ``runs/NAME.json``, moved into place whole. :meth:`RunFiles.pack`
-puts these files together in ``runs.jsonl``: one run a line, sorted by name, each line exactly what
-the run's own file held.
+writes these files into ``runs.jsonl``: one run per line, sorted by name, each line exactly the
+content of the run's own file.
 
 Where a run has both a file and a line, the file counts. Packing writes ``runs.jsonl`` first, whole,
 and removes the files afterwards, so the file is either the same as the line (packing was killed in
 between) or newer (the run was made again), and a kill at any moment loses nothing.
 
-Readers take no lock: they look into ``runs`` first and into ``runs.jsonl`` afterwards, where they
-find what was packed in between. Writers hold a lock for as long as they change files: without it a
+Readers take no lock: they read ``runs`` first and ``runs.jsonl`` afterwards, which holds what was
+packed in between. Writers hold a lock for as long as they change files: without it a
 run that is made again while it is packed would be removed unread, and the second of two packers
 would write back what the first had already read.
 """
@@ -27,9 +27,9 @@ from sb3_course.common.errors import UserError
 from sb3_course.common.files import write_atomically, write_whole
 
 NameOf = Callable[[str], str]
-"""Compute a run's name from its text; a text that is none of a run raises an error."""
+"""Function that computes a run's name from its text, or raises an error for any other text."""
 DAMAGE = (ValueError, TypeError, AttributeError, KeyError)
-"""What parsing a damaged text raises."""
+"""Exceptions that parsing a damaged text raises."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def damaged(place: str, mistakes: str) -> UserError:
     :return: The error, which names the place and the remedy
     """
     return UserError(
-        f"{place} is no result of this program ({mistakes}); delete it, and the run is done again"
+        f"{place} is no result of this program ({mistakes}); delete it, and the run is made again"
     )
 
 
@@ -71,6 +71,7 @@ class RunFiles:
         """Return the file in which a new run is written.
 
         :param name: Name of the run
+        :return: Path of the file
         """
         return self._folder / f"{name}.json"
 
@@ -80,9 +81,10 @@ class RunFiles:
         return single | self._packed.names()
 
     def has(self, name: str) -> bool:
-        """Whether a run is stored.
+        """Return whether a run is stored.
 
         :param name: Name of the run
+        :return: Whether it has a file or a line
         """
         return self.path(name).exists() or name in self._packed.names()
 
@@ -90,7 +92,7 @@ class RunFiles:
         """Read runs.
 
         :param names: Names of the runs
-        :return: Those that are stored, by name
+        :return: The stored ones of these runs, by name
         :raises UserError: A line of ``runs.jsonl`` is damaged
         """
         found = self._read_single(names_in(self._folder) & set(names))
@@ -106,7 +108,7 @@ class RunFiles:
             write_whole(self.path(name), text)
 
     def pack(self) -> None:
-        """Write every run's own file into ``runs.jsonl``; what is no run stays where it is.
+        """Write every run's own file into ``runs.jsonl``; other files stay where they are.
 
         :raises UserError: A line of ``runs.jsonl`` is damaged
         """

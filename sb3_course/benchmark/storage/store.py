@@ -1,4 +1,4 @@
-"""What has been run: one file a run, and one file a grid once all its runs have finished."""
+"""The results of a grid: one file per run, and one file in all once every run has finished."""
 
 import json
 from collections.abc import Iterable
@@ -31,6 +31,7 @@ class Store:
         """Return the file in which a finished run is written; packing removes it.
 
         :param spec: Run
+        :return: Path of the file
         """
         return self._runs.path(spec.id)
 
@@ -38,6 +39,7 @@ class Store:
         """Return the file of a failed run.
 
         :param spec: Run
+        :return: Path of the file
         """
         return self.folder / "failed" / f"{spec.id}.json"
 
@@ -73,14 +75,16 @@ class Store:
     def finished(self) -> set[str]:
         """Return the ids of the finished runs; no run's own file is opened.
 
+        :return: Ids of the finished runs
         :raises UserError: A line of ``runs.jsonl`` is damaged; names the line
         """
         return self._runs.names()
 
     def has_finished(self, spec: RunSpec) -> bool:
-        """Whether a run has finished.
+        """Return whether a run has finished.
 
         :param spec: Run
+        :return: Whether its result is stored
         """
         return self._runs.has(spec.id)
 
@@ -100,7 +104,7 @@ class Store:
         return names_in(self.folder / "failed") - self.finished()
 
     def read(self, specs: Iterable[RunSpec]) -> list[RunResult]:
-        """Read the results there are, in the order of the runs.
+        """Read the stored results, in the order of the runs.
 
         :param specs: Runs
         :return: Results of finished and of failed runs
@@ -111,9 +115,10 @@ class Store:
         return [_parsed(stored[run]) for run in ids if run in stored]
 
     def older_than(self, page: Path) -> bool:
-        """Whether a page was written after the last result.
+        """Return whether a page was written after the last result.
 
         :param page: File derived from the results, such as a report
+        :return: Whether the page exists and is newer than every result
         """
         failed = self.folder / "failed"
         changed = max(self._runs.changed_at(), failed.stat().st_mtime_ns if failed.is_dir() else 0)
@@ -123,7 +128,7 @@ class Store:
         """Read the failed runs, in the order of the runs.
 
         :param specs: Runs
-        :return: Results of those that failed and have not finished since
+        :return: Results of the runs that failed and have not finished since
         """
         ids = [spec.id for spec in specs]
         failed = self._failures(set(ids) - self.finished())
