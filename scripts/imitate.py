@@ -1,7 +1,8 @@
 """BC and DAgger on four tasks, by ``imitation.yaml``: runs, tables, figures, videos, one page.
 
-A finished run is kept as a small file and not made again; so the same command goes on after an
-interruption, and draws everything anew from what there is.
+A finished run is kept and not made again; so the same command goes on after an interruption, and
+draws everything anew from what there is. Once every run has finished, their files become one,
+``runs.jsonl``.
 
     python scripts/imitate.py
     python scripts/imitate.py --cs285 DIR    # with the homework's files in DIR
@@ -31,6 +32,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from sb3_course import DAgger
 from sb3_course.benchmark.reporting.figures import save, style
 from sb3_course.benchmark.storage.provenance import of_a_run, versions
+from sb3_course.benchmark.storage.run_files import RunFiles
 from sb3_course.common.evaluation import evaluation_envs
 from sb3_course.common.files import write_whole
 from sb3_course.common.video import record
@@ -129,16 +131,22 @@ def execute(run: Run, files: Path | None, out: Path) -> str:
         "seconds": round(time.perf_counter() - started, 1),
         "versions": of_a_run(),
     }
-    write_whole(out / "runs" / f"{run.name}.json", json.dumps(facts, indent=1) + "\n")
+    run_files(out).write(run.name, json.dumps(facts) + "\n")
     last = model.rounds[-1]["eval/mean_reward"]
     return f"{run.name}: {last:,.0f} after {len(model.rounds) - 1} rounds"
+
+
+def run_files(out: Path) -> RunFiles:
+    """Return the files of the finished runs."""
+    return RunFiles(out, lambda text: Run(**json.loads(text)["run"]).name)
 
 
 def table_of(out: Path) -> pd.DataFrame:
     """Put what has been run into one table, a row for each round."""
     rows = []
-    for path in sorted((out / "runs").glob("*.json")):
-        facts = json.loads(path.read_text())
+    stored = run_files(out).read(run_files(out).names())
+    for name in sorted(stored):
+        facts = json.loads(stored[name].text)
         rows += [
             {
                 **{key: facts["run"][key] for key in ("part", "environment", "method", "seed")},
@@ -322,12 +330,15 @@ def main(
     """Run what is missing, then write the report."""
     study = read_yaml((HERE / "imitation.yaml").read_text())
     runs = list(runs_of(study, cs285 is not None))
-    todo = [run for run in runs if not (out / "runs" / f"{run.name}.json").exists()]
+    finished = run_files(out).names()
+    todo = [run for run in runs if run.name not in finished]
     print(f"{len(runs)} runs, {len(runs) - len(todo)} done", flush=True)
     if not report:
         with ProcessPoolExecutor(workers) as pool:
             for done in as_completed([pool.submit(execute, run, cs285, out) for run in todo]):
                 print(done.result(), flush=True)
+    if run_files(out).names() >= {run.name for run in runs}:
+        run_files(out).pack()
     print(publish(study, cs285, out))
 
 

@@ -10,7 +10,7 @@ from tests.worlds import Scripted
 
 
 def chain(end, n_steps=3, **kwargs):
-    """A model whose critic is V(s) = 10 s and stays so, with one batch of experience."""
+    """Make a model whose critic is V(s) = 10 s and stays so, with one batch of experience."""
     env = DummyVecEnv([lambda: Scripted(end=end)])
     model = BatchActorCritic(
         "MlpPolicy",
@@ -46,7 +46,7 @@ def chain(end, n_steps=3, **kwargs):
 )
 def test_critic_targets_by_hand(end, target, expected):
     model = chain(end, critic_target=target, gae_lambda=0.5)
-    assert model._targets().ravel().tolist() == pytest.approx(expected)
+    assert model.critic_targets(model.rollout).ravel().tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_the_policy_step_by_hand(end, gae_lambda, expected):
     assert moved == pytest.approx(step, abs=1e-5)
 
 
-def test_the_batchs_edge_is_bootstrapped():
+def test_the_last_step_of_a_batch_is_bootstrapped():
     model = chain("terminated", n_steps=2, critic_target="mc")
-    assert model._targets().ravel().tolist() == [1 + 1 + 20 / 4, 2 + 20 / 2]
+    assert model.critic_targets(model.rollout).ravel().tolist() == [1 + 1 + 20 / 4, 2 + 20 / 2]
     assert not model.rollout.ends.any()
 
 
-def test_an_episode_goes_on_in_the_next_batch():
+def test_an_episode_continues_in_the_next_batch():
     model = chain("terminated", n_steps=2)
     _, callback = model._setup_learn(10**6, reset_num_timesteps=False)
     model.collect_rollouts(model.env, callback)
@@ -87,7 +87,7 @@ def test_an_episode_goes_on_in_the_next_batch():
     assert model.rollout.terminated.ravel().tolist() == [True, False]
 
 
-def test_the_critic_is_fitted_first_and_the_advantages_use_the_new_values():
+def test_the_critic_is_fitted_before_the_advantages_are_computed():
     model = chain("terminated", gae_lambda=0.0)
     seen = []
 
@@ -106,6 +106,6 @@ def test_the_critic_is_fitted_first_and_the_advantages_use_the_new_values():
 
 
 @pytest.mark.parametrize("target", ["foo", None])
-def test_bad_target(target):
+def test_an_unknown_critic_target_is_refused(target):
     with pytest.raises(ValueError, match="critic_target must be one of 'mc', 'td', 'gae', got"):
         BatchActorCritic("MlpPolicy", "CartPole-v1", critic_target=target)

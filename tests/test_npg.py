@@ -9,7 +9,7 @@ from sb3_course.estimators import natural_gradient
 
 
 class Record(BaseCallback):
-    """Keeps each update's value of a key."""
+    """Records a logged value after each update."""
 
     def __init__(self, key):
         super().__init__()
@@ -35,8 +35,8 @@ def pendulum(**kwargs):
     return NPG("MlpPolicy", env, seed=0, device="cpu", **{"n_steps": 64} | kwargs)
 
 
-def test_realised_kl_is_the_target_on_halfcheetah():
-    """50 updates; the mean of the realised KL over the target is within 0.7 to 1.3."""
+def test_the_realized_kl_is_near_the_target_on_halfcheetah():
+    """50 updates: the mean of the realized KL is from 0.7 to 1.3 times the target."""
     pytest.importorskip("envpool")
     env = make_vec_env("HalfCheetah-v4", 16, seed=0, backend="envpool", normalize=True)
     model = NPG("MlpPolicy", env, n_steps=64, target_kl=0.03, seed=0, device="cpu")
@@ -56,14 +56,14 @@ def test_a_nearly_deterministic_policy_stays_finite(kind, log_std):
     assert np.isfinite(record.values).all()
 
 
-def test_line_search_keeps_to_the_target():
+def test_the_line_search_keeps_the_kl_below_the_target():
     record = Record("train/kl_divergence")
     pendulum(target_kl=0.05, line_search=True).learn(2560, callback=record, log_interval=1000)
     assert 0 < max(record.values) <= 0.05
 
 
-def test_step_size_is_the_step():
-    """θ moves by α x, where (F + λI) x = g: a hundred times α, a hundred times the step."""
+def test_the_step_is_proportional_to_step_size():
+    """θ moves by α x, where (F + λI) x = g: 100 times α moves it 100 times as far."""
     moves = []
     for alpha in (1e-4, 1e-2):
         model = pendulum(step_size=alpha)
@@ -75,8 +75,7 @@ def test_step_size_is_the_step():
     assert th.allclose(moves[1], 100 * moves[0], rtol=1e-2, atol=1e-5)
 
 
-def test_it_is_the_explicit_natural_gradient(monkeypatch):
-    """The step against a dense solve with the explicit Fisher matrix."""
+def test_the_step_is_the_natural_gradient_of_the_explicit_fisher_matrix(monkeypatch):
     model = pendulum(
         step_size=1.0, cg_max_steps=200, cg_damping=0.1, policy_kwargs={"net_arch": [4]}
     )
@@ -118,10 +117,15 @@ def test_it_is_the_explicit_natural_gradient(monkeypatch):
         ({"step_size": 0.1, "line_search": True}, "line_search=True needs target_kl"),
         ({"cg_damping": -1}, "cg_damping must be a number of at least 0, got -1"),
         ({"cg_max_steps": 0}, "cg_max_steps must be a whole number of at least 1, got 0"),
+        (
+            {"line_search_shrinking_factor": 1.0},
+            "line_search_shrinking_factor must be a number between 0 and 1, got 1.0",
+        ),
+        ({"line_search_max_iter": 0}, "line_search_max_iter must be a whole number of at least 1"),
         ({"sub_sampling_factor": 0}, "sub_sampling_factor must be a whole number of at least 1"),
     ],
 )
-def test_bad_parameters(kwargs, message):
+def test_a_bad_parameter_is_named_with_what_is_allowed(kwargs, message):
     with pytest.raises(ValueError, match=message):
         NPG("MlpPolicy", "CartPole-v1", **kwargs)
 
@@ -132,7 +136,7 @@ def test_target_kl_follows_its_schedule():
     assert np.mean(record.values[-3:]) < 0.5 * np.mean(record.values[:3])
 
 
-def test_no_advantage_no_step():
+def test_advantages_of_zero_leave_the_policy_unchanged():
     env = make_gym("CartPole-v1", 2)
     model = NPG("MlpPolicy", env, n_steps=4, seed=0, device="cpu")
     _, callback = model._setup_learn(10**6)

@@ -7,12 +7,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_course import OnlineActorCritic
 from sb3_course.collection import fast_mlp
-from sb3_course.collection.observations import true_next_obs
 from tests.worlds import Scripted
 
 
 class Steps(BaseCallback):
-    """What each update started from and led to."""
+    """Records the weights before each update, and the actions."""
 
     def __init__(self):
         super().__init__()
@@ -27,7 +26,7 @@ class Steps(BaseCallback):
 
 
 def weights(model):
-    """(V's weight and bias, the logits' weights, their biases), as floats."""
+    """Return V's weight and bias, then the logits' weights and biases."""
     policy = model.policy
     tensors = (policy.value_net.weight, policy.value_net.bias, policy.action_net.weight)
     return [t.detach().double().numpy().copy().ravel() for t in (*tensors, policy.action_net.bias)]
@@ -70,7 +69,7 @@ def test_three_steps_of_a_chain_by_hand(end):
 
 
 def test_the_update_is_the_mean_over_actors():
-    """Four actors that see the same make the step of one."""
+    """Four actors with the same experience take the step of one."""
     moved = []
     for n in (1, 4):
         model = OnlineActorCritic(
@@ -87,7 +86,7 @@ def test_the_update_is_the_mean_over_actors():
         assert one == pytest.approx(four, rel=1e-4)
 
 
-def test_one_update_a_step_and_logs_by_environment_steps():
+def test_every_step_is_an_update_and_logs_count_environment_steps():
     dumps = []
     model = OnlineActorCritic("MlpPolicy", DummyVecEnv([Scripted] * 4), seed=0, device="cpu")
     model.learn(400, log_interval=100)
@@ -97,7 +96,7 @@ def test_one_update_a_step_and_logs_by_environment_steps():
     assert dumps == [100, 200, 300, 400]
 
 
-def test_schedules_are_followed_at_every_step_and_logs_are_of_the_last_update():
+def test_learning_rates_follow_their_schedule_at_every_step():
     rates, logged = [], []
     model = OnlineActorCritic(
         "MlpPolicy",
@@ -106,17 +105,15 @@ def test_schedules_are_followed_at_every_step_and_logs_are_of_the_last_update():
         seed=0,
         device="cpu",
     )
-    step = model.actor_optimizer.step
     model.actor_optimizer.step = lambda: rates.append(model.actor_optimizer.param_groups[0]["lr"])
     model.dump_logs = lambda _: logged.append(model.logger.name_to_value["train/n_updates"])
     model.learn(400, log_interval=100)
-    assert step is not None
     assert rates == pytest.approx(np.arange(0.99, -0.001, -0.01))
     assert logged == [24, 49, 74, 99]
 
 
-def test_the_acting_pass_is_the_one_that_is_differentiated(monkeypatch):
-    """The actor's network runs once a step."""
+def test_the_forward_pass_that_acts_is_the_one_that_is_differentiated(monkeypatch):
+    """The actor's network runs once per step."""
     model = OnlineActorCritic(
         "MlpPolicy", DummyVecEnv([lambda: Scripted(space=spaces.Box(-1, 1, (1,)))] * 2), seed=0
     )
@@ -130,14 +127,3 @@ def test_the_acting_pass_is_the_one_that_is_differentiated(monkeypatch):
     monkeypatch.setattr(model.policy, "get_distribution", None)
     model.learn(20)
     assert len(calls) == 10
-
-
-def test_true_next_obs():
-    new = {"a": np.zeros((2, 3)), "b": np.zeros(2)}
-    dones = np.array([False, True])
-    infos = [{}, {"terminal_observation": {"a": np.ones(3), "b": np.float64(5)}}]
-    following = true_next_obs(new, dones, infos)
-    assert following["a"].tolist() == [[0, 0, 0], [1, 1, 1]]
-    assert following["b"].tolist() == [0, 5]
-    assert not new["a"].any()
-    assert true_next_obs(new, np.array([False, False]), infos) is new

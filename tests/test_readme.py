@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 
 from sb3_course.benchmark.definition.grid import load_grid
+from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.returns_table import tidy
 from sb3_course.benchmark.storage.store import Store
 from tests.benchmark.helpers import GRIDS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+PACKED = [
+    path for path in sorted(ROOT.glob("results/*/runs.jsonl")) if path.parent.name != "imitation"
+]
 PUBLISHED = [path for path in GRIDS if (ROOT / f"results/{path.stem}/returns.csv").exists()]
 
 
@@ -49,6 +53,16 @@ def test_published_returns_are_those_of_the_stored_runs(path):
     folder = ROOT / "results" / path.stem
     table = tidy(Store(folder).read(load_grid(path).runs()))
     assert (folder / "returns.csv").read_text() == table.to_csv(index=False)
+
+
+@pytest.mark.parametrize("path", PACKED, ids=lambda path: path.parent.name)
+def test_packed_runs_are_sorted_and_keep_every_digit(path):
+    lines = path.read_text().splitlines()
+    results = [RunResult.model_validate_json(line) for line in lines]
+    assert [result.model_dump_json() for result in results] == lines
+    ids = [result.spec.id for result in results]
+    assert ids == sorted(set(ids))
+    assert Store(path.parent).finished() >= set(ids)
 
 
 def test_seeds_of_tuning_are_not_published():

@@ -16,7 +16,7 @@ PAIRS = list(product((True, False), BASELINES))
 
 
 def tabular(n_episodes=100, gamma=1.0, **kwargs) -> tuple[REINFORCE, TabularMDP]:
-    """A tabular softmax policy, some way from uniform, that is never updated."""
+    """Make a tabular softmax policy, not uniform, that is never updated."""
     world = TabularMDP(num_envs=n_episodes)
     model = REINFORCE(
         "MlpPolicy",
@@ -38,7 +38,7 @@ def tabular(n_episodes=100, gamma=1.0, **kwargs) -> tuple[REINFORCE, TabularMDP]
 
 
 def estimates(model: REINFORCE, batches: int) -> np.ndarray:
-    """Independent gradient estimates, one a batch, of shape (batches, P)."""
+    """Compute independent gradient estimates, one per batch, of shape (batches, P)."""
     _, callback = model._setup_learn(10**9)
     rows = []
     for _ in range(batches):
@@ -53,12 +53,12 @@ def z_scores(rows: np.ndarray, truth: th.Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("reward_to_go", "baseline"), PAIRS)
-def test_mean_estimate_is_the_exact_gradient(reward_to_go, baseline):
+def test_the_mean_of_the_estimates_is_the_exact_gradient(reward_to_go, baseline):
     """
     20,000 episodes against the gradient of J, differentiated through all 216 trajectories.
 
-    Three of the parameters are independent (one a state), so at 3 standard errors a fresh seed
-    would fail one of the 8 cases once in 16 times; the seed is fixed.
+    Three of the parameters are independent (one per state), so at 3 standard errors one of the 8
+    cases would fail for 1 in 16 seeds; the seed is fixed.
     """
     model, world = tabular(reward_to_go=reward_to_go, baseline=baseline)
     rows = estimates(model, batches=200)
@@ -68,7 +68,7 @@ def test_mean_estimate_is_the_exact_gradient(reward_to_go, baseline):
 
 
 @pytest.mark.parametrize("reward_to_go", [True, False])
-def test_discounting(reward_to_go):
+def test_returns_are_discounted_as_documented(reward_to_go):
     """The total return is γ-discounted from the start, the reward to go from its own step."""
     gamma = 0.5
 
@@ -84,10 +84,10 @@ def test_discounting(reward_to_go):
         assert th.allclose(truth, of_objective)
 
 
-def test_variance_falls_with_causality_and_with_the_optimal_baseline():
+def test_causality_and_the_optimal_baseline_reduce_the_variance():
     """
-    The three differ by factors of 1.7 and more; a ratio of two variances from 200 batches has a
-    relative standard error near 0.14, so a fresh seed would fail less than once in 10,000 times.
+    The three variances differ by factors of 1.7 and more; a ratio of two variances from 200 batches
+    has a relative standard error of about 0.14, so fewer than 1 in 10,000 seeds would fail.
     """
     kinds = [(False, None), (True, None), (True, "optimal")]
     variances = [
@@ -97,8 +97,8 @@ def test_variance_falls_with_causality_and_with_the_optimal_baseline():
     assert variances[0] > 1.3 * variances[1] > 1.3**2 * variances[2]
 
 
-def test_logged_variance_is_that_of_the_estimates():
-    """The logged trace against the variance over 200 batches of 100 episodes, within 20 %."""
+def test_the_logged_variance_is_that_of_the_estimates():
+    """Within 20 % of the variance over 200 batches of 100 episodes."""
     model, _ = tabular(baseline=None, log_grad_variance=True)
     logged = []
     record = model.train
@@ -113,12 +113,12 @@ def test_logged_variance_is_that_of_the_estimates():
 
 
 @pytest.mark.parametrize("baseline", [b for b in BASELINES if b != "value"])
-def test_monte_carlo_never_holds_a_bootstrapped_value(baseline, monkeypatch):
+def test_monte_carlo_returns_hold_no_bootstrapped_value(baseline, monkeypatch):
     env = DummyVecEnv([lambda: Scripted(end="truncated")])
     model = REINFORCE("MlpPolicy", env, n_episodes=2, baseline=baseline, gamma=0.5)
 
     def forbidden(obs):
-        raise AssertionError("the critic was asked")
+        raise AssertionError("the critic was called")
 
     monkeypatch.setattr(model.policy, "predict_values", forbidden)
     model.learn(1)
@@ -127,7 +127,7 @@ def test_monte_carlo_never_holds_a_bootstrapped_value(baseline, monkeypatch):
 
 
 @pytest.mark.parametrize(("end", "tail"), [("terminated", 0.0), ("truncated", 1.0)])
-def test_the_value_baseline_bootstraps_a_time_limit_and_nothing_else(end, tail, monkeypatch):
+def test_the_value_baseline_bootstraps_only_after_a_time_limit(end, tail, monkeypatch):
     env = DummyVecEnv([lambda: Scripted(end=end)])
     model = REINFORCE("MlpPolicy", env, n_episodes=2, baseline="value", gamma=0.5)
     monkeypatch.setattr(model, "fit_critic", lambda obs, targets: None)
@@ -139,7 +139,7 @@ def test_the_value_baseline_bootstraps_a_time_limit_and_nothing_else(end, tail, 
 
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_the_update_is_the_mean_over_transitions(baseline):
-    """By hand: SGD with rate 1 moves θ by (1/M) Σ ∇log π (Q̂ - b), whatever the baseline is."""
+    """By hand: the gradient is (1/M) Σ ∇log π (Q̂ - b) for every baseline b."""
     model, _ = tabular(n_episodes=8, baseline=baseline)
     _, callback = model._setup_learn(10**9)
     model.collect_rollouts(model.env, callback)
@@ -187,12 +187,12 @@ def flat_gradient(output, parameters):
         ({"n_episodes": 1, "baseline": "mean"}, "n_episodes must be at least 2 with baseline="),
     ],
 )
-def test_bad_parameters(kwargs, message):
+def test_a_bad_parameter_is_named_with_what_is_allowed(kwargs, message):
     with pytest.raises(ValueError, match=message):
         REINFORCE("MlpPolicy", "CartPole-v1", **kwargs)
 
 
-def test_one_environment_gives_the_optimal_baseline_two_trajectories():
+def test_the_optimal_baseline_gets_two_trajectories_from_one_environment():
     model = REINFORCE("MlpPolicy", "CartPole-v1", n_steps=1, baseline="optimal", seed=0)
     model.learn(1)
     assert model.rollout.n_trajectories == 2
@@ -200,7 +200,7 @@ def test_one_environment_gives_the_optimal_baseline_two_trajectories():
 
 @pytest.mark.slow
 def test_learns_cartpole():
-    """The defaults, 5 seeds, 100,000 steps: at least 4 reach 475 of 500."""
+    """With the defaults and 100,000 steps, at least 4 of 5 seeds reach 475 of 500."""
     env = make_vec_env("CartPole-v1", 10, seed=1)
     returns = []
     for seed in range(5):

@@ -1,4 +1,4 @@
-"""Worlds for tests, beside those of ``sb3_course.envs.enumerable``."""
+"""Environments for tests, in addition to those of ``sb3_course.envs.enumerable``."""
 
 import gymnasium as gym
 import numpy as np
@@ -8,7 +8,7 @@ from sb3_course.envs.enumerable import VectorWorld
 
 
 class CoinLengths(VectorWorld):
-    """An episode takes 1 step or ``long`` steps, by a fair coin at its start."""
+    """Episodes of 1 step or of ``long`` steps, with probability one half each."""
 
     def __init__(self, num_envs, long=50):
         super().__init__(num_envs, spaces.Box(-1, 1, (1,)), spaces.Discrete(2))
@@ -27,7 +27,13 @@ class CoinLengths(VectorWorld):
 
 
 class Scripted(gym.Env):
-    """Obeys a script: rewards, and how each episode ends. For hand-computed numbers and errors."""
+    """Scripted rewards, observations and ends of episodes, for hand-computed numbers and errors.
+
+    :param rewards: Rewards of an episode, one for each of its steps
+    :param end: ``"terminated"`` or ``"truncated"``
+    :param observations: Observations of an episode, one more than rewards; None counts the steps
+    :param space: Action space; None for ``Discrete(2)``
+    """
 
     def __init__(self, rewards=(1.0, 2.0, 4.0), end="terminated", observations=None, space=None):
         self.observation_space = spaces.Box(-np.inf, np.inf, (1,))
@@ -56,8 +62,8 @@ class Scripted(gym.Env):
         )
 
 
-class AnySpace(gym.Env):
-    """Random observations and rewards in whatever spaces are asked for; 5 to 15 steps."""
+class RandomSpaces(gym.Env):
+    """Random observations and rewards in the given spaces; episodes of 5 to 14 steps."""
 
     def __init__(self, observation_space, action_space):
         self.observation_space, self.action_space = observation_space, action_space

@@ -15,7 +15,7 @@ from rich.console import Console
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.executors import LocalProcesses, Outcome
-from sb3_course.benchmark.execution.worker import Conditions
+from sb3_course.benchmark.execution.worker import WorkerSettings
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
 
@@ -42,8 +42,8 @@ def grid(runs: int, steps: int) -> Grid:
 class Clocked(LocalProcesses):
     """Notes when runs end."""
 
-    def __init__(self, workers: int, conditions: Conditions) -> None:
-        super().__init__(workers, conditions)
+    def __init__(self, workers: int, settings: WorkerSettings) -> None:
+        super().__init__(workers, settings)
         self.ends: list[tuple[float, float]] = []
 
     def poll(self, seconds: float) -> list[Outcome]:
@@ -57,10 +57,10 @@ class Clocked(LocalProcesses):
 def overhead(folder: Path) -> dict[str, float]:
     """Compare the time that a grid takes, after its processes have started, with its runs' own."""
     specs = grid(RUNS, 6_000).runs()
-    backend = Clocked(WORKERS, Conditions(folder / "logs", hours=1.0))
-    runner.run_all(specs, Store(folder), backend, Console(quiet=True))
-    own = [seconds for _, seconds in backend.ends]
-    elapsed = backend.ends[-1][0] - min(end - seconds for end, seconds in backend.ends)
+    executor = Clocked(WORKERS, WorkerSettings(folder / "logs", hours=1.0))
+    runner.run_all(specs, Store(folder), executor, Console(quiet=True))
+    own = [seconds for _, seconds in executor.ends]
+    elapsed = executor.ends[-1][0] - min(end - seconds for end, seconds in executor.ends)
     pure = sum(own) / WORKERS
     return {"run": pure * WORKERS / RUNS, "pure": pure, "elapsed": elapsed, "ratio": elapsed / pure}
 

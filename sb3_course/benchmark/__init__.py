@@ -1,18 +1,18 @@
-"""The benchmark suite: from one grid file to tidy returns, interval estimates, figures and a page.
+"""Benchmark suite: from one grid file to a table of returns, interval estimates and a report.
 
 ===============  ===============================================================================
 package          its one idea
 ===============  ===============================================================================
-``definition``   what is to be run: the grid file, and checks of all that it names
-``execution``    runs happen: processes, queue, progress; it knows no statistics
-``storage``      what has been run, and with what
-``statistics``   from stored returns to estimates with intervals
-``reporting``    tables, figures and pages of these estimates
-``api``          the suite from Python: ``run_grid``, ``load_results``, ``write_report``
+``definition``   definition of the runs: the grid file, and checks of every name in it
+``execution``    execution of the runs: processes, queue, progress
+``storage``      results of the runs, and the code and machine that they were made with
+``statistics``   estimates with intervals, computed from stored returns
+``reporting``    tables, figures and pages of the estimates
+``api``          Python interface: ``run_grid``, ``load_results``, ``write_report``
 ===============  ===============================================================================
 
 Imports go ``reporting → statistics → storage ← execution → definition``. Importing this package
-imports none of them, so that the command line starts at once.
+imports none of its parts, so that the command line starts fast.
 """
 
 from importlib import import_module

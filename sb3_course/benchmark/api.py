@@ -1,4 +1,4 @@
-"""The benchmark suite from Python: run a grid, load its results, write its report.
+"""Python interface of the benchmark suite: run a grid, load its results, write its report.
 
 .. code-block:: python
 
@@ -40,14 +40,14 @@ RESULTS = Path("results")
 
 @dataclass(frozen=True)
 class GridPlan:
-    """What is to be run, and where its results go.
+    """Plan of a grid: its runs, and which of them are to be executed.
 
-    :param grid: The grid
-    :param kept: Its stored results
-    :param store: Where new results go: ``kept``, or where they wait to replace it
+    :param grid: Validated grid
+    :param kept: Store of the grid's results
+    :param store: Store of new results: ``kept``, or where they wait until they replace ``kept``
     :param runs: Selected runs of the grid
-    :param todo: Those of them that have not finished, the longest first
-    :param rerun: Whether finished runs are made again
+    :param todo: Selected runs that have not finished, the longest first
+    :param rerun: Whether finished runs are repeated
     """
 
     grid: Grid
@@ -60,11 +60,11 @@ class GridPlan:
 
 @dataclass(frozen=True)
 class GridOutcome:
-    """What came of a grid.
+    """Outcome of a grid.
 
-    :param results: Results of the selected runs, failed ones included
-    :param page: The report's page; None where failed runs keep stored results from being replaced,
-        or no report was asked for
+    :param results: Results of the selected runs, including failed ones
+    :param page: Page of the report; None without a report, or if runs of a rerun failed, in which
+        case the stored results are not replaced
     """
 
     results: list[RunResult]
@@ -72,7 +72,7 @@ class GridOutcome:
 
     @property
     def failures(self) -> list[RunResult]:
-        """The runs that failed, each with its reason."""
+        """Results of the runs that failed, each with its reason."""
         return [result for result in self.results if result.failure is not None]
 
 
@@ -83,15 +83,22 @@ def plan_grid(
     results: str | Path = RESULTS,
     rerun: bool = False,
 ) -> GridPlan:
-    """Check a grid and list its runs; nothing is run.
+    """Check a grid and list its runs, without executing any.
 
-    :param grid: A YAML file, or the same as a mapping
-    :param only: Conditions such as ``"algorithm=NPG"`` or ``"seed=0"``; those with the same key are
-        alternatives, different keys all have to match
-    :param results: Folder of all results; the grid gets its own
-    :param rerun: Whether to make finished runs again and replace the stored results by them
+    .. code-block:: python
+
+        plan = plan_grid("benchmarks/demo.yaml", only=["algorithm=NPG", "seed=0"])
+        print(len(plan.todo), "of", len(plan.runs), "runs to do")
+
+    :param grid: Grid file, or its content as a mapping
+    :param only: Conditions such as ``"algorithm=NPG"`` or ``"seed=0"``; a run has to match one of
+        those with the same key, for every key
+    :param results: Folder of all results, with a subfolder for each grid
+    :param rerun: Whether to repeat finished runs and replace their stored results
     :return: The plan
-    :raises GridError: A mistake in the grid or a setting that a constructor refuses; names each
+    :raises GridError: If the grid has mistakes or a constructor refuses its settings; the message
+        lists all of them
+    :raises UserError: If a condition matches no run
     """
     loaded = checked_grid(grid)
     kept = Store(Path(results) / loaded.name)
@@ -115,33 +122,34 @@ def run_plan(
     console: Console | None = None,
     command: str | None = None,
 ) -> GridOutcome:
-    """Run what a plan has to do, and write the report.
+    """Execute the runs of a plan and write the report.
 
     :param plan: Plan from :func:`plan_grid`
-    :param executor: Where runs execute: processes of this machine, or Ray
-    :param workers: Runs at a time; None for one per CPU
+    :param executor: ``"local"`` for processes of this machine, ``"ray"`` for a Ray cluster
+    :param workers: Number of runs at a time; None for one per CPU
     :param address: Address of a running Ray cluster; None starts one on this machine
-    :param retries: How often a run whose process died is tried again
+    :param retries: Number of times that a run whose process died is started again
     :param tensorboard: Folder for the TensorBoard files of SB3's logger; None for none
     :param report: Whether to write tables, figures and the page
-    :param console: Where progress is shown; None for nowhere
-    :param command: Command that the manifest names
-    :return: The outcome
-    :raises KeyboardInterrupt: Ctrl-C; finished runs are kept, and the same call continues
+    :param console: Console on which progress is shown; None for no output
+    :param command: Command to record in the manifest; None for the call of :func:`run_grid`
+    :return: Results and the page of the report
+    :raises KeyboardInterrupt: If interrupted by Ctrl-C; finished runs are kept, and the same call
+        continues from there
     """
     started = time.time()
     store, kept = plan.store, plan.kept
     if plan.todo:
         log_folder = None if tensorboard is None else Path(tensorboard)
-        place = make_executor(
+        runs_on = make_executor(
             executor, plan.grid, store.folder, len(plan.todo), workers, address, log_folder
         )
         try:
-            runner.run_all(plan.todo, store, place, console or Console(quiet=True), retries)
+            runner.run_all(plan.todo, store, runs_on, console or Console(quiet=True), retries)
         finally:
             if store.finished() or store.failed():
-                told = command or f"sb3_course.benchmark.run_grid({plan.grid.name!r})"
-                manifest.write_manifest(plan.grid, store.folder, told, place.workers, started)
+                command = command or f"sb3_course.benchmark.run_grid({plan.grid.name!r})"
+                manifest.write_manifest(plan.grid, store.folder, command, runs_on.workers, started)
     results = store.read(plan.runs)
     if plan.rerun:
         if any(result.failure is not None for result in results):
@@ -171,7 +179,7 @@ def run_grid(
     report: bool = True,
     console: Console | None = None,
 ) -> GridOutcome:
-    """Run a grid: finished runs are skipped, failed ones are tried again.
+    """Run a grid; finished runs are skipped, failed ones are repeated.
 
     .. code-block:: python
 
@@ -186,22 +194,28 @@ def run_grid(
         )
         print(outcome.page, len(outcome.failures))
 
-    In a script, guard the call by ``if __name__ == "__main__":``, since worker processes import it.
+    In a script, place the call under ``if __name__ == "__main__":``, because worker processes
+    import the script.
 
-    :param grid: A YAML file, or the same as a mapping
-    :param only: Conditions on the runs; see :func:`plan_grid`
-    :param results: Folder of all results; the grid gets its own
-    :param rerun: Whether to make finished runs again and replace the stored results by them
-    :param executor: Where runs execute: processes of this machine, or Ray
-    :param workers: Runs at a time; None for one per CPU
+    :param grid: Grid file, or its content as a mapping
+    :param only: Conditions such as ``"algorithm=NPG"`` or ``"seed=0"``; a run has to match one of
+        those with the same key, for every key
+    :param results: Folder of all results, with a subfolder for each grid
+    :param rerun: Whether to repeat finished runs and replace their stored results, once all new
+        runs have finished
+    :param executor: ``"local"`` for processes of this machine, ``"ray"`` for a Ray cluster
+    :param workers: Number of runs at a time; None for one per CPU
     :param address: Address of a running Ray cluster; None starts one on this machine
-    :param retries: How often a run whose process died is tried again
+    :param retries: Number of times that a run whose process died is started again
     :param tensorboard: Folder for the TensorBoard files of SB3's logger; None for none
     :param report: Whether to write tables, figures and the page
-    :param console: Where progress is shown; None for nowhere
-    :return: The outcome
-    :raises GridError: A mistake in the grid or a setting that a constructor refuses; names each
-    :raises KeyboardInterrupt: Ctrl-C; finished runs are kept, and the same call continues
+    :param console: Console on which progress is shown; None for no output
+    :return: Results of the selected runs, and the page of the report
+    :raises GridError: If the grid has mistakes or a constructor refuses its settings; the message
+        lists all of them
+    :raises UserError: If a condition matches no run
+    :raises KeyboardInterrupt: If interrupted by Ctrl-C; finished runs are kept, and the same call
+        continues from there
     """
     return run_plan(
         plan_grid(grid, only=only, results=results, rerun=rerun),
@@ -216,17 +230,18 @@ def run_grid(
 
 
 def load_results(grid: GridSource, *, results: str | Path = RESULTS) -> "pd.DataFrame":
-    """Load the evaluations of a grid's finished runs as one tidy table.
+    """Load the evaluations of a grid's finished runs as a tidy table.
 
     .. code-block:: python
 
         table = load_results("benchmarks/demo.yaml")
         table.groupby(["algorithm", "environment", "step"])["return_mean"].mean()
 
-    :param grid: A YAML file, or the same as a mapping
-    :param results: Folder of all results
-    :return: Table with a row for each evaluation; :func:`.tidy` describes its columns
-    :raises UserError: There are no results
+    :param grid: Grid file, or its content as a mapping
+    :param results: Folder of all results, with a subfolder for each grid
+    :return: Table with one row per evaluation, whose columns :func:`.tidy` describes
+    :raises GridError: If the grid has mistakes
+    :raises UserError: If there are no results
     """
     from sb3_course.benchmark.storage.returns_table import tidy
 
@@ -235,16 +250,19 @@ def load_results(grid: GridSource, *, results: str | Path = RESULTS) -> "pd.Data
 
 
 def write_report(grid: GridSource, *, results: str | Path = RESULTS) -> Path:
-    """Write tables, figures and the page from the stored results of a grid.
+    """Write the report of a grid from its stored results: tables, figures and a page.
+
+    Once every run of the grid has finished, its files in ``runs`` become one, ``runs.jsonl``.
 
     .. code-block:: python
 
         page = write_report("benchmarks/demo.yaml")
 
-    :param grid: A YAML file, or the same as a mapping
-    :param results: Folder of all results
-    :return: The page, ``results/GRID/report.html``
-    :raises UserError: There are no results
+    :param grid: Grid file, or its content as a mapping
+    :param results: Folder of all results, with a subfolder for each grid
+    :return: Path of the page, ``results/GRID/report.html``
+    :raises GridError: If the grid has mistakes
+    :raises UserError: If there are no results
     """
     loaded = load_grid(grid)
     return _publish(loaded, _stored(loaded, results))
@@ -258,15 +276,18 @@ def compare_with_stored(
     workers: int | None = None,
     console: Console | None = None,
 ) -> list["Comparison"]:
-    """Train the first stored seeds of a grid again, and compare; stored results stay as they are.
+    """Train the first stored seeds of a grid again, and compare their returns with the stored ones.
 
-    :param grid: A YAML file, or the same as a mapping
-    :param n_seeds: Number of stored seeds to train
-    :param results: Folder of all results
-    :param workers: Runs at a time; None for one per CPU
-    :param console: Where progress is shown; None for nowhere
-    :return: One comparison for each algorithm on each environment
-    :raises UserError: Too few runs are stored
+    The stored results stay unchanged.
+
+    :param grid: Grid file, or its content as a mapping
+    :param n_seeds: Number of stored seeds to train again
+    :param results: Folder of all results, with a subfolder for each grid
+    :param workers: Number of runs at a time; None for one per CPU
+    :param console: Console on which progress is shown; None for no output
+    :return: Comparisons, one for each algorithm on each environment
+    :raises GridError: If the grid has mistakes
+    :raises UserError: If too few runs are stored
     """
     from sb3_course.benchmark.statistics import regression
 
@@ -275,9 +296,9 @@ def compare_with_stored(
     specs = [result.spec for runs in stored.values() for result in runs[:n_seeds]]
     with TemporaryDirectory() as folder:
         store = Store(Path(folder))
-        place = make_executor("local", loaded, store.folder, len(specs), workers)
+        executor = make_executor("local", loaded, store.folder, len(specs), workers)
         todo = runner.to_do(specs, store)
-        runner.run_all(todo, store, place, console or Console(quiet=True))
+        runner.run_all(todo, store, executor, console or Console(quiet=True))
         new = regression.by_task(store.read(specs))
     return [regression.compare(stored[task], new[task], len(stored)) for task in stored]
 
@@ -285,15 +306,17 @@ def compare_with_stored(
 def _stored(grid: Grid, results: str | Path) -> Store:
     folder = Path(results) / grid.name
     if not folder.is_dir():
-        raise UserError(f"no results in {folder}; `sb3-course run` or run_grid() makes them")
+        raise UserError(f"no results in {folder}; run `sb3-course run` or run_grid() first")
     return Store(folder)
 
 
 def _publish(grid: Grid, store: Store) -> Path:
-    """Write everything that is derived from the results."""
+    """Write all files that are derived from the results; a finished grid is packed first."""
     from sb3_course.benchmark.reporting.report import publish
     from sb3_course.benchmark.storage.rl_zoo import write_zoo
 
+    if store.finished() >= {spec.id for spec in grid.runs()}:
+        store.pack()
     page = publish(grid, store)
     write_zoo(store.read(grid.runs()), store.folder / "zoo")
     return page

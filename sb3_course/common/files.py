@@ -3,6 +3,7 @@
 import os
 import pathlib
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -24,7 +25,8 @@ def write_atomically(path: pathlib.Path, content: bytes) -> None:
         os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with suppress(FileNotFoundError):  # where Ctrl-C came just after the move
+            os.unlink(temporary)
         raise
 
 

@@ -8,7 +8,8 @@ the Fisher information in them, known in closed form, the policy's is
 
 (Kakade 2002; CS285 lecture 5, "natural gradient"; the last equality is exact, Schulman 2015,
 appendix C). This form never differentiates twice through the network's own nonlinearities, so a
-product costs about as much as a gradient (measured by ``benchmarks/speed/fisher_product.py``).
+product costs about as much as a gradient (``benchmarks/speed/fisher_vector_product.py``
+measures it).
 """
 
 from collections.abc import Callable, Sequence
@@ -157,7 +158,7 @@ def conjugate_gradient(
     :param b: Right-hand side, of shape (P,)
     :param max_steps: Maximum number of products
     :param tolerance: Relative residual at which to stop
-    :return: CGSolution, with its residual, number of iterations and curvature
+    :return: Solution, with its residual, number of iterations and curvature
     """
     x, r, p = th.zeros_like(b), b.clone(), b.clone()
     squared = r.dot(r)

@@ -1,18 +1,19 @@
-"""The lectures' claims, measured by this library's own classes: ``sb3-course figures``.
+"""The lectures' claims, measured with this library's own classes: ``sb3-course figures``.
 
 Each figure is a module with
 
 ===============================  ================================================================
-``TITLE, CLAIM, EQUATION``       what is claimed, in words and as a formula
-``CAPTION``                      what is drawn, with the kind of every interval
+``TITLE, CLAIM, EQUATION``       the claim in words and as a formula
+``CAPTION``                      description of the drawing, with the kind of every interval
 ``Config``                       seed, sizes and settings; ``Config()`` is the full setting and
-                                 ``QUICK`` the one of ``--quick``
-``measure(config, note)``        the numbers, as one tidy table
-``draw(table)``                  the figure, from nothing but that table
-``conclude(table)``              the sentence, whether the claim holds, and its numbers
+                                 ``QUICK`` that of ``--quick``
+``measure(config, note)``        the numbers as one tidy table
+``draw(table)``                  the figure, drawn from this table alone
+``conclude(table)``              the conclusion in a sentence, whether the claim holds, and its
+                                 numbers
 ===============================  ================================================================
 
-so that a reader changes a number and runs again:
+so that it is easy to change a setting and run again:
 
 .. code-block:: python
 
@@ -21,6 +22,9 @@ so that a reader changes a number and runs again:
     table = measure(Config(n_seeds=3))
     print(conclude(table).sentence)
     draw(table).savefig("kl.png")
+
+The other modules are ``toolkit`` (shared helpers), ``gradients`` (sampled and exact gradients) and
+``run`` (figures, their files and the page).
 """
 
 from sb3_course.common.errors import UserError, unknown
@@ -36,15 +40,15 @@ FIGURES = (
     "likelihood",
     "parallel_actors",
 )
-"""In the order of the lectures."""
+"""Names of the figures in the order of the lectures."""
 
 
 def check_names(names: list[str]) -> list[str]:
-    """Give the figures that were asked for, in the order of the lectures; all for none.
+    """Check names and return them in the order of the lectures; an empty list stands for all.
 
-    :param names: Names, in any order
-    :return: Names out of :data:`FIGURES`
-    :raises UserError: There is no such figure; says which, the nearest name, and all of them
+    :param names: Names in any order
+    :return: Names from :data:`FIGURES`
+    :raises UserError: If a name is unknown; the message contains the nearest name and all names
     """
     for name in names:
         if name not in FIGURES:

@@ -1,20 +1,21 @@
-r"""A perfect state baseline still leaves variance; subtracting V from Q isolates the action.
+"""A perfect state baseline still leaves variance; subtracting V from Q isolates the action.
 
 Four weights of ∇log π(a_t|s_t) that all have the policy gradient as their expectation (CS285
-lectures 5 and 6), on an MDP where Q and V are known:
+lectures 5 and 6), on an MDP with known Q and V:
 
 =================  ==============================================================
-``Q̂``              the reward to go, Σ_{t'≥t} r_t'
-``Q̂ − V``          the same with a perfect state baseline
-``Q``              the expected reward to go of the action, Q(s_t, a_t)
-``A = Q − V``      what the action adds to the state
+``Q̂``              reward to go, Σ_{t'≥t} r_t'
+``Q̂ − V``          reward to go minus a perfect state baseline
+``Q``              expected reward to go of the action, Q(s_t, a_t)
+``A = Q − V``      the action's advantage over the state's value
 =================  ==============================================================
 
-The variance of the gradient's estimate splits: what the future adds by chance (Q̂ against Q) is no
-baseline's to take away, and what the state promises (V) is nothing that the action has done.
+The variance of the estimate has two parts that no action causes: no baseline can remove what the
+random future adds (the difference of Q̂ and Q), and a state baseline removes what the state's value
+V adds.
 
-``ExactREINFORCE`` is the library's ``REINFORCE`` with these weights put in; variances are from
-:func:`~sb3_course.estimators.baselines.covariance_trace` of its trajectory gradients.
+``ExactREINFORCE`` is the library's ``REINFORCE`` with these weights; variances are computed by
+:func:`~sb3_course.estimators.baselines.covariance_trace` from its trajectory gradients.
 """
 
 from dataclasses import dataclass
@@ -25,12 +26,11 @@ import torch as th
 from matplotlib.figure import Figure
 
 from sb3_course import REINFORCE, estimators
-from sb3_course.benchmark.reporting.figures import style
+from sb3_course.benchmark.reporting.figures import PAGE, style
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
 from sb3_course.envs.enumerable import TabularMDP
 from sb3_course.lectures.toolkit import (
-    DOUBLE,
     FONT_SCALE,
     Conclusion,
     Note,
@@ -38,17 +38,17 @@ from sb3_course.lectures.toolkit import (
     colors,
     curve,
     legend,
-    letter,
     make,
     mean_interval,
+    panel_title,
     silent,
     track,
 )
 
 TITLE = "The advantage isolates the action"
 CLAIM = (
-    "A perfect state baseline takes away what the state promises and leaves the chance of the "
-    "future; the advantage as the weight leaves neither, and learns fastest."
+    "A perfect state baseline removes the variance due to the state's value but not that due to "
+    "the random future; the advantage as the weight removes both and learns fastest."
 )
 EQUATION = (
     r"$\nabla J = \mathrm{E}\,[\nabla \log\pi(a|s)\,Q(s,a)] = "
@@ -56,9 +56,9 @@ EQUATION = (
 )
 CAPTION = (
     "Tabular MDP with exact Q and V. Left: variance of the policy gradient at the start of "
-    "learning, summed over its parameters, relative to that of Q̂ as the weight. Right: exact "
-    "expected return while REINFORCE learns with each weight, each at that step size, of the same "
-    "list, at which it learned most; dashed, the optimum. Means over seeds with 95% bootstrap "
+    "learning, summed over the parameters, relative to that with Q̂ as the weight. Right: exact "
+    "expected return while REINFORCE learns with each weight, at the step size with the highest "
+    "mean return among the same candidates; dashed: optimum. Means over seeds with 95% bootstrap "
     "intervals over seeds."
 )
 WEIGHTS = ("Q̂", "Q̂ − V", "Q", "A = Q − V")
@@ -68,18 +68,18 @@ WEIGHTS = ("Q̂", "Q̂ − V", "Q", "A = Q − V")
 class Config:
     """Settings.
 
-    :param seed: Of the first run; the others follow
-    :param n_seeds: Runs of each weight and step size
-    :param n_updates: Updates of a run
-    :param n_episodes: Episodes of an update
-    :param n_variance: Episodes from which a variance is taken
-    :param learning_rates: Step sizes that each weight may choose from
-    :param horizon: Steps of an episode
-    :param n_states: States of the MDP
-    :param n_actions: Actions
-    :param reward_offset: Mean reward of a step: what the state promises whatever one does
-    :param state_spread: Standard deviation of what a state itself pays, whatever one does there:
-        with it, where chance leads matters more than the action
+    :param seed: Seed of the first run; the others have the following seeds
+    :param n_seeds: Number of runs for each weight and step size
+    :param n_updates: Number of updates of a run
+    :param n_episodes: Number of episodes of an update
+    :param n_variance: Number of episodes from which a variance is computed
+    :param learning_rates: Step sizes from which the best is chosen for each weight
+    :param horizon: Number of steps of an episode
+    :param n_states: Number of states of the MDP
+    :param n_actions: Number of actions
+    :param reward_offset: Mean reward of a step, which no action influences
+    :param state_spread: Standard deviation of the part of a state's reward that is the same for all
+        actions; with it, the next states matter more than the action
     """
 
     seed: int = 0
@@ -99,7 +99,7 @@ QUICK = Config(n_seeds=6, n_variance=1000)
 
 
 class ExactREINFORCE(REINFORCE):
-    """REINFORCE that is told Q and V of the policy as it stands.
+    """REINFORCE with exact Q and V of the current policy.
 
     :cvar weight: One of :data:`WEIGHTS`
     """
@@ -116,19 +116,21 @@ class ExactREINFORCE(REINFORCE):
         return q[time, states, rollout.actions], v[time, states]
 
     def q_hat(self, rollout: Rollout, to_go: Array) -> Array:
-        """Q̂ as sampled, or Q.
+        """Return Q̂ as sampled, or Q.
 
-        :param rollout: A batch
-        :param to_go: Σ_{t'≥t} r_t'
+        :param rollout: Batch
+        :param to_go: Reward to go, Σ_{t'≥t} r_t'
+        :return: Q̂ or Q of each transition
         """
         sampled = self.weight.startswith("Q̂")
         return rollout.flat(to_go if sampled else self._values(rollout)[0])
 
     def baselines(self, rollout: Rollout, q_hat: Array) -> Array:
-        """V, or nothing.
+        """Return V, or zeros.
 
-        :param rollout: A batch
-        :param q_hat: Of :meth:`q_hat`
+        :param rollout: Batch
+        :param q_hat: Result of :meth:`q_hat`
+        :return: Baseline of each transition
         """
         values = rollout.flat(self._values(rollout)[1])
         return values if self.weight.endswith("V") else np.zeros_like(values)
@@ -141,9 +143,10 @@ def model_of(
 
     :param config: Settings
     :param weight: One of :data:`WEIGHTS`
-    :param seed: Of the episodes
-    :param n_episodes: Of a batch
-    :param learning_rate: Of plain gradient steps
+    :param seed: Seed of the episodes
+    :param n_episodes: Number of episodes of a batch
+    :param learning_rate: Step size of plain gradient steps
+    :return: MDP and model
     """
     world = TabularMDP(
         n_episodes,
@@ -152,8 +155,8 @@ def model_of(
         n_actions=config.n_actions,
         reward_offset=config.reward_offset,
     )
-    pays = np.random.default_rng(0).normal(size=(config.n_states, 1))
-    world.reward += config.state_spread * pays
+    offsets = np.random.default_rng(0).normal(size=(config.n_states, 1))
+    world.reward += config.state_spread * offsets
     policy = {"net_arch": [], "optimizer_class": th.optim.SGD}
     model = make(
         ExactREINFORCE,
@@ -172,9 +175,10 @@ def model_of(
 
 
 def variance(model: ExactREINFORCE) -> float:
-    """Give the variance of the gradient of one episode's mean, summed over the parameters.
+    """Compute the variance of the gradient estimated from one episode, summed over the parameters.
 
-    :param model: The model
+    :param model: Model
+    :return: Variance
     """
     rollout = collect(model)
     q_hat = model.q_hat(rollout, model.returns_to_go(rollout))
@@ -184,12 +188,13 @@ def variance(model: ExactREINFORCE) -> float:
 
 
 def learn(config: Config, weight: str, seed: int, rate: float) -> list[float]:
-    """Learn, and give the exact expected return before each update and after the last.
+    """Train and compute the exact expected return before each update and after the last one.
 
     :param config: Settings
     :param weight: One of :data:`WEIGHTS`
-    :param seed: Of the episodes
+    :param seed: Seed of the episodes
     :param rate: Step size
+    :return: Expected returns
     """
     world, model = model_of(config, weight, seed, config.n_episodes, rate)
     returns = [world.objective(world.probs(model.policy))]
@@ -201,9 +206,10 @@ def learn(config: Config, weight: str, seed: int, rate: float) -> list[float]:
 
 
 def optimum(world: TabularMDP) -> float:
-    """Give the best expected return, by dynamic programming over greedy actions.
+    """Compute the highest expected return, by dynamic programming over greedy actions.
 
-    :param world: The MDP
+    :param world: MDP
+    :return: Optimal expected return
     """
     v = np.zeros(world.n_states)
     for _ in range(world.horizon):
@@ -212,12 +218,12 @@ def optimum(world: TabularMDP) -> float:
 
 
 def measure(config: Config, note: Note = silent) -> pd.DataFrame:
-    """Give variances and learning curves of each weight.
+    """Compute variances and learning curves with each weight.
 
     :param config: Settings
-    :param note: Told of progress
-    :return: ``part, weight, seed, learning_rate, update, value``: ``part`` is ``variance``,
-        ``return`` or ``optimum``
+    :param note: Function that is called with the progress
+    :return: Table with ``part, weight, seed, learning_rate, update, value``; ``part`` is
+        ``variance``, ``return`` or ``optimum``
     """
     rows: list[tuple[str, str, int, float, int, float]] = []
     seeds = range(config.seed, config.seed + config.n_seeds)
@@ -235,9 +241,10 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
 
 
 def at_best_rate(table: pd.DataFrame) -> pd.DataFrame:
-    """Keep each weight's learning curves at the step size with the highest mean return.
+    """Select each weight's learning curves at the step size with the highest mean return.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Rows of the selected curves
     """
     returns = table[table["part"] == "return"]
     mean = returns.groupby(["weight", "learning_rate"])["value"].mean()
@@ -248,11 +255,12 @@ def at_best_rate(table: pd.DataFrame) -> pd.DataFrame:
 def draw(table: pd.DataFrame) -> Figure:
     """Draw variances and learning curves.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Figure
     """
     palette = colors(WEIGHTS)
     with style(FONT_SCALE):
-        figure = Figure(figsize=(DOUBLE, 2.8), layout="constrained")
+        figure = Figure(figsize=(PAGE, 2.8), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[1, 1.5])
         variances = table[table["part"] == "variance"]
         reference = variances.loc[variances["weight"] == WEIGHTS[0], "value"].mean()
@@ -265,21 +273,22 @@ def draw(table: pd.DataFrame) -> Figure:
         left.set_xticks(range(len(WEIGHTS)), WEIGHTS)
         left.set(ylabel="Variance (Q̂: 1)", ylim=(0, 1.25))
         left.grid(visible=False, axis="x")
-        letter(left, "Variance of the gradient")
+        panel_title(left, "Variance of the gradient")
         options = {"hue": "weight", "hue_order": WEIGHTS, "palette": palette}
         curve(right, at_best_rate(table), "update", "value", **options)
         best = table.loc[table["part"] == "optimum", "value"].iloc[0]
         right.axhline(best, color="0.3", linewidth=0.9, dashes=(4, 2))
         right.set(xlabel="Update", ylabel="Expected return")
-        letter(right, "Learning")
+        panel_title(right, "Learning")
         legend(figure, palette, 4)
     return figure
 
 
 def conclude(table: pd.DataFrame) -> Conclusion:
-    """Say what variance each weight leaves, and how far each has learned.
+    """Conclude how much variance each weight leaves, and how fast each one learns.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Sentence, whether the claim holds, and its numbers
     """
     variances = table[table["part"] == "variance"].groupby("weight")["value"].mean()
     relative = [float(variances[weight] / variances[WEIGHTS[0]]) for weight in WEIGHTS]
@@ -289,11 +298,11 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     mean = curves.groupby("weight")["value"].mean()
     speed = [float((mean[weight] - start) / (best - start)) for weight in WEIGHTS]
     return Conclusion(
-        f"The perfect state baseline leaves {relative[1]:.0%} of the variance of Q̂ as the weight, "
-        f"the exact advantage {relative[3]:.0%} (and Q without the baseline {relative[2]:.0%}). "
-        f"Over the run, each at its best step size, learning gains {speed[0]:.0%} of what there is "
-        f"to gain with Q̂, {speed[1]:.0%} with Q̂ − V, {speed[2]:.0%} with Q and {speed[3]:.0%} with "
-        "A.",
+        f"Relative to Q̂ as the weight, the variance is {relative[1]:.0%} with the perfect state "
+        f"baseline, {relative[3]:.0%} with the exact advantage and {relative[2]:.0%} with Q and no "
+        "baseline. At its best step size, the mean gain over the run as a fraction of the "
+        f"largest possible one is {speed[0]:.0%} with Q̂, {speed[1]:.0%} with Q̂ − V, "
+        f"{speed[2]:.0%} with Q and {speed[3]:.0%} with A.",
         relative[3] < relative[1] < relative[0]
         and relative[3] < relative[2]
         and speed[3] > max(speed[:3]),

@@ -1,17 +1,17 @@
-r"""Compounding error: behavior cloning pays for a mistake to the end of the episode, DAgger once.
+r"""Compounding error: a mistake costs behavior cloning the rest of the episode, DAgger one step.
 
-The imitator errs with a small probability ε at each place where it has seen the expert. On the
-tightrope a mistake falls into the net, which no demonstration shows, so that behavior cloning is
-at a loss for the rest of the episode (CS285 lecture 2 and homework 1):
+The imitator errs with a small probability ε in each state in which it has seen the expert. On the
+tightrope a mistake leads into the net, which no demonstration contains, so behavior cloning does
+not know what to do for the rest of the episode (CS285 lecture 2 and homework 1):
 
 .. math:: J_{BC} \le \sum_{t=1}^{T} \left( 1 - (1 - \epsilon)^t \right) \le
     \epsilon \, \tfrac{T (T + 1)}{2} = O(\epsilon T^2) \qquad J_{DAgger} \le \epsilon T
 
-The imitators are those of the library, ``BC`` and ``DAgger``, with a linear softmax policy: one
-logit for each state and action, trained until it is close to the policy of maximum likelihood.
-Where ε comes from: the expert walks without a mistake, but one label in ``1 / label_error`` names
-another action, as an inattentive labeller would. Costs are expectations, solved exactly for the
-probabilities of the policy that was learned.
+The imitators are the library's ``BC`` and ``DAgger`` with a linear softmax policy: one logit per
+state and action, trained until it is close to the maximum-likelihood policy. The error ε comes from
+the labels: the expert itself walks without a mistake, but one label in ``1 / label_error`` is
+another action, as with an inattentive labeler. Costs are expectations, computed exactly from the
+probabilities of the learned policy.
 """
 
 from dataclasses import dataclass
@@ -24,34 +24,33 @@ from matplotlib.lines import Line2D
 from stable_baselines3.common.logger import Logger
 
 from sb3_course import BC, DAgger
-from sb3_course.benchmark.reporting.figures import style
+from sb3_course.benchmark.reporting.figures import PAGE, style
 from sb3_course.collection.observations import Array
 from sb3_course.envs.enumerable import Tightrope
 from sb3_course.lectures.toolkit import (
-    DOUBLE,
     FONT_SCALE,
     Conclusion,
     Note,
     colors,
     curve,
     legend,
-    letter,
     mean_interval,
+    panel_title,
     silent,
     track,
 )
 
 TITLE = "Compounding error"
 CLAIM = (
-    "The cost of behavior cloning grows as the square of the horizon, since a mistake leads to "
-    "states that no demonstration shows; the cost of DAgger, which asks the expert there, grows as "
-    "the horizon."
+    "The cost of behavior cloning grows quadratically with the horizon, because a mistake leads to "
+    "states that no demonstration contains; the cost of DAgger, which asks the expert there, grows "
+    "linearly."
 )
 EQUATION = r"$J_{BC} \leq \epsilon\, T(T+1)/2 = O(\epsilon T^2) \qquad J_{DAgger} \leq \epsilon\,T$"
 CAPTION = (
     "Tightrope walker of CS285 homework 1. Left: expected cost of an episode, mean over seeds with "
-    "95% bootstrap interval over seeds; dashed, the two bounds at the rate at which labels err. "
-    "Right: the exponent p of cost ∝ T^p, fitted for each seed (dots), mean with 95% bootstrap "
+    "95% bootstrap interval over seeds; dashed: the two bounds at the error rate of the labels. "
+    "Right: exponent p of cost ∝ T^p, fitted for each seed (dots), and its mean with 95% bootstrap "
     "interval over seeds. This library's BC and DAgger with a linear softmax policy."
 )
 METHODS = ("behavior cloning", "DAgger")
@@ -61,15 +60,15 @@ METHODS = ("behavior cloning", "DAgger")
 class Config:
     """Settings.
 
-    :param seed: Of the first repetition; the others follow
-    :param n_seeds: Repetitions
-    :param horizons: T
-    :param label_error: ε, how often a label is wrong
-    :param n_rounds: Rounds of DAgger; behavior cloning gets as many demonstrations in one
-    :param n_walks: Walks a round
-    :param gradient_steps: Of behavior cloning, and of each round of DAgger
-    :param batch_size: Labels of a gradient step
-    :param learning_rate: Of Adam at the first step, falling to 0 at the last
+    :param seed: Seed of the first repetition; the others have the following seeds
+    :param n_seeds: Number of repetitions
+    :param horizons: Horizons T
+    :param label_error: Fraction ε of labels that are wrong
+    :param n_rounds: Number of rounds of DAgger; behavior cloning gets as many demonstrations in one
+    :param n_walks: Number of walks per round
+    :param gradient_steps: Number of gradient steps of behavior cloning, and of each round of DAgger
+    :param batch_size: Number of labels in a gradient step
+    :param learning_rate: Learning rate of Adam at the first step, decreasing linearly to 0
     """
 
     seed: int = 0
@@ -87,12 +86,12 @@ QUICK = Config(n_seeds=3, horizons=(10, 32, 100))
 
 
 def label(world: Tightrope, states: Array, error: float, generator: np.random.Generator) -> Array:
-    """Ask the expert for its action, which one time in ``1 / error`` is put down wrongly.
+    """Return the expert's actions, a fraction of which are replaced by wrong ones.
 
-    :param world: Knows the expert
-    :param states: Of any shape
-    :param error: How often a label is wrong
-    :param generator: Decides where
+    :param world: World with the expert
+    :param states: States, of any shape
+    :param error: Fraction of labels that are wrong
+    :param generator: Generator that chooses the wrong labels
     :return: Actions, of the same shape
     """
     shift = generator.integers(1, world.n_actions, size=states.shape)
@@ -104,31 +103,32 @@ def label(world: Tightrope, states: Array, error: float, generator: np.random.Ge
 def demonstrate(
     world: Tightrope, n_rounds: int, error: float, generator: np.random.Generator
 ) -> dict[str, Array]:
-    """Have the expert walk, and put its actions down as :func:`label` does.
+    """Collect walks of the expert, with its actions labeled by :func:`label`.
 
-    :param world: N copies: walks of a round
-    :param n_rounds: Rounds of N walks
-    :param error: How often a label is wrong
-    :param generator: Decides where
-    :return: What ``BC(demonstrations=…)`` takes: ``obs`` and ``acts``, of shape (n_rounds T N,)
+    :param world: World with N copies, the walks of a round
+    :param n_rounds: Number of rounds of N walks
+    :param error: Fraction of labels that are wrong
+    :param generator: Generator that chooses the wrong labels
+    :return: Demonstrations for ``BC(demonstrations=…)``: ``obs`` and ``acts``, of shape (n_rounds T
+        N,)
     """
-    walked, obs = [], world.reset()
+    visited, obs = [], world.reset()
     for _ in range(n_rounds * world.horizon):
-        walked.append(obs)
+        visited.append(obs)
         world.step_async(world.expert[obs])
         obs = world.step_wait()[0]
-    states = np.concatenate(walked)
+    states = np.concatenate(visited)
     return {"obs": states, "acts": label(world, states, error, generator)}
 
 
 def imitate(world: Tightrope, config: Config, dagger: bool, generator: np.random.Generator) -> BC:
-    """Learn from the expert's labels: along its own walks, or (DAgger) along the imitator's.
+    """Learn from the expert's labels along its own walks, or (DAgger) along the imitator's.
 
-    :param world: N copies: walks of a round
-    :param config: Settings; the first round's walks are the expert's in either case
-    :param dagger: Whether the imitator walks in the others
-    :param generator: Draws everything random
-    :return: The imitator, with its labels in ``dataset``
+    :param world: World with N copies, the walks of a round
+    :param config: Settings; the walks of the first round are always the expert's
+    :param dagger: Whether the walks of the other rounds are the imitator's
+    :param generator: Generator of everything random
+    :return: Imitator, with its labels in ``dataset``
     """
     error, steps = config.label_error, config.gradient_steps
     settings: dict[str, Any] = {
@@ -154,11 +154,11 @@ def imitate(world: Tightrope, config: Config, dagger: bool, generator: np.random
 
 
 def measure(config: Config, note: Note = silent) -> pd.DataFrame:
-    """Give the expected cost of each imitator at each horizon.
+    """Compute the expected cost of each imitator at each horizon.
 
     :param config: Settings
-    :param note: Told of progress
-    :return: ``seed, method, horizon, cost, label_error``
+    :param note: Function that is called with the progress
+    :return: Table with ``seed, method, horizon, cost, label_error``
     """
     rows = []
     seeds = range(config.seed, config.seed + config.n_seeds)
@@ -176,8 +176,8 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
 def exponents(table: pd.DataFrame) -> pd.DataFrame:
     """Fit cost ∝ T^p for each seed, by least squares in logarithms.
 
-    :param table: Of :func:`measure`
-    :return: ``method, seed, exponent``
+    :param table: Table of :func:`measure`
+    :return: Table with ``method, seed, exponent``
     """
     rows = [
         (method, seed, np.polyfit(np.log(part["horizon"]), np.log(part["cost"]), 1)[0])
@@ -189,11 +189,12 @@ def exponents(table: pd.DataFrame) -> pd.DataFrame:
 def draw(table: pd.DataFrame) -> Figure:
     """Draw cost against horizon, and the exponents.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Figure
     """
     palette = colors(METHODS)
     with style(FONT_SCALE):
-        figure = Figure(figsize=(DOUBLE, 2.7), layout="constrained")
+        figure = Figure(figsize=(PAGE, 2.7), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[1.7, 1])
         curve(left, table, "horizon", "cost", hue="method", palette=palette, marker="o", ms=4)
         horizon, epsilon = np.unique(table["horizon"]), table["label_error"].iloc[0]
@@ -203,7 +204,7 @@ def draw(table: pd.DataFrame) -> Figure:
         left.set_ylabel("Cost (steps)")
         left.set_xticks(horizon, [str(h) for h in horizon])
         left.minorticks_off()
-        letter(left, "Cost of an episode")
+        panel_title(left, "Cost of an episode")
         fitted = exponents(table)
         for i, method in enumerate(METHODS):
             values = fitted.loc[fitted["method"] == method, "exponent"]
@@ -216,16 +217,17 @@ def draw(table: pd.DataFrame) -> Figure:
         right.set(ylabel="Fitted exponent p", xlim=(-0.5, 1.5), ylim=(0.7, 2.3))
         right.set_xticks([0, 1], ["behavior\ncloning", "DAgger"])
         right.grid(visible=False, axis="x")
-        letter(right, r"cost $\propto T^{\,p}$")
+        panel_title(right, r"cost $\propto T^{\,p}$")
         bound = Line2D([], [], color="0.2", linewidth=0.9, dashes=(4, 2), label="bound")
         legend(figure, palette, 3, [bound])
     return figure
 
 
 def conclude(table: pd.DataFrame) -> Conclusion:
-    """Say how the costs grow; the claim is exponents of 2 and 1, each to 0.2.
+    """Conclude how fast the costs grow; the claim is exponents of 2 and 1, each within 0.2.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Sentence, whether the claim holds, and its numbers
     """
     fitted = exponents(table).groupby("method")["exponent"]
     bc, bc_low, bc_high = mean_interval(fitted.get_group(METHODS[0]))
@@ -235,7 +237,7 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     return Conclusion(
         f"The cost of behavior cloning grows as T^{bc:.2f} (95% interval {bc_low:.2f} to "
         f"{bc_high:.2f}), that of DAgger as T^{dagger:.2f} ({dagger_low:.2f} to "
-        f"{dagger_high:.2f}); at T = {longest} it is {at[METHODS[0]]:.1f} against "
+        f"{dagger_high:.2f}). At T = {longest} the costs are {at[METHODS[0]]:.1f} and "
         f"{at[METHODS[1]]:.2f} steps.",
         abs(bc - 2) <= 0.2 and abs(dagger - 1) <= 0.2,
         {

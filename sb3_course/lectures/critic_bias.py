@@ -9,9 +9,9 @@ GAE(λ)                 Â_t = Σ_l (γλ)^l δ_{t+l}
 one step (TD)          Â_t = δ_t: n = 1, and λ = 0
 =====================  ===================================================================
 
-All are made by :mod:`sb3_course.estimators` from batches that ``REINFORCE`` collects. What
-an estimate is off by at (t, s, a) may hold a part that is the same for every action: it is a
-baseline, which biases no policy gradient, and is left out:
+All are computed by :mod:`sb3_course.estimators` from batches that ``REINFORCE`` collects. The error
+of an estimate at (t, s, a) may contain a part that is the same for every action. This part is a
+baseline, which biases no policy gradient, so it is subtracted:
 
 .. math:: b(t, s, a) = E[\hat A_t | s, a] - A_t(s, a) \qquad
     \text{bias}^2 = E \left[ \left( b - E_{a \sim \pi} b \right)^2 \right] \qquad
@@ -27,12 +27,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sb3_course import REINFORCE, estimators
-from sb3_course.benchmark.reporting.figures import style
+from sb3_course.benchmark.reporting.figures import PAGE, style
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
 from sb3_course.envs.enumerable import TabularMDP
 from sb3_course.lectures.toolkit import (
-    DOUBLE,
     FONT_SCALE,
     Conclusion,
     Note,
@@ -40,28 +39,29 @@ from sb3_course.lectures.toolkit import (
     colors,
     curve,
     legend,
-    letter,
     make,
+    panel_title,
     silent,
     track,
 )
 
 TITLE = "Bias against variance of the critic"
 CLAIM = (
-    "A Monte Carlo advantage has no bias and much variance; a one-step advantage has little "
-    "variance and the critic's bias. n steps and GAE(λ) lie between, and the worse the critic, the "
-    "larger the best λ."
+    "A Monte Carlo advantage has no bias and a high variance; a one-step advantage has a low "
+    "variance and the critic's bias. n steps and GAE(λ) lie in between, and the worse the critic, "
+    "the larger the best λ."
 )
 EQUATION = (
     r"$\hat{A}_t = \sum_{l \geq 0} (\gamma\lambda)^l\, \delta_{t+l} \qquad "
     r"\delta_t = r_t + \gamma \hat{V}(s_{t+1}) - \hat{V}(s_t)$"
 )
 CAPTION = (
-    "Advantage estimates against the true advantage on a tabular MDP; the critic is the true value "
-    "function plus an error for each state, of so many standard deviations of the values. Left: "
-    "bias and standard deviation, means over seeds (of errors and of episodes); a state's own "
-    "offset biases no gradient and is not counted. Right: the root mean square (RMS) of both "
-    "against λ, mean over seeds with 95% bootstrap interval over seeds; the dots mark the best λ."
+    "Errors of advantage estimates on a tabular MDP. The critic is the true value function plus a "
+    "random error for each state, whose size is given in standard deviations of the values. Left: "
+    "bias and standard deviation, means over seeds (of critic errors and of episodes); an offset "
+    "that is equal for all actions of a state biases no gradient and is not counted. Right: root "
+    "mean square (RMS) of both against λ, mean over seeds with 95% bootstrap interval over seeds; "
+    "dots mark the best λ."
 )
 GAE, N_STEP, MONTE_CARLO = "GAE(λ)", "n steps", "Monte Carlo"
 
@@ -70,16 +70,17 @@ GAE, N_STEP, MONTE_CARLO = "GAE(λ)", "n steps", "Monte Carlo"
 class Config:
     """Settings.
 
-    :param seed: Of the first repetition; the others follow
-    :param n_seeds: Repetitions: critic errors and episodes
-    :param levels: Error of the critic, in standard deviations of the values
-    :param lambdas: λ of GAE
-    :param steps: n
-    :param n_episodes: Episodes of a repetition
-    :param horizon: Steps of an episode
-    :param n_states: States of the MDP
-    :param concentration: The smaller, the more certain is where an action leads
-    :param gamma: γ
+    :param seed: Seed of the first repetition; the others have the following seeds
+    :param n_seeds: Number of repetitions, each with new critic errors and episodes
+    :param levels: Errors of the critic, in standard deviations of the values
+    :param lambdas: Values of λ for GAE
+    :param steps: Values of n
+    :param n_episodes: Number of episodes of a repetition
+    :param horizon: Number of steps of an episode
+    :param n_states: Number of states of the MDP
+    :param concentration: Concentration of the transition probabilities; the smaller, the more
+        deterministic
+    :param gamma: Discount factor γ
     """
 
     seed: int = 0
@@ -98,30 +99,30 @@ QUICK = Config(n_seeds=6, n_episodes=2000)
 
 
 def n_step_advantage(deltas: Array, ends: Array, gamma: float, n: int) -> Array:
-    r"""Advantage of n steps and the critic behind them (lecture 6).
+    r"""Compute the advantage from n steps and the critic's value after them (lecture 6).
 
     .. math:: \hat A_t = \sum_{l=0}^{n-1} \gamma^l \delta_{t+l} =
         \sum_{l=0}^{n-1} \gamma^l r_{t+l} + \gamma^n \hat V(s_{t+n}) - \hat V(s_t)
 
-    :param deltas: δ_t of episodes that all begin at the first row, of shape (T, N)
-    :param ends: Steps after which an episode ended
-    :param gamma: γ
-    :param n: Steps
-    :return: Of shape (T, N)
+    :param deltas: Errors δ_t of episodes that all start in the first row, of shape (T, N)
+    :param ends: Whether an episode ended after each step, of shape (T, N)
+    :param gamma: Discount factor γ
+    :param n: Number of steps
+    :return: Advantages, of shape (T, N)
     """
     sums = estimators.reward_to_go(deltas, ends, gamma)
-    behind = np.zeros_like(sums)
-    behind[:-n] = sums[n:]
-    return sums - gamma**n * behind
+    remaining = np.zeros_like(sums)
+    remaining[:-n] = sums[n:]
+    return sums - gamma**n * remaining
 
 
 def advantages(config: Config, rollout: Rollout, critic: Array) -> dict[tuple[str, float], Array]:
-    """Estimate advantages in every way.
+    """Estimate advantages with every method.
 
     :param config: Settings
-    :param rollout: Whole episodes, one of each environment
-    :param critic: V̂_t(s), of shape (H, S)
-    :return: By kind and parameter (λ or n), each of shape (H, N)
+    :param rollout: Whole episodes, one from each environment
+    :param critic: Values V̂_t(s), of shape (H, S)
+    :return: Advantages by kind and parameter (λ or n), each of shape (H, N)
     """
     assert not isinstance(rollout.obs, dict)
     rewards, ends, gamma = rollout.rewards, rollout.ends, config.gamma
@@ -140,13 +141,13 @@ def bias_and_deviation(
 ) -> tuple[float, float]:
     """Compare estimates with the true advantages.
 
-    The mean over n samples of a group is off by chance too; what that adds to the square of the
-    bias is known, and is taken off.
+    The mean over the n samples of a group also deviates by chance; the known contribution of this
+    to the squared bias is subtracted.
 
-    :param estimate: Â_t, of shape (H, N)
-    :param truth: A_t(s, a), of shape (H, S, A)
-    :param rollout: The steps at which they were made
-    :param probs: π(a|s), of shape (S, A)
+    :param estimate: Estimates Â_t, of shape (H, N)
+    :param truth: True advantages A_t(s, a), of shape (H, S, A)
+    :param rollout: Steps at which the estimates were made
+    :param probs: Probabilities π(a|s), of shape (S, A)
     :return: Root mean square of the bias, and standard deviation
     """
     shape, size = truth.shape, truth.size
@@ -157,7 +158,7 @@ def bias_and_deviation(
     mean = np.bincount(group, weights=estimate.ravel(), minlength=size) / n
     squares = np.bincount(group, weights=(estimate.ravel() - mean[group]) ** 2, minlength=size)
     variance = np.where(count > 1, squares / np.maximum(count - 1, 1), 0.0)
-    full = np.all(count.reshape(shape) > 1, axis=2)  # every action was seen there
+    full = np.all(count.reshape(shape) > 1, axis=2)  # every action occurred at (t, s)
     bias, chance = mean.reshape(shape) - truth, (variance / n).reshape(shape)
     bias = bias - (probs * bias).sum(axis=2, keepdims=True)
     chance = chance * (1 - 2 * probs) + (probs**2 * chance).sum(axis=2, keepdims=True)
@@ -167,9 +168,10 @@ def bias_and_deviation(
 
 
 def world_of(config: Config) -> tuple[TabularMDP, REINFORCE]:
-    """Make the MDP, and a policy some way from uniform on it.
+    """Make the MDP and a policy that is not uniform.
 
     :param config: Settings
+    :return: MDP and model with the policy
     """
     world = TabularMDP(
         config.n_episodes,
@@ -187,12 +189,12 @@ def world_of(config: Config) -> tuple[TabularMDP, REINFORCE]:
 
 
 def measure(config: Config, note: Note = silent) -> pd.DataFrame:
-    """Give bias and standard deviation of each estimate with each critic.
+    """Compute bias and standard deviation of each estimate with each critic.
 
     :param config: Settings
-    :param note: Told of progress
-    :return: ``seed, level, kind, parameter, bias, deviation, error``, in units of reward;
-        ``error`` is the root of bias² + deviation²
+    :param note: Function that is called with the progress
+    :return: Table with ``seed, level, kind, parameter, bias, deviation, error`` in units of reward;
+        ``error`` is the square root of bias² + deviation²
     """
     world, model = world_of(config)
     probs = world.probs(model.policy)
@@ -217,13 +219,14 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
 def draw(table: pd.DataFrame) -> Figure:
     """Draw bias against deviation, and the error against λ.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Figure
     """
     levels = sorted(table["level"].unique())
     palette = colors([f"error {level:g}" for level in levels])
     mean = table.groupby(["level", "kind", "parameter"])[["bias", "deviation", "error"]].mean()
     with style(FONT_SCALE):
-        figure = Figure(figsize=(DOUBLE, 3.1), layout="constrained")
+        figure = Figure(figsize=(PAGE, 3.1), layout="constrained")
         left, right = figure.subplots(1, 2)
         for level, color in zip(levels, palette.values(), strict=True):
             gae, steps = mean.loc[level, GAE], mean.loc[level, N_STEP]
@@ -238,8 +241,8 @@ def draw(table: pd.DataFrame) -> Figure:
         left.set(xlabel="Bias (reward)", ylabel="Standard deviation (reward)")
         left.set_ylim(bottom=0)
         right.set(xlabel="λ", ylabel="RMS error (reward)")
-        letter(left, "From one step to Monte Carlo")
-        letter(right, "The best λ depends on the critic")
+        panel_title(left, "From one step to Monte Carlo")
+        panel_title(right, "The best λ depends on the critic")
         marks = [
             Line2D([], [], color="0.3", linewidth=1.5, label=GAE),
             Line2D([], [], color="0.3", linewidth=1, dashes=(3, 2), label=N_STEP),
@@ -251,12 +254,13 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def cell(table: pd.DataFrame, level: float, kind: str, parameter: float) -> dict[str, float]:
-    """Average one estimate's numbers over the seeds.
+    """Compute the means over seeds of one estimate's numbers.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
     :param level: Error of the critic
-    :param kind: Of the estimate
-    :param parameter: λ or n
+    :param kind: Kind of the estimate
+    :param parameter: Parameter of the estimate, λ or n
+    :return: Mean bias, deviation and error
     """
     chosen = table[(table["level"] == level) & (table["kind"] == kind)]
     chosen = chosen[chosen["parameter"] == parameter]
@@ -264,29 +268,31 @@ def cell(table: pd.DataFrame, level: float, kind: str, parameter: float) -> dict
 
 
 def best_lambda(table: pd.DataFrame, level: float) -> float:
-    """Give the λ of GAE whose error is least.
+    """Return the λ of GAE with the lowest error.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
     :param level: Error of the critic
+    :return: Value of λ
     """
     lambdas = sorted(table.loc[table["kind"] == GAE, "parameter"].unique())
     return float(min(lambdas, key=lambda lam: cell(table, level, GAE, lam)["error"]))
 
 
 def conclude(table: pd.DataFrame) -> Conclusion:
-    """Say what each end of the scale costs, and where the best λ is.
+    """Conclude which error each end of the scale has, and which λ is best.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Sentence, whether the claim holds, and its numbers
     """
     best, worst = float(table["level"].min()), float(table["level"].max())
     td, mc = cell(table, worst, GAE, 0.0), cell(table, worst, MONTE_CARLO, 1.0)
     of_best, of_worst = best_lambda(table, best), best_lambda(table, worst)
     return Conclusion(
-        f"With a critic whose error is {worst:g} of the values' standard deviation the one-step "
+        f"With a critic error of {worst:g} standard deviations of the values, the one-step "
         f"advantage has a bias of {td['bias']:.2f} and a standard deviation of "
-        f"{td['deviation']:.2f}, the Monte Carlo one {mc['bias']:.2f} and "
-        f"{mc['deviation']:.2f}. The λ of least error is {of_best:g} with a perfect critic and "
-        f"{of_worst:g} with that one.",
+        f"{td['deviation']:.2f}, the Monte Carlo advantage {mc['bias']:.2f} and "
+        f"{mc['deviation']:.2f}. The λ with the lowest error is {of_best:g} with a perfect critic "
+        f"and {of_worst:g} with this one.",
         td["bias"] > 2 * mc["bias"]
         and mc["deviation"] > 1.2 * td["deviation"]
         and of_worst > of_best,

@@ -5,13 +5,13 @@ For a step Δθ, with F the Fisher information of the policy at θ (CS285 lectur
 .. math:: \mathbb{E}_s \left[ KL(\pi_\theta \| \pi_{\theta + \Delta\theta}) \right] =
     \tfrac{1}{2} \Delta\theta^\top F \Delta\theta + O(\|\Delta\theta\|^3)
 
-and from actions a ~ π_θ alone, with ρ = π_{θ+Δθ}(a|s) / π_θ(a|s), two estimates that are unbiased:
+From actions a ~ π_θ alone, with ρ = π_{θ+Δθ}(a|s) / π_θ(a|s), there are two unbiased estimates:
 
 .. math:: k_1 = \operatorname{mean}(-\log \rho) \qquad
     k_3 = \operatorname{mean}(\rho - 1 - \log \rho)
 
-(k₃ is what Stable-Baselines3 logs as ``approx_kl``; Schulman 2020.) The step's direction is the one
-that ``NPG`` takes; its length is varied. The true KL is :func:`.kl_divergence`, F Δθ is
+(Stable-Baselines3 logs k₃ as ``approx_kl``; Schulman 2020.) The step has the direction of an
+``NPG`` step and a varying length. The true KL is :func:`.kl_divergence`, F Δθ is
 :func:`.fisher_vector_product`.
 """
 
@@ -24,10 +24,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from sb3_course import NPG, make_vec_env
-from sb3_course.benchmark.reporting.figures import style
+from sb3_course.benchmark.reporting.figures import PAGE, style
 from sb3_course.estimators import natural_gradient
 from sb3_course.lectures.toolkit import (
-    DOUBLE,
     FONT_SCALE,
     Conclusion,
     Note,
@@ -35,8 +34,8 @@ from sb3_course.lectures.toolkit import (
     colors,
     curve,
     legend,
-    letter,
     make,
+    panel_title,
     silent,
     track,
 )
@@ -44,19 +43,20 @@ from sb3_course.lectures.toolkit import (
 TITLE = "KL and its Fisher expansion"
 CLAIM = (
     "The KL of a small step is half the Fisher quadratic form: the relative error vanishes with "
-    "the step's length. The plain sampled estimate of the KL is the noisier the smaller the step."
+    "the step's length. The plain sampled estimate of the KL becomes noisier as the step becomes "
+    "smaller."
 )
 EQUATION = (
     r"$\mathrm{E}_s\,KL(\pi_\theta \,\|\, \pi_{\theta+\Delta\theta}) = "
     r"\frac{1}{2}\, \Delta\theta^\top F\, \Delta\theta + O(\|\Delta\theta\|^3)$"
 )
 CAPTION = (
-    "KL against the length of a step along NPG's direction, in multiples of the step that "
-    "½ΔθᵀFΔθ puts at 0.01 nats, for a categorical (left) and a Gaussian policy (right), both "
-    "part-trained. Lines are means over seeds, bands 95% bootstrap intervals over seeds. Top: the "
-    "sampled estimates are from one action at each of 2,048 states. Bottom: error relative to the "
-    "true KL: of ½ΔθᵀFΔθ its size, of the sampled estimates the root of the mean square over fresh "
-    "draws of actions."
+    "KL against the length of a step along NPG's direction, in multiples of the step for which "
+    "½ΔθᵀFΔθ is 0.01 nats, for a categorical policy (left) and a Gaussian policy (right), both "
+    "partly trained. Lines are means over seeds, bands 95% bootstrap intervals over seeds. Top: "
+    "KL; sampled estimates use one action in each of 2,048 states. Bottom: error relative to the "
+    "true KL; for ½ΔθᵀFΔθ its absolute value, for sampled estimates the root mean square over "
+    "independent draws of actions."
 )
 QUADRATIC, TRUE = "½ΔθᵀFΔθ", "true KL"
 K1, K3 = "k₁, sampled", "k₃, sampled"
@@ -68,11 +68,11 @@ REFERENCE_KL = 0.01
 class Config:
     """Settings.
 
-    :param seed: Of the first policy; the others follow
-    :param n_seeds: Policies for each environment
-    :param environments: Of a categorical and of a Gaussian policy
-    :param train_steps: Environment steps that a policy is trained for by ``NPG``
-    :param n_draws: Fresh draws of one action at each state
+    :param seed: Seed of the first policy; the others have the following seeds
+    :param n_seeds: Number of policies per environment
+    :param environments: Environments with a categorical and with a Gaussian policy
+    :param train_steps: Environment steps that a policy is trained for with ``NPG``
+    :param n_draws: Number of independent draws of one action in each state
     :param lengths: Step lengths, in multiples of the one that is 0.01 nats to second order
     """
 
@@ -93,18 +93,18 @@ def sampled_estimates(old_log_prob: th.Tensor, new_log_prob: th.Tensor) -> tuple
     .. math:: k_1 = \operatorname{mean}(-\log \rho), \quad
         k_3 = \operatorname{mean}(\rho - 1 - \log \rho), \quad \rho = \pi_{new} / \pi_{old}
 
-    :param old_log_prob: log π_old(a|s), of shape (M,)
-    :param new_log_prob: log π_new(a|s), of shape (M,)
-    :return: k₁ and k₃, in nats
+    :param old_log_prob: Log probabilities log π_old(a|s), of shape (M,)
+    :param new_log_prob: Log probabilities log π_new(a|s), of shape (M,)
+    :return: k₁ and k₃ in nats
     """
     log_ratio = (new_log_prob - old_log_prob).double()
     return -log_ratio.mean().item(), (log_ratio.exp() - 1 - log_ratio).mean().item()
 
 
 def npg_step(model: NPG) -> tuple[th.Tensor, th.Tensor]:
-    """Let NPG take one step, and give θ before it and the step.
+    """Compute the parameters θ of a model and the step that NPG takes from there.
 
-    :param model: The model; it is put back
+    :param model: Model, whose parameters are restored afterwards
     :return: θ and Δθ, of shape (P,) each
     """
     before = natural_gradient.flatten(model.actor_parameters).detach().clone()
@@ -119,8 +119,9 @@ def measure_one(config: Config, environment: str, seed: int) -> pd.DataFrame:
     """Measure one policy.
 
     :param config: Settings
-    :param environment: Its environment
-    :param seed: Of its training
+    :param environment: Name of the environment
+    :param seed: Seed of its training
+    :return: Rows of :func:`measure`'s table
     """
     env = make_vec_env(environment, n_envs=8, seed=seed, verbose=0)
     model = make(NPG, env, seed, n_steps=256, gamma=0.99, policy_kwargs={"net_arch": [32, 32]})
@@ -158,11 +159,12 @@ def measure_one(config: Config, environment: str, seed: int) -> pd.DataFrame:
 
 
 def measure(config: Config, note: Note = silent) -> pd.DataFrame:
-    """Give the KL of steps of several lengths by each way of telling it.
+    """Compute the KL of steps of several lengths with every method.
 
     :param config: Settings
-    :param note: Told of progress
-    :return: ``environment, seed, length, kind, kl, error``; KL in nats, errors relative to the true
+    :param note: Function that is called with the progress
+    :return: Table with ``environment, seed, length, kind, kl, error``; KL in nats, errors relative
+        to the true KL
     """
     seeds = range(config.seed, config.seed + config.n_seeds)
     runs = [(environment, seed) for environment in config.environments for seed in seeds]
@@ -175,12 +177,13 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
 def draw(table: pd.DataFrame) -> Figure:
     """Draw KLs and their relative errors.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Figure
     """
     palette = colors(KINDS)
     environments = list(dict.fromkeys(table["environment"]))
     with style(FONT_SCALE):
-        figure = Figure(figsize=(DOUBLE, 4.4), layout="constrained")
+        figure = Figure(figsize=(PAGE, 4.4), layout="constrained")
         panels = figure.subplots(2, len(environments), squeeze=False, sharex=True, sharey="row")
         for column, environment in zip(panels.T, environments, strict=True):
             part = table[table["environment"] == environment]
@@ -192,7 +195,7 @@ def draw(table: pd.DataFrame) -> Figure:
             column[1].set(
                 yscale="log", ylabel="Relative error", xlabel="Step length (1: 0.01 nats)"
             )
-            letter(column[0], environment)
+            panel_title(column[0], environment)
         for axes in panels.flat:
             axes.set_xticks([0.2, 0.5, 1, 2, 5, 10], ["0.2", "0.5", "1", "2", "5", "10"])
             axes.xaxis.set_minor_locator(NullLocator())
@@ -202,9 +205,10 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def conclude(table: pd.DataFrame) -> Conclusion:
-    """Say up to where the expansion holds, and how noisy the samples are.
+    """Conclude up to which KL the expansion holds, and how noisy the sampled estimates are.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Sentence, whether the claim holds, and its numbers
     """
     error = table.groupby(["kind", "length"])["error"].mean()
     quadratic = error[QUADRATIC]
@@ -215,10 +219,10 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     largest = float(good.max()) ** 2 * REFERENCE_KL if len(good) else 0.0
     first = float(quadratic.index.min())
     return Conclusion(
-        f"At {one**2 * REFERENCE_KL:.2g} nats the expansion is off by {quadratic[one]:.1%} on "
-        f"average; it is within 10% up to {largest:.2g} nats, and its error grows as the step's "
-        f"length to the power {order:.1f}. For the shortest step ({first**2 * REFERENCE_KL:.1g} "
-        f"nats) the sampled k₁ is off by {error[K1][first]:.0%} and k₃ by {error[K3][first]:.0%}.",
+        f"At {one**2 * REFERENCE_KL:.2g} nats the error of the expansion is {quadratic[one]:.1%} "
+        f"on average; it is within 10% up to {largest:.2g} nats and grows as the step's length to "
+        f"the power of {order:.1f}. For the shortest step ({first**2 * REFERENCE_KL:.1g} nats) the "
+        f"error of the sampled k₁ is {error[K1][first]:.0%} and that of k₃ {error[K3][first]:.0%}.",
         bool(
             quadratic[first] < 0.1
             and 0.5 < order < 2

@@ -1,4 +1,4 @@
-r"""Maximum likelihood is policy gradient with all weights one.
+r"""Maximum likelihood is policy gradient with all weights equal to one.
 
 CS285 lecture 5, "comparison to maximum likelihood":
 
@@ -6,11 +6,11 @@ CS285 lecture 5, "comparison to maximum likelihood":
     \hat Q_{i,t} \qquad \nabla L_{ML} = \frac{1}{M} \sum_{i,t}
     \nabla \log \pi_\theta(a_{i,t}|s_{i,t})
 
-The left side of the comparison is the gradient that behavior cloning descends, of
-``policy.evaluate_actions`` of Stable-Baselines3; the right one is what this library's
-``REINFORCE.trajectory_gradients`` gives for weights of one. What weighting by the return changes is
-shown on demonstrations of mixed quality: likelihood imitates all of them, the weighted one prefers
-those that paid.
+Two gradients are compared: that of behavior cloning's loss, computed with
+``policy.evaluate_actions`` of Stable-Baselines3, and that of this library's
+``REINFORCE.trajectory_gradients`` with all weights equal to one. The effect of weighting by the
+return is shown on demonstrations of mixed quality: maximum likelihood imitates all of them, the
+weighted objective prefers those with higher returns.
 """
 
 from dataclasses import dataclass
@@ -21,13 +21,12 @@ import torch as th
 from matplotlib.figure import Figure
 
 from sb3_course import NPG, REINFORCE, make_vec_env
-from sb3_course.benchmark.reporting.figures import style
+from sb3_course.benchmark.reporting.figures import PAGE, style
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
 from sb3_course.envs.enumerable import TabularMDP
 from sb3_course.estimators import natural_gradient
 from sb3_course.lectures.toolkit import (
-    DOUBLE,
     FONT_SCALE,
     Conclusion,
     Note,
@@ -35,27 +34,28 @@ from sb3_course.lectures.toolkit import (
     colors,
     curve,
     legend,
-    letter,
     make,
+    panel_title,
     silent,
     track,
 )
 
-TITLE = "Maximum likelihood is policy gradient with all weights one"
+TITLE = "Maximum likelihood is policy gradient with all weights equal to one"
 CLAIM = (
-    "Behavior cloning's gradient is the policy gradient with every weight one. Weighted by the "
-    "return, the same demonstrations teach more than their average."
+    "Behavior cloning's gradient is the policy gradient with all weights equal to one. Weighted by "
+    "the return, the same demonstrations lead to a policy that is better than their average."
 )
 EQUATION = (
     r"$\nabla J \approx \frac{1}{M} \sum \nabla\log\pi_\theta(a|s)\,\hat{Q} \qquad "
     r"\nabla L_{ML} = \frac{1}{M} \sum \nabla\log\pi_\theta(a|s)$"
 )
 CAPTION = (
-    "Left: some components of the two gradients, for a fresh policy on demonstrations of a trained "
-    "one. Middle: the largest difference of a component, relative to the gradient's norm, a dot "
-    "for each seed; dashed, 1e-6. Right: exact expected return on a tabular MDP while a policy "
-    "climbs either objective on the same demonstrations, half of a good and half of a poor policy; "
-    "mean over seeds with 95% bootstrap interval over seeds; dashed, the demonstrators' mean."
+    "Left: selected components of the two gradients, for an untrained policy on demonstrations of "
+    "a trained one. Middle: largest difference of a component relative to the gradient's norm, one "
+    "dot per seed; dashed: 1e-6. Right: exact expected return on a tabular MDP while a policy "
+    "maximizes either objective on the same demonstrations, half from a good and half from a poor "
+    "policy; mean over seeds with 95% bootstrap interval over seeds; dashed: mean of the "
+    "demonstrators."
 )
 UNIT, RETURN = "all weights one", "weighted by the return"
 KINDS = (UNIT, RETURN)
@@ -66,14 +66,14 @@ TOLERANCE = 1e-6
 class Config:
     """Settings.
 
-    :param seed: Of the first repetition; the others follow
-    :param n_seeds: Repetitions
-    :param environments: In which gradients are compared
+    :param seed: Seed of the first repetition; the others have the following seeds
+    :param n_seeds: Number of repetitions
+    :param environments: Environments in which gradients are compared
     :param train_steps: Environment steps that demonstrators are trained for
-    :param n_components: Components of each gradient that are kept
-    :param n_episodes: Demonstrations on the tabular MDP
-    :param n_updates: Updates on them
-    :param learning_rate: Of plain gradient steps
+    :param n_components: Number of components of each gradient that are kept
+    :param n_episodes: Number of demonstrations on the tabular MDP
+    :param n_updates: Number of updates on them
+    :param learning_rate: Step size of plain gradient steps
     """
 
     seed: int = 0
@@ -90,23 +90,26 @@ QUICK = Config(n_seeds=3, train_steps=4_000)
 
 
 class UnitREINFORCE(REINFORCE):
-    """REINFORCE with every weight one: maximum likelihood."""
+    """REINFORCE with all weights equal to one, which is maximum likelihood."""
 
     def q_hat(self, rollout: Rollout, to_go: Array) -> Array:
-        """Give ones.
+        """Return ones.
 
-        :param rollout: A batch
-        :param to_go: Not used
+        :param rollout: Batch
+        :param to_go: Ignored
+        :return: One for each transition
         """
         return np.ones(rollout.n_transitions)
 
 
 def cloning_gradient(model: REINFORCE, rollout: Rollout) -> th.Tensor:
-    r"""Gradient of behavior cloning's loss, -1/M Σ log π(a|s), by SB3's ``evaluate_actions``.
+    """Compute the gradient of behavior cloning's loss, -1/M Σ log π(a|s).
 
-    :param model: Whose policy it is
-    :param rollout: The demonstrations
-    :return: Of shape (P,)
+    This uses ``evaluate_actions`` of SB3.
+
+    :param model: Model with the policy
+    :param rollout: Demonstrations
+    :return: Gradient, of shape (P,)
     """
     obs = model.to_tensor(rollout.flat_obs)
     actions = model.to_tensor(rollout.flat(rollout.actions))
@@ -115,11 +118,13 @@ def cloning_gradient(model: REINFORCE, rollout: Rollout) -> th.Tensor:
 
 
 def unit_policy_gradient(model: REINFORCE, rollout: Rollout) -> th.Tensor:
-    r"""Policy gradient with weights of one, 1/M Σ_i Σ_t ∇log π · 1, by the estimators' own code.
+    """Compute the policy gradient with unit weights, 1/M Σ_i Σ_t ∇log π · 1.
 
-    :param model: Whose policy it is
-    :param rollout: The demonstrations
-    :return: Of shape (P,)
+    This uses the estimators' own code.
+
+    :param model: Model with the policy
+    :param rollout: Demonstrations
+    :return: Gradient, of shape (P,)
     """
     ones = th.ones(rollout.n_transitions, 1, device=model.device)
     (gradients,) = model.trajectory_gradients(rollout, ones)
@@ -127,11 +132,12 @@ def unit_policy_gradient(model: REINFORCE, rollout: Rollout) -> th.Tensor:
 
 
 def compare(config: Config, environment: str, seed: int) -> pd.DataFrame:
-    """Compare both gradients of a fresh policy on demonstrations of a trained one.
+    """Compare both gradients of an untrained policy on demonstrations of a trained one.
 
     :param config: Settings
-    :param environment: Where
-    :param seed: Of everything
+    :param environment: Name of the environment
+    :param seed: Seed of everything random
+    :return: Rows of :func:`measure`'s table
     """
     env = make_vec_env(environment, n_envs=8, seed=seed, verbose=0)
     nets = {"policy_kwargs": {"net_arch": [32, 32]}, "gamma": 0.99}
@@ -155,9 +161,10 @@ COLUMNS = ["part", "kind", "seed", "x", "value"]
 
 
 def join(rollouts: list[Rollout]) -> Rollout:
-    """Put batches of equal length side by side.
+    """Join batches of the same length along the axis of environments.
 
-    :param rollouts: Of shape (T, N_i) each
+    :param rollouts: Batches, of shape (T, N_i) each
+    :return: Batch of shape (T, Σ N_i)
     """
     shift = np.cumsum([0, *(r.mask.shape[1] for r in rollouts)])
     terminal = {
@@ -172,14 +179,14 @@ def join(rollouts: list[Rollout]) -> Rollout:
 
 
 def demonstrate(config: Config, seed: int) -> tuple[TabularMDP, Rollout, list[float]]:
-    """Collect demonstrations, half of a good policy and half of a poor one.
+    """Collect demonstrations, half from a good policy and half from a poor one.
 
-    The good one is greedy in the value of the next two steps for half of its actions, the poor one
-    in the negative of that.
+    The logits of the good policy are the action values with two steps to go under the uniform
+    policy, those of the poor one their negatives.
 
     :param config: Settings
-    :param seed: Of the demonstrations
-    :return: The MDP, the demonstrations, and the two expected returns
+    :param seed: Seed of the demonstrations
+    :return: MDP, demonstrations, and the two expected returns
     """
     world = TabularMDP(config.n_episodes // 2, horizon=5, n_states=5, n_actions=3)
     model = make(REINFORCE, world, seed, n_episodes=config.n_episodes // 2, baseline=None)
@@ -196,10 +203,11 @@ def demonstrate(config: Config, seed: int) -> tuple[TabularMDP, Rollout, list[fl
 
 
 def learn(config: Config, seed: int) -> pd.DataFrame:
-    """Climb both objectives on the same demonstrations.
+    """Maximize both objectives on the same demonstrations.
 
     :param config: Settings
-    :param seed: Of the demonstrations
+    :param seed: Seed of the demonstrations
+    :return: Rows of :func:`measure`'s table
     """
     world, rollout, returns = demonstrate(config, seed)
     rows = [("demonstrators", str(i), seed, 0.0, value) for i, value in enumerate(returns)]
@@ -226,10 +234,10 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
     """Compare the gradients, and learn from mixed demonstrations.
 
     :param config: Settings
-    :param note: Told of progress
-    :return: ``part, kind, seed, x, value``: ``part`` is ``gradient`` (x: behavior cloning's
-        component, value: the policy gradient's), ``difference``, ``return`` (x: update) or
-        ``demonstrators``
+    :param note: Function that is called with the progress
+    :return: Table with ``part, kind, seed, x, value``; ``part`` is ``gradient`` (x: component of
+        behavior cloning's gradient, value: of the policy gradient), ``difference``, ``return``
+        (x: update) or ``demonstrators``
     """
     parts = []
     seeds = range(config.seed, config.seed + config.n_seeds)
@@ -240,14 +248,15 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Draw the gradients against each other, their difference, and what learning comes to.
+    """Draw the gradients against each other, their difference, and the learning curves.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Figure
     """
     environments = list(dict.fromkeys(table.loc[table["part"] == "difference", "kind"]))
     palette = colors([*KINDS, *environments])
     with style(FONT_SCALE):
-        figure = Figure(figsize=(DOUBLE, 2.9), layout="constrained")
+        figure = Figure(figsize=(PAGE, 2.9), layout="constrained")
         left, middle, right = figure.subplots(1, 3, width_ratios=[1, 0.8, 1.2])
         for i, name in enumerate(environments):
             part = table[(table["part"] == "gradient") & (table["kind"] == name)]
@@ -272,15 +281,16 @@ def draw(table: pd.DataFrame) -> Figure:
         for axes, text in zip(
             (left, middle, right), ("Gradients", "Difference", "Learning"), strict=True
         ):
-            letter(axes, text)
+            panel_title(axes, text)
         legend(figure, palette, 4)
     return figure
 
 
 def conclude(table: pd.DataFrame) -> Conclusion:
-    """Say how far the gradients agree, and what weighting changes.
+    """Conclude how far the gradients agree, and what weighting changes.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Sentence, whether the claim holds, and its numbers
     """
     difference = float(table.loc[table["part"] == "difference", "value"].max())
     returns = table[table["part"] == "return"]
@@ -288,10 +298,11 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     both = table[table["part"] == "demonstrators"].groupby("kind")["value"].mean()
     mean, good = float(both.mean()), float(both.max())
     return Conclusion(
-        f"Behavior cloning's gradient and the policy gradient with all weights one differ by "
-        f"{difference:.1g} of the norm at most, component by component. Of demonstrations worth "
-        f"{mean:.2f} on average ({good:.2f} the better half), likelihood learns a policy worth "
-        f"{last[UNIT]:.2f}, weighting by the return one worth {last[RETURN]:.2f}.",
+        f"No component of behavior cloning's gradient differs from that of the policy gradient "
+        f"with unit weights by more than {difference:.1g} of the norm. From demonstrations with an "
+        f"expected return of {mean:.2f} on average ({good:.2f} for the better half), maximum "
+        f"likelihood learns a policy with {last[UNIT]:.2f}, and weighting by the return one with "
+        f"{last[RETURN]:.2f}.",
         bool(difference < TOLERANCE and last[RETURN] > last[UNIT]),
         {
             "largest_relative_difference": difference,

@@ -1,16 +1,16 @@
 r"""Parameter distance against KL: vanilla and natural gradient in the lecture's example.
 
 The policy :math:`a \sim \mathcal{N}(k s, \sigma^2)` on s' = s + a has two parameters, k and log σ
-(CS285 lecture 5, "natural gradient"; Peters and Schaal 2008). Its expected return, its gradient and
-its Fisher information are known exactly, so the whole plane can be drawn:
+(CS285 lecture 5, "natural gradient"; Peters and Schaal 2008). Its expected return, gradient and
+Fisher information are known exactly, so the whole parameter plane can be drawn:
 
 .. math:: \text{vanilla, choosing } \alpha: \; \Delta\theta = \alpha g \qquad
     \text{natural, choosing } \epsilon: \; \Delta\theta = \beta F^{-1} g, \;
     \beta = \sqrt{2 \epsilon / g^\top F^{-1} g}
 
-The Fisher information and the steps come from :mod:`.estimators.natural_gradient`; beside the exact
-paths stand those of the classes, ``REINFORCE`` (with plain gradient steps) and ``NPG``, which
-see samples alone.
+The Fisher information and the steps are computed by :mod:`.estimators.natural_gradient`. The exact
+paths are compared with those of ``REINFORCE`` (with plain gradient steps) and ``NPG``, which use
+samples only.
 """
 
 from dataclasses import dataclass
@@ -23,40 +23,41 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sb3_course import NPG, REINFORCE
-from sb3_course.benchmark.reporting.figures import style
+from sb3_course.benchmark.reporting.figures import PAGE, style
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 from sb3_course.envs.enumerable import LectureWorld
 from sb3_course.estimators import natural_gradient
+from sb3_course.lectures.gradients import exact_gradient, natural_step, policy_on, with_theta
 from sb3_course.lectures.toolkit import (
-    DOUBLE,
     FONT_SCALE,
     Conclusion,
     Note,
     collect,
     colors,
     legend,
-    letter,
     make,
+    panel_title,
     silent,
     track,
 )
 
 TITLE = "Parameter distance against KL"
 CLAIM = (
-    "With a chosen step size α an update changes the policy by very different amounts from place "
-    "to place; the natural gradient with a chosen KL ε changes it by the same amount each time and "
-    "comes to the optimum in fewer steps. At a small σ the vanilla gradient hardly moves σ at all."
+    "With a chosen step size α, the change of the policy in an update depends strongly on the "
+    "current parameters; the natural gradient with a chosen KL ε changes it by the same amount in "
+    "every update and reaches the optimum in fewer steps. At a small σ the vanilla gradient hardly "
+    "changes σ."
 )
 EQUATION = (
     r"$\Delta\theta = \alpha\, g \quad\mathrm{against}\quad \Delta\theta = "
     r"\sqrt{2\epsilon / g^\top F^{-1} g}\;F^{-1} g$"
 )
 CAPTION = (
-    "Policy a ~ N(ks, σ²) on s' = s + a, reward −s² − 0.01a². Top: direction of exact gradients "
-    "over the plane of their parameters (arrows of equal length; shade: the expected return, "
-    "optimum at the cross, σ → 0), exact paths (line) and those of this library's classes from "
-    "samples (dots, one for each seed). Bottom: distance from the optimal return, and KL of each "
-    "step to second order, along the exact paths. No intervals: exact numbers."
+    "Policy a ~ N(ks, σ²) on s' = s + a, reward −s² − 0.01a². Top: direction of the exact "
+    "gradients over the parameter plane (arrows of equal length; shade: expected return, with the "
+    "optimum at the cross, σ → 0), exact paths (line) and paths of this library's classes from "
+    "samples (dots, one path per seed). Bottom: distance from the optimal return and second-order "
+    "KL of each step along the exact paths. These numbers are exact and have no intervals."
 )
 KINDS = ("vanilla, choosing α", "natural, choosing α", "vanilla, choosing ε", "natural, choosing ε")
 VANILLA, NATURAL_ALPHA, VANILLA_KL, NATURAL = KINDS
@@ -66,15 +67,15 @@ VANILLA, NATURAL_ALPHA, VANILLA_KL, NATURAL = KINDS
 class Config:
     """Settings.
 
-    :param seed: Of the first sampled path; the others follow
-    :param n_seeds: Sampled paths of each class
-    :param horizon: Steps of an episode
-    :param start: k and log σ at the start
-    :param target_kl: ε, in nats; α is that of a first step of this KL
-    :param n_updates: Steps of the exact paths
-    :param n_sampled: Steps of the sampled ones
-    :param n_episodes: Episodes of each of their batches
-    :param grid: Arrows along an axis
+    :param seed: Seed of the first sampled path; the others have the following seeds
+    :param n_seeds: Number of sampled paths per class
+    :param horizon: Number of steps of an episode
+    :param start: Initial k and log σ
+    :param target_kl: KL ε of a step in nats; α is chosen such that the first step has this KL
+    :param n_updates: Number of steps of the exact paths
+    :param n_sampled: Number of steps of the sampled paths
+    :param n_episodes: Number of episodes in each batch of the sampled paths
+    :param grid: Number of arrows along an axis
     """
 
     seed: int = 0
@@ -93,89 +94,12 @@ FLOOR = 1e-2
 K_RANGE, LOG_STD_RANGE = (-1.9, -0.1), (-2.6, 0.2)
 
 
-def exact_gradient(world: LectureWorld, theta: th.Tensor) -> tuple[float, th.Tensor]:
-    """Give J and its gradient in θ = (k, log σ).
-
-    :param world: The world
-    :param theta: Of shape (2,)
-    """
-    theta = theta.double().requires_grad_()
-    objective = world.objective(theta[0], theta[1])
-    (gradient,) = th.autograd.grad(objective, theta)
-    return objective.item(), gradient
-
-
-def policy_on(world: LectureWorld, theta: th.Tensor) -> PolicyGradientAlgorithm:
-    """Make a model whose policy is N(k s, σ²): a linear layer whose bias stays 0.
-
-    :param world: The world
-    :param theta: (k, log σ)
-    """
-    return with_theta(make(REINFORCE, world, seed=0), theta)
-
-
-def with_theta(model: PolicyGradientAlgorithm, theta: th.Tensor) -> PolicyGradientAlgorithm:
-    """Set a linear Gaussian policy to θ = (k, log σ), and let nothing else of it be learned.
-
-    :param model: Of a one-dimensional world
-    :param theta: Of shape (2,)
-    """
-    layer, log_std = model.policy.action_net, model.policy.log_std
-    assert isinstance(layer, th.nn.Linear)
-    weight = layer.weight
-    assert isinstance(weight, th.nn.Parameter)
-    assert isinstance(log_std, th.nn.Parameter)
-    layer.bias.requires_grad_(False).zero_()
-    model._attach_policy()
-    model.actor_parameters = [weight, log_std]
-    natural_gradient.assign(model.actor_parameters, theta.float())
-    return model
-
-
-def states_of(world: LectureWorld, theta: th.Tensor) -> th.Tensor:
-    """Give states whose mean square at each step is E[s_t²], all that the Fisher matrix asks for.
-
-    :param world: The world
-    :param theta: (k, log σ)
-    :return: Of shape (2 H, 1)
-    """
-    root = world.second_moments(theta[0], theta[1]).sqrt().float()[:, None]
-    return th.cat([root, -root])
-
-
-def fisher_of(
-    model: PolicyGradientAlgorithm, world: LectureWorld, theta: th.Tensor
-) -> natural_gradient.Product:
-    """Give the Fisher product of the policy at θ, by the library's own function.
-
-    :param model: Of :func:`policy_on`
-    :param world: The world
-    :param theta: (k, log σ)
-    """
-    natural_gradient.assign(model.actor_parameters, theta.float())
-    distribution = model.distribution(states_of(world, theta))
-    return natural_gradient.fisher_vector_product(distribution, model.actor_parameters)
-
-
-def natural_step(
-    model: PolicyGradientAlgorithm, world: LectureWorld, theta: th.Tensor, gradient: th.Tensor
-) -> natural_gradient.CGSolution:
-    """Solve F x = g, as ``NPG`` does.
-
-    :param model: Of :func:`policy_on`
-    :param world: The world
-    :param theta: (k, log σ)
-    :param gradient: g
-    """
-    product = fisher_of(model, world, theta)
-    return natural_gradient.conjugate_gradient(product, gradient.float(), max_steps=2)
-
-
 def field(config: Config, world: LectureWorld) -> pd.DataFrame:
-    """Give both gradients over the plane.
+    """Compute both gradients over the parameter plane.
 
     :param config: Settings
-    :param world: The world
+    :param world: World
+    :return: Rows of :func:`measure`'s table
     """
     rows = []
     model = policy_on(world, th.tensor(config.start))
@@ -193,11 +117,12 @@ COLUMNS = ["part", "kind", "seed", "update", "k", "log_std", "objective", "kl", 
 
 
 def exact_path(config: Config, world: LectureWorld, kind: str) -> pd.DataFrame:
-    """Climb along an exact gradient, by one of four rules.
+    """Climb along an exact gradient by one of four rules.
 
     :param config: Settings
-    :param world: The world
+    :param world: World
     :param kind: One of :data:`KINDS`
+    :return: Rows of :func:`measure`'s table
     """
     theta, rows, alpha = th.tensor(config.start, dtype=th.float64), [], 0.0
     model = policy_on(world, theta)
@@ -217,12 +142,14 @@ def exact_path(config: Config, world: LectureWorld, kind: str) -> pd.DataFrame:
 
 
 def sampled_path(config: Config, kind: str, seed: int, alpha: float) -> pd.DataFrame:
-    """Climb with one of the library's classes, which sees samples alone.
+    """Climb with one of the library's classes, which uses samples only.
 
     :param config: Settings
-    :param kind: :data:`VANILLA` is ``REINFORCE`` with plain gradient steps, :data:`NATURAL` ``NPG``
-    :param seed: Of the run
+    :param kind: :data:`VANILLA` for ``REINFORCE`` with plain gradient steps, :data:`NATURAL` for
+        ``NPG``
+    :param seed: Seed of the run
     :param alpha: Step size of the vanilla gradient
+    :return: Rows of :func:`measure`'s table
     """
     world = LectureWorld(config.n_episodes, config.horizon)
     nets = {"net_arch": {"pi": [], "vf": [32]}}
@@ -252,12 +179,12 @@ def sampled_path(config: Config, kind: str, seed: int, alpha: float) -> pd.DataF
 
 
 def measure(config: Config, note: Note = silent) -> pd.DataFrame:
-    """Give the field, the exact paths and the sampled ones.
+    """Compute the field, the exact paths and the sampled paths.
 
     :param config: Settings
-    :param note: Told of progress
-    :return: ``part, kind, seed, update, k, log_std, objective, kl, dk, dlog_std``; the last two are
-        the gradient (``field``, ``sampled``) or the step (``path``)
+    :param note: Function that is called with the progress
+    :return: Table with ``part, kind, seed, update, k, log_std, objective, kl, dk, dlog_std``; the
+        last two are the gradient (``field``, ``sampled``) or the step (``path``)
     """
     world = LectureWorld(1, config.horizon)
     note(0, 1, "field and exact paths")
@@ -274,9 +201,10 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
 
 
 def regret(path: pd.DataFrame) -> "pd.Series[float]":
-    """How far each point's expected return is from the best that the paths come to.
+    """Compute each point's distance from the highest expected return on any path.
 
     :param path: Rows of the exact paths
+    :return: Differences of expected returns
     """
     distance: pd.Series[float] = path["objective"].max() - path["objective"]
     return distance
@@ -304,17 +232,18 @@ def _plane(axes: Axes, table: pd.DataFrame, kind: str, color: tuple[float, float
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Draw the two fields with their paths, and what the steps do.
+    """Draw both fields with their paths, and the regret and KL of the steps.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Figure
     """
     palette = colors(KINDS)
     with style(FONT_SCALE):
-        figure = Figure(figsize=(DOUBLE, 5.4), layout="constrained")
+        figure = Figure(figsize=(PAGE, 5.4), layout="constrained")
         panels = figure.subplots(2, 2, height_ratios=[1.25, 1])
         for axes, kind in zip(panels[0], (VANILLA, NATURAL), strict=True):
             _plane(axes, table, kind, palette[kind])
-            letter(axes, kind.split(",")[0].capitalize() + " gradient")
+            panel_title(axes, kind.split(",")[0].capitalize() + " gradient")
         path = table[table["part"] == "path"]
         path = path.assign(regret=regret(path))
         for kind in KINDS:
@@ -325,18 +254,19 @@ def draw(table: pd.DataFrame) -> Figure:
                 axes.set(yscale="log", xlabel="Update")
         panels[1][0].set(ylabel="Best return − return", ylim=(FLOOR, None))
         panels[1][1].set_ylabel("KL of the step (nats)")
-        letter(panels[1][0], "Distance from the optimum")
-        letter(panels[1][1], "What a step does to the policy")
+        panel_title(panels[1][0], "Distance from the optimum")
+        panel_title(panels[1][1], "Change of the policy in a step")
         dots = Line2D([], [], color="0.3", marker="o", ms=3, linewidth=0, label="from samples")
         legend(figure, palette, 3, [dots])
     return figure
 
 
 def updates_to(path: pd.DataFrame, gap: float) -> dict[str, float]:
-    """Count the updates until the return is so near the best; the path's length where it never is.
+    """Count the updates until the return is within a given distance from the best.
 
     :param path: Rows of the exact paths
-    :param gap: How near
+    :param gap: Distance from the best return
+    :return: Number of updates by kind; the path's length if the distance is never reached
     """
     path = path.assign(regret=regret(path))
     return {
@@ -346,36 +276,39 @@ def updates_to(path: pd.DataFrame, gap: float) -> dict[str, float]:
 
 
 def tilts(table: pd.DataFrame) -> dict[str, float]:
-    """Give the median of |Δ log σ / Δk| of both gradients where σ is least.
+    """Compute the median of |Δ log σ / Δk| of both gradients at the smallest σ.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Median over k, by kind
     """
-    field = table[table["part"] == "field"]
-    row = field[field["log_std"] == field["log_std"].min()]
+    arrows = table[table["part"] == "field"]
+    row = arrows[arrows["log_std"] == arrows["log_std"].min()]
     ratio = (row["dlog_std"] / row["dk"]).abs()
     return {str(kind): float(value) for kind, value in ratio.groupby(row["kind"]).median().items()}
 
 
 def conclude(table: pd.DataFrame, gap: float = 0.1) -> Conclusion:
-    """Say how many updates each rule needs, and what its steps do.
+    """Conclude how many updates each rule needs, and how much its steps change the policy.
 
-    :param table: Of :func:`measure`
-    :param gap: Of the return to the best, at which updates are counted
+    :param table: Table of :func:`measure`
+    :param gap: Distance from the best return at which updates are counted
+    :return: Sentence, whether the claim holds, and its numbers
     """
     path = table[table["part"] == "path"]
     needed, kl = updates_to(path, gap), path.groupby("kind")["kl"]
     spread = {kind: kl.get_group(kind).max() / kl.get_group(kind).min() for kind in KINDS}
     length, epsilon = path["update"].max() + 1, kl.get_group(NATURAL).iloc[0]
     tilt = tilts(table)
-    ours = [needed[kind] for kind in (NATURAL, VANILLA_KL, NATURAL_ALPHA, VANILLA)]
-    shown = [f"{n:.0f}" if n < length else f"more than {length}" for n in ours]
+    counts = [needed[kind] for kind in (NATURAL, VANILLA_KL, NATURAL_ALPHA, VANILLA)]
+    shown = [f"{n:.0f}" if n < length else f"more than {length}" for n in counts]
     return Conclusion(
-        f"To come within {gap} of the best return takes, with steps of {epsilon:.2g} nats each, "
-        f"{shown[0]} updates along the natural gradient and {shown[1]} along the vanilla one; with "
-        f"the α of a first step of as much, {shown[2]} and {shown[3]}. With that α the KL of a "
-        f"vanilla step falls by a factor of {spread[VANILLA]:,.0f} along the path and that of a "
-        f"natural one by {spread[NATURAL_ALPHA]:,.0f}. At log σ = {LOG_STD_RANGE[0]:g} the vanilla "
-        f"gradient moves log σ by {tilt[VANILLA]:.2g} for each unit of k, the natural one by "
+        f"With steps of {epsilon:.2g} nats each, it takes {shown[0]} updates along the natural "
+        f"gradient and {shown[1]} along the vanilla gradient to come within {gap} of the best "
+        f"return; with the constant α that makes the first step this large, it takes {shown[2]} "
+        f"and {shown[3]}. With this α the KL of a vanilla step varies along the path by a factor "
+        f"of {spread[VANILLA]:,.0f}, that of a natural step by a factor of "
+        f"{spread[NATURAL_ALPHA]:,.0f}. At log σ = {LOG_STD_RANGE[0]:g} the vanilla gradient "
+        f"changes log σ by {tilt[VANILLA]:.2g} per unit of k, the natural gradient by "
         f"{tilt[NATURAL]:.2g} (medians over k).",
         bool(
             needed[NATURAL] <= needed[VANILLA_KL] < 0.5 * needed[VANILLA]

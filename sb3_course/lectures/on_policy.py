@@ -1,24 +1,24 @@
 r"""Why policy gradient must be on-policy, and what importance sampling costs.
 
-The gradient is an expectation under the policy itself. After the first step of a batch it is not
-that any more, unless what was sampled from π' is reweighed by ρ_t = π_θ(a_t|s_t) / π'(a_t|s_t)
-(CS285 lecture 5, "off-policy policy gradients"):
+The gradient is an expectation under the policy itself. After the first step on a batch it no longer
+is, unless the samples from π' are reweighted by ρ_t = π_θ(a_t|s_t) / π'(a_t|s_t) (CS285 lecture 5,
+"off-policy policy gradients"):
 
 .. math:: \nabla J(\theta) = E_{\tau \sim \pi'} \left[ \sum_t \nabla \log \pi_\theta(a_t|s_t)
     \left( \prod_{t' \le t} \rho_{t'} \right) \sum_{t' \ge t} r_{t'}
     \prod_{t''=t+1}^{t'} \rho_{t''} \right]
 
-The price is the variance of the weights, which for products grows exponentially with their length:
+The cost is the variance of the weights, which for products grows exponentially with their length:
 
 .. math:: E[w] = 1 \qquad \frac{ESS}{n} = \frac{(\sum w)^2}{n \sum w^2} \to
     \frac{1}{1 + \operatorname{Var} w}
 
-Without a weight the steps climb :math:`E_{\pi'} [\sum_t \log \pi_\theta(a_t|s_t) \hat Q_t]`, a
-likelihood weighted by the returns of π': where rewards are positive, its maximum is π' itself
-moved a little towards what paid, however large the batch. (No baseline is used here. One would
-change where those steps end, since without the right weights a baseline is not free of bias.)
+Without weights the steps maximize :math:`E_{\pi'} [\sum_t \log \pi_\theta(a_t|s_t) \hat Q_t]`, a
+likelihood weighted by the returns of π'. If rewards are positive, its maximum is π' itself, moved
+slightly towards actions with high returns, however large the batch is. (No baseline is used here,
+because it would change where these steps end: without the correct weights a baseline is biased.)
 
-``REINFORCE`` (without a weight) and ``ISPG`` (with each of its ratios) take the steps; the weights
+``REINFORCE`` (without weights) and ``ISPG`` (with each of its ratios) take the steps; the weights
 are :func:`~sb3_course.estimators.importance_weights.log_importance_weights`. Returns are exact.
 """
 
@@ -31,13 +31,12 @@ import torch as th
 from matplotlib.figure import Figure
 
 from sb3_course import ISPG, REINFORCE, estimators
-from sb3_course.benchmark.reporting.figures import style
+from sb3_course.benchmark.reporting.figures import PAGE, style
 from sb3_course.collection.observations import Array
 from sb3_course.envs.enumerable import TabularMDP
 from sb3_course.estimators import natural_gradient
 from sb3_course.ispg import RATIOS
 from sb3_course.lectures.toolkit import (
-    DOUBLE,
     FONT_SCALE,
     Conclusion,
     Note,
@@ -45,49 +44,51 @@ from sb3_course.lectures.toolkit import (
     colors,
     curve,
     legend,
-    letter,
     make,
+    panel_title,
     silent,
     track,
 )
 
 TITLE = "Why policy gradient must be on-policy"
 CLAIM = (
-    "Steps on a batch that another policy collected lead astray; importance weights mend that, at "
-    "the price of a variance that grows with the horizon and with the KL between the policies: "
-    "fastest for the product over the trajectory, slowest for a single step's ratio."
+    "Steps on a batch that another policy collected maximize the wrong objective; importance "
+    "weights correct this at the cost of a variance that grows with the horizon and with the KL "
+    "between the policies: fastest for the product over the trajectory, slowest for a single "
+    "step's ratio."
 )
 EQUATION = (
     r"$\rho_t = \pi_\theta(a_t|s_t) \,/\, \pi^{\prime}(a_t|s_t) \qquad "
     r"ESS/n \rightarrow 1 \,/\, (1 + \mathrm{Var}\, w)$"
 )
 CAPTION = (
-    "Tabular MDP. Left: exact expected return after k steps on one and the same batch, and with a "
-    "fresh batch for each step; mean over seeds with 95% bootstrap interval over seeds. Middle and "
-    "right: effective sample size (share of the sample) and variance of the weights, from samples, "
-    "against the horizon and against the KL of a step; mean over seeds with 95% bootstrap interval "
-    "over seeds; for per-decision weights the mean over the steps of an episode. No baseline."
+    "Tabular MDP. Left: exact expected return after k steps on the same batch, and with a new "
+    "batch for each step; mean over seeds with 95% bootstrap interval over seeds. Middle and "
+    "right: effective sample size (fraction of the sample) and variance of the weights, from "
+    "samples, against the horizon and against the KL per step; mean over seeds with 95% bootstrap "
+    "interval over seeds; for per-decision weights the mean over the steps of an episode. No "
+    "baseline."
 )
 UNCORRECTED, FRESH = "no weight", "fresh batches"
 REUSE = (UNCORRECTED, *RATIOS, FRESH)
-PRICED = ("trajectory", "per_decision", "step")
+WEIGHTED = ("trajectory", "per_decision", "step")
 
 
 @dataclass(frozen=True)
 class Config:
     """Settings.
 
-    :param seed: Of the first repetition; the others follow
-    :param n_seeds: Repetitions
-    :param n_steps: k at most
-    :param n_episodes: Episodes of a batch
-    :param horizon: Steps of an episode, for the reuse
-    :param learning_rate: Of plain gradient steps
-    :param n_weights: Episodes from which weights are taken
+    :param seed: Seed of the first repetition; the others have the following seeds
+    :param n_seeds: Number of repetitions
+    :param n_steps: Largest number of steps k on a batch
+    :param n_episodes: Number of episodes of a batch
+    :param horizon: Number of steps of an episode when batches are reused
+    :param learning_rate: Step size of plain gradient steps
+    :param n_weights: Number of episodes from which weights are computed
     :param horizons: Horizons of the middle panels
-    :param kl: Mean KL of a step there, in nats
+    :param kl: Mean KL per step in the middle panels, in nats
     :param kls: KLs of the right panels
-    :param kl_horizon: Horizon there
+    :param kl_horizon: Horizon of the right panels
     """
 
     seed: int = 0
@@ -107,9 +108,9 @@ QUICK = Config(n_seeds=6, n_weights=2000, horizons=(1, 2, 4, 8, 16))
 
 
 class WatchedISPG(ISPG):
-    """ISPG that tells of each step.
+    """ISPG with a callback after each step.
 
-    :cvar watch: Called after it
+    :cvar watch: Function that is called after each step
     """
 
     watch: Callable[[], None]
@@ -121,11 +122,12 @@ class WatchedISPG(ISPG):
 
 
 def reuse(config: Config, kind: str, seed: int) -> list[float]:
-    """Take k steps on one batch, and give the exact expected return before and after each.
+    """Take k steps on one batch and compute the exact expected return before and after each.
 
     :param config: Settings
     :param kind: One of :data:`REUSE`
-    :param seed: Of the batch
+    :param seed: Seed of the batch
+    :return: Expected returns
     """
     world = TabularMDP(config.n_episodes, horizon=config.horizon, n_states=5, n_actions=3)
     corrected = {"ratio": kind, "n_epochs": config.n_steps, "min_ess": 0.0}
@@ -160,13 +162,13 @@ def reuse(config: Config, kind: str, seed: int) -> list[float]:
 
 
 def apart(world: TabularMDP, model: REINFORCE, kl: float, seed: int) -> th.Tensor:
-    """Find a θ whose mean KL from the model's policy is as asked, in a random direction.
+    """Find parameters θ with a given mean KL from the model's policy, in a random direction.
 
-    :param world: The MDP
-    :param model: Its policy is π'
+    :param world: MDP
+    :param model: Model with the policy π'
     :param kl: Mean KL(π' ‖ π_θ) over the steps of an episode, in nats
-    :param seed: Of the direction
-    :return: θ, of shape (P,)
+    :param seed: Seed of the direction
+    :return: Parameters θ, of shape (P,)
     """
     start = natural_gradient.flatten(model.actor_parameters).detach().clone()
     direction = th.randn(len(start), generator=th.Generator().manual_seed(seed))
@@ -189,12 +191,12 @@ def apart(world: TabularMDP, model: REINFORCE, kl: float, seed: int) -> th.Tenso
 def weights(horizon: int, kl: float, n_episodes: int, seed: int) -> dict[str, list[Array]]:
     """Sample importance weights of each kind.
 
-    :param horizon: Steps of an episode
-    :param kl: Mean KL of a step, in nats
-    :param n_episodes: Episodes
-    :param seed: Of episodes and policies
-    :return: For each of :data:`PRICED` samples of the weight: of the trajectory; of each step's
-        prefix; of all steps
+    :param horizon: Number of steps of an episode
+    :param kl: Mean KL per step, in nats
+    :param n_episodes: Number of episodes
+    :param seed: Seed of episodes and policies
+    :return: For each of :data:`WEIGHTED`, samples of the weight: of the trajectory, of each step's
+        prefix, or of all steps
     """
     world = TabularMDP(n_episodes, horizon=horizon, n_states=5, n_actions=3)
     model = make(ISPG, world, seed, n_episodes=n_episodes, baseline=None)
@@ -207,7 +209,7 @@ def weights(horizon: int, kl: float, n_episodes: int, seed: int) -> dict[str, li
         ratio: np.exp(
             estimators.log_importance_weights(ratio, target, behavior[None], np.ones(1), rollout)
         )
-        for ratio in PRICED
+        for ratio in WEIGHTED
     }
     return {
         "trajectory": [found["trajectory"][0]],
@@ -217,12 +219,13 @@ def weights(horizon: int, kl: float, n_episodes: int, seed: int) -> dict[str, li
 
 
 def measure(config: Config, note: Note = silent) -> pd.DataFrame:
-    """Give returns under reuse, and the price of weights.
+    """Compute returns with reused batches, and the variance of weights.
 
     :param config: Settings
-    :param note: Told of progress
-    :return: ``part, kind, seed, x, value``: ``part`` is ``return`` (x: k), ``ess_horizon``,
-        ``variance_horizon`` (x: horizon), ``ess_kl`` or ``variance_kl`` (x: KL of a step in nats)
+    :param note: Function that is called with the progress
+    :return: Table with ``part, kind, seed, x, value``; ``part`` is ``return`` (x: k),
+        ``ess_horizon``, ``variance_horizon`` (x: horizon), ``ess_kl`` or ``variance_kl`` (x: KL per
+        step in nats)
     """
     rows: list[tuple[str, str, int, float, float]] = []
     seeds = range(config.seed, config.seed + config.n_seeds)
@@ -234,21 +237,22 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
         settings += [("kl", kl, config.kl_horizon, kl) for kl in config.kls]
         for against, x, horizon, kl in settings:
             for kind, samples in weights(horizon, kl, config.n_weights, seed).items():
-                worth = float(np.mean([estimators.effective_sample_size(w) for w in samples]))
-                spread = float(np.mean([w.var() for w in samples]))
-                rows.append((f"ess_{against}", kind, seed, x, worth))
-                rows.append((f"variance_{against}", kind, seed, x, spread))
+                size = float(np.mean([estimators.effective_sample_size(w) for w in samples]))
+                variance = float(np.mean([w.var() for w in samples]))
+                rows.append((f"ess_{against}", kind, seed, x, size))
+                rows.append((f"variance_{against}", kind, seed, x, variance))
     return pd.DataFrame(rows, columns=["part", "kind", "seed", "x", "value"])
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Draw returns against k, and the price of each kind of weight.
+    """Draw returns against k, and effective sample size and variance of each kind of weight.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Figure
     """
     palette = colors(REUSE)
     with style(FONT_SCALE):
-        figure = Figure(figsize=(DOUBLE, 3.9), layout="constrained")
+        figure = Figure(figsize=(PAGE, 3.9), layout="constrained")
         panels = figure.subplot_mosaic(
             [["return", "ess_horizon", "ess_kl"], ["return", "variance_horizon", "variance_kl"]],
             width_ratios=[1.5, 1, 1],
@@ -261,7 +265,7 @@ def draw(table: pd.DataFrame) -> Figure:
             axes.set(ylabel="")
             if part != "return":
                 axes.set(xscale="log", ylabel="ESS / n" if part[0] == "e" else "Var w")
-                axes.set_xlabel("Horizon (steps)" if part.endswith("n") else "KL of a step (nats)")
+                axes.set_xlabel("Horizon (steps)" if part.endswith("n") else "KL per step (nats)")
             if part.startswith("var"):
                 axes.set_yscale("log")
             elif part != "return":
@@ -276,30 +280,31 @@ def draw(table: pd.DataFrame) -> Figure:
             ("ess_horizon", "Effective sample size"),
             ("variance_horizon", "Variance of the weights"),
         ):
-            letter(panels[name], text)
+            panel_title(panels[name], text)
         legend(figure, palette, 6)
     return figure
 
 
 def conclude(table: pd.DataFrame) -> Conclusion:
-    """Say where reuse leads, and what the weights cost.
+    """Conclude what reusing a batch achieves, and what the weights cost.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Sentence, whether the claim holds, and its numbers
     """
     mean = table.groupby(["part", "kind", "x"])["value"].mean()
     last = table.loc[table["part"] == "return", "x"].max()
     start = mean["return", FRESH, 0]
     gain = {kind: float(mean["return", kind, last] - start) for kind in REUSE}
     horizon = table.loc[table["part"] == "ess_horizon", "x"].max()
-    ess = {kind: float(mean["ess_horizon", kind, horizon]) for kind in PRICED}
+    ess = {kind: float(mean["ess_horizon", kind, horizon]) for kind in WEIGHTED}
     return Conclusion(
-        f"After {last:.0f} steps on one batch the expected return has grown by "
-        f"{gain[UNCORRECTED]:.2f} without a weight, by "
-        f"{gain['trajectory']:.2f} with the trajectory's ratio, {gain['per_decision']:.2f} per "
-        f"decision, {gain['prefix']:.2f} with the prefix's and {gain['step']:.2f} with the step's; "
-        f"with fresh batches by {gain[FRESH]:.2f}. At horizon {horizon:.0f} the effective sample "
-        f"size is {ess['trajectory']:.1%} of the sample for the full product, "
-        f"{ess['per_decision']:.1%} per decision and {ess['step']:.1%} for one step.",
+        f"After {last:.0f} steps on one batch the expected return has increased by "
+        f"{gain[UNCORRECTED]:.2f} without weights, {gain['trajectory']:.2f} with the trajectory's "
+        f"ratio, {gain['per_decision']:.2f} with per-decision ratios, {gain['prefix']:.2f} with "
+        f"the prefix's ratio and {gain['step']:.2f} with the step's ratio; with new batches by "
+        f"{gain[FRESH]:.2f}. At horizon {horizon:.0f} the effective sample size is "
+        f"{ess['trajectory']:.1%} of the sample for the trajectory's ratio, "
+        f"{ess['per_decision']:.1%} for per-decision ratios and {ess['step']:.1%} for the step's.",
         gain[UNCORRECTED] < min(gain[kind] for kind in REUSE[1:])
         and ess["trajectory"] < ess["per_decision"] < ess["step"],
         {

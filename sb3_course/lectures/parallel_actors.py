@@ -6,12 +6,14 @@ transitions (CS285 lecture 6, "online actor-critic in practice"):
 .. math:: \theta \leftarrow \theta + \frac{\alpha}{N} \sum_{n=1}^{N}
     \nabla \log \pi_\theta(a_n|s_n) \left( r_n + \gamma V(s'_n) - V(s_n) \right)
 
-More actors make each update's gradient less noisy and cost more steps for it. Steps of parallel
-environments are cheap, updates are not: what loses per step may win per second. The batch
-actor-critic takes batches of the same size whatever N is, so that actors change its speed alone.
+More actors make the gradient of each update less noisy but need more steps for it. Steps of
+parallel environments are cheap and updates are not, so what is worse per step may be better per
+second. The batch actor-critic uses the same batch size for any N, so the number of actors changes
+only its speed.
 
-Returns are those of the training episodes themselves, with the policy's own noise. Seconds are
-wall-clock seconds of :meth:`learn` on the machine that measured, whatever else it was doing.
+Returns are those of the training episodes themselves, with the noise of the policy. Seconds are
+wall-clock seconds of :meth:`learn` on the measuring machine, including the effect of its other
+load.
 """
 
 import time
@@ -24,37 +26,37 @@ from matplotlib.figure import Figure
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_course import BatchActorCritic, OnlineActorCritic, make_vec_env
-from sb3_course.benchmark.reporting.figures import style
+from sb3_course.benchmark.reporting.figures import PAGE, style
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 from sb3_course.lectures.toolkit import (
-    DOUBLE,
     FONT_SCALE,
     Conclusion,
     Note,
     colors,
     curve,
     legend,
-    letter,
     make,
+    panel_title,
     silent,
     track,
 )
 
 TITLE = "Batch, online and parallel actor-critic"
 CLAIM = (
-    "Per environment step an online actor-critic learns more with few actors, since every step of "
-    "theirs brings an update; per second it learns more with many, whose steps are cheap and whose "
-    "gradients are less noisy. The batch actor-critic, with batches of one size, only gets faster."
+    "Per environment step an online actor-critic learns more with few actors, because it updates "
+    "after every step of theirs; per second it learns more with many actors, whose steps are cheap "
+    "and whose gradients are less noisy. The batch actor-critic, with a constant batch size, only "
+    "becomes faster."
 )
 EQUATION = (
     r"$\theta \leftarrow \theta + \frac{\alpha}{N} \sum_{n=1}^{N} \nabla \log "
     r"\pi_\theta(a_n|s_n) \left( r_n + \gamma V(s^{\prime}_n) - V(s_n) \right)$"
 )
 CAPTION = (
-    "Return of training episodes against environment steps (left) and against wall-clock seconds "
-    "(right; of the machine that measured, named at the end of this page, which did other work "
-    "too), for 1 to 64 parallel actors; mean over seeds with 95% bootstrap interval over seeds, "
-    "at the mean of the seeds' seconds."
+    "Return of training episodes against environment steps (left) and wall-clock seconds (right), "
+    "for 1 to 64 parallel actors; mean over seeds with 95% bootstrap interval over seeds, at the "
+    "mean of the seeds' times. The machine is named at the end of this page; other processes ran "
+    "on it at the same time."
 )
 ONLINE, BATCH = "OnlineActorCritic", "BatchActorCritic"
 
@@ -63,15 +65,15 @@ ONLINE, BATCH = "OnlineActorCritic", "BatchActorCritic"
 class Config:
     """Settings.
 
-    :param seed: Of the first run; the others follow
-    :param n_seeds: Runs of each kind
-    :param environment: Where
+    :param seed: Seed of the first run; the others have the following seeds
+    :param n_seeds: Number of runs of each kind
+    :param environment: Name of the environment
     :param n_actors: Numbers of parallel actors
-    :param timesteps: Environment steps of a run, one for each number of actors
-    :param batch: Transitions of a batch, for any number of actors
-    :param learning_rate: Of both policies
-    :param critic_learning_rate: Of both critics
-    :param n_records: Points of a curve
+    :param timesteps: Environment steps of a run, one number for each number of actors
+    :param batch: Number of transitions of a batch, for any number of actors
+    :param learning_rate: Learning rate of both policies
+    :param critic_learning_rate: Learning rate of both critics
+    :param n_records: Number of points of a curve
     """
 
     seed: int = 0
@@ -89,12 +91,12 @@ QUICK = Config(n_seeds=2, timesteps=(3_000, 10_000, 32_000, 80_000))
 
 
 class Record(BaseCallback):
-    """Note the mean return of the episodes that ended, at so many points of a run.
+    """Mean return of the episodes that ended since the last record, at regular points of a run.
 
-    Where none ended since the point before, it is left out.
+    A point is left out if no episode ended since the one before.
 
     :param total_timesteps: Environment steps of the run
-    :param n_records: Points
+    :param n_records: Number of points
     """
 
     def __init__(self, total_timesteps: int, n_records: int) -> None:
@@ -121,12 +123,13 @@ class Record(BaseCallback):
 
 
 def model_of(config: Config, algorithm: str, actors: int, seed: int) -> PolicyGradientAlgorithm:
-    """Make one of the contenders.
+    """Make a model of one of the two algorithms.
 
     :param config: Settings
     :param algorithm: :data:`ONLINE` or :data:`BATCH`
-    :param actors: N
-    :param seed: Of everything
+    :param actors: Number of actors N
+    :param seed: Seed of everything random
+    :return: Model
     """
     env = make_vec_env(config.environment, n_envs=actors, seed=seed, verbose=0)
     common = {
@@ -142,11 +145,11 @@ def model_of(config: Config, algorithm: str, actors: int, seed: int) -> PolicyGr
 
 
 def measure(config: Config, note: Note = silent) -> pd.DataFrame:
-    """Learn with each number of actors.
+    """Train with each number of actors.
 
     :param config: Settings
-    :param note: Told of progress
-    :return: ``algorithm, actors, seed, record, step, seconds, value``
+    :param note: Function that is called with the progress
+    :return: Table with ``algorithm, actors, seed, record, step, seconds, value``
     """
     rows = []
     runs = [
@@ -168,12 +171,13 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
 
 
 def with_mean_seconds(table: pd.DataFrame) -> pd.DataFrame:
-    """Fill in the points at which no episode had ended, and average each point's seconds.
+    """Interpolate points without an ended episode, and average each point's seconds over seeds.
 
-    A point that is missing inside a run lies on the line between its neighbors; one that some run
-    lacks at its ends is left out, so that means over seeds are always of all of them.
+    Points missing inside a run are interpolated linearly. Points that some run lacks at its ends
+    are left out, so means over seeds always include all seeds.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Table with one row per run and point
     """
     run = ["algorithm", "actors", "seed"]
     runs = []
@@ -192,20 +196,21 @@ def with_mean_seconds(table: pd.DataFrame) -> pd.DataFrame:
 def draw(table: pd.DataFrame) -> Figure:
     """Draw returns against steps and against seconds.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Figure
     """
     actors = sorted(table["actors"].unique())
     palette = colors([f"{n} actor{'s' if n > 1 else ''}" for n in actors])
     shades = dict(zip(actors, palette.values(), strict=True))
     with style(FONT_SCALE):
-        figure = Figure(figsize=(DOUBLE, 4.6), layout="constrained")
+        figure = Figure(figsize=(PAGE, 4.6), layout="constrained")
         panels = figure.subplots(2, 2, sharey=True, sharex="col")
         for row, algorithm in zip(panels, (ONLINE, BATCH), strict=True):
             part = with_mean_seconds(table[table["algorithm"] == algorithm])
             for axes, x in zip(row, ("step", "seconds"), strict=True):
                 curve(axes, part, x, "value", hue="actors", hue_order=actors, palette=shades)
                 axes.set(xscale="log", xlabel="", ylabel="Training return")
-            letter(row[0], algorithm)
+            panel_title(row[0], algorithm)
         panels[1][0].set_xlabel("Environment steps")
         panels[1][1].set_xlabel("Seconds")
         legend(figure, palette, 4)
@@ -213,12 +218,12 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def at(table: pd.DataFrame, x: str, algorithm: str) -> "pd.Series[float]":
-    """Give the mean return of each number of actors at the largest x that all of them came to.
+    """Compute each number of actors' mean return at the largest x that all of them reached.
 
-    :param table: Of :func:`measure`
-    :param x: ``"step"`` or ``"seconds"``
-    :param algorithm: Whose
-    :return: By number of actors
+    :param table: Table of :func:`measure`
+    :param x: Column, ``"step"`` or ``"seconds"``
+    :param algorithm: Algorithm
+    :return: Mean return by number of actors
     """
     part = with_mean_seconds(table[table["algorithm"] == algorithm])
     mean = part.groupby(["actors", "record"])[[x, "value"]].mean()
@@ -231,9 +236,10 @@ def at(table: pd.DataFrame, x: str, algorithm: str) -> "pd.Series[float]":
 
 
 def conclude(table: pd.DataFrame) -> Conclusion:
-    """Say what actors are worth, per step and per second.
+    """Conclude which number of actors is best, per step and per second.
 
-    :param table: Of :func:`measure`
+    :param table: Table of :func:`measure`
+    :return: Sentence, whether the claim holds, and its numbers
     """
     per_step, per_second = (at(table, x, ONLINE) for x in ("step", "seconds"))
     batch = at(table, "seconds", BATCH)
@@ -243,12 +249,12 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     steps = table[table["algorithm"] == ONLINE].groupby("actors")["step"].max().min()
     best = per_second.idxmax()
     return Conclusion(
-        f"After the same {steps:,.0f} environment steps the online actor-critic's return is "
-        f"{per_step[few]:.0f} with {few} actor and {per_step[many]:.0f} with {many}; after the "
-        f"same time it is {per_second[few]:.0f} with {few}, {per_second[many]:.0f} with {many} and "
-        f"best, {per_second[best]:.0f}, with {best}. It makes {speed[ONLINE, few]:,.0f} steps a "
-        f"second with {few} actor and {speed[ONLINE, many]:,.0f} with {many}; the batch "
-        f"actor-critic {speed[BATCH, few]:,.0f} and {speed[BATCH, many]:,.0f}.",
+        f"After the same {steps:,.0f} environment steps the return of the online actor-critic is "
+        f"{per_step[few]:.0f} with {few} actor and {per_step[many]:.0f} with {many} actors; after "
+        f"the same time it is {per_second[few]:.0f} with {few}, {per_second[many]:.0f} with {many} "
+        f"and highest ({per_second[best]:.0f}) with {best}. It takes {speed[ONLINE, few]:,.0f} "
+        f"steps per second with {few} actor and {speed[ONLINE, many]:,.0f} with {many}; the batch "
+        f"actor-critic takes {speed[BATCH, few]:,.0f} and {speed[BATCH, many]:,.0f}.",
         bool(
             per_step[few] > per_step[many]
             and per_second[best] > per_second[few]
@@ -259,7 +265,7 @@ def conclude(table: pd.DataFrame) -> Conclusion:
             **{f"return at equal seconds, {n} actors": v for n, v in per_second.items()},
             **{f"batch: return at equal seconds, {n} actors": v for n, v in batch.items()},
             **{
-                f"steps a second, {algorithm}, {n} actors": float(speed[algorithm, n])
+                f"steps per second, {algorithm}, {n} actors": float(speed[algorithm, n])
                 for algorithm in (ONLINE, BATCH)
                 for n in per_step.index
             },

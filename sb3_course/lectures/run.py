@@ -1,5 +1,6 @@
-"""Make figures: numbers, drawing, sentence and page, one figure after the other."""
+"""Make figures and the page that shows them: numbers, drawings, sentences and ``report.html``."""
 
+import io
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -11,26 +12,28 @@ from typing import Any
 
 import pandas as pd
 import torch as th
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sb3_course.benchmark.reporting import figures
 from sb3_course.benchmark.storage import provenance
 from sb3_course.common.files import write_whole
-from sb3_course.lectures.page import publish
+from sb3_course.lectures import FIGURES
 from sb3_course.lectures.toolkit import FONT_SCALE, Conclusion, Note, check_finite, silent
 
 FLOAT_FORMAT = "%.8g"
 
 
 def make_figures(names: Sequence[str], quick: bool, folder: Path, console: Console) -> list[str]:
-    """Make figures; each is whole, and on the page, before the next begins.
+    """Make figures one after the other; each is complete, and on the page, before the next starts.
 
-    :param names: Names out of :data:`~sb3_course.lectures.FIGURES`
-    :param quick: Whether to take each one's ``QUICK`` setting
-    :param folder: Where to: ``NAME.csv``, ``.json``, ``.svg``, ``.pdf``, ``.png``; ``report.html``
-        and ``manifest.json`` for all
-    :param console: Where progress is shown
+    :param names: Names from :data:`~sb3_course.lectures.FIGURES`
+    :param quick: Whether to use each figure's ``QUICK`` setting
+    :param folder: Folder of the results: ``NAME.csv``, ``.json``, ``.svg``, ``.pdf``, ``.png``, and
+        ``report.html`` and ``manifest.json`` for all figures
+    :param console: Console that progress is shown on
     :return: Names of the figures whose claim does not hold in their numbers
     """
     doubtful = []
@@ -50,12 +53,13 @@ def make_figures(names: Sequence[str], quick: bool, folder: Path, console: Conso
 def make_figure(name: str, quick: bool, folder: Path, note: Note = silent) -> Conclusion:
     """Make one figure.
 
-    :param name: Out of :data:`~sb3_course.lectures.FIGURES`
-    :param quick: Whether to take its ``QUICK`` setting
-    :param folder: Where to
-    :param note: Told of progress
-    :return: What it shows
-    :raises FloatingPointError: A number is not finite; says which, and nothing is written
+    :param name: Name from :data:`~sb3_course.lectures.FIGURES`
+    :param quick: Whether to use its ``QUICK`` setting
+    :param folder: Folder of the results
+    :param note: Function that is called with the progress
+    :return: Conclusion of the figure
+    :raises FloatingPointError: If a number is not finite; the message names it and nothing is
+        written
     """
     module = import_module(f"sb3_course.lectures.{name}")
     config = module.QUICK if quick else module.Config()
@@ -65,12 +69,12 @@ def make_figure(name: str, quick: bool, folder: Path, note: Note = silent) -> Co
 
 
 def write_up(name: str, quick: bool, folder: Path) -> Conclusion:
-    """Draw a figure and write its sentence, from the numbers as the table's file holds them.
+    """Draw a figure and write its conclusion, using the numbers in the table's file.
 
-    :param name: Out of :data:`~sb3_course.lectures.FIGURES`
-    :param quick: Whether they were measured in its ``QUICK`` setting
-    :param folder: Where ``NAME.csv`` is
-    :return: What it shows
+    :param name: Name from :data:`~sb3_course.lectures.FIGURES`
+    :param quick: Whether the numbers were measured in its ``QUICK`` setting
+    :param folder: Folder that contains ``NAME.csv``
+    :return: Conclusion of the figure
     """
     module = import_module(f"sb3_course.lectures.{name}")
     table = read(folder / f"{name}.csv")
@@ -93,16 +97,17 @@ def write_up(name: str, quick: bool, folder: Path) -> Conclusion:
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Read a figure's table; no text in it means that something is missing.
+    """Read a figure's table, in which no text stands for a missing value.
 
-    :param path: ``NAME.csv``
+    :param path: Path of ``NAME.csv``
+    :return: Table
     """
     return pd.read_csv(path, keep_default_na=False)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread, which is fastest for networks as small as these."""
+    """Run PyTorch on one thread, which is fastest for networks as small as these."""
     before = th.get_num_threads()
     th.set_num_threads(1)
     try:
@@ -112,7 +117,7 @@ def one_thread() -> Iterator[None]:
 
 
 def _write_manifest(folder: Path, name: str, quick: bool, seconds: float) -> None:
-    """Note with what a figure was made, beside the others' notes."""
+    """Record code, machine and versions of a figure, in the same file as those of the others."""
     path = folder / "manifest.json"
     manifest: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     manifest[name] = {
@@ -125,15 +130,77 @@ def _write_manifest(folder: Path, name: str, quick: bool, seconds: float) -> Non
     write_whole(path, json.dumps(dict(sorted(manifest.items())), indent=1) + "\n")
 
 
+def publish(folder: Path) -> Path:
+    """Write ``report.html`` with all figures that a folder contains.
+
+    :param folder: Folder of the figures, such as ``results/figures``
+    :return: Path of the page
+    """
+    environment = Environment(
+        loader=PackageLoader("sb3_course.lectures", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    present = [name for name in FIGURES if (folder / f"{name}.json").exists()]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    page = environment.get_template("report.html.j2").render(
+        figures=[_content(folder, name) for name in present],
+        missing=[name for name in FIGURES if name not in present],
+        manifest=manifest,
+    )
+    path = folder / "report.html"
+    write_whole(path, page + "\n")
+    return path
+
+
+def _content(folder: Path, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
+    content["drawing"] = figures.data_uri(_drawing(folder, name))
+    content["formula"] = figures.data_uri(formula(content["equation"]))
+    content["settings"] = json.dumps(content["config"], indent=1, ensure_ascii=False)
+    return content
+
+
+def _drawing(folder: Path, name: str) -> str:
+    """Return a figure's SVG, drawn from its table where it is missing, as in a checkout."""
+    path = folder / f"{name}.svg"
+    if not path.exists():
+        module = import_module(f"sb3_course.lectures.{name}")
+        figures.save(module.draw(read(folder / f"{name}.csv")), folder, name, FONT_SCALE)
+    return path.read_text()
+
+
+def formula(tex: str) -> str:
+    """Draw a formula without a TeX installation.
+
+    :param tex: Formula in Matplotlib's subset of TeX
+    :return: Text of an SVG file
+    """
+    buffer = io.StringIO()
+    with figures.style(FONT_SCALE):
+        figure = Figure(figsize=(0.1, 0.1))
+        figure.text(0, 0, tex, fontsize=12)
+        figure.savefig(
+            buffer,
+            format="svg",
+            bbox_inches="tight",
+            pad_inches=0.03,
+            transparent=True,
+            metadata=figures.FORMATS["svg"],
+        )
+    return buffer.getvalue()
+
+
 class _Display:
-    """A bar for all figures and one for the current on a terminal, lines elsewhere."""
+    """Progress of the figures: two bars on a terminal, one line per figure elsewhere."""
 
     def __init__(self, console: Console, progress: Progress | None, total: int) -> None:
         self._console, self._progress, self._total, self._n = console, progress, total, 0
         self._all = progress.add_task("all figures", total=total) if progress else None
 
     def begin(self, name: str) -> Note:
-        """Begin a figure, and give what its measuring tells of."""
+        """Start a figure and return the callback for its progress."""
         progress = self._progress
         if progress is None:
             return silent
@@ -146,7 +213,7 @@ class _Display:
         return note
 
     def done(self, name: str, conclusion: Conclusion, seconds: float) -> None:
-        """End a figure with a line that says what it shows."""
+        """Finish a figure with a line that contains its conclusion."""
         self._n += 1
         verdict = "" if conclusion.holds else " THE CLAIM DOES NOT HOLD IN THESE NUMBERS."
         line = f"[{self._n}/{self._total}] {name} ({seconds:.0f} s): {conclusion.sentence}{verdict}"

@@ -1,4 +1,4 @@
-"""What the figures share: models on small worlds, batches, intervals, looks."""
+"""Helpers that the figures share: models on small worlds, batches, intervals and drawing."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,10 @@ Item = TypeVar("Item")
 Model = TypeVar("Model", bound=PolicyGradientAlgorithm)
 
 Note: TypeAlias = Callable[[int, int, str], None]
-"""Takes the number of steps done, of all steps, and what is being done."""
-
-SINGLE, DOUBLE = 3.4, 7.0
-"""Widths of one and of two columns of print, in inches."""
+"""Callback with the number of steps done, the number of all steps, and the current step's name."""
 
 FONT_SCALE = 1.0
-"""Of seaborn's ``paper``."""
+"""Font scale of all figures, relative to seaborn's ``paper`` context."""
 
 N_BOOT = 500
 
@@ -36,11 +33,11 @@ Palette: TypeAlias = Mapping[str, tuple[float, float, float]]
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What a figure shows.
+    """The conclusion of a figure.
 
-    :param sentence: In words, with the numbers
-    :param holds: Whether the claim's direction holds in these numbers
-    :param numbers: Those that the sentence and the verdict rest on
+    :param sentence: Conclusion in words, with its numbers
+    :param holds: Whether the direction of the claim holds in these numbers
+    :param numbers: Numbers that the sentence and the verdict are based on
     """
 
     sentence: str
@@ -49,30 +46,32 @@ class Conclusion:
 
 
 def silent(done: int, total: int, what: str) -> None:
-    """Take note of nothing: the default where nobody watches."""
+    """Ignore progress."""
 
 
 def track(items: Iterable[Item], note: Note, what: Callable[[Item], str]) -> Iterator[Item]:
-    """Yield items, and tell before each how far that is.
+    """Yield items and report the progress before each one.
 
-    :param items: What there is to do
-    :param note: Told of each
-    :param what: Describes one
+    :param items: Items to process
+    :param note: Function that is called with the progress
+    :param what: Function that returns an item's name
+    :yield: Each item
     """
-    todo = list(items)
-    for done, item in enumerate(todo):
-        note(done, len(todo), what(item))
+    pending = list(items)
+    for done, item in enumerate(pending):
+        note(done, len(pending), what(item))
         yield item
-    note(len(todo), len(todo), "")
+    note(len(pending), len(pending), "")
 
 
 def make(kind: type[Model], world: VectorWorld | Any, seed: int, **kwargs: Any) -> Model:
-    """Make a model that prints and logs nothing, with a linear policy unless told otherwise.
+    """Make a model that prints and logs nothing, with a linear policy by default.
 
-    :param kind: A class of this library
-    :param world: The environment
-    :param seed: Of the model, and of the environment
-    :param kwargs: For the constructor
+    :param kind: Algorithm class of this library
+    :param world: Environment
+    :param seed: Seed of the model and of the environment
+    :param **kwargs: Arguments of the constructor
+    :return: Model
     """
     defaults: dict[str, Any] = {"policy_kwargs": {"net_arch": []}, "gamma": 1.0, "device": "cpu"}
     model = kind("MlpPolicy", world, seed=seed, **(defaults | kwargs))
@@ -81,9 +80,10 @@ def make(kind: type[Model], world: VectorWorld | Any, seed: int, **kwargs: Any) 
 
 
 def collect(model: PolicyGradientAlgorithm) -> Rollout:
-    """Let a model collect one batch, without learning from it.
+    """Collect one batch with a model without learning from it.
 
-    :param model: The model; the batch is its ``rollout`` too
+    :param model: Model, which also keeps the batch as its ``rollout``
+    :return: Batch
     """
     _, callback = model._setup_learn(0, reset_num_timesteps=False)
     assert model.env is not None
@@ -91,11 +91,12 @@ def collect(model: PolicyGradientAlgorithm) -> Rollout:
     return model.rollout
 
 
-def columns(rollout: Rollout, which: slice) -> Rollout:
-    """Take some environments' part of a batch.
+def select_environments(rollout: Rollout, which: slice) -> Rollout:
+    """Return the part of a batch that comes from some of its environments.
 
-    :param rollout: A batch
-    :param which: Environments
+    :param rollout: Batch
+    :param which: Range of environments
+    :return: Batch of these environments
     """
     assert not isinstance(rollout.obs, dict)
     assert not isinstance(rollout.last_obs, dict)
@@ -114,12 +115,12 @@ def columns(rollout: Rollout, which: slice) -> Rollout:
 
 
 def check_finite(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Refuse a table with a number that is none.
+    """Check that all numbers of a table are finite.
 
     :param table: Measured numbers
-    :param name: The figure's name, for the message
-    :return: The table
-    :raises FloatingPointError: NaN or infinity; says in which row and column
+    :param name: Name of the figure, for the message
+    :return: The same table
+    :raises FloatingPointError: If a number is NaN or infinite; the message names its row and column
     """
     numbers = table.select_dtypes("number")
     bad = np.argwhere(~np.isfinite(numbers.to_numpy(dtype=float)))
@@ -133,9 +134,10 @@ def check_finite(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def mean_interval(values: Sequence[float] | Array | pd.Series) -> tuple[float, float, float]:
-    """Mean, and the ends of its 95% bootstrap interval.
+    """Compute the mean and its 95% bootstrap interval.
 
-    :param values: Independent numbers, one a seed
+    :param values: Independent numbers, one per seed
+    :return: Mean, and lower and upper end of the interval
     """
     array = np.asarray(values, dtype=float)
     draws = np.random.default_rng(0).choice(array, size=(2000, len(array))).mean(axis=1)
@@ -144,13 +146,14 @@ def mean_interval(values: Sequence[float] | Array | pd.Series) -> tuple[float, f
 
 
 def curve(axes: Axes, table: pd.DataFrame, x: str, y: str, **kwargs: Any) -> Axes:
-    """Draw a mean over seeds with its 95% bootstrap interval, and no legend.
+    """Draw a mean over seeds with its 95% bootstrap interval, without a legend.
 
-    :param axes: Where to draw
-    :param table: Tidy, a row for each seed
-    :param x: Column
-    :param y: Column
-    :param kwargs: For ``seaborn.lineplot``
+    :param axes: Axes to draw on
+    :param table: Tidy table with one row per seed and position
+    :param x: Column along the horizontal axis
+    :param y: Column along the vertical axis
+    :param **kwargs: Arguments of ``seaborn.lineplot``
+    :return: The same axes
     """
     defaults: dict[str, Any] = {
         "errorbar": ("ci", 95),
@@ -165,30 +168,31 @@ def curve(axes: Axes, table: pd.DataFrame, x: str, y: str, **kwargs: Any) -> Axe
 
 
 def colors(names: Sequence[str]) -> Palette:
-    """Give each name a color that color-blind readers can tell from the others.
+    """Assign each name a color that color-blind readers can distinguish from the others.
 
-    :param names: At most ten
+    :param names: At most ten names
+    :return: Color of each name
     """
     return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
 
 
 def legend(figure: Figure, palette: Palette, ncols: int, extra: Sequence[Line2D] = ()) -> None:
-    """Put one legend of lines under a figure.
+    """Add one legend of lines below a figure.
 
-    :param figure: The figure, laid out as constrained
+    :param figure: Figure with constrained layout
     :param palette: Names and colors
-    :param ncols: Columns
-    :param extra: More handles, which bring their own labels
+    :param ncols: Number of columns
+    :param extra: Additional handles with their own labels
     """
     lines = [Line2D([], [], color=c, linewidth=1.8, label=n) for n, c in palette.items()]
     handles = [*lines, *extra]
     figure.legend(handles=handles, loc="outside lower center", ncols=ncols, frameon=False)
 
 
-def letter(axes: Axes, text: str) -> None:
-    """Give a panel its title, flush left.
+def panel_title(axes: Axes, text: str) -> None:
+    """Set the title of a panel, aligned left.
 
-    :param axes: The panel
-    :param text: The title
+    :param axes: Panel
+    :param text: Title
     """
     axes.set_title(text, loc="left", fontsize="medium")

@@ -12,7 +12,7 @@ from sb3_course.benchmark.execution.train_run import attempt
 HERE = "tests.benchmark.helpers"
 FILES = sorted((Path(__file__).parents[2] / "benchmarks").glob("*.yaml"))
 GRIDS = [path for path in FILES if "\nalgorithms:" in path.read_text()]
-"""The grids that this project runs."""
+"""Grids that this project runs."""
 
 
 class Raises(A2C):
@@ -23,14 +23,14 @@ class Raises(A2C):
 
 
 class Dies(A2C):
-    """Takes its process with it."""
+    """Ends its process."""
 
     def train(self):
         os._exit(7)
 
 
 class Exits(A2C):
-    """Leaves as a script does."""
+    """Exits as a script does."""
 
     def train(self):
         raise SystemExit("made to leave")
@@ -44,7 +44,7 @@ class Interrupts(A2C):
 
 
 class Vanishes(A2C):
-    """Takes its process with it, as if all were well."""
+    """Ends its process, as if all were well."""
 
     def train(self):
         os._exit(0)
@@ -68,7 +68,7 @@ class EatsMemory(A2C):
 
 
 class NaNRewards(gymnasium.Wrapper):
-    """Rewards are no numbers."""
+    """Rewards are NaN."""
 
     def step(self, action):
         obs, _, terminated, truncated, info = self.env.step(action)
@@ -104,7 +104,7 @@ def tiny(**changes) -> Grid:
 
 
 class InThisProcess:
-    """A backend without the seconds that processes take to start."""
+    """Executor that runs in the calling process, without the time that processes take to start."""
 
     slots = workers = 1
 

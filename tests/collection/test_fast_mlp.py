@@ -11,6 +11,8 @@ TORQUES, CHOICE = spaces.Box(-1, 1, (3,)), spaces.Discrete(4)
 
 
 class Doubled(ActorCriticPolicy):
+    """A policy with methods of its own, which have to be called."""
+
     def get_distribution(self, obs):
         return super().get_distribution(2 * obs)
 
@@ -32,7 +34,10 @@ every_policy = pytest.mark.parametrize(
 
 
 @every_policy
-def test_samples_what_the_policy_samples_bit_for_bit(kind, observations, actions, kwargs, plain):
+def test_actions_are_those_that_the_policy_samples_bit_for_bit(
+    kind, observations, actions, kwargs, plain
+):
+    th.manual_seed(1)
     policy = kind(observations, actions, lambda _: 1e-3, **kwargs)
     assert fast_mlp._is_gaussian_mlp(policy) == plain
     obs = th.rand(17, *observations.shape)
@@ -48,15 +53,18 @@ def test_samples_what_the_policy_samples_bit_for_bit(kind, observations, actions
 
 
 @every_policy
-def test_log_prob_entropy_and_their_gradients(kind, observations, actions, kwargs, plain):
+def test_log_probabilities_entropy_and_their_gradients_are_the_policys(
+    kind, observations, actions, kwargs, plain
+):
+    th.manual_seed(1)
     policy = kind(observations, actions, lambda _: 1e-3, **kwargs)
     obs = th.rand(17, *observations.shape)
     sampled, score = fast_mlp.make_actor(policy)(obs)
-    log_prob, entropy = score()
     assert not sampled.requires_grad
     distribution = policy.get_distribution(obs)
     expected = distribution.log_prob(sampled), distribution.entropy().mean()
-    for one, other in zip((log_prob, entropy), expected):
+    scored = fast_mlp.make_scorer(policy)(obs, sampled)
+    for one, other in [*zip(score(), expected), *zip(scored, expected)]:
         assert th.allclose(one, other, atol=1e-5)
         got, wanted = (
             th.autograd.grad(
@@ -70,13 +78,19 @@ def test_log_prob_entropy_and_their_gradients(kind, observations, actions, kwarg
 
 
 @every_policy
-def test_values(kind, observations, actions, kwargs, plain):
+def test_values_are_the_policys_bit_for_bit(kind, observations, actions, kwargs, plain):
+    th.manual_seed(1)
     policy = kind(observations, actions, lambda _: 1e-3, **kwargs)
     obs = th.rand(17, *observations.shape)
     assert th.equal(fast_mlp.make_critic(policy)(obs), policy.predict_values(obs).flatten())
 
 
-def test_hooks_are_honored():
+def test_a_policy_with_hooks_is_called_through_its_methods():
     policy = ActorCriticPolicy(VECTOR, TORQUES, lambda _: 1e-3)
-    policy.action_net.register_forward_hook(lambda *_: None)
-    assert not fast_mlp._is_mlp(policy)
+    obs, calls = th.rand(17, 5), []
+    policy.action_net.register_forward_hook(lambda *_: calls.append("actor"))
+    policy.value_net.register_forward_hook(lambda *_: calls.append("critic"))
+    fast_mlp.make_sampler(policy)(obs)
+    fast_mlp.make_actor(policy)(obs)
+    fast_mlp.make_critic(policy)(obs)
+    assert calls == ["actor", "actor", "critic"]

@@ -7,7 +7,7 @@ from sb3_course.common.optimization import descend, fit_critic, minibatches
 from sb3_course.common.parameter_groups import split_parameters
 
 
-def test_fits_the_targets_and_leaves_the_actor_alone():
+def test_fit_critic_fits_the_targets_and_leaves_the_actor_unchanged():
     th.manual_seed(0)
     policy = ActorCriticPolicy(spaces.Box(-1, 1, (2,)), spaces.Discrete(2), lambda _: 1e-3)
     actor, critic = split_parameters(policy)
@@ -21,7 +21,7 @@ def test_fits_the_targets_and_leaves_the_actor_alone():
     assert all(p.requires_grad and p.grad is None for p in actor)
 
 
-def test_one_step_by_hand():
+def test_a_step_of_fit_critic_by_hand():
     policy = ActorCriticPolicy(
         spaces.Box(-1, 1, (1,)), spaces.Discrete(2), lambda _: 1e-3, net_arch=[]
     )
@@ -36,7 +36,7 @@ def test_one_step_by_hand():
     assert policy.value_net.bias.item() == pytest.approx(1 - 0.1 * (3 + 2))
 
 
-def test_minibatches_see_everything_before_they_see_anything_twice():
+def test_minibatches_use_every_transition_before_they_use_one_twice():
     cpu = th.device("cpu")
     batches = list(minibatches(12, 6, 4, cpu))
     for epoch in (batches[:3], batches[3:]):
@@ -45,9 +45,26 @@ def test_minibatches_see_everything_before_they_see_anything_twice():
     assert list(minibatches(12, 2, 12, cpu)) == [slice(None)] * 2
 
 
-def test_a_gradient_that_is_no_array_of_its_own_is_taken_as_it_is_meant():
-    """A sum's gradient is one number seen many times; a fused Adam reads what lies behind it."""
+def test_a_gradient_without_memory_of_its_own_is_read_correctly():
+    """A sum's gradient is one number with stride 0; a fused Adam would read beyond it."""
     parameter = th.nn.Parameter(th.zeros(1000))
     optimizer = th.optim.Adam([parameter], lr=0.5, fused=True)
     descend(parameter.sum(), [parameter], optimizer)
     assert th.allclose(parameter, th.full((1000,), -0.5))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_is_refused_before_the_step(bad):
+    parameter = th.nn.Parameter(th.ones(3))
+    optimizer = th.optim.SGD([parameter], lr=1.0)
+    with pytest.raises(FloatingPointError, match="a loss is (nan|inf)"):
+        descend(bad * parameter.sum(), [parameter], optimizer)
+    assert parameter.tolist() == [1, 1, 1]
+
+
+def test_minibatches_are_shuffled_by_torchs_seed():
+    def draw(seed):
+        th.manual_seed(seed)
+        return th.stack(list(minibatches(12, 6, 4, th.device("cpu")))).tolist()
+
+    assert draw(1) == draw(1) != draw(2)

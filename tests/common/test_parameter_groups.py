@@ -9,13 +9,14 @@ from sb3_course.common.parameter_groups import split_parameters
 IMAGES = spaces.Box(0, 255, (1, 36, 36), dtype="uint8")
 
 
-def names(policy):
+def parameter_names(policy):
+    """Return the names of the actor's parameters and of the critic's."""
     by_id = {id(p): name for name, p in policy.named_parameters()}
     return [{by_id[id(p)] for p in part} for part in split_parameters(policy)]
 
 
-def test_a_plain_policy():
-    actor, critic = names(
+def test_each_layer_of_an_mlp_policy_is_the_actors_or_the_critics():
+    actor, critic = parameter_names(
         ActorCriticPolicy(spaces.Box(-1, 1, (2,)), spaces.Box(-1, 1, (1,)), lambda _: 0, [4])
     )
     assert actor == {
@@ -42,13 +43,13 @@ def test_a_shared_extractor_is_the_actors(share):
         share_features_extractor=share,
         features_extractor_kwargs={"features_dim": 4},
     )
-    actor, critic = names(policy)
+    actor, critic = parameter_names(policy)
     assert any(name.startswith("features_extractor.") for name in actor)
     assert any(name.startswith("vf_features_extractor.") for name in critic) == (not share)
 
 
-def test_autograd_is_asked_not_the_names():
-    class Odd(ActorCriticPolicy):
+def test_what_depends_on_a_parameter_decides_whose_it_is_not_its_name():
+    class Tempered(ActorCriticPolicy):
         def _build(self, lr_schedule):
             super()._build(lr_schedule)
             self.temperature = nn.Parameter(th.ones(()))
@@ -59,6 +60,8 @@ def test_autograd_is_asked_not_the_names():
                 action_logits=self.action_net(latent_pi) / self.temperature
             )
 
-    actor, critic = names(Odd(spaces.Box(-1, 1, (2,)), spaces.Discrete(2), lambda _: 0, [4]))
+    actor, critic = parameter_names(
+        Tempered(spaces.Box(-1, 1, (2,)), spaces.Discrete(2), lambda _: 0, [4])
+    )
     assert "temperature" in actor
     assert "unused" not in actor | critic

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.distributions import StateDependentNoiseDistribution
 from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
 from torch.nn.utils import parameters_to_vector
 
@@ -20,7 +21,8 @@ SPACES = {
 }
 
 
-def make(kind, log_std=-0.3):
+def make_policy(kind, log_std=-0.3):
+    """Make a policy that is not near the uniform one."""
     th.manual_seed(1)
     box = spaces.Box(-1, 1, (3,))
     policy = ActorCriticPolicy(box, SPACES[kind], lambda _: 0, [5], log_std_init=log_std)
@@ -32,10 +34,10 @@ def make(kind, log_std=-0.3):
 
 
 def actions_and_probabilities(kind, distribution):
-    """Every action with its probability at each state; for the Gaussian, quadrature nodes."""
+    """Yield every action with its probability at each state; quadrature nodes for the Gaussian."""
     inner = distribution.distribution
     if kind == "gaussian":
-        # A score is of degree 2 in the action, so 5 nodes a dimension integrate products exactly.
+        # A score is of degree 2 in the action, so 5 nodes per dimension integrate products exactly.
         nodes, weights = np.polynomial.hermite_e.hermegauss(5)
         weights = weights / weights.sum()
         for (z1, w1), (z2, w2) in product(zip(nodes, weights), repeat=2):
@@ -54,7 +56,7 @@ def actions_and_probabilities(kind, distribution):
 
 
 def explicit_fisher(kind, policy, parameters):
-    """E_s Σ_a π(a|s) ∇log π ∇log πᵀ, an action and a state at a time, in float64."""
+    """Compute E_s Σ_a π(a|s) ∇log π ∇log πᵀ, one action and state at a time, in float64."""
     fisher = 0.0
     for action, probability in actions_and_probabilities(kind, policy.get_distribution(OBS)):
         log_prob = policy.get_distribution(OBS).log_prob(action)
@@ -67,7 +69,7 @@ def explicit_fisher(kind, policy, parameters):
 
 @pytest.mark.parametrize("kind", SPACES)
 def test_the_product_is_that_of_the_explicit_fisher_matrix(kind):
-    policy = make(kind)
+    policy = make_policy(kind)
     parameters, _ = split_parameters(policy)
     fisher = explicit_fisher(kind, policy, parameters)
     multiply = ng.fisher_vector_product(policy.get_distribution(OBS), parameters)
@@ -78,7 +80,7 @@ def test_the_product_is_that_of_the_explicit_fisher_matrix(kind):
 
 @pytest.mark.parametrize("kind", SPACES)
 def test_the_product_is_that_of_the_kl_hessian(kind):
-    policy = make(kind)
+    policy = make_policy(kind)
     parameters, _ = split_parameters(policy)
     old = copy.copy(policy.get_distribution(OBS))
     multiply = ng.fisher_vector_product(old, parameters)
@@ -93,7 +95,7 @@ def test_the_product_is_that_of_the_kl_hessian(kind):
 
 
 @pytest.mark.parametrize("share", [True, False])
-def test_shared_extractors(share):
+def test_products_with_a_features_extractor_are_positive(share):
     images = spaces.Box(0, 255, (1, 36, 36), dtype=np.uint8)
     policy = ActorCriticCnnPolicy(
         images,
@@ -110,8 +112,8 @@ def test_shared_extractors(share):
     assert th.isfinite(multiply(v)).all()
 
 
-def test_damping_and_kl_of_independent_parts():
-    policy = make("multicategorical")
+def test_damping_adds_a_multiple_of_the_vector():
+    policy = make_policy("multicategorical")
     parameters, _ = split_parameters(policy)
     distribution = policy.get_distribution(OBS)
     v = th.randn(sum(p.numel() for p in parameters))
@@ -119,8 +121,8 @@ def test_damping_and_kl_of_independent_parts():
     assert th.allclose(damped, plain + 0.5 * v, atol=1e-6)
 
 
-def test_kl_by_hand():
-    one, other = make("gaussian", log_std=0.0), make("gaussian", log_std=1.0)
+def test_kl_divergence_by_hand():
+    one, other = make_policy("gaussian", log_std=0.0), make_policy("gaussian", log_std=1.0)
     p, q = one.get_distribution(OBS), other.get_distribution(OBS)
     e = np.e
     means = ((p.distribution.loc - q.distribution.loc) ** 2).sum(1).mean().item()
@@ -128,16 +130,14 @@ def test_kl_by_hand():
     assert ng.kl_divergence(p, q).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_unknown_distributions_are_named():
-    from stable_baselines3.common.distributions import StateDependentNoiseDistribution
-
+def test_an_unknown_distribution_is_named():
     odd = StateDependentNoiseDistribution(2)
     odd.distribution = th.distributions.Laplace(th.zeros(2), th.ones(2))
     with pytest.raises(TypeError, match="Normal, Categorical and Bernoulli.*got Laplace"):
         ng.components(odd)
 
 
-def test_conjugate_gradient_solves():
+def test_conjugate_gradient_solves_a_linear_system():
     generator = th.Generator().manual_seed(0)
     root = th.randn(20, 20, generator=generator, dtype=th.float64)
     matrix = root @ root.T + 0.5 * th.eye(20)
@@ -149,7 +149,7 @@ def test_conjugate_gradient_solves():
     assert solution.curvature == pytest.approx((solution.x @ matrix @ solution.x).item())
 
 
-def test_conjugate_gradient_stops_at_its_limit_and_at_the_residual():
+def test_conjugate_gradient_stops_after_max_steps_or_at_the_residual():
     matrix, b = th.diag(th.arange(1.0, 11.0)), th.ones(10)
     assert ng.conjugate_gradient(lambda v: matrix @ v, b, max_steps=3).iterations == 3
     assert ng.conjugate_gradient(lambda v: 2 * v, b, max_steps=50).iterations == 1
@@ -162,20 +162,25 @@ def test_conjugate_gradient_of_zero_is_zero():
 
 
 @pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf"), 0.0])
-def test_conjugate_gradient_keeps_what_it_has_where_curvature_is_not_positive(bad):
-    matrix = th.diag(th.tensor([1.0, bad]))
-    solution = ng.conjugate_gradient(lambda v: matrix @ v, th.tensor([1.0, 1.0]), max_steps=5)
-    assert th.isfinite(solution.x).all()
+def test_conjugate_gradient_keeps_its_solution_where_curvature_is_not_positive(bad):
+    """The first step has length 2/3, by hand; the second one would divide by the bad curvature."""
+    products = iter([lambda v: th.tensor([1.0, 2.0]) * v, lambda v: bad * v])
+    solution = ng.conjugate_gradient(lambda v: next(products)(v), th.ones(2), max_steps=5)
+    assert solution.x.tolist() == pytest.approx([2 / 3, 2 / 3])
+    assert solution.iterations == 1
 
 
-def test_step_length():
-    assert ng.step_length(0.02, 4.0) == pytest.approx(0.1)
-    assert pytest.approx(0.02) == 0.5 * (0.1**2) * 4.0
+def test_step_length_reaches_the_target_to_second_order():
+    length = ng.step_length(0.02, curvature=4.0)
+    assert 0.5 * length**2 * 4.0 == pytest.approx(0.02)
+
+
+def test_step_length_is_zero_where_curvature_is_not_a_positive_number():
     assert [ng.step_length(0.02, c) for c in (0.0, -1.0, float("nan"), float("inf"))] == [0] * 4
 
 
-def test_assign_and_flatten_are_inverse():
-    policy = make("gaussian")
+def test_flatten_undoes_assign():
+    policy = make_policy("gaussian")
     parameters, _ = split_parameters(policy)
     vector = th.randn(sum(p.numel() for p in parameters))
     ng.assign(parameters, vector)

@@ -18,15 +18,16 @@ from torch import nn
 import sb3_course
 from sb3_course import BC
 from sb3_course.imitation import demonstrate
-from sb3_course.imitation.bc import CHUNK, batches, make_loss
-from sb3_course.imitation.demonstrations import fit_actions
+from sb3_course.imitation.minibatches import CHUNK
+from tests.contract.helpers import ACTIONS, OBSERVATIONS, any_env
 from tests.imitation.helpers import balance
-from tests.test_contract import ACTIONS, OBSERVATIONS, any_env
 
 
 def samples(env, n=64):
-    """Demonstrations in any spaces: whatever comes."""
+    """Draw random demonstrations from the environment's spaces."""
     space = env.observation_space
+    space.seed(0)
+    env.action_space.seed(0)
     obs = [space.sample() for _ in range(n)]
     if isinstance(space, spaces.Dict):
         obs = {key: np.stack([o[key] for o in obs]) for key in space.spaces}
@@ -61,19 +62,26 @@ BOX, IMAGE = spaces.Box(-1, 1, (5,)), spaces.Box(0, 255, (3, 36, 36), dtype=np.u
     ],
 )
 def test_the_loss_and_its_gradient_are_those_of_imitation_and_sb3(
-    kind, observations, actions, kwargs
+    kind, observations, actions, kwargs, monkeypatch
 ):
-    th.manual_seed(0)
-    policy = kind(observations, actions, lambda _: 1e-3, **kwargs)
-    obs = th.rand(40, 5)
-    obs = {"a": obs} if isinstance(observations, spaces.Dict) else obs
-    acts = th.as_tensor(fit_actions(np.stack([actions.sample() for _ in range(40)]), actions))
-    loss = make_loss(policy, 0.1)(obs, acts)
-    _, log_prob, entropy = policy.evaluate_actions(obs, acts)
-    losses = [loss, -log_prob.mean() - 0.1 * entropy.mean()]
-    if not isinstance(observations, spaces.Dict):  # of which imitation warns
-        losses.append(BehaviorCloningLossCalculator(0.1, 0.0)(policy, obs, acts).loss)
-    parameters = list(policy.parameters())
+    captured = []
+
+    def capture(loss, parameters, optimizer):
+        captured.append(loss)
+        return loss.item()
+
+    monkeypatch.setattr("sb3_course.imitation.bc.descend", capture)
+    env = any_env(observations, actions)
+    model = BC(
+        kind, env, samples(env), batch_size=64, ent_coef=0.1, policy_kwargs=kwargs, device="cpu"
+    )
+    model.learn(64)
+    obs, acts = model._training_set()
+    _, log_prob, entropy = model.policy.evaluate_actions(obs, acts)
+    losses = [*captured, -log_prob.mean() - 0.1 * entropy.mean()]
+    if not isinstance(observations, spaces.Dict):  # about which imitation warns
+        losses.append(BehaviorCloningLossCalculator(0.1, 0.0)(model.policy, obs, acts).loss)
+    parameters = list(model.policy.parameters())
     gradients = [
         th.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
         for value in losses
@@ -84,7 +92,7 @@ def test_the_loss_and_its_gradient_are_those_of_imitation_and_sb3(
             th.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
 
 
-def test_only_the_actor_moves():
+def test_only_the_actor_is_trained():
     env = make_vec_env("CartPole-v1", 1, seed=0)
     model = BC("MlpPolicy", env, samples(env), seed=0, device="cpu")
     before = copy.deepcopy(model.get_parameters()["policy"])
@@ -94,21 +102,21 @@ def test_only_the_actor_moves():
     assert {k for k in before if "policy_net" in k or "action_net" in k} == moved
 
 
-# -- SB3's face ----------------------------------------------------------------------------------
+# -- SB3's interface -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", OBSERVATIONS)
-def test_every_observation_space(name):
+def test_loss_falls_in_every_observation_space(name):
     env = any_env(OBSERVATIONS[name])
-    check_trains(env)
+    assert_loss_falls(env)
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-def test_every_action_space(name):
-    check_trains(any_env(action_space=ACTIONS[name]))
+def test_loss_falls_in_every_action_space(name):
+    assert_loss_falls(any_env(action_space=ACTIONS[name]))
 
 
-def check_trains(env):
+def assert_loss_falls(env):
     demonstrations = samples(env)
     policy = policy_for(env.observation_space)
     model = BC(policy, env, demonstrations, batch_size=16, seed=0, device="cpu", learning_rate=1e-2)
@@ -121,10 +129,11 @@ def check_trains(env):
 
 def mean_loss(model):
     with th.no_grad():
-        return make_loss(model.policy, 0.0)(*model._training_set()).item()
+        _, log_prob, _ = model.policy.evaluate_actions(*model._training_set())
+    return -log_prob.mean().item()
 
 
-def test_images():
+def test_images_are_stored_as_bytes_with_channels_first():
     env = any_env(spaces.Box(0, 255, (36, 36, 3), dtype=np.uint8), n_envs=1)
     demonstrations = samples(env, 20)
     model = BC("CnnPolicy", env, demonstrations, batch_size=10, seed=0, device="cpu").learn(20)
@@ -132,7 +141,7 @@ def test_images():
     assert model.dataset.obs.dtype == np.uint8
 
 
-def test_clones_an_expert():
+def test_the_experts_actions_are_learned():
     env = make_vec_env("CartPole-v1", 2, seed=0)
     demonstrations = demonstrate(balance, env, 4, seed=0)
     model = BC("MlpPolicy", env, demonstrations, learning_rate=5e-3, seed=0, device="cpu")
@@ -165,7 +174,7 @@ def test_the_progress_bar_counts_transitions(capsys):
     assert "6,400/6,400" in "".join(capsys.readouterr())
 
 
-def test_learning_rate_schedule():
+def test_the_learning_rate_follows_its_schedule():
     env = make_vec_env("CartPole-v1", 1)
     model = BC(
         "MlpPolicy", env, samples(env), batch_size=10, learning_rate=lambda p: p, device="cpu"
@@ -174,7 +183,7 @@ def test_learning_rate_schedule():
     assert model.policy.optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
 
 
-def test_says_nothing_and_writes_nothing(capfd, tmp_path, monkeypatch):
+def test_learning_prints_nothing_and_writes_nothing(capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     env = make_vec_env("CartPole-v1", 1)
     BC("MlpPolicy", env, samples(env), device="cpu").learn(2_000)
@@ -183,7 +192,7 @@ def test_says_nothing_and_writes_nothing(capfd, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kwargs", "said"),
+    ("kwargs", "message"),
     [
         ({"batch_size": 0}, "batch_size"),
         ({"learning_rate": -1.0}, "learning_rate"),
@@ -192,17 +201,17 @@ def test_says_nothing_and_writes_nothing(capfd, tmp_path, monkeypatch):
         ({"demonstrations": {"obs": np.zeros((2, 3)), "acts": [0, 1]}}, "shape"),
     ],
 )
-def test_says_which_parameter_is_wrong(kwargs, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_bad_parameter_is_named(kwargs, message):
+    with pytest.raises(ValueError, match=message):
         BC("MlpPolicy", "CartPole-v1", device="cpu", **kwargs)
 
 
-def test_needs_demonstrations():
+def test_learning_without_demonstrations_is_an_error():
     with pytest.raises(ValueError, match="no demonstrations"):
         BC("MlpPolicy", "CartPole-v1", device="cpu").learn(10)
 
 
-def test_stops_before_a_step_that_is_not_finite():
+def test_a_loss_that_is_not_finite_stops_learning_before_the_step():
     env = make_vec_env("CartPole-v1", 1)
     model = BC("MlpPolicy", env, samples(env), device="cpu")
     model.policy.action_net.weight.data[0, 0] = np.nan
@@ -216,7 +225,7 @@ def test_stops_before_a_step_that_is_not_finite():
 
 
 @pytest.mark.parametrize("name", ["box64", "dict"])
-def test_statistics_come_from_the_demonstrations_alone(name):
+def test_statistics_come_only_from_the_demonstrations(name):
     space = OBSERVATIONS["box64"] if name == "box64" else spaces.Dict({"a": OBSERVATIONS["box64"]})
     env = VecNormalize(any_env(space))
     demonstrations = samples(env)
@@ -237,7 +246,7 @@ def test_statistics_come_from_the_demonstrations_alone(name):
 
 
 @pytest.mark.parametrize("name", ["box", "dict"])
-def test_saves_and_loads_with_the_demonstrations(tmp_path, name):
+def test_the_file_holds_the_demonstrations_unless_they_are_excluded(tmp_path, name):
     env = any_env(OBSERVATIONS["box64" if name == "box" else "dict"])
     model = BC(policy_for(env.observation_space), env, samples(env), seed=0, device="cpu").learn(
         500
@@ -251,7 +260,7 @@ def test_saves_and_loads_with_the_demonstrations(tmp_path, name):
 
 
 class SaveOnce(BaseCallback):
-    """Save at a step, inside ``learn``."""
+    """Saves the model at a step inside ``learn``."""
 
     def __init__(self, step, path):
         super().__init__()
@@ -265,7 +274,7 @@ class SaveOnce(BaseCallback):
 
 @pytest.mark.parametrize("stop", [3, CHUNK, CHUNK + 2])
 @pytest.mark.parametrize("wrap", [lambda venv: venv, VecNormalize], ids=["raw", "normalized"])
-def test_goes_on_from_a_file_bit_for_bit(tmp_path, stop, wrap):
+def test_learning_continues_from_a_file_bit_for_bit(tmp_path, stop, wrap):
     def env():
         return wrap(make_vec_env("CartPole-v1", 2, seed=0))
 
@@ -275,7 +284,7 @@ def test_goes_on_from_a_file_bit_for_bit(tmp_path, stop, wrap):
     whole = BC("MlpPolicy", env(), given, **kwargs)
     whole.learn(total, SaveOnce(stop, tmp_path / "bc"))
     later = BC.load(tmp_path / "bc", env=env(), device="cpu")
-    th.manual_seed(123)  # whatever has happened in between
+    th.manual_seed(123)  # the global generator may be in any state
     later.learn(total - 10 * stop, reset_num_timesteps=False)
     assert later.num_timesteps == whole.num_timesteps
     assert same(whole, later)
@@ -283,21 +292,13 @@ def test_goes_on_from_a_file_bit_for_bit(tmp_path, stop, wrap):
     assert all(th.equal(state[i][k], other[i][k]) for i in state for k in state[i])
 
 
-def test_without_a_seed_too(tmp_path):
+def test_learning_without_a_seed_continues_from_a_file_bit_for_bit(tmp_path):
     env = make_vec_env("CartPole-v1", 1)
     model = BC("MlpPolicy", env, samples(env), device="cpu")
     buffer = io.BytesIO()
     model.save(buffer)
     later = BC.load(buffer, env=env, device="cpu")
     assert same(model.learn(300), later.learn(300))
-
-
-def test_batches_use_everything_before_they_start_again():
-    drawn = batches(10, 3, th.device("cpu"), (1,))
-    for _ in range(4):
-        assert len({int(i) for _ in range(3) for i in next(drawn)}) == 9
-    one, other = batches(10, 3, th.device("cpu"), (1,)), batches(10, 3, th.device("cpu"), (2,))
-    assert any(not th.equal(next(one), next(other)) for _ in range(3))
 
 
 # -- the extra -----------------------------------------------------------------------------------
@@ -326,19 +327,20 @@ raise SystemExit(invoke(["imitate", "CartPole-v1"]))
 """
 
 
-def test_without_the_extra():
+def test_a_missing_extra_is_named():
     done = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "pip install 'sb3-course[imitation]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_takes_a_name_and_a_plain_environment():
+def test_the_environment_may_be_a_name_or_a_plain_one():
     for env in (
         "CartPole-v1",
         gym.make("CartPole-v1"),
         DummyVecEnv([lambda: gym.make("CartPole-v1")]),
     ):
-        model = BC("MlpPolicy", env, device="cpu")
+        model = BC("MlpPolicy", env, learning_rate=1e-2, seed=0, device="cpu")
         model.set_demonstrations(samples(model.get_env()))
-        model.learn(100)
+        before = mean_loss(model)
+        assert mean_loss(model.learn(1000)) < before

@@ -15,9 +15,9 @@ from stable_baselines3.common.vec_env import VecNormalize
 import sb3_course
 from sb3_course import DAgger
 from sb3_course.imitation import BC, ExponentialBeta, LinearBeta, demonstrate
+from tests.contract.helpers import ACTIONS, OBSERVATIONS, any_env
 from tests.imitation.helpers import balance
 from tests.imitation.test_bc import SaveOnce, same
-from tests.test_contract import ACTIONS, OBSERVATIONS, any_env
 
 SMALL = {
     "n_steps": 20,
@@ -38,7 +38,7 @@ def small(env=None, expert=balance, **kwargs):
 
 
 class Recorder(KVWriter):
-    """What was logged each time."""
+    """Records the values of each log."""
 
     def __init__(self, model):
         self.rows = []
@@ -51,8 +51,8 @@ class Recorder(KVWriter):
         pass
 
 
-def test_learns_to_balance():
-    """The same seed gives the same run; another one may not reach 500 in three rounds."""
+def test_a_few_rounds_learn_to_balance_the_pole():
+    """The seed fixes the result; with another one three rounds may not be enough."""
     rate = LinearSchedule(5e-3, 0.0, 1.0)
     model = small(n_steps=150, gradient_steps=200, learning_rate=rate, n_eval_episodes=3)
     model.learn(3 * 300)
@@ -100,7 +100,7 @@ def test_rounds_aggregate_the_experts_labels_of_the_policys_states(n_envs):
     assert model._n_updates == 4 * 5
 
 
-def test_each_round_begins_new_episodes_of_its_own():
+def test_each_round_begins_new_episodes():
     starts = []
 
     class Watch(BaseCallback):
@@ -127,14 +127,14 @@ def test_each_round_begins_new_episodes_of_its_own():
         (lambda number: 1 / (1 + number), [1, 1 / 2, 1 / 3, 1 / 4]),
     ],
 )
-def test_beta(schedule, expected):
+def test_beta_follows_its_schedule(schedule, expected):
     model = small(beta_schedule=schedule)
     model.learn(4 * 40)
     assert [r["dagger/beta"] for r in model.rounds] == pytest.approx(expected)
 
 
-def test_beta_is_how_often_the_expert_acts():
-    """500 draws with probability 1/2 lie within 5 standard deviations, but once in 10^6 seeds."""
+def test_beta_is_the_probability_that_the_expert_acts():
+    """Among 500 draws, within 5 standard deviations, which 1 in 10^6 seeds would miss."""
     chosen = []
 
     class Watch(BaseCallback):
@@ -152,20 +152,20 @@ def test_beta_is_how_often_the_expert_acts():
 
 
 @pytest.mark.parametrize("schedule", [lambda n: 1.5, lambda n: -0.1])
-def test_refuses_a_beta_that_is_no_probability(schedule):
+def test_a_beta_that_is_no_probability_is_refused(schedule):
     with pytest.raises(ValueError, match=r"beta_schedule.*round 1"):
         small(beta_schedule=schedule).learn(200)
 
 
 @pytest.mark.parametrize("cls", [LinearBeta, ExponentialBeta])
-def test_refuses_a_schedule_out_of_range(cls):
+def test_a_schedules_parameter_out_of_range_is_refused(cls):
     with pytest.raises(ValueError, match="got -1"):
         cls(-1)
 
 
-def test_the_control_trains_as_often_on_no_new_data():
+def test_the_control_trains_as_often_without_new_data():
     def refuse(obs):
-        raise AssertionError("the control asks nobody")
+        raise AssertionError("the control calls no expert")
 
     given = demonstrate(balance, cartpole(), 1, seed=0)
     model = small(expert=refuse, demonstrations=given, collect=False)
@@ -175,7 +175,7 @@ def test_the_control_trains_as_often_on_no_new_data():
     assert model.dataset.size == len(given[0])
 
 
-def test_without_demonstrations_the_control_is_given_those_of_round_0():
+def test_without_demonstrations_the_control_keeps_those_of_round_0():
     model = small(collect=False)
     model.learn(3 * 40)
     assert model.n_rounds == 3 and model.env_steps == model.dataset.size == 40
@@ -194,10 +194,10 @@ def test_the_learning_rate_falls_in_each_round():
     assert rates == pytest.approx([1, 0.8, 0.6, 0.4, 0.2] * 2)
 
 
-# -- what it says --------------------------------------------------------------------------------
+# -- logs and evaluation -------------------------------------------------------------------------
 
 
-def test_logs_each_round():
+def test_every_round_is_logged():
     model = small(n_steps=100, n_eval_episodes=3)
     recorder = Recorder(model)
     model.learn(3 * 200)
@@ -224,7 +224,7 @@ def test_logs_each_round():
         assert row["dagger/round"] == number
         assert row["dagger/env_steps"] == row["dagger/expert_queries"] == 200 * (number + 1)
         assert row["eval/min_reward"] <= row["eval/mean_reward"] <= row["eval/max_reward"]
-        assert row["eval/mean_reward"] == row["eval/mean_ep_length"]  # CartPole gives 1 a step
+        assert row["eval/mean_reward"] == row["eval/mean_ep_length"]  # rewards of 1
     assert recorder.rows[0]["rollout/ep_rew_mean"] == 100.0  # the expert never falls
     assert (
         recorder.rows[2]["dagger/expert_action_loss"]
@@ -232,13 +232,13 @@ def test_logs_each_round():
     )
 
 
-def test_the_training_return_is_raw():
+def test_the_logged_return_is_of_raw_rewards():
     model = small(cartpole(2, VecNormalize), n_steps=150, beta_schedule=1.0)
     model.learn(600)
     assert model.rounds[-1]["rollout/ep_rew_mean"] == 150.0
 
 
-def test_measures_in_the_environments_it_is_given():
+def test_the_policy_is_evaluated_in_eval_env():
     envs = cartpole(4)
     model = small(eval_env=envs)
     model.learn(40)
@@ -246,12 +246,12 @@ def test_measures_in_the_environments_it_is_given():
     envs.reset()  # not closed
 
 
-def test_says_when_it_cannot_measure():
-    with pytest.warns(UserWarning, match="give eval_env"):
+def test_an_evaluation_that_is_impossible_warns():
+    with pytest.warns(UserWarning, match="pass eval_env"):
         small(any_env(), lambda obs: np.zeros(len(obs)), n_eval_episodes=2).learn(40)
 
 
-def test_says_nothing_and_writes_nothing(capfd, tmp_path, monkeypatch):
+def test_learning_prints_nothing_and_writes_nothing(capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small(n_eval_episodes=1).learn(80)
     assert capfd.readouterr() == ("", "")
@@ -261,7 +261,7 @@ def test_says_nothing_and_writes_nothing(capfd, tmp_path, monkeypatch):
 # -- memory --------------------------------------------------------------------------------------
 
 
-def test_memory_is_flat_at_a_cap_and_does_not_move_without_one():
+def test_the_data_set_is_allocated_once():
     places = []
 
     class Watch(BaseCallback):
@@ -288,7 +288,7 @@ def test_memory_is_flat_at_a_cap_and_does_not_move_without_one():
 
 @pytest.mark.parametrize("beta", [0.0, 0.5])
 @pytest.mark.parametrize("name", ACTIONS)
-def test_every_action_space(name, beta):
+def test_rounds_run_in_every_action_space(name, beta):
     env = any_env(action_space=ACTIONS[name])
     space = copy.deepcopy(ACTIONS[name])
     model = small(env, lambda obs: [space.sample() for _ in obs], beta_schedule=beta)
@@ -303,7 +303,9 @@ def test_experts_see_raw_observations(name, wrap):
 
     def expert(obs):
         first = obs["a"] if name == "dict" else obs
-        assert np.abs(first).max() <= 1.0  # the space's bounds, which normalized ones pass
+        assert (
+            np.abs(first).max() <= 1.0
+        )  # the space's bounds, which normalized observations exceed
         return (first[:, 0] > 0).astype(int)
 
     policy = "MultiInputPolicy" if name == "dict" else "MlpPolicy"
@@ -314,7 +316,7 @@ def test_experts_see_raw_observations(name, wrap):
     assert obs.dtype == np.float32
 
 
-def test_statistics_come_from_the_data_set_alone():
+def test_statistics_come_only_from_the_data_set():
     env = cartpole(2, VecNormalize)
     model = small(env)
     model.learn(120)
@@ -328,15 +330,15 @@ def test_statistics_come_from_the_data_set_alone():
 @pytest.mark.parametrize("wrap", [lambda venv: venv, VecNormalize], ids=["raw", "normalized"])
 @pytest.mark.parametrize("stop", [40, 47, 60])
 @pytest.mark.parametrize("kwargs", [{}, {"beta_schedule": LinearBeta(3), "buffer_size": 70}])
-def test_goes_on_from_a_file_bit_for_bit(tmp_path, wrap, stop, kwargs):
-    """From between two rounds and from inside one, which is then made again."""
+def test_learning_continues_from_a_file_bit_for_bit(tmp_path, wrap, stop, kwargs):
+    """Saved between two rounds, or inside one, which is then repeated."""
     rate = {"learning_rate": lambda p: 1e-2 * p}
     whole = small(cartpole(2, wrap), **kwargs, **rate)
     whole.learn(4 * 40, SaveOnce(stop, tmp_path / "dagger"))
     later = DAgger.load(tmp_path / "dagger", env=cartpole(2, wrap), device="cpu", expert=balance)
     done = stop * 2 // 40 * 40 if stop % 20 else stop * 2 - 40
     assert later.num_timesteps == done
-    th.manual_seed(123)  # whatever has happened in between
+    th.manual_seed(123)  # the global generators may be in any state
     np.random.seed(5)
     later.learn(4 * 40 - done, reset_num_timesteps=False)
     assert same(whole, later)
@@ -346,7 +348,7 @@ def test_goes_on_from_a_file_bit_for_bit(tmp_path, wrap, stop, kwargs):
     assert (whole.env_steps, whole.expert_queries) == (later.env_steps, later.expert_queries)
 
 
-def test_loads_by_the_name_in_the_file(tmp_path):
+def test_a_loaded_model_needs_its_expert_to_learn(tmp_path):
     model = small()
     model.learn(40)
     model.save(tmp_path / "d.zip")
@@ -356,7 +358,7 @@ def test_loads_by_the_name_in_the_file(tmp_path):
         DAgger.load(tmp_path / "d.zip", env=cartpole(), device="cpu").learn(80)
 
 
-def test_an_interrupted_round_leaves_no_trace():
+def test_an_interrupted_round_is_discarded():
     class Interrupt(BaseCallback):
         def _on_step(self):
             if self.n_calls == 30:
@@ -371,7 +373,7 @@ def test_an_interrupted_round_leaves_no_trace():
     assert model.dataset.size == 80
 
 
-def test_a_callback_can_stop_it():
+def test_a_callback_stops_learning_and_discards_the_round():
     class Stop(BaseCallback):
         def _on_step(self):
             return self.n_calls < 30
@@ -382,7 +384,7 @@ def test_a_callback_can_stop_it():
 
 
 @pytest.mark.parametrize(
-    ("kwargs", "said"),
+    ("kwargs", "message"),
     [
         ({"n_steps": 0}, "n_steps"),
         ({"gradient_steps": 1.5}, "gradient_steps"),
@@ -391,19 +393,19 @@ def test_a_callback_can_stop_it():
         ({"n_eval_episodes": -1}, "n_eval_episodes"),
     ],
 )
-def test_says_which_parameter_is_wrong(kwargs, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_bad_parameter_is_named(kwargs, message):
+    with pytest.raises(ValueError, match=message):
         small(**kwargs)
 
 
-def test_needs_an_expert_that_fits():
+def test_learning_needs_an_expert_whose_actions_fit():
     with pytest.raises(ValueError, match="no expert"):
         small(expert=None).learn(40)
     with pytest.raises(ValueError, match="expert does not fit"):
         small(expert=lambda obs: np.full(len(obs), 9)).learn(40)
 
 
-def test_envpool_and_gymnasium_names():
+def test_environments_of_envpool_and_gymnasium_are_evaluated():
     env = sb3_course.make_vec_env("CartPole-v1", 2, seed=0, verbose=0)
     model = small(env, n_eval_episodes=2)
     model.learn(80)

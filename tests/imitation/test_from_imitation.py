@@ -7,8 +7,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 import sb3_course
 from sb3_course import BC
+from tests.contract.helpers import any_env, every_class, takes
 from tests.imitation.test_bc import samples
-from tests.test_contract import any_env, every_class, takes
 
 KWARGS = {"seed": 0, "device": "cpu"}
 

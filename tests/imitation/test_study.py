@@ -37,3 +37,14 @@ def test_the_study_makes_the_runs_that_it_plans(study, tmp_path, monkeypatch):
     assert [r["dagger/n_transitions"] for r in kept["rounds"]] == [20, 30]
     assert kept["run"] == dataclasses.asdict(run)
     assert {"git_commit", "cpu", "torch"} <= kept["versions"].keys()
+    table = study.table_of(tmp_path)
+    study.run_files(tmp_path).pack()
+    assert not list((tmp_path / "runs").glob("*.json"))
+    assert study.table_of(tmp_path).equals(table) and len(table) == 2
+
+
+def test_the_published_table_is_that_of_the_stored_runs(study):
+    folder = study.RESULTS / "imitation"
+    plan = study.read_yaml((BENCHMARKS / "imitation.yaml").read_text())
+    table = study.by_plan(study.table_of(folder), plan)
+    assert table.to_csv(index=False) == (folder / "returns.csv").read_text()

@@ -30,15 +30,15 @@ def test_every_weight_has_the_same_expectation(weight):
     assert ((gradients.double().mean(dim=0) - truth).abs() < 5 * error + 1e-6).all()
 
 
-def test_the_advantage_leaves_least_variance():
-    """Factors of ten and of a hundred, from 1,000 episodes each: chance has no say."""
+def test_the_advantage_has_the_lowest_variance():
+    """Factors of ten and a hundred from 1,000 episodes each are far beyond chance."""
     found = {w: variance(model_of(QUICK, w, 0, 1000)[1]) for w in WEIGHTS}
     sampled, with_v, exact, advantage = (found[w] for w in WEIGHTS)
     assert advantage < 0.3 * with_v < 0.3 * 0.5 * sampled
     assert advantage < 0.1 * exact
 
 
-def test_learning_stays_under_the_optimum():
+def test_returns_stay_below_the_optimum():
     returns = learn(replace(QUICK, n_updates=5), WEIGHTS[3], 0, 1.0)
     best = optimum(model_of(QUICK, WEIGHTS[0], 0, 1)[0])
     assert len(returns) == 6

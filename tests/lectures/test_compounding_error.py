@@ -16,7 +16,7 @@ from sb3_course.lectures.compounding_error import (
 )
 
 
-def test_labels_err_as_often_as_they_should():
+def test_labels_have_the_given_error_rate():
     """100,000 labels at 5%: within 5 standard errors (1 in 1,000,000 by chance)."""
     world, generator = Tightrope(1, 10), np.random.default_rng(0)
     states = generator.integers(0, 11, size=100_000)
@@ -24,7 +24,7 @@ def test_labels_err_as_often_as_they_should():
     assert wrong.mean() == pytest.approx(0.05, abs=5 * 0.0007)
 
 
-def test_the_expert_never_falls_and_demonstrations_never_show_the_net():
+def test_the_expert_never_falls_and_demonstrations_never_contain_the_net():
     world, generator = Tightrope(50, 12), np.random.default_rng(0)
     shown = demonstrate(world, 2, 0.0, generator)
     assert np.array_equal(shown["obs"], np.tile(np.repeat(np.arange(12), 50), 2))
@@ -33,7 +33,7 @@ def test_the_expert_never_falls_and_demonstrations_never_show_the_net():
 
 @pytest.mark.parametrize("dagger", [False, True])
 def test_the_imitator_is_the_maximum_likelihood_policy_of_its_labels(dagger):
-    """π(a|s) = n(s, a) / n(s) where there are labels; where there are none, nothing was learned."""
+    """π(a|s) = n(s, a) / n(s) in states with labels; in states without, nothing was learned."""
     world = Tightrope(QUICK.n_walks, 15)
     config = replace(QUICK, label_error=0.02)
     model = imitate(world, config, dagger, np.random.default_rng(0))
@@ -58,16 +58,16 @@ def table():
 
 def test_the_claim_holds(table):
     """
-    Seeds are fixed, so that numbers repeat. Over eight seeds of all horizons an exponent has been
-    1.82 to 1.98 for BC and 0.92 to 1.00 for DAgger: one fresh seed may come near the margin of 0.2.
+    Seeds are fixed, so numbers are reproducible. Over eight seeds and all horizons the exponents
+    are 1.82 to 1.98 for BC and 0.92 to 1.00 for DAgger: one new seed may be near the margin of 0.2.
     """
     assert conclude(table).holds
     fitted = exponents(table).groupby("method")["exponent"].mean()
     assert fitted["behavior cloning"] - fitted["DAgger"] > 0.7
 
 
-def test_without_asking_the_expert_dagger_would_not_be_better(table):
-    """The exponent of BC with DAgger's name: the claim must fail."""
+def test_dagger_without_the_experts_labels_would_not_be_better(table):
+    """If DAgger had the exponent of BC, the claim would be false."""
     cloned = table[table["method"] == "behavior cloning"]
     both = pd.concat([cloned, cloned.assign(method="DAgger")], ignore_index=True)
     assert not conclude(both).holds

@@ -21,14 +21,14 @@ SMALL = replace(QUICK, n_episodes=1500, n_seeds=2)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
-def test_n_steps_by_hand(n):
+def test_n_step_advantages_computed_by_hand(n):
     deltas, gamma = np.array([[1.0], [2.0], [4.0], [8.0]]), 0.5
     ends = np.array([[False], [False], [False], [True]])
     expected = [sum(gamma**k * d for k, d in enumerate(deltas[t : t + n, 0])) for t in range(4)]
     assert n_step_advantage(deltas, ends, gamma, n)[:, 0].tolist() == pytest.approx(expected)
 
 
-def test_the_ends_of_the_scale_are_what_they_should_be():
+def test_methods_agree_at_the_ends_of_the_scale():
     _, model = world_of(SMALL)
     rollout = collect(model)
     critic = np.random.default_rng(0).normal(size=(SMALL.horizon, SMALL.n_states))
@@ -39,10 +39,10 @@ def test_the_ends_of_the_scale_are_what_they_should_be():
 
 
 @pytest.mark.parametrize("n", [1, 3])
-def test_measured_bias_is_the_exact_one(n):
+def test_the_measured_bias_equals_the_exact_one(n):
     """
-    An n-step estimate is off by γ^n E[e(s_{t+n})|s, a], e the critic's error. 400,000 steps: the
-    measured bias is within 5% without fail (its standard error is under 1%).
+    The bias of an n-step estimate is γ^n E[e(s_{t+n})|s, a], with e the critic's error. The bias
+    measured over 400,000 steps is within 5% (its standard error is below 1%).
     """
     config = replace(SMALL, n_episodes=20_000, steps=(n,), lambdas=(1.0,))
     world, model = world_of(config)
@@ -61,8 +61,5 @@ def test_measured_bias_is_the_exact_one(n):
 
 
 def test_the_claim_holds():
-    """The critic's error is drawn: one draw in 50 or so biases too little for the claim's factors.
-
-    The seed is fixed.
-    """
+    """The seed is fixed; with others, about 1 in 50 critic errors causes too little bias."""
     assert conclude(measure(SMALL)).holds

@@ -1,56 +1,24 @@
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from sb3_course import REINFORCE
-from sb3_course.envs.enumerable import TabularMDP
 from sb3_course.lectures.estimator_variance import (
-    KINDS,
-    OPTIMAL,
+    EXACT,
     QUICK,
-    TO_GO,
-    TOTAL,
-    VALUE,
-    batch_gradients,
+    TABULAR,
     conclude,
-    exact_variances,
     measure,
-    variances,
+    overall,
+    relative,
+    sampled_over_exact,
 )
-from sb3_course.lectures.toolkit import collect, make
-
-
-def test_sampled_variances_are_the_exact_ones():
-    """
-    2,048 trajectories in batches of 64. A variance over 32 batches and a few parameters is off by
-    15% (one standard deviation) or less: a factor of 1.8 is far from chance (under 1 in 10,000).
-
-    The mean and the optimal baseline are estimated from the others, which adds a little.
-    """
-    world = TabularMDP(2048)
-    model = make(REINFORCE, world, seed=0, n_episodes=2048)
-    exact = exact_variances(world, model)
-    found = batch_gradients(model, collect(model), (64,))
-    assert found[TOTAL, 64].shape[0] == 32
-    for kind, k, variance, ratio in variances(found):
-        assert 1 / 1.8 < variance / (exact[kind] / k) < 1.8, kind
-        assert ratio > 0
-    assert exact[OPTIMAL] < exact[TO_GO] < exact[TOTAL]
-    assert set(exact) == set(KINDS)
-
-
-def test_every_kind_estimates_the_same_gradient():
-    """Means over 2,048 trajectories: at most 5 standard errors apart (1 in 100,000 by chance)."""
-    world = TabularMDP(2048)
-    model = make(REINFORCE, world, seed=0, n_episodes=2048)
-    truth = world.gradient(model.policy, model.actor_parameters) * world.horizon
-    for (kind, k), gradients in batch_gradients(model, collect(model), (64,)).items():
-        error = gradients.std(dim=0) / (2048 / k) ** 0.5
-        assert ((gradients.mean(dim=0) - truth).abs() < 5 * error + 1e-6).all(), kind
+from sb3_course.lectures.gradients import KINDS, TO_GO, TOTAL, VALUE
 
 
 def test_the_claim_holds_on_the_tabular_mdp():
-    """Reward to go takes half of the variance and baselines nine tenths: chance has no say."""
+    """Reward to go removes half of the variance and baselines nine tenths, far beyond chance."""
     config = replace(QUICK, environments=(), n_seeds=1, n_trajectories=(32,), tabular_pool=1024)
     table = measure(config)
     assert conclude(table).holds
@@ -58,13 +26,27 @@ def test_the_claim_holds_on_the_tabular_mdp():
     assert (table.loc[table["kind"] == VALUE, "variance"] > 0).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_variance_falls_as_one_over_k(kind):
-    """From K = 64 to 128 it halves; 32 and 16 batches tell that to a factor of 2."""
-    world = TabularMDP(2048)
-    model = make(REINFORCE, world, seed=1, n_episodes=2048)
-    found = {
-        (name, k): v
-        for name, k, v, _ in variances(batch_gradients(model, collect(model), (64, 128)))
-    }
-    assert 1 < found[kind, 64] / found[kind, 128] < 4
+def made_up(variances, source="sampled", environment=TABULAR):
+    """Return a table with one row per kind and seed."""
+    rows = [
+        (environment, "fresh", seed, source, kind, 8, value, 1.0)
+        for kind, values in variances.items()
+        for seed, value in enumerate(values)
+    ]
+    names = ["environment", "stage", "seed", "source", "kind", "trajectories", "variance", "snr"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def test_ratios_of_variances_are_geometric_means_over_seeds_and_environments():
+    one = made_up({TOTAL: [1.0, 4.0], TO_GO: [1.0, 1.0]})
+    assert relative(one, 8)[TABULAR, "fresh", TO_GO] == pytest.approx(0.5)
+    assert relative(one, 8)[TABULAR, "fresh", TOTAL] == 1
+    other = made_up({TOTAL: [1.0, 1.0], TO_GO: [0.125, 0.125]}, environment="elsewhere")
+    assert overall(pd.concat([one, other]), 8)[TO_GO] == pytest.approx(np.sqrt(0.5 * 0.125))
+
+
+def test_sampled_variances_are_compared_with_exact_ones_of_the_same_kind():
+    sampled = made_up({TOTAL: [2.0], TO_GO: [3.0], VALUE: [4.0], "mean": [100.0]})
+    exact = made_up({TOTAL: [1.0], TO_GO: [1.0], VALUE: [1.0], "mean": [1.0]}, source=EXACT)
+    elsewhere = made_up({TOTAL: [50.0]}, environment="elsewhere")
+    assert sampled_over_exact(pd.concat([sampled, exact, elsewhere])) == pytest.approx(3)

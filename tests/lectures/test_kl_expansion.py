@@ -20,8 +20,8 @@ def test_both_sampled_estimates_are_unbiased():
 
 def test_the_claim_holds_for_one_policy():
     """
-    The expansion is of exact KLs; that k₁ is noisier than k₃ by an order of magnitude shows from 20
-    draws without fail.
+    The expansion is compared with exact KLs; k₁ is noisier than k₃ by an order of magnitude, which
+    20 draws are enough to show.
     """
     config = replace(
         QUICK, n_seeds=1, environments=("CartPole-v1",), train_steps=2048, lengths=(0.2, 0.5, 1, 2)

@@ -14,7 +14,7 @@ from sb3_course.lectures.likelihood import (
 )
 
 
-def test_gradients_agree_to_a_millionth():
+def test_gradients_agree_within_a_millionth():
     table = compare(replace(QUICK, train_steps=1024), "CartPole-v1", seed=0)
     assert table.loc[table["part"] == "difference", "value"].item() < TOLERANCE
     gradients = table[table["part"] == "gradient"]
@@ -32,10 +32,10 @@ def test_demonstrations_are_of_both_kinds():
     assert join([rollout]).n_trajectories == QUICK.n_episodes
 
 
-def test_likelihood_learns_the_average_and_weighting_more():
+def test_likelihood_learns_the_average_and_weighting_learns_more():
     """
-    The demonstrators differ by 4 in return and the average of 200 episodes is known to 0.2: the
-    weighted policy beats the plain one by 2.5 whatever the seed.
+    The demonstrators' returns differ by 4 and the standard error of the average of 200 episodes is
+    0.2: with any seed, the weighted policy is better than the other by about 2.5.
     """
     table = learn(replace(QUICK, n_updates=60), seed=0)
     returns = table[(table["part"] == "return") & (table["x"] == 60)].set_index("kind")["value"]

@@ -13,10 +13,10 @@ SMALL = replace(QUICK, n_episodes=300, n_steps=25)
 
 
 @pytest.mark.parametrize("kind", ["prefix", "step", FRESH])
-def test_steps_without_a_weight_lead_nowhere(kind):
+def test_steps_without_weights_learn_less(kind):
     """
-    Three batches of 300 episodes. Without a weight the return grows by 0.3 whatever the seed (its
-    standard deviation is 0.05), with one by more than 1 on average (0.4): less than 1 in 1,000.
+    Three batches of 300 episodes. Without weights the return increases by 0.3 (standard deviation
+    over seeds 0.05), with weights by more than 1 on average (0.4): fails in less than 1 in 1,000.
     """
     without, corrected = (
         np.mean([reuse(SMALL, k, seed)[-1] for seed in range(3)]) for k in (UNCORRECTED, kind)
@@ -32,7 +32,7 @@ def test_the_first_step_is_the_same_with_and_without_weights():
 
 
 @pytest.mark.parametrize("kl", [0.01, 0.1])
-def test_policies_are_as_far_apart_as_asked(kl):
+def test_policies_have_the_given_kl(kl):
     world = TabularMDP(2, horizon=4, n_states=5, n_actions=3)
     model = make(ISPG, world, seed=0, n_episodes=2, baseline=None)
     before = world.probs(model.policy)
@@ -43,10 +43,10 @@ def test_policies_are_as_far_apart_as_asked(kl):
     assert float(world.visits(before).mean(axis=0) @ step_kl) == pytest.approx(kl, rel=1e-3)
 
 
-def test_the_product_costs_most_and_a_step_least():
+def test_the_product_has_the_highest_variance_and_a_step_the_lowest():
     """
-    Weights have mean 1; the variance of the product over 8 steps is (1 + v)^8 - 1 for v of one,
-    were the steps independent. 2,000 episodes tell 0.06, 0.3 and 0.6 apart without fail.
+    Weights have mean 1. If steps with variance v were independent, the variance of the product over
+    8 steps would be (1 + v)^8 - 1. 2,000 episodes are enough to distinguish 0.06, 0.3 and 0.6.
     """
     found = weights(8, 0.03, 2000, seed=0)
     spread = {kind: np.mean([w.var() for w in samples]) for kind, samples in found.items()}

@@ -9,7 +9,7 @@ TINY = replace(QUICK, n_seeds=1, n_actors=(1, 4), timesteps=(200, 800), batch=64
 
 
 def table(speeds=(100.0, 6400.0), slopes=(1.0, 0.1)):
-    """Returns that grow by so much a step, at so many steps a second."""
+    """Return a table with returns of a given slope per step at given steps per second."""
     rows = [
         (algorithm, actors, seed, i, step, step / speed, slope * step)
         for algorithm in (ONLINE, BATCH)
@@ -21,7 +21,7 @@ def table(speeds=(100.0, 6400.0), slopes=(1.0, 0.1)):
     return pd.DataFrame(rows, columns=names)
 
 
-def test_returns_at_equal_steps_and_seconds_by_hand():
+def test_returns_at_equal_steps_and_seconds_computed_by_hand():
     assert at(table(), "step", ONLINE)[1] == pytest.approx(200)
     assert at(table(), "seconds", ONLINE).to_dict() == pytest.approx({1: 200, 64: 1280})
     assert conclude(table()).holds

@@ -2,6 +2,8 @@ import json
 import re
 from dataclasses import replace
 from io import StringIO
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from rich.console import Console
 from sb3_course.cli import app, terminal
 from sb3_course.lectures import FIGURES, check_names, natural_path
 from sb3_course.lectures import compounding_error as compounding
-from sb3_course.lectures.run import make_figures
+from sb3_course.lectures.run import formula, make_figures, publish
 
 NAME = "compounding_error"
 FILES = [f"{NAME}.{ending}" for ending in ("csv", "json", "svg", "pdf", "png")]
@@ -22,13 +24,13 @@ def tiny(monkeypatch):
     monkeypatch.setattr(compounding, "QUICK", small)
 
 
-def quietly(names, folder):
+def make_quietly(names, folder):
     return make_figures(names, True, folder, Console(file=StringIO()))
 
 
-def test_a_figure_is_remade_byte_for_byte(tmp_path):
+def test_a_figure_is_reproduced_byte_for_byte(tmp_path):
     for folder in ("one", "two"):
-        quietly([NAME], tmp_path / folder)
+        make_quietly([NAME], tmp_path / folder)
     for file in FILES:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     content = json.loads((tmp_path / "one" / f"{NAME}.json").read_text())
@@ -36,18 +38,28 @@ def test_a_figure_is_remade_byte_for_byte(tmp_path):
     assert f"{content['numbers']['exponent_bc']:.2f}" in content["sentence"]
 
 
-def test_the_page_stands_alone_and_says_what_is_missing(tmp_path):
-    quietly([NAME], tmp_path)
+def test_the_page_is_self_contained_and_names_missing_figures(tmp_path):
+    make_quietly([NAME], tmp_path)
     page = (tmp_path / "report.html").read_text()
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert all(s.startswith(("data:", "#")) or (tmp_path / s).exists() for s in sources)
     assert compounding.CLAIM.split(",")[0] in page
     assert f"sb3-course figures {NAME} --quick" in page
-    assert "Not made yet: estimator_variance" in page
+    assert "Not yet made: estimator_variance" in page
     assert "http" not in re.sub(r'"data:[^"]*"', "", page)
 
 
-def test_ctrl_c_keeps_what_is_finished(tmp_path, monkeypatch, capsys):
+def test_a_drawing_that_a_checkout_lacks_is_drawn_again(tmp_path):
+    make_quietly([NAME], tmp_path)
+    drawing, page = tmp_path / f"{NAME}.svg", (tmp_path / "report.html").read_text()
+    before = drawing.read_bytes()
+    drawing.unlink()
+    publish(tmp_path)
+    assert drawing.read_bytes() == before
+    assert (tmp_path / "report.html").read_text() == page
+
+
+def test_ctrl_c_keeps_finished_figures(tmp_path, monkeypatch, capsys):
     def interrupted(config, note):
         raise KeyboardInterrupt
 
@@ -61,7 +73,9 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "mine" / "natural_path.csv").exists()
 
 
-def test_a_number_that_is_none_stops_with_its_place(tmp_path, monkeypatch, capsys):
+def test_a_number_that_is_not_finite_is_reported_and_nothing_is_written(
+    tmp_path, monkeypatch, capsys
+):
     measure = compounding.measure
 
     def broken(config, note):
@@ -94,3 +108,92 @@ def test_unknown_names_and_help(capsys):
     )
     assert check_names([]) == list(FIGURES)
     assert check_names(["on_policy", "estimator_variance"]) == ["estimator_variance", "on_policy"]
+
+
+# -- the page -------------------------------------------------------------------------------------
+
+
+def store(folder, name, **changes):
+    """Store a figure as :func:`make_figures` does, with texts that need escaping."""
+    content = {
+        "name": name,
+        "title": f"Title of {name}",
+        "claim": "a < b & c",
+        "equation": r"$\frac{1}{2}\, \theta$",
+        "caption": "Left: <b>not bold</b>.",
+        "sentence": 'The "first" is larger.',
+        "holds": True,
+        "quick": False,
+        "config": {"seed": 0, "levels": [0.5, 1.0]},
+    }
+    (folder / f"{name}.json").write_text(json.dumps(content | changes))
+    (folder / f"{name}.svg").write_text(f'<svg xmlns="http://www.w3.org/2000/svg" id="{name}"/>')
+    path = folder / "manifest.json"
+    made = json.loads(path.read_text()) if path.exists() else {}
+    machine = {"cpu": "A <fast> one", "cpu_count": 2}
+    made[name] = {"quick": False, "seconds": 12.6, "git_commit": "a" * 40, "machine": machine}
+    path.write_text(json.dumps(made))
+
+
+def section(page, name):
+    return page.partition(f'<section id="{name}">')[2].partition("</section>")[0]
+
+
+def test_the_page_shows_the_stored_figures_in_the_order_of_the_lectures(tmp_path):
+    for name in ("likelihood", "on_policy"):
+        store(tmp_path, name)
+    page = publish(tmp_path).read_text()
+    assert re.findall(r'<section id="(.*?)">', page) == ["on_policy", "likelihood"]
+    assert re.findall(r'<a href="#(.*?)">', page) == ["on_policy", "likelihood"]
+    (missing,) = re.findall(r"Not yet made: (.*?)\.<", page)
+    assert missing.split(", ") == [n for n in FIGURES if n not in ("on_policy", "likelihood")]
+    assert "<td>13</td><td>aaaaaaaaaa</td>" in page
+
+
+def test_a_complete_page_names_no_missing_figure(tmp_path):
+    for name in FIGURES:
+        store(tmp_path, name)
+    page = publish(tmp_path).read_text()
+    assert page.count("<section") == len(FIGURES)
+    assert "Not yet made" not in page
+
+
+def test_texts_on_the_page_are_escaped(tmp_path):
+    store(tmp_path, "on_policy")
+    page = publish(tmp_path).read_text()
+    assert "a &lt; b &amp; c" in page
+    assert "&lt;b&gt;not bold&lt;/b&gt;" in page
+    assert "The &#34;first&#34; is larger." in page
+    assert "A &lt;fast&gt; one, 2 CPUs" in page
+    assert "<b>" not in page
+
+
+def test_each_figure_embeds_its_own_drawing_and_formula(tmp_path):
+    for name in ("on_policy", "likelihood"):
+        store(tmp_path, name)
+    page = publish(tmp_path).read_text()
+    for name in ("on_policy", "likelihood"):
+        formula_, drawing = re.findall(r'src="data:image/svg\+xml,(.*?)"', section(page, name))
+        assert f'id="{name}"' in unquote(drawing)
+        assert unquote(formula_) == " ".join(formula(r"$\frac{1}{2}\, \theta$").split())
+
+
+@pytest.mark.parametrize("holds", [True, False])
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_section_states_its_setting_and_whether_the_claim_holds(tmp_path, holds, quick):
+    store(tmp_path, "on_policy", holds=holds, quick=quick)
+    text = " ".join(section(publish(tmp_path).read_text(), "on_policy").split())
+    assert ("The claim does not hold in these numbers." in text) != holds
+    assert ('class="shows doubt"' in text) != holds
+    assert ("Quick setting, with fewer seeds" in text) == quick
+    assert f"<pre>sb3-course figures on_policy{' --quick' * quick}</pre>" in text
+    assert "&#34;levels&#34;: [ 0.5, 1.0 ]" in text
+
+
+def test_a_formula_is_a_reproducible_svg_as_large_as_its_content():
+    short, long = formula("$x$"), formula("$x + x + x + x + x$")
+    assert formula("$x$") == short
+    widths = [float(ElementTree.fromstring(svg).get("width")[:-2]) for svg in (short, long)]
+    assert widths[0] < widths[1] < 200
+    with pytest.raises(ValueError, match="frak"):
+        formula(r"$\fraktion{1}$")

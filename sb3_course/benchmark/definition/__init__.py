@@ -1,11 +1,11 @@
-"""What is to be run: the grid file, and checks of all that it names.
+"""Definition of the runs: the grid file, and checks of every name and setting in it.
 
 ======================  ==================================================================
 module                  its one idea
 ======================  ==================================================================
-``grid``                the form of the file, and the runs that it stands for
-``yaml_source``         the text of a grid: YAML that knows its lines, includes
-``checks``              whether everything that it names exists
-``constructor_checks``  whether every constructor takes its settings
+``grid``                schema of the grid file, and the runs that it defines
+``yaml_source``         YAML with line numbers, and included files
+``checks``              whether every name in a grid exists
+``constructor_checks``  whether every constructor accepts its settings
 ======================  ==================================================================
 """

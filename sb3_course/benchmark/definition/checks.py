@@ -1,4 +1,4 @@
-"""Check what a grid names against what is installed, before hours are spent on it."""
+"""Checks of the names in a grid against what is installed, before any run starts."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -13,60 +13,64 @@ from sb3_course.registry import check_environment, constructor_arguments, find_a
 
 
 def checked_grid(grid: GridSource) -> Grid:
-    """Read a grid, and check its form and every name in it.
+    """Read a grid and check its schema and every name in it.
 
-    :param grid: A YAML file, or the same as a mapping
-    :raises GridError: naming each mistake
+    :param grid: Grid file, or its content as a mapping
+    :return: Validated grid
+    :raises GridError: If the grid has mistakes; the message lists all of them
     """
     source = Source(grid)
     parsed = parse(source.data)
-    mistakes = [*(parsed if isinstance(parsed, list) else ()), *wrong_names(source)]
+    mistakes = [*(parsed if isinstance(parsed, list) else ()), *unknown_names(source)]
     if isinstance(parsed, list) or mistakes:
         raise source.error(mistakes)
     return parsed
 
 
-def wrong_names(source: Source) -> Iterator[Mistake]:
+def unknown_names(source: Source) -> Iterator[Mistake]:
     """Look up every environment, algorithm and hyper-parameter.
 
-    :param source: a grid of any form; what is no mapping where one should be is passed over
-    :return: what does not exist
+    :param source: Grid, whose schema need not be valid; values that should be mappings and are not
+        are skipped
+    :yield: Mistakes, one for each name that does not exist
     """
     environments = _mapping(source.data, "environments")
     for name, settings in environments.items():
         key: Key = ("environments", name)
-        yield from _told(key, check_environment, name)
-        yield from _told((*key, "normalize"), _check_normalize, _mapping(settings, "normalize"))
+        yield from _run_check(key, check_environment, name)
+        normalize = _mapping(settings, "normalize")
+        yield from _run_check((*key, "normalize"), _check_normalize, normalize)
     for name, algorithm in _mapping(source.data, "algorithms").items():
         key = ("algorithms", name)
-        yield from _wrong_algorithm(key, algorithm)
+        yield from _unknown_in_algorithm(key, algorithm)
         for environment in _mapping(algorithm, "environments"):
             place = (*key, "environments", environment)
             if environment in environments:
                 continue
             if source.own(place):
                 yield Mistake(place, unknown("environment", environment, map(str, environments)))
-            else:  # several grids share the file; this one need not have all its environments
-                yield from _told(place, check_environment, environment)
+            else:  # grids that share an included file need not have all of its environments
+                yield from _run_check(place, check_environment, environment)
 
 
-def _wrong_algorithm(key: Key, algorithm: Any) -> Iterator[Mistake]:
+def _unknown_in_algorithm(key: Key, algorithm: Any) -> Iterator[Mistake]:
     class_ = _mapping({"": algorithm}, "").get("class")
     if not isinstance(class_, str):
-        return  # a mistake of form
-    unknown_class = list(_told((*key, "class"), find_algorithm, class_))
+        return  # reported as a mistake in the schema
+    unknown_class = list(_run_check((*key, "class"), find_algorithm, class_))
     yield from unknown_class
     overrides = _mapping(algorithm, "environments")
     sections = {key: algorithm}
     sections |= {(*key, "environments", name): override for name, override in overrides.items()}
     for place, section in sections.items():
         for inner, params in () if unknown_class else _one_by_one(_mapping(section, "params")):
-            yield from _told((*place, "params", *inner), constructor_arguments, class_, params)
-        yield from _told((*place, "normalize"), _check_normalize, _mapping(section, "normalize"))
+            yield from _run_check((*place, "params", *inner), constructor_arguments, class_, params)
+        normalize = _mapping(section, "normalize")
+        yield from _run_check((*place, "normalize"), _check_normalize, normalize)
 
 
 def _one_by_one(params: Mapping[Any, Any]) -> Iterator[tuple[Key, dict[Any, Any]]]:
-    """Take hyper-parameters apart, so that each mistake in them is told."""
+    """Split hyper-parameters into single ones, so that each mistake is reported."""
     for name, value in params.items():
         if name == "policy_kwargs" and isinstance(value, Mapping):
             yield from (((name, key), {name: {key: part}}) for key, part in value.items())
@@ -74,7 +78,7 @@ def _one_by_one(params: Mapping[Any, Any]) -> Iterator[tuple[Key, dict[Any, Any]
             yield (name,), {name: value}
 
 
-def _told(key: Key, check: Callable[..., object], *arguments: Any) -> Iterator[Mistake]:
+def _run_check(key: Key, check: Callable[..., object], *arguments: Any) -> Iterator[Mistake]:
     try:
         check(*arguments)
     except UserError as error:

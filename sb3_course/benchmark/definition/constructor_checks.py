@@ -1,4 +1,4 @@
-"""Build each algorithm of a grid once, so that what its constructor refuses is told at once."""
+"""Checks that constructors accept the settings of a grid: each algorithm is built once."""
 
 import warnings
 from collections.abc import Iterable, Iterator
@@ -22,13 +22,13 @@ Spaces = tuple[Space[Any], Space[Any]]
 def check_constructors(specs: Iterable[RunSpec], grid: GridSource) -> None:
     """Build the algorithm of every run once, on the spaces of its environment.
 
-    Runs that differ in their seeds alone are built once. This takes milliseconds a run, after the
-    seconds in which torch is loaded.
+    Runs that differ only in their seeds are built once. A build takes milliseconds, after the
+    seconds that importing torch takes.
 
-    :param specs: the runs to come
-    :param grid: Their grid, for messages
-    :raises GridError: naming environments that cannot be made here, and what a constructor refuses,
-        with the hyper-parameter at fault where it is one alone
+    :param specs: Runs to check
+    :param grid: Grid of the runs, for error messages
+    :raises GridError: If an environment cannot be made on this machine, or a constructor refuses
+        its settings; the message names the hyper-parameter at fault if it is a single one
     """
     source = Source(grid)
     mistakes = list(_mistakes(specs, source))
@@ -40,13 +40,13 @@ def _mistakes(specs: Iterable[RunSpec], source: Source) -> Iterator[Mistake]:
     configs = {spec.names: spec.config for spec in specs}
     refusals: dict[Key, tuple[str, dict[str, None]]] = {}
     for environment in dict.fromkeys(environment for _, environment in configs):
-        here = {a: config for (a, e), config in configs.items() if e == environment}
+        by_algorithm = {a: config for (a, e), config in configs.items() if e == environment}
         try:
-            spaces = _spaces(environment, {config.backend for config in here.values()})
+            spaces = _spaces(environment, {config.backend for config in by_algorithm.values()})
         except Exception as error:
             yield Mistake(("environments", environment), f"cannot be made here: {in_words(error)}")
             continue
-        for algorithm, config in here.items():
+        for algorithm, config in by_algorithm.items():
             refused = _refused(config, spaces)
             if refused is not None:
                 place = _place(source, algorithm, environment, refused[0])
@@ -56,16 +56,16 @@ def _mistakes(specs: Iterable[RunSpec], source: Source) -> Iterator[Mistake]:
 
 
 def _refused(config: RunConfig, spaces: Spaces) -> tuple[Key, str] | None:
-    """Build the run of a configuration; say which part of it is refused and why."""
+    """Build the run of a configuration; return the key that is refused and the reason, or None."""
     try:
-        env = _stage(config, spaces)
+        env = _spaces_only_env(config, spaces)
     except Exception as error:
         return ("normalize",), f"given {config.normalize!r}; {in_words(error)}"
-    told = refusal(config.algorithm_class, config.params, env)
-    if told is None:
+    reason = refusal(config.algorithm_class, config.params, env)
+    if reason is None:
         return None
     key = at_fault(config.algorithm_class, config.params, env)
-    message = f"{config.algorithm_class} refuses it: {told}"
+    message = f"{config.algorithm_class} refuses it: {reason}"
     return (
         (("params", *key), f"given {value(config.params, key)!r}; {message}")
         if key
@@ -76,7 +76,7 @@ def _refused(config: RunConfig, spaces: Spaces) -> tuple[Key, str] | None:
 def _spaces(environment: str, backends: set[str]) -> Spaces:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        env = gymnasium.make(environment, disable_env_checker=True)  # evaluation needs it, too
+        env = gymnasium.make(environment, disable_env_checker=True)  # evaluation makes it, too
         spaces = env.observation_space, env.action_space
         env.close()
         if "envpool" in backends:
@@ -84,7 +84,7 @@ def _spaces(environment: str, backends: set[str]) -> Spaces:
     return spaces
 
 
-def _stage(config: RunConfig, spaces: Spaces) -> VecEnv:
+def _spaces_only_env(config: RunConfig, spaces: Spaces) -> VecEnv:
     env = DummyVecEnv([partial(SpacesOnlyEnv, *spaces)] * config.n_envs)
     if config.normalize is False:
         return env
@@ -92,7 +92,7 @@ def _stage(config: RunConfig, spaces: Spaces) -> VecEnv:
 
 
 def _place(source: Source, algorithm: str, environment: str, key: Key) -> Key:
-    """Say where a setting of an algorithm stands, which may be in one of three sections."""
+    """Find the section, one of three, that holds a setting of an algorithm; return its key."""
     sections: list[Key] = [
         ("algorithms", algorithm, "environments", environment),
         ("algorithms", algorithm),

@@ -1,16 +1,16 @@
-"""Runs happen: processes, queue, progress. No module here loads a plotting or statistics library.
+"""Execution of runs: processes, queue, progress, without any plotting or statistics library.
 
 ===============  =========================================================================
 module           its one idea
 ===============  =========================================================================
-``runner``       run what is missing, and keep the results
-``train_run``    train and measure one run
-``worker``       the process that runs execute in, and its limits
+``runner``       run the missing runs of a grid and store their results
+``train_run``    train and evaluate one run
+``worker``       a worker process: its limits, its output, and why it died
 ``executors``    where runs execute: processes of this machine, or a Ray cluster
-``run_queue``    which run starts next, when several commands share a grid
-``rerun``        run stored runs again, and replace them once all have finished
-``heartbeat``    the sign of life that a running run leaves
-``progress``     the state of a grid, live
-``status``       the state of a grid, from another process
+``run_queue``    which run starts next when several commands work on one grid
+``rerun``        repeat stored runs, and replace them once all have finished
+``heartbeat``    the progress file of a run in progress
+``progress``     progress of a grid, shown by the command that runs it
+``status``       progress of a grid, read from its files by any other process
 ===============  =========================================================================
 """

@@ -1,7 +1,8 @@
 """Where runs execute: processes of this machine, or a Ray cluster.
 
-An executor is entered, given runs one at a time while it has a free slot, and asked for what came
-of them; leaving it stops whatever still runs.
+An executor is a context manager. Inside the context, :meth:`Executor.start` submits a run to a free
+slot, and :meth:`Executor.poll` returns the outcomes of runs that have ended. Leaving the context
+stops the runs in progress.
 """
 
 import multiprocessing
@@ -22,8 +23,8 @@ from sb3_course.benchmark.definition.grid import Grid, RunSpec
 from sb3_course.benchmark.execution.heartbeat import logs_folder
 from sb3_course.benchmark.execution.train_run import portable
 from sb3_course.benchmark.execution.worker import (
-    Conditions,
-    outlived_by_parent,
+    WorkerSettings,
+    exit_with_parent,
     reason_of_death,
     work,
 )
@@ -38,16 +39,16 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
 )
 GRACE = 10.0
-"""Seconds past its time limit after which a run that has not ended itself is given up."""
+"""Seconds beyond its time limit after which a run that has not exited is abandoned."""
 ONE_THREAD = dict.fromkeys(THREAD_VARIABLES, "1")
 
 
 @dataclass(frozen=True)
 class Lost:
-    """A run that ended with its process: killed, crashed, or stopped at its time limit.
+    """Run whose process died: killed, crashed, or stopped at its time limit.
 
-    :param spec: the run
-    :param reason: what is known; the last line sums it up
+    :param spec: The run
+    :param reason: What is known about the end; the last line sums it up
     """
 
     spec: RunSpec
@@ -58,23 +59,23 @@ Outcome: TypeAlias = RunResult | Lost
 
 
 class Executor(Protocol):
-    """Somewhere to run."""
+    """Interface of what runs execute on."""
 
     @property
     def slots(self) -> int:
-        """How many runs it takes at a time."""
+        """Number of runs that execute at the same time."""
 
     def start(self, spec: RunSpec) -> None:
-        """Start a run; there must be a free slot."""
+        """Start a run; a slot must be free."""
 
     def poll(self, seconds: float) -> list[Outcome]:
-        """Wait at most so long for runs to end and return what came of them."""
+        """Return the outcomes of runs that have ended; wait at most ``seconds`` for the first."""
 
     def __enter__(self) -> "Executor":
-        """Get ready."""
+        """Prepare to start runs."""
 
     def __exit__(self, *_: object) -> None:
-        """Stop what still runs."""
+        """Stop the runs in progress."""
 
 
 @dataclass(frozen=True)
@@ -85,52 +86,53 @@ class _Started:
 
 
 class LocalProcesses:
-    """Processes of this machine, each on one thread; a dead one costs its run alone.
+    """Processes of this machine, each on one thread; if one dies, only its own run is lost.
 
     Processes are reused, since importing torch takes seconds; a run's result does not depend on the
-    runs before it. Each slot has a pool to itself: a process that is killed while it holds the
+    runs before it. Each slot has its own pool, because a process that is killed while it holds the
     channel of a shared pool would block the others.
 
-    :param workers: how many run at a time
-    :param conditions: limits and files of each run
+    :param workers: Number of runs at a time
+    :param settings: Limits and folders of the worker processes
     """
 
-    def __init__(self, workers: int, conditions: Conditions) -> None:
+    def __init__(self, workers: int, settings: WorkerSettings) -> None:
         self.workers = self.slots = workers
-        self._conditions = conditions
+        self._settings = settings
         self._free: list[ProcessPool] = []
         self._busy: dict[Future[RunResult], _Started] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> "LocalProcesses":
-        """Make processes inherit one thread each."""
+        """Limit the processes to come to one thread each."""
         self._stack.enter_context(environment(ONE_THREAD))
         return self
 
     def start(self, spec: RunSpec) -> None:
-        """Start a run in a free process, or in a new one.
+        """Start a run in an idle process, or in a new one.
 
-        :param spec: the run
+        :param spec: Run to start
         """
         pool = self._free.pop() if self._free else _one_process()
         try:
             future = self._schedule(pool, spec)
-        except RuntimeError:  # its process was killed between two runs
+        except RuntimeError:  # the process was killed between two runs
             _stop(pool)
             pool = _one_process()
             future = self._schedule(pool, spec)
         self._busy[future] = _Started(spec, pool, time.monotonic())
 
     def _schedule(self, pool: ProcessPool, spec: RunSpec) -> "Future[RunResult]":
-        # A run ends itself at its time limit. Where it cannot, since its process has gone with
-        # exit code 0, which pebble takes for a process that is done, this ends the wait.
-        limit = self._conditions.hours * 3600 + GRACE
-        return pool.schedule(work, args=[spec, self._conditions], timeout=limit)
+        # A run exits at its time limit. If its process exits with code 0 before, pebble takes that
+        # for a regular end and waits on; this timeout ends the wait.
+        limit = self._settings.hours * 3600 + GRACE
+        return pool.schedule(work, args=[spec, self._settings], timeout=limit)
 
     def poll(self, seconds: float) -> list[Outcome]:
-        """Collect the runs that ended.
+        """Return the outcomes of runs that have ended.
 
-        :param seconds: how long to wait for the first
+        :param seconds: Longest time to wait for the first one
+        :return: Outcomes, in no particular order
         """
         if not self._busy:
             time.sleep(seconds)
@@ -138,12 +140,12 @@ class LocalProcesses:
         return [self._outcome(future, self._busy.pop(future)) for future in done]
 
     def _outcome(self, future: "Future[RunResult]", started: _Started) -> Outcome:
-        error = future.exception()  # raising it here could end the grid, as KeyboardInterrupt
+        error = future.exception()  # not raised: a KeyboardInterrupt of the run would end the grid
         if error is not None:
             _stop(started.pool)
             seconds = time.monotonic() - started.when
-            known = _of_process(error)
-            reason = reason_of_death(started.spec, self._conditions, seconds, known)
+            known = _end_of_process(error)
+            reason = reason_of_death(started.spec, self._settings, seconds, known)
             return Lost(started.spec, reason)
         self._free.append(started.pool)
         return future.result()
@@ -157,7 +159,7 @@ class LocalProcesses:
 
 def _one_process() -> ProcessPool:
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPool(max_workers=1, context=spawn, initializer=outlived_by_parent)
+    return ProcessPool(max_workers=1, context=spawn, initializer=exit_with_parent)
 
 
 def _stop(pool: ProcessPool) -> None:
@@ -165,34 +167,34 @@ def _stop(pool: ProcessPool) -> None:
     pool.join()
 
 
-def _of_process(error: BaseException) -> str:
+def _end_of_process(error: BaseException) -> str:
     if isinstance(error, ProcessExpired):
         return f"the process died with exit code {error.exitcode}"
     return portable("".join(traceback.format_exception_only(error)).strip())
 
 
 class RayCluster:
-    """A Ray cluster: each run is a task on one CPU of any node, with its result sent back.
+    """Ray cluster: each run is a task on one CPU of any node, and its result is sent back.
 
-    Every node needs this package. Runs of a node that dies are lost like those of a process that
-    dies. Steps a second are shown of the runs that share this machine's files.
+    Every node needs this package. When a node dies, its runs are lost, as are those of a process
+    that dies. Progress is shown for runs on nodes that share this machine's files.
 
-    :param workers: how many run at a time; by default one for each CPU of the cluster
-    :param conditions: limits and files of each run
-    :param address: of a running cluster, ``auto`` for the one that this machine belongs to; by
-        default one is started on this machine
+    :param workers: Number of runs at a time; None for one per CPU of the cluster
+    :param settings: Limits and folders of the worker processes
+    :param address: Address of a running cluster, ``auto`` for the one of this machine; None starts
+        one on this machine
     """
 
     def __init__(
-        self, workers: int | None, conditions: Conditions, address: str | None = None
+        self, workers: int | None, settings: WorkerSettings, address: str | None = None
     ) -> None:
         self.workers, self._address = workers, address
-        self._conditions = conditions
+        self._settings = settings
         self._busy: dict[Any, tuple[RunSpec, float]] = {}
 
     @property
     def slots(self) -> int:
-        """How many runs the nodes that are alive take at a time."""
+        """Number of runs that the living nodes execute at the same time."""
         cpus = int(self._ray.cluster_resources().get("CPU", 0))
         return cpus if self.workers is None else min(self.workers, cpus)
 
@@ -202,26 +204,27 @@ class RayCluster:
         import ray
 
         self._ray = ray
-        settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if self._address is None:
-            ray.init(num_cpus=self.workers, include_dashboard=False, **settings)
+            ray.init(num_cpus=self.workers, include_dashboard=False, **options)
         else:
-            _connect(self._address, settings)
-        # Losses are counted and retried by whoever drives the executor.
+            _connect(self._address, options)
+        # The runner counts lost runs and starts them again.
         self._task = ray.remote(num_cpus=1, max_retries=0)(work)
         return self
 
     def start(self, spec: RunSpec) -> None:
         """Submit a run.
 
-        :param spec: the run
+        :param spec: Run to start
         """
-        self._busy[self._task.remote(spec, self._conditions)] = (spec, time.monotonic())
+        self._busy[self._task.remote(spec, self._settings)] = (spec, time.monotonic())
 
     def poll(self, seconds: float) -> list[Outcome]:
-        """Collect the runs that ended.
+        """Return the outcomes of runs that have ended.
 
-        :param seconds: how long to wait for the first
+        :param seconds: Longest time to wait for the first one
+        :return: Outcomes, in no particular order
         """
         if not self._busy:
             time.sleep(seconds)
@@ -236,11 +239,11 @@ class RayCluster:
         except self._ray.exceptions.RayError as error:
             known = f"{type(error).__name__}: {' '.join(str(error).split())}"
             seconds = time.monotonic() - when
-            return Lost(spec, reason_of_death(spec, self._conditions, seconds, portable(known)))
+            return Lost(spec, reason_of_death(spec, self._settings, seconds, portable(known)))
         return result
 
     def __exit__(self, *_: object) -> None:
-        """Stop this grid's tasks and leave the cluster."""
+        """Cancel the tasks of this grid and disconnect from the cluster."""
         for reference in self._busy:
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
@@ -255,41 +258,41 @@ def make_executor(
     address: str | None = None,
     tensorboard: Path | None = None,
 ) -> LocalProcesses | RayCluster:
-    """Make what the runs of a grid execute on.
+    """Make the executor of a grid.
 
-    :param kind: Processes of this machine, or Ray
-    :param grid: The grid, which sets limits of time and memory
+    :param kind: ``"local"`` for processes of this machine, ``"ray"`` for a Ray cluster
+    :param grid: Grid, which sets the limits of time and memory
     :param folder: Folder of its results, ``results/GRID``
-    :param n_runs: Number of runs to do
-    :param workers: Runs at a time; None for one per CPU
+    :param n_runs: Number of runs to execute
+    :param workers: Number of runs at a time; None for one per CPU
     :param address: Address of a running Ray cluster; None starts one on this machine
-    :param tensorboard: Folder for TensorBoard's files; None for none
+    :param tensorboard: Folder for TensorBoard files; None for none
     :return: The executor
     """
     tensorboard = tensorboard and tensorboard.resolve()
     logs = logs_folder(folder).resolve()
     if kind == "ray":
-        conditions = Conditions(logs, grid.time_limit, grid.memory_limit, tensorboard)
-        return RayCluster(workers, conditions, address)
+        settings = WorkerSettings(logs, grid.time_limit, grid.memory_limit, tensorboard)
+        return RayCluster(workers, settings, address)
     workers = min(workers or _cpus(), n_runs)
     memory = memory_gib()
     share = None if memory is None else max(memory / workers, 2.0)
-    conditions = Conditions(logs, grid.time_limit, grid.memory_limit or share, tensorboard)
-    return LocalProcesses(workers, conditions)
+    settings = WorkerSettings(logs, grid.time_limit, grid.memory_limit or share, tensorboard)
+    return LocalProcesses(workers, settings)
 
 
 def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _connect(address: str, settings: Mapping[str, Any]) -> None:
+def _connect(address: str, options: Mapping[str, Any]) -> None:
     import ray
 
     try:
-        if address != "auto":  # where nobody answers Ray would go on trying for minutes
+        if address != "auto":  # if nothing answers there, Ray keeps trying for minutes
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host, int(port)), timeout=5.0).close()
-        ray.init(address=address, **settings)
+        ray.init(address=address, **options)
     except (OSError, ValueError) as error:
         raise UserError(
             f"no Ray cluster answers at {address!r} ({error}); `ray start --head` starts one and "
@@ -299,9 +302,10 @@ def _connect(address: str, settings: Mapping[str, Any]) -> None:
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables, which new processes inherit, for as long as the context lasts.
+    """Set environment variables, which new processes inherit, within a context.
 
-    :param variables: their values by name
+    :param variables: Values by name
+    :yield: None
     """
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

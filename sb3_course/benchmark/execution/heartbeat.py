@@ -1,6 +1,6 @@
-"""The sign of life that a running run leaves in a file, which any process may read.
+"""Heartbeat of a run: a small file with its progress, which any process may read.
 
-A file needs no lock that a dying process could keep. This module imports neither torch nor SB3.
+Files need no lock that a dying process could keep. This module imports neither torch nor SB3.
 """
 
 import json
@@ -13,16 +13,16 @@ from pathlib import Path
 
 SUFFIX = ".progress"
 SILENT = 120.0
-"""Seconds without a sign of life after which a run no longer counts as running."""
+"""Seconds without a heartbeat after which a run no longer counts as running."""
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Where a running run is.
+    """Progress of a run.
 
-    :param steps: environment steps taken
-    :param rate: environment steps a second, 0 if not known yet
-    :param silent: seconds since its last sign of life
+    :param steps: Environment steps taken
+    :param rate: Environment steps per second; 0 if not yet known
+    :param silent: Seconds since the last heartbeat
     """
 
     steps: float
@@ -31,41 +31,43 @@ class Heartbeat:
 
     @property
     def alive(self) -> bool:
-        """Whether the run still gives signs of life."""
+        """Whether the last heartbeat is recent enough for the run to count as running."""
         return self.silent < SILENT
 
     def seconds_left(self, total: int) -> float | None:
-        """Estimate when the run ends.
+        """Estimate the time until the run ends.
 
-        :param total: length of the run in environment steps
-        :return: seconds from now, or None if that cannot be told
+        :param total: Length of the run in environment steps
+        :return: Time in seconds; None if the rate is not yet known
         """
         return max(total - self.steps, 0) / self.rate if self.rate > 0 else None
 
 
 def logs_folder(results: Path) -> Path:
-    """Return the folder for signs of life and for what runs print.
+    """Return the folder for heartbeats and for the output of runs.
 
-    :param results: ``results/GRID``
+    :param results: Folder of a grid's results, ``results/GRID``
+    :return: Path of the folder
     """
     return results / "logs"
 
 
 def heartbeat_file(folder: Path, key: str) -> Path:
-    """Return the file in which a run leaves its signs of life.
+    """Return the heartbeat file of a run.
 
-    :param folder: ``results/GRID/logs``
-    :param key: the run's id
+    :param folder: Folder of heartbeats, ``results/GRID/logs``
+    :param key: Id of the run
+    :return: Path of the file
     """
     return folder / f"{key}{SUFFIX}"
 
 
 def beat(path: Path, steps: int, rate: float) -> None:
-    """Leave a sign of life; where that cannot be written, training goes on all the same.
+    """Write a heartbeat; training continues if that fails.
 
-    :param path: the file
-    :param steps: environment steps taken
-    :param rate: environment steps a second
+    :param path: Heartbeat file of the run
+    :param steps: Environment steps taken
+    :param rate: Environment steps per second
     """
     with suppress(OSError):
         temporary = path.with_name(f".{path.name}")
@@ -74,19 +76,20 @@ def beat(path: Path, steps: int, rate: float) -> None:
 
 
 def heartbeats(folder: Path, now: float | None = None) -> Iterator[tuple[str, Heartbeat]]:
-    """Read every sign of life: the run's id, and where it is.
+    """Read all heartbeats in a folder.
 
-    :param folder: ``results/GRID/logs``
-    :param now: ``time.time()``
+    :param folder: Folder of heartbeats, ``results/GRID/logs``
+    :param now: Current time as of ``time.time()``; None to read the clock
+    :yield: Id and progress of each run, in the order of ids
     """
     now = time.time() if now is None else now
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
             silent = max(now - path.stat().st_mtime, 0.0)
-            left = json.loads(path.read_text())
-            found = Heartbeat(float(left["steps"]), float(left["rate"]), silent)
+            content = json.loads(path.read_text())
+            found = Heartbeat(float(content["steps"]), float(content["rate"]), silent)
         except OSError:  # the run has just ended
             continue
-        except (ValueError, KeyError, TypeError):  # no file of ours, or half of one
+        except (ValueError, KeyError, TypeError):  # not a file of this module, or an incomplete one
             found = Heartbeat(0.0, 0.0, silent)
         yield path.name.removesuffix(SUFFIX), found

@@ -1,4 +1,4 @@
-"""Show how far a grid is: bars on a terminal, plain lines elsewhere."""
+"""Progress of a grid: bars on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -19,25 +19,26 @@ SECONDS_BETWEEN_LINES = 60.0
 
 
 class Display(Protocol):
-    """Something that shows progress."""
+    """Interface of what shows progress."""
 
-    def landed(self, result: RunResult) -> None:
-        """Take note of a run that ended."""
+    def ended(self, result: RunResult) -> None:
+        """Show a run that has ended."""
 
     def lost(self, spec: RunSpec, reason: str) -> None:
-        """Take note of a run whose process died, and which starts again."""
+        """Show a run whose process died, and which starts again."""
 
     def ended_elsewhere(self, spec: RunSpec) -> None:
-        """Take note of a run that another process ended."""
+        """Show a run that another process has ended."""
 
     def tick(self) -> None:
-        """Show where the running runs are."""
+        """Show the progress of the runs in progress."""
 
 
 def summary(result: RunResult) -> str:
-    """Describe a run that ended in a line.
+    """Return one line about a run that has ended.
 
-    :param result: its result
+    :param result: Result of the run
+    :return: Line with its return and duration, or the reason of its failure
     """
     if result.failure is not None:
         return f"{result.spec.label}: FAILED, {result.reason}"
@@ -55,10 +56,10 @@ def _elsewhere(spec: RunSpec) -> str:
 
 
 class Steps:
-    """Environment steps taken by all runs together.
+    """Count of the environment steps that all runs have taken together.
 
-    :param specs: the runs to do
-    :param folder: where the runs leave their progress
+    :param specs: Runs to execute
+    :param folder: Folder of their heartbeats
     """
 
     def __init__(self, specs: Iterable[RunSpec], folder: Path) -> None:
@@ -70,60 +71,60 @@ class Steps:
 
     @property
     def runs_ended(self) -> int:
-        """How many runs have ended."""
+        """Number of runs that have ended."""
         return self.runs - len(self._waiting)
 
     def ended(self, spec: RunSpec) -> None:
-        """Count a run as done, failed ones included.
+        """Count a run as ended, whether or not it failed.
 
-        :param spec: the run
+        :param spec: The run
         """
         self._waiting.pop(spec.id)
         self._ended += spec.config.total_timesteps
 
     def running(self) -> Iterator[tuple[RunSpec, float, float]]:
-        """Read the progress that runs left: the run, its steps, and its steps a second."""
+        """Yield each run in progress with its steps and its steps per second."""
         for key, beat in heartbeats(self._folder):
             spec = self._waiting.get(key)
             if spec is not None and beat.alive:
                 yield spec, min(beat.steps, spec.config.total_timesteps), beat.rate
 
     def taken(self) -> float:
-        """Add up the steps of runs that ended and of runs under way."""
+        """Return the steps of the runs that have ended and of those in progress."""
         return self._ended + sum(steps for _, steps, _ in self.running())
 
 
 class Lines:
-    """A line for each run that ended, and now and then one on the whole.
+    """Progress in lines: one for each run that ends, and one for the whole grid every minute.
 
-    :param console: where to print
-    :param steps: of the runs to do
+    :param console: Console to print to
+    :param steps: Steps of the runs to execute
     """
 
     def __init__(self, console: Console, steps: Steps) -> None:
         self._console, self._steps = console, steps
-        self._started = self._spoke = time.monotonic()
+        self._started = self._printed = time.monotonic()
 
-    def landed(self, result: RunResult) -> None:
-        """Print a line."""
+    def ended(self, result: RunResult) -> None:
+        """Print a line about a run that has ended."""
         self._steps.ended(result.spec)
         self._print(summary(result))
 
     def lost(self, spec: RunSpec, reason: str) -> None:
-        """Print a line."""
+        """Print a line about a run that starts again."""
         self._print(_again(spec, reason))
 
     def ended_elsewhere(self, spec: RunSpec) -> None:
-        """Print a line."""
+        """Print a line about a run that another process has ended."""
         self._steps.ended(spec)
         self._print(_elsewhere(spec))
 
     def tick(self) -> None:
-        """Print how far the whole is, once a minute."""
+        """Print the progress of the whole grid, once a minute."""
         now = time.monotonic()
-        if now < self._spoke + SECONDS_BETWEEN_LINES:
+        if now < self._printed + SECONDS_BETWEEN_LINES:
             return
-        self._spoke = now
+        self._printed = now
         taken, total = self._steps.taken(), self._steps.total
         rate = taken / (now - self._started)
         left = f", {_hours((total - taken) / rate)} left" if rate else ""
@@ -139,10 +140,10 @@ def _hours(seconds: float) -> str:
 
 
 class Bars:
-    """A bar for the grid, and one for each running run with its steps and steps a second.
+    """Progress in bars: one for the grid, and one for each run in progress.
 
-    :param progress: the live display
-    :param steps: of the runs to do
+    :param progress: Live display, in which the bars are drawn
+    :param steps: Steps of the runs to execute
     """
 
     def __init__(self, progress: Progress, steps: Steps) -> None:
@@ -150,20 +151,20 @@ class Bars:
         self._bars: dict[str, Bar] = {}
         self._all = progress.add_task("all runs", total=steps.total, note="")
 
-    def landed(self, result: RunResult) -> None:
-        """Replace a run's bar with a line."""
+    def ended(self, result: RunResult) -> None:
+        """Remove the bar of a run that has ended, and print a line about it."""
         self._end(result.spec, summary(result))
 
     def lost(self, spec: RunSpec, reason: str) -> None:
-        """Print a line."""
+        """Print a line about a run that starts again."""
         self._print(_again(spec, reason))
 
     def ended_elsewhere(self, spec: RunSpec) -> None:
-        """Replace a run's bar with a line."""
+        """Print a line about a run that another process has ended."""
         self._end(spec, _elsewhere(spec))
 
     def tick(self) -> None:
-        """Read the progress that the runs left."""
+        """Move the bars to the steps taken so far."""
         for spec, steps, rate in self._steps.running():
             total = spec.config.total_timesteps
             if spec.id not in self._bars:
@@ -186,18 +187,19 @@ class Bars:
 
 @contextmanager
 def display(console: Console, specs: list[RunSpec], folder: Path) -> Iterator[Display]:
-    """Show progress for as long as the context lasts.
+    """Show progress within a context.
 
-    :param console: where to show it
-    :param specs: the runs to do
-    :param folder: where the runs leave their progress
+    :param console: Console to print to
+    :param specs: Runs to execute
+    :param folder: Folder of their heartbeats
+    :yield: Display, to be notified of what happens
     """
     steps = Steps(specs, folder)
     if not console.is_terminal:
         yield Lines(console, steps)
         return
     columns = (
-        TextColumn("{task.description}", markup=False),  # brackets in a name are brackets
+        TextColumn("{task.description}", markup=False),  # names may contain brackets
         BarColumn(bar_width=20),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),

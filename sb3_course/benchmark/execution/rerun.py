@@ -1,4 +1,4 @@
-"""Run what is stored anew, and replace it once all of it has ended."""
+"""Repetition of stored runs, whose results are replaced once all new runs have finished."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ from typing import Any
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.storage.manifest import read_manifest
 from sb3_course.benchmark.storage.provenance import digest_of_code, git_commit, versions
-from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.files import write_whole
 
@@ -18,36 +17,38 @@ FOLDER = ".rerun"
 
 
 def staging_store(store: Store) -> Store:
-    """Return where new runs wait for the others: a place for each state of the code.
+    """Return the store in which new runs wait until all have finished, one per state of the code.
 
-    So the same command goes on from there, and never with runs of other code.
+    So the same command continues from there, and never with runs of other code.
 
-    :param store: what is to be replaced
+    :param store: Store whose results are to be replaced
+    :return: Store inside its folder
     """
     code = git_commit()
-    if code is None or code.endswith("-dirty"):  # which may be any code
+    if code is None or code.endswith("-dirty"):  # which can be any code
         code = f"{code or versions()['sb3-course']}-{digest_of_code()}"
     return Store(store.folder / FOLDER / code)
 
 
 def replace_stored(store: Store, staged: Store, specs: Sequence[RunSpec], whole: bool) -> None:
-    """Put new runs into the place of the stored ones, and remove what they were waiting in.
+    """Replace stored runs by new ones, and remove the staged files of the new ones.
 
-    An interrupt loses nothing: the new runs stay where they are until all have been copied. Other
-    new runs, which wait for theirs, stay there too, unless the whole grid has been renewed.
+    An interrupt loses nothing: the new runs stay staged until all have been copied. Other staged
+    runs stay, too, unless the whole grid has been repeated.
 
-    :param store: what is stored
-    :param staged: the new runs, all of them finished
-    :param specs: which they are
-    :param whole: whether they are the whole grid, so that any other stored run is of an earlier one
+    :param store: Store with the results to replace
+    :param staged: Store from :func:`staging_store`, in which all new runs have finished
+    :param specs: The new runs
+    :param whole: Whether they are the whole grid, so that every other stored run is obsolete and is
+        removed
     """
-    manifest, results = read_manifest(staged.folder), _read(staged, specs)
+    manifest, results = read_manifest(staged.folder), staged.read(specs)
     if not results:
-        return  # another process, which did some of these runs, has done it
+        return  # another process, which executed some of the runs, has already replaced them
     for result in results:
         store.write(result)
     if whole:
-        _remove_others(store, specs)
+        store.keep_only(specs)
     _replace_manifest(store, manifest, whole)
     if whole:
         _remove_staging(store)
@@ -57,16 +58,9 @@ def replace_stored(store: Store, staged: Store, specs: Sequence[RunSpec], whole:
             staged.path(spec).unlink(missing_ok=True)
 
 
-def _read(staged: Store, specs: Sequence[RunSpec]) -> list[RunResult]:
-    try:
-        return staged.read(specs)
-    except FileNotFoundError:  # another process has copied them, and removes them now
-        return []
-
-
 def _remove_staging(store: Store) -> None:
-    """Remove all at once: another process, at the same point, sees everything or nothing."""
-    # Where it is gone already another process was first.
+    """Remove all staged runs at once, so that another process sees either all or none of them."""
+    # If the folder is gone, another process was faster.
     with (
         TemporaryDirectory(prefix=FOLDER, dir=store.folder) as removed,
         suppress(FileNotFoundError),
@@ -76,19 +70,12 @@ def _remove_staging(store: Store) -> None:
 
 def _replace_manifest(store: Store, manifest: dict[str, Any] | None, whole: bool) -> None:
     path, before = store.folder / "manifest.json", read_manifest(store.folder)
-    if manifest is None:  # killed after its last run, before it wrote one
+    if manifest is None:  # the command was killed between its last run and writing it
         if whole:
-            path.unlink(missing_ok=True)  # that of other runs
+            path.unlink(missing_ok=True)  # the stored one describes other runs
         return
     if before is not None and not whole:
         commands = dict.fromkeys([*before["commands"], *manifest["commands"]])
         seconds = before["duration_seconds"] + manifest["duration_seconds"]
         manifest |= {"commands": list(commands), "duration_seconds": round(seconds, 1)}
     write_whole(path, json.dumps(manifest, indent=1) + "\n")
-
-
-def _remove_others(store: Store, specs: Sequence[RunSpec]) -> None:
-    kept: set[Path] = {store.path(spec) for spec in specs}
-    for folder in ("runs", "failed"):
-        for path in set((store.folder / folder).glob("*.json")) - kept:
-            path.unlink(missing_ok=True)

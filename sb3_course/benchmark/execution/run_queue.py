@@ -1,4 +1,4 @@
-"""Which run starts next, when several processes may work on one grid at once."""
+"""Queue of runs that several processes may work on at the same time."""
 
 import errno
 import fcntl
@@ -12,13 +12,13 @@ from sb3_course.common.errors import UserError
 
 
 class RunLocks:
-    """Locks of one process on runs; the system releases them when it ends, however it does.
+    """Locks of this process on runs; the system releases them when it ends, however it ends.
 
-    A lock is on one byte of an empty file, at an offset that the run's id gives; so there is
-    nothing to clean up, and network file systems with POSIX locks will do.
+    A run's lock is on one byte of an empty file, at an offset computed from the run's id. So there
+    is nothing to clean up, and network file systems with POSIX locks are sufficient.
 
-    :param folder: ``results/GRID``
-    :raises UserError: where the file system has no locks
+    :param folder: Folder of a grid's results, ``results/GRID``
+    :raises UserError: In :meth:`acquire`, if the file system has no locks
     """
 
     def __init__(self, folder: Path) -> None:
@@ -27,9 +27,10 @@ class RunLocks:
         self._file = self._path.open("a+b")
 
     def acquire(self, spec: RunSpec) -> bool:
-        """Lock a run; return whether that worked. If not, another process has it.
+        """Lock a run, unless another process has locked it.
 
-        :param spec: the run
+        :param spec: Run to lock
+        :return: Whether this process has the lock now
         """
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(spec))
@@ -40,14 +41,14 @@ class RunLocks:
         return True
 
     def release(self, spec: RunSpec) -> None:
-        """Release a lock.
+        """Unlock a run.
 
-        :param spec: the run
+        :param spec: Run to unlock
         """
         fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _offset(spec))
 
     def __enter__(self) -> "RunLocks":
-        """Hold locks for as long as the context lasts."""
+        """Return the locks, which are released at the end of the context."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,11 +57,11 @@ class RunLocks:
 
 
 class RunQueue:
-    """Which run starts next: one that nobody has ended and that no other process is running.
+    """Queue of runs that no process has ended and no other process is executing.
 
-    :param specs: the runs, in the order to start them
-    :param store: where results go
-    :param locks: Locks on runs that are under way
+    :param specs: Runs, in the order in which to start them
+    :param store: Store of the results, to which other processes may write, too
+    :param locks: Locks on the runs in progress
     """
 
     def __init__(self, specs: Sequence[RunSpec], store: Store, locks: RunLocks) -> None:
@@ -73,9 +74,10 @@ class RunQueue:
         return len(self._waiting)
 
     def next(self, n: int) -> Iterator[RunSpec]:
-        """Lock the next runs; those that other processes run wait, to be looked at again.
+        """Lock the next runs; those that other processes execute stay in the queue.
 
-        :param n: how many at most
+        :param n: Largest number of runs to yield
+        :yield: Runs, each of which this process has locked
         """
         for _ in range(len(self._waiting)):
             if n <= 0:
@@ -91,20 +93,20 @@ class RunQueue:
                 yield spec
 
     def ended(self, spec: RunSpec) -> None:
-        """Release a run whose result is written.
+        """Unlock a run whose result has been written.
 
-        :param spec: the run
+        :param spec: The run
         """
         self._locks.release(spec)
 
     def ended_elsewhere(self) -> list[RunSpec]:
-        """Return the runs that others have ended since the last call."""
+        """Return the runs that other processes have ended since the last call."""
         ended, self._ended_elsewhere = self._ended_elsewhere, []
         return ended
 
     def _has_ended(self, spec: RunSpec) -> bool:
         failed_since = self._store.failed_at(spec) != self._failed_before[spec.id]
-        return failed_since or self._store.path(spec).exists()
+        return failed_since or self._store.has_finished(spec)
 
 
 def _offset(spec: RunSpec) -> int:

@@ -1,4 +1,4 @@
-"""Run what a grid still misses, and keep what comes of it."""
+"""Execution of the missing runs of a grid, whose results are stored as they come."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,11 +19,12 @@ SELECTORS = ("algorithm", "environment", "seed")
 
 
 def select(specs: Sequence[RunSpec], conditions: Sequence[str]) -> list[RunSpec]:
-    """Keep the runs that match conditions such as ``algorithm=A2C`` or ``seed=0``.
+    """Select the runs that match conditions such as ``algorithm=A2C`` or ``seed=0``.
 
-    :param specs: the runs
-    :param conditions: those with the same key are alternatives, different keys all have to match
-    :raises UserError: if a condition matches nothing
+    :param specs: Runs to select from
+    :param conditions: Conditions; a run has to match one of those with the same key, for every key
+    :return: Selected runs, in the same order
+    :raises UserError: If a condition has an unknown key or matches no run
     """
     wanted: dict[str, set[str]] = {}
     for condition in conditions:
@@ -42,10 +43,11 @@ def select(specs: Sequence[RunSpec], conditions: Sequence[str]) -> list[RunSpec]
 
 
 def to_do(specs: Sequence[RunSpec], store: Store) -> list[RunSpec]:
-    """List the runs that have not finished, the longest first, so that workers end together.
+    """Return the runs that have not finished, the longest first, so that workers end together.
 
-    :param specs: the runs
-    :param store: the results so far; failed runs are to do again
+    :param specs: Runs of the grid
+    :param store: Store of the results so far; failed runs are repeated
+    :return: Runs to execute
     """
     finished = store.finished()
     missing = [spec for spec in specs if spec.id not in finished]
@@ -53,47 +55,47 @@ def to_do(specs: Sequence[RunSpec], store: Store) -> list[RunSpec]:
 
 
 def _length(spec: RunSpec) -> tuple[float, int]:
-    """Compare runs by vector steps, each of which costs a pass through the policy, then steps."""
+    """Return a run's vector steps, each of which costs a pass of the policy, and its steps."""
     return spec.config.total_timesteps / spec.config.n_envs, spec.config.total_timesteps
 
 
 def run_all(
     specs: Sequence[RunSpec], store: Store, executor: Executor, console: Console, retries: int = 1
 ) -> None:
-    """Run, and write each result as it lands.
+    """Execute runs and store each result as soon as its run ends.
 
-    A run that was lost with its process is tried again; one that raised an exception would only
-    raise it again, and is not. Other processes may work on the same runs: each run is locked by
-    one of them, and this returns when all have ended.
+    A run whose process died is started again. A run that raised an exception is not, since it would
+    raise it again. Other processes may work on the same runs: each run is locked by one of them,
+    and this function returns when all runs have ended.
 
-    :param specs: the runs, in the order to start them
-    :param store: where results go
-    :param executor: Where runs execute
-    :param console: where progress is shown
-    :param retries: how many more times a lost run is tried
+    :param specs: Runs, in the order in which to start them
+    :param store: Store of the results
+    :param executor: Executor of the runs
+    :param console: Console on which progress is shown
+    :param retries: Number of times that a run whose process died is started again
     """
     logs = logs_folder(store.folder)
     logs.mkdir(parents=True, exist_ok=True)
     with (
         RunLocks(store.folder) as locks,
-        display(console, list(specs), logs) as shown,
+        display(console, list(specs), logs) as progress,
         executor,
-        closing(_Work(RunQueue(specs, store, locks), store, executor, shown, retries)) as work,
+        closing(_Work(RunQueue(specs, store, locks), store, executor, progress, retries)) as work,
     ):
         while work.left:
             work.start()
             work.collect()
-            shown.tick()
+            progress.tick()
 
 
 class _Work:
-    """The runs under way."""
+    """Runs in progress."""
 
     def __init__(
-        self, queue: RunQueue, store: Store, executor: Executor, shown: Display, retries: int
+        self, queue: RunQueue, store: Store, executor: Executor, progress: Display, retries: int
     ) -> None:
         self._queue, self._store, self._executor = queue, store, executor
-        self._shown, self._retries = shown, retries
+        self._progress, self._retries = progress, retries
         self._running: dict[str, RunSpec] = {}
         self._losses: Counter[str] = Counter()
 
@@ -104,32 +106,32 @@ class _Work:
     def start(self) -> None:
         for spec in self._queue.next(self._executor.slots - len(self._running)):
             self._running[spec.id] = spec
-            self._forget(spec)  # what a killed command may have left
+            self._remove_heartbeat(spec)  # a killed command may have left its heartbeat
             self._executor.start(spec)
         for spec in self._queue.ended_elsewhere():
-            self._shown.ended_elsewhere(spec)
+            self._progress.ended_elsewhere(spec)
 
     def collect(self) -> None:
         for outcome in self._executor.poll(0.5):
             if isinstance(outcome, RunResult):
-                self._keep(outcome)
+                self._write(outcome)
                 continue
             self._losses[outcome.spec.id] += 1
             if self._losses[outcome.spec.id] <= self._retries:
-                self._shown.lost(outcome.spec, outcome.reason)
+                self._progress.lost(outcome.spec, outcome.reason)
                 self._executor.start(outcome.spec)
             else:
-                self._keep(RunResult(spec=outcome.spec, failure=outcome.reason))
+                self._write(RunResult(spec=outcome.spec, failure=outcome.reason))
 
-    def _keep(self, result: RunResult) -> None:
+    def _write(self, result: RunResult) -> None:
         self._store.write(result)
-        self._forget(self._running.pop(result.spec.id))
+        self._remove_heartbeat(self._running.pop(result.spec.id))
         self._queue.ended(result.spec)
-        self._shown.landed(result)
+        self._progress.ended(result)
 
-    def _forget(self, spec: RunSpec) -> None:
+    def _remove_heartbeat(self, spec: RunSpec) -> None:
         heartbeat_file(logs_folder(self._store.folder), spec.id).unlink(missing_ok=True)
 
     def close(self) -> None:
         for spec in self._running.values():
-            self._forget(spec)
+            self._remove_heartbeat(spec)

@@ -1,7 +1,7 @@
-"""How far a grid is, told by the names of its files alone, so that thousands of runs take no time.
+"""Status of a grid, read from the names of its runs, which is fast for thousands of them.
 
-A run is *done* once ``runs/`` has its result, *running* while it leaves its progress in ``logs/``,
-*failed* if ``failed/`` has its traceback, and *missing* otherwise.
+A run is *done* if ``runs/`` or ``runs.jsonl`` has its result, *running* if ``logs/`` has a recent
+heartbeat, *failed* if ``failed/`` has its traceback, and *missing* otherwise.
 """
 
 import json
@@ -24,11 +24,11 @@ STATES = {"done": "green", "running": "cyan", "failed": "red", "missing": "yello
 
 @dataclass
 class Status:
-    """How far a grid is; see :func:`read_status`.
+    """Status of a grid, from :func:`read_status`.
 
-    :param states: each run and which of :data:`STATES` it is in
-    :param progress: where the running ones are, and the ones that fell silent
-    :param failures: the last line of each failed run's reason
+    :param states: Every run with its state, one of :data:`STATES`
+    :param progress: Runs in progress with their heartbeats, including runs that fell silent
+    :param failures: Failed runs, each with the last line of its reason
     """
 
     states: list[tuple[RunSpec, str]] = field(default_factory=list)
@@ -37,11 +37,11 @@ class Status:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many runs are in each state."""
+        """Number of runs in each state."""
         return Counter(state for _, state in self.states)
 
     def seconds_left(self) -> float | None:
-        """Estimate when no run is missing any more, at the rate of those that run now."""
+        """Estimate the seconds until no run is missing, at the rate of the runs in progress."""
         alive = [(spec, p) for spec, p in self.progress if p.alive]
         rate = sum(p.rate for _, p in alive)
         steps = sum(max(spec.config.total_timesteps - p.steps, 0) for spec, p in alive)
@@ -50,11 +50,12 @@ class Status:
 
 
 def read_status(specs: Sequence[RunSpec], folder: Path, now: float | None = None) -> Status:
-    """Find out how far a grid is.
+    """Read the status of a grid.
 
-    :param specs: its runs
-    :param folder: ``results/GRID``
-    :param now: ``time.time()``
+    :param specs: Runs of the grid
+    :param folder: Folder of its results, ``results/GRID``
+    :param now: Current time as of ``time.time()``; None to read the clock
+    :return: Status of the runs
     """
     store = Store(folder)
     done, failed = store.finished(), store.failed()
@@ -85,10 +86,10 @@ def _reason(path: Path) -> str:
 
 
 def show(status: Status, console: Console) -> None:
-    """Print tables: colored on a terminal, plain columns elsewhere.
+    """Print the status in tables: colored on a terminal, plain columns elsewhere.
 
-    :param status: how far the grid is
-    :param console: where to print; what is no terminal should be wide enough not to break lines
+    :param status: Status of the grid
+    :param console: Console to print to; without a terminal, it should be wide enough for all lines
     """
     tables = [_overview(status)]
     tables += [_running(status)] if status.progress else []
@@ -142,9 +143,10 @@ def _failed(status: Status) -> Table:
 
 
 def duration(seconds: float) -> str:
-    """Tell a duration with the precision that an estimate has.
+    """Format a duration, as precisely as an estimate can be.
 
-    :param seconds: in seconds
+    :param seconds: Duration in seconds
+    :return: Duration in one or two units, such as ``3 h 5 min``
     """
     minutes = round(seconds / 60)
     if seconds < 60:

@@ -1,4 +1,4 @@
-"""Train and measure one run."""
+"""Train and evaluate one run."""
 
 import re
 import sys
@@ -17,13 +17,13 @@ from sb3_course.common.evaluation import EvaluationCallback
 from sb3_course.registry import build
 
 KEPT = 20_000
-"""Letters that are kept of a traceback or of what a dead process printed."""
+"""Characters kept of a traceback, or of the output of a process that died."""
 
 
 class ProgressCallback(BaseCallback):
-    """Leave a sign of life with the environment steps taken so far, at most twice a second.
+    """Callback that writes the run's heartbeat, at most twice a second.
 
-    :param path: the file
+    :param path: Heartbeat file of the run
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,12 +46,15 @@ class ProgressCallback(BaseCallback):
 def run_one(
     spec: RunSpec, progress: Path | None = None, tensorboard: Path | None = None
 ) -> RunResult:
-    """Train and measure one run, on one thread.
+    """Train and evaluate one run, on one thread.
 
-    :param spec: the run
-    :param progress: file in which to leave the steps taken so far
-    :param tensorboard: folder for TensorBoard's files; the run's are named by its id
-    :return: its result; the same spec gives the same returns, bit for bit
+    Equal specs have equal returns, bit for bit.
+
+    :param spec: Run to execute
+    :param progress: Heartbeat file, to which progress is written; None for none
+    :param tensorboard: Folder for TensorBoard files, with a subfolder named by the run's id; None
+        for none
+    :return: Result of the run
     """
     started = time.perf_counter()
     torch.set_num_threads(1)
@@ -88,11 +91,12 @@ def run_one(
 def attempt(
     spec: RunSpec, progress: Path | None = None, tensorboard: Path | None = None
 ) -> RunResult:
-    """Run, and turn an exception into a recorded failure.
+    """Train and evaluate one run, and turn an exception into a recorded failure.
 
-    :param spec: the run
-    :param progress: see :func:`run_one`
-    :param tensorboard: see :func:`run_one`
+    :param spec: Run to execute
+    :param progress: Heartbeat file, as in :func:`run_one`
+    :param tensorboard: Folder for TensorBoard files, as in :func:`run_one`
+    :return: Result of the run, with its traceback if it failed
     """
     started = time.perf_counter()
     try:
@@ -107,15 +111,16 @@ def attempt(
 
 
 def portable(text: str) -> str:
-    """Make a text fit to be kept and printed anywhere.
+    """Make a text safe to store and to print anywhere.
 
-    :param text: such as a traceback
-    :return: its end, without this machine's folders, control characters and what UTF-8 cannot hold
+    :param text: Text of any origin, such as a traceback
+    :return: Last :data:`KEPT` characters, without folders of this machine, control characters and
+        characters that UTF-8 cannot encode
     """
     places = {sys.prefix: "<python>", sys.base_prefix: "<python>"}
     places |= {str(Path.cwd()): ".", str(Path.home()): "~"}
     for place, name in sorted(places.items(), key=lambda item: -len(item[0])):
         if len(place) > 1:
             text = text.replace(place, name)
-    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "", text)  # all but tab and line feed
+    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "", text)  # all except tab and line feed
     return text[-KEPT:].encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""The process that runs execute in: its limits, what it prints, what is left when it dies."""
+"""Worker process, in which runs execute: its limits, its output, and why it died."""
 
 import faulthandler
 import multiprocessing
@@ -20,13 +20,13 @@ GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """Under what a process runs.
+class WorkerSettings:
+    """Limits and folders of worker processes.
 
-    :param folder: for progress and what runs print; where this machine lacks it, neither is kept
-    :param hours: after which a run is stopped
-    :param gib: memory that a run may take in GiB, None for no limit
-    :param tensorboard: folder for TensorBoard's files
+    :param folder: Folder for heartbeats and output of runs; neither is kept on a machine without it
+    :param hours: Hours after which a run is stopped
+    :param gib: Memory limit of a run in GiB; None for no limit
+    :param tensorboard: Folder for TensorBoard files; None for none
     """
 
     folder: Path
@@ -35,53 +35,56 @@ class Conditions:
     tensorboard: Path | None = None
 
     def log_file(self, spec: RunSpec) -> Path:
-        """Return the file that holds what a run printed.
+        """Return the file with the output of a run.
 
-        :param spec: the run
+        :param spec: The run
+        :return: Path of the file
         """
         return self.folder / f"{spec.id}.log"
 
 
-def work(spec: RunSpec, conditions: Conditions) -> RunResult:
-    """Run within limits; a run past its time ends its process, having written where it was.
+def work(spec: RunSpec, settings: WorkerSettings) -> RunResult:
+    """Execute a run within its limits; past its time limit, print a traceback and exit.
 
-    :param spec: the run
-    :param conditions: its limits and files
+    :param spec: Run to execute
+    :param settings: Limits and folders
+    :return: Result of the run, with its traceback if it failed
     """
-    _limit_memory(conditions.gib)
-    log = conditions.log_file(spec)
-    here = conditions.folder.is_dir()
-    with _printing_to(log if here else Path(os.devnull)):
+    _limit_memory(settings.gib)
+    log = settings.log_file(spec)
+    has_folder = settings.folder.is_dir()
+    with _output_to(log if has_folder else Path(os.devnull)):
         faulthandler.enable()
-        faulthandler.dump_traceback_later(conditions.hours * 3600, exit=True)
+        faulthandler.dump_traceback_later(settings.hours * 3600, exit=True)
         try:
-            progress = heartbeat_file(conditions.folder, spec.id) if here else None
-            result = attempt(spec, progress, conditions.tensorboard)
+            progress = heartbeat_file(settings.folder, spec.id) if has_folder else None
+            result = attempt(spec, progress, settings.tensorboard)
         finally:
             faulthandler.cancel_dump_traceback_later()
-    if here and result.failure is None:
+    if has_folder and result.failure is None:
         log.unlink(missing_ok=True)
     return result
 
 
-def reason_of_death(spec: RunSpec, conditions: Conditions, seconds: float, what: str) -> str:
-    """Say why a process died with a run: what it printed last, then the reason in a line.
+def reason_of_death(spec: RunSpec, settings: WorkerSettings, seconds: float, known: str) -> str:
+    """Return why a process died during a run: its last output, then the reason in one line.
 
-    :param spec: the run
-    :param conditions: what it ran under
-    :param seconds: how long it had run
-    :param what: what is known of the end, such as the exit code
+    :param spec: The run
+    :param settings: Limits and folders of the process
+    :param seconds: Time since the start of the run in seconds
+    :param known: What is known about the end of the process, such as its exit code
+    :return: Text whose last line sums it up
     """
-    if seconds >= conditions.hours * 3600:
-        what = f"stopped at the time limit of {conditions.hours:g} hours (time_limit)"
-    log = conditions.log_file(spec)
-    said = log.read_text(errors="replace").strip() if log.is_file() else ""
-    return f"{portable(said)}\n{what}".strip()
+    if seconds >= settings.hours * 3600:
+        known = f"stopped at the time limit of {settings.hours:g} hours (time_limit)"
+    log = settings.log_file(spec)
+    output = log.read_text(errors="replace").strip() if log.is_file() else ""
+    return f"{portable(output)}\n{known}".strip()
 
 
-def outlived_by_parent() -> None:
-    """End this process as soon as its parent is gone, and before it when memory runs out."""
-    with suppress(OSError):  # Linux alone has it
+def exit_with_parent() -> None:
+    """Make this process exit with its parent, and be the first one killed if memory runs out."""
+    with suppress(OSError):  # exists only on Linux
         Path("/proc/self/oom_score_adj").write_text("1000")
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -94,7 +97,7 @@ def _end_with(sentinel: int) -> None:
 
 
 def _limit_memory(gib: float | None) -> None:
-    """Make an allocation past the limit fail, with a traceback that says where."""
+    """Make an allocation beyond the limit raise an exception, whose traceback shows the place."""
     if gib is None or sys.platform == "win32":
         return
     import resource
@@ -106,17 +109,17 @@ def _limit_memory(gib: float | None) -> None:
 
 
 @contextmanager
-def _printing_to(path: Path) -> Iterator[None]:
-    """Send what this process prints, libraries in C included, to a file."""
+def _output_to(path: Path) -> Iterator[None]:
+    """Redirect the output of this process, including that of C libraries, to a file."""
     sys.stdout.flush()
-    kept = {number: os.dup(number) for number in (1, 2)}
+    originals = {number: os.dup(number) for number in (1, 2)}
     try:
         with path.open("w") as stream:
-            for number in kept:
+            for number in originals:
                 os.dup2(stream.fileno(), number)
         yield
     finally:
         sys.stdout.flush()
-        for number, copy in kept.items():
-            os.dup2(copy, number)
-            os.close(copy)
+        for number, original in originals.items():
+            os.dup2(original, number)
+            os.close(original)

@@ -1,13 +1,15 @@
-"""Tables, figures and pages; they show the numbers of an analysis and compute none.
+"""Tables, figures and pages that display the numbers of an analysis and compute none themselves.
 
 ============  ============================================================================
-module        its one idea
+module        contents
 ============  ============================================================================
-``styles``    one color per algorithm, everywhere
-``plots``     axes in, axes out
-``figures``   whole figures and their files
-``tables``    numbers as tables and sentences
-``sections``  what a report says
+``styles``    one color and dash pattern per algorithm in all figures
+``plots``     single panels, drawn on given axes
+``figures``   complete figures and their files
+``content``   what a report consists of: sections, pictures and tables
+``tables``    numbers as tables
+``answers``   results in sentences
+``sections``  all sections of a report
 ``report``    figures, one page and a README
 ============  ============================================================================
 """

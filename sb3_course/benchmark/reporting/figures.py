@@ -1,9 +1,9 @@
-"""Whole figures, laid out for print: 3.4 inches wide (a column) or 7 (a page), and their files.
+"""Complete figures for print, 3.4 inches (a column) or 7 inches (a page) wide, and their files.
 
-Each takes the tables of :class:`.Analysis` and returns a figure.
+Each function takes tables of :class:`.Analysis` and returns a figure.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -19,26 +19,24 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from sb3_course.benchmark.reporting import plots
-from sb3_course.benchmark.reporting.styles import Style
+from sb3_course.benchmark.reporting.styles import Style, Styles
 from sb3_course.common.files import write_atomically
-
-Styles = Mapping[str, Style]
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths in inches."""
-TITLE = 26
-"""Letters of a panel's title, after which a new line begins."""
+TITLE_WIDTH = 26
+"""Number of characters after which a panel's title is wrapped."""
 DPI = 200
-"""Of the PNG."""
+"""Resolution of PNG files."""
 FORMATS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
-"""File formats, each with the metadata that would otherwise hold the time of drawing."""
+"""File formats, each with the metadata that would otherwise contain the time of drawing."""
 
 
 @contextmanager
 def style(font_scale: float = 0.85) -> Iterator[None]:
-    """Set sizes and fonts for print, and make files the same at each drawing.
+    """Set sizes and fonts for print, and make files reproducible.
 
-    :param font_scale: size of letters, 1 for those of seaborn's ``paper``
+    :param font_scale: Size of the text relative to seaborn's ``paper`` context
     """
     with (
         mpl.rc_context(),
@@ -50,8 +48,8 @@ def style(font_scale: float = 0.85) -> Iterator[None]:
 
 
 @contextmanager
-def _naming() -> Iterator[None]:
-    """Set the style of figures that hold names from grids, in which a dollar is a dollar."""
+def _plain_text_style() -> Iterator[None]:
+    """Set the style of figures with names from grids, whose dollar signs start no formula."""
     with style():
         mpl.rcParams["text.parse_math"] = False
         yield
@@ -60,27 +58,28 @@ def _naming() -> Iterator[None]:
 def learning_curves(
     curves: pd.DataFrame, environments: Sequence[str], styles: Styles, x: str = "step"
 ) -> Figure:
-    """Mean returns along training, a panel for each environment.
+    """Draw mean returns along training, one panel per environment.
 
-    :param curves: ``environment, algorithm, step, seconds, point, low, high``
-    :param environments: in the order of the panels
-    :param styles: of every algorithm of the grid
-    :param x: along which column: ``step`` or ``seconds``
+    :param curves: Table with ``environment, algorithm, step, seconds, point, low, high``
+    :param environments: Environments in the order of the panels
+    :param styles: Style of every algorithm of the grid
+    :param x: Column along the horizontal axis, ``step`` or ``seconds``
+    :return: Figure
     """
     label = {"step": "Environment steps", "seconds": "Seconds of training"}[x]
-    with _naming():
+    with _plain_text_style():
         figure, panels = _panels(len(environments), styles)
         columns = _columns(len(environments))
         for i, (axes, environment) in enumerate(zip(panels, environments, strict=True)):
             plots.curves(axes, curves[curves["environment"] == environment], styles, x)
-            axes.set_title(fill(environment, TITLE))
+            axes.set_title(fill(environment, TITLE_WIDTH))
             axes.set_ylabel("Return" if i % columns == 0 else "")
             axes.set_xlabel(label if i + columns >= len(environments) else "")
     return figure
 
 
 def _panels(n: int, styles: Styles) -> tuple[Figure, list[Axes]]:
-    """Make so many panels, none of them empty, over a legend."""
+    """Make the given number of panels above a legend, with no empty panel."""
     columns = _columns(n)
     rows = -(-n // columns)
     narrow = n == 1 and len(_legend_columns(styles, COLUMN)[0]) <= 3
@@ -105,7 +104,7 @@ def _columns(n: int) -> int:
 
 
 def _legend_columns(styles: Styles, width: float) -> list[list[Line2D]]:
-    """Arrange a legend's lines in as many columns as fit a width in inches."""
+    """Arrange a legend's lines in as many columns as fit into a width in inches."""
     lines = [_line(name, style) for name, style in styles.items()]
     for rows in range(1, len(lines) + 1):
         columns = [lines[i : i + rows] for i in range(0, len(lines), rows)]
@@ -125,26 +124,27 @@ def _line(name: str, style: Style) -> Line2D:
 def panels_of_intervals(
     table: pd.DataFrame, column: str, names: Sequence[str], styles: Styles
 ) -> Figure:
-    """Point estimates and intervals, an algorithm a row, a panel for each value of a column.
+    """Draw estimates with intervals, one row per algorithm and one panel per value of a column.
 
-    :param table: ``algorithm, point, low, high`` and the column
-    :param column: ``statistic`` or ``environment``
-    :param names: its values, in the order of the panels
-    :param styles: of every algorithm with a row
+    :param table: Table with ``algorithm, point, low, high`` and the column
+    :param column: Column that selects the panel, ``statistic`` or ``environment``
+    :param names: Values of the column in the order of the panels
+    :param styles: Style of every algorithm in the table
+    :return: Figure
     """
     long = max(map(len, names)) > 16
     per_row = 3 if long or len(names) in (5, 6) else 4
     per_row = min(per_row, len(names))
     rows = -(-len(names) // per_row)
     width = PAGE if len(names) > 1 else COLUMN
-    with _naming():
+    with _plain_text_style():
         height = rows * (0.19 * len(styles) + 0.55) + 0.15
         figure = Figure(figsize=(width, height), layout="constrained")
         grid = figure.add_gridspec(rows, per_row)
         for i, name in enumerate(names):
             axes = figure.add_subplot(grid[i // per_row, i % per_row])
             plots.intervals(axes, table[table[column] == name], styles)
-            axes.set_title(fill(name, TITLE))
+            axes.set_title(fill(name, TITLE_WIDTH))
             if i % per_row:
                 axes.tick_params(labelleft=False)
         figure.supxlabel("Normalized score", size="medium")
@@ -152,29 +152,31 @@ def panels_of_intervals(
 
 
 def performance_profiles(table: pd.DataFrame, styles: Styles) -> Figure:
-    """Performance profiles.
+    """Draw performance profiles.
 
-    :param table: ``algorithm, score, point, low, high``
-    :param styles: of every algorithm with a profile
+    :param table: Table with ``algorithm, score, point, low, high``
+    :param styles: Style of every algorithm in the table
+    :return: Figure
     """
-    return _one_panel(table, styles, "score", "Normalized score", "Fraction of runs above it")
+    return _one_panel(table, styles, "score", "Normalized score", "Fraction of runs above score")
 
 
 def sample_efficiency(table: pd.DataFrame, styles: Styles, budget: int | None) -> Figure:
-    """IQM of scores along training.
+    """Draw the IQM of scores along training.
 
-    :param table: ``algorithm, fraction, point, low, high``
-    :param styles: of every algorithm with a curve
-    :param budget: environment steps of every environment; None where they differ, which leaves
-        the fraction of each environment's budget as the axis
+    :param table: Table with ``algorithm, fraction, point, low, high``
+    :param styles: Style of every algorithm in the table
+    :param budget: Environment steps of every environment; None if they differ, in which case the
+        axis is the fraction of each environment's budget
+    :return: Figure
     """
     label = "Fraction of the budget" if budget is None else "Environment steps"
-    scaled = table.assign(place=table["fraction"] * (budget or 1))
-    return _one_panel(scaled, styles, "place", label, "IQM of normalized scores")
+    scaled = table.assign(position=table["fraction"] * (budget or 1))
+    return _one_panel(scaled, styles, "position", label, "IQM of normalized scores")
 
 
 def _one_panel(table: pd.DataFrame, styles: Styles, x: str, xlabel: str, ylabel: str) -> Figure:
-    with _naming():
+    with _plain_text_style():
         figure, (axes,) = _panels(1, styles)
         plots.curves(axes, table, styles, x)
         axes.set(xlabel=xlabel, ylabel=ylabel)
@@ -182,16 +184,17 @@ def _one_panel(table: pd.DataFrame, styles: Styles, x: str, xlabel: str, ylabel:
 
 
 def probability_of_improvement(table: pd.DataFrame, algorithms: Sequence[str]) -> Figure:
-    """Probability of improvement, each algorithm against each other.
+    """Draw the probability of improvement of each algorithm over each other one.
 
-    :param table: ``x, y, point, low, high``
-    :param algorithms: in the order of rows and columns
+    :param table: Table with ``x, y, point, low, high``
+    :param algorithms: Algorithms in the order of rows and columns
+    :return: Figure
     """
     n = len(algorithms)
     bounds = n <= 7  # more would be wider than a page
     names = 0.06 * min(max(map(len, algorithms)), 18) + 0.35
     cell = 0.72 if bounds else min(0.42, (PAGE - names) / n)
-    with _naming():
+    with _plain_text_style():
         size = (cell * n + names, 0.65 * cell * n + names)
         figure = Figure(figsize=size, layout="constrained")
         plots.probability_of_improvement(figure.add_subplot(), table, algorithms, bounds)
@@ -199,36 +202,38 @@ def probability_of_improvement(table: pd.DataFrame, algorithms: Sequence[str]) -
 
 
 def save(figure: Figure, folder: Path, name: str, font_scale: float = 0.85) -> None:
-    """Write a figure in every format; the same figure gives the same bytes.
+    """Write a figure in every format; the same figure always results in the same bytes.
 
-    Each file is moved into its place whole: two commands on one grid may end, and draw, at once.
+    Each file is replaced atomically, because two commands on one grid may finish and draw at the
+    same time.
 
-    :param figure: the figure
-    :param folder: where to
-    :param name: the files' name, without an ending
-    :param font_scale: as it was drawn with
+    :param figure: Figure to write
+    :param folder: Folder of the files
+    :param name: Name of the files without a suffix
+    :param font_scale: Font scale that the figure was drawn with
     """
     with style(font_scale):
         for ending, metadata in FORMATS.items():
             file = BytesIO()
             figure.savefig(file, format=ending, dpi=DPI, metadata=metadata)
-            content = shrunk(file) if ending == "png" else file.getvalue()
+            content = compressed(file) if ending == "png" else file.getvalue()
             write_atomically(folder / f"{name}.{ending}", content)
 
 
-def link(svg: str) -> str:
-    """Write a drawing as a link, for a page that fetches nothing: a fifth less than base64 takes.
+def data_uri(svg: str) -> str:
+    """Return a drawing as a data URI, for a page that loads nothing; a fifth smaller than base64.
 
-    :param svg: its file's text
-    :return: fit for an attribute of HTML, without further escapes
+    :param svg: Text of an SVG file
+    :return: URI that can be used in an HTML attribute without further escaping
     """
     return "data:image/svg+xml," + quote(" ".join(svg.split()), safe=" !$()*+,-./:;=?@_")
 
 
-def shrunk(png: BytesIO) -> bytes:
-    """Return a picture with 256 colors, which for lines and bands is enough: a third of the bytes.
+def compressed(png: BytesIO) -> bytes:
+    """Reduce a picture to 256 colors, which is enough for lines and bands and a third of the size.
 
-    :param png: a PNG's content
+    :param png: Content of a PNG file
+    :return: Content of the smaller PNG file
     """
     smaller = BytesIO()
     with Image.open(png) as picture:

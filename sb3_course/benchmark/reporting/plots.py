@@ -1,6 +1,6 @@
-"""Drawings of one panel each: they take axes and return axes."""
+"""Drawings of single panels on given axes; each function returns the axes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from textwrap import fill
 
 import numpy as np
@@ -9,29 +9,28 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from sb3_course.benchmark.reporting.styles import Style
-
-Styles = Mapping[str, Style]
+from sb3_course.benchmark.reporting.styles import Styles
 
 NICE = [1, 2, 2.5, 5, 10]
 """Distances between ticks, up to powers of ten."""
 
 
 def curves(axes: Axes, table: pd.DataFrame, styles: Styles, x: str) -> Axes:
-    """Draw a line for each algorithm, and a band between the bounds of its interval.
+    """Draw one line per algorithm and a band between the bounds of its interval.
 
-    :param axes: where to draw
-    :param table: a row for each algorithm and place: ``algorithm, point, low, high`` and ``x``
-    :param styles: of each algorithm; the first is drawn on top
-    :param x: the column along the horizontal axis, ascending for each algorithm
+    :param axes: Axes to draw on
+    :param table: One row per algorithm and position, with ``algorithm, point, low, high`` and ``x``
+    :param styles: Style of each algorithm; the first one is drawn on top
+    :param x: Column along the horizontal axis, ascending for each algorithm
+    :return: The same axes
     """
     for depth, (algorithm, style) in enumerate(styles.items()):
         rows = table[table["algorithm"] == algorithm]
-        places, low, high = rows[x], rows["low"].astype(float), rows["high"].astype(float)
+        at, low, high = rows[x], rows["low"].astype(float), rows["high"].astype(float)
         order = 3 - depth / len(styles)
-        band = axes.fill_between(places, low, high, color=style.color, linewidth=0)
+        band = axes.fill_between(at, low, high, color=style.color, linewidth=0)
         band.set(alpha=0.2 if len(styles) <= 6 else 0.12, zorder=order - 1)
-        (line,) = axes.plot(places, rows["point"], color=style.color, linewidth=1.4, zorder=order)
+        (line,) = axes.plot(at, rows["point"], color=style.color, linewidth=1.4, zorder=order)
         if style.dash:
             line.set_dashes(style.dash)
     axes.set_xlim(*_span(table[x]))
@@ -45,9 +44,9 @@ def _span(values: pd.Series) -> tuple[float, float]:
 
 
 def nice_ticks(axes: Axes) -> None:
-    """Put few ticks at round numbers; from a thousand on, thousands and millions with a letter.
+    """Set a few ticks at round numbers, written with ``k`` or ``M`` on axes that reach a thousand.
 
-    :param axes: whose ticks to set, after drawing
+    :param axes: Axes whose ticks are set, after drawing
     """
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4, steps=NICE))
@@ -56,11 +55,12 @@ def nice_ticks(axes: Axes) -> None:
 
 
 def intervals(axes: Axes, table: pd.DataFrame, styles: Styles) -> Axes:
-    """Draw point estimates with their intervals, an algorithm a row.
+    """Draw point estimates with their intervals, one row per algorithm.
 
-    :param axes: where to draw
-    :param table: a row for each algorithm: ``algorithm, point, low, high``
-    :param styles: of each algorithm; the first is drawn on top
+    :param axes: Axes to draw on
+    :param table: One row per algorithm, with ``algorithm, point, low, high``
+    :param styles: Style of each algorithm; the first one is in the top row
+    :return: The same axes
     """
     rows = {algorithm: y for y, algorithm in enumerate(styles)}
     columns = (table[name].tolist() for name in ("algorithm", "point", "low", "high"))
@@ -81,13 +81,14 @@ def intervals(axes: Axes, table: pd.DataFrame, styles: Styles) -> Axes:
 def probability_of_improvement(
     axes: Axes, table: pd.DataFrame, algorithms: Sequence[str], bounds: bool = True
 ) -> Axes:
-    """Draw P(X > Y) for every pair as a heat map; bold where the interval leaves out one half.
+    """Draw P(X > Y) of every pair as a heat map, in bold where the interval excludes one half.
 
-    :param axes: where to draw
-    :param table: a row for each pair: ``x, y, point, low, high``; the converse of a pair is its
-        complement
-    :param algorithms: in the order of rows (X) and columns (Y)
-    :param bounds: whether to write the bounds of each interval into its cell
+    :param axes: Axes to draw on
+    :param table: One row per pair, with ``x, y, point, low, high``; the converse of a pair is
+        computed as its complement
+    :param algorithms: Algorithms in the order of rows (X) and columns (Y)
+    :param bounds: Whether to write the bounds of each interval into its cell
+    :return: The same axes
     """
     cells, names = _both_ways(table), list(algorithms)
     square = cells.pivot(index="x", columns="y", values="point").reindex(index=names, columns=names)
@@ -110,7 +111,7 @@ def probability_of_improvement(
 
 
 def _both_ways(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Add the converse of each pair: P(Y > X) = 1 - P(X > Y), its bounds change places."""
+    """Add the converse of each pair, P(Y > X) = 1 - P(X > Y), with its bounds swapped."""
     columns = ["x", "y", "point", "low", "high"]
     converse = pairs.rename(columns={"x": "y", "y": "x", "low": "high", "high": "low"})
     numbers = ["point", "low", "high"]
@@ -119,8 +120,9 @@ def _both_ways(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def wrapped(name: str) -> str:
-    """Break a long name into lines, before a bracket if there is one.
+    """Break a long name into lines, before a parenthesis if there is one.
 
-    :param name: of an algorithm
+    :param name: Name of an algorithm
+    :return: Name with line breaks
     """
     return "\n".join(fill(part, 20) for part in name.replace(" (", "\n(").splitlines())

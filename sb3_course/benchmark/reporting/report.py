@@ -10,7 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.reporting import figures
-from sb3_course.benchmark.reporting.sections import Picture, Section, sections
+from sb3_course.benchmark.reporting.content import Picture, Section
+from sb3_course.benchmark.reporting.sections import sections
 from sb3_course.benchmark.statistics.analysis import analyze
 from sb3_course.benchmark.storage.manifest import configuration, read_manifest
 from sb3_course.benchmark.storage.returns_table import tidy
@@ -26,15 +27,15 @@ FIGURES = (
     "sample_efficiency",
     "wall_clock",
 )
-"""The figures that a report may hold."""
+"""Names of the figures that a report may contain."""
 
 
 def publish(grid: Grid, store: Store) -> Path:
-    """Write tables, figures, ``report.html`` and ``README.md`` from what the store holds.
+    """Write tables, figures, ``report.html`` and ``README.md`` from the results in a store.
 
-    :param grid: the grid
-    :param store: its results
-    :return: the page
+    :param grid: Grid
+    :param store: Store of the grid's results
+    :return: Path of the page
     """
     results = store.read(grid.runs())
     write_whole(store.folder / "returns.csv", tidy(results).to_csv(index=False))
@@ -49,10 +50,10 @@ def publish(grid: Grid, store: Store) -> Path:
 
 
 def draw(content: Sequence[Section], folder: Path) -> None:
-    """Write the figures, and remove those of an earlier report that this one does not hold.
+    """Write the figures and remove those of an earlier report that this one does not contain.
 
-    :param content: the report
-    :param folder: where to
+    :param content: Sections of the report
+    :param folder: Folder of the figures
     """
     pictures = [picture for section in content for picture in section.pictures]
     for picture in pictures:
@@ -63,12 +64,13 @@ def draw(content: Sequence[Section], folder: Path) -> None:
 
 
 def render(template: str, title: str, content: Sequence[Section], folder: Path) -> str:
-    """Fill in a template; whatever is put in is escaped.
+    """Fill in a template; all inserted texts are escaped.
 
-    :param template: its file
-    :param title: of the report
-    :param content: the report
-    :param folder: where its figures are
+    :param template: File name of the template
+    :param title: Title of the report
+    :param content: Sections of the report
+    :param folder: Folder of the figures
+    :return: Text of the page or README
     """
     environment = Environment(
         loader=PackageLoader("sb3_course.benchmark.reporting", "."),
@@ -78,23 +80,25 @@ def render(template: str, title: str, content: Sequence[Section], folder: Path) 
         lstrip_blocks=True,
     )
     environment.filters["markdown"] = markdown
-    environment.globals["link"] = partial(link, folder=folder)
+    environment.globals["source"] = partial(source, folder=folder)
     return environment.get_template(template).render(title=title, sections=content) + "\n"
 
 
-def link(picture: Picture, folder: Path) -> str:
-    """Write a figure as a link that holds it whole.
+def source(picture: Picture, folder: Path) -> str:
+    """Return the source of an image that embeds a whole figure.
 
-    :param picture: the figure
-    :param folder: where its files are
+    :param picture: Figure
+    :param folder: Folder of the figures
+    :return: Data URI of the figure's SVG file
     """
-    return figures.link((folder / f"{picture.name}.svg").read_text())
+    return figures.data_uri((folder / f"{picture.name}.svg").read_text())
 
 
 def markdown(text: str) -> str:
-    """Escape what Markdown would read as markup or as a link.
+    """Escape what Markdown would interpret as markup or a link.
 
-    :param text: plain text
+    :param text: Plain text
+    :return: Escaped text
     """
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(")
     return re.sub(r"([`*_|~])", r"\\\1", text)

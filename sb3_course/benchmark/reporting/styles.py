@@ -1,37 +1,41 @@
 """One color and dash pattern for each algorithm, the same in every figure of every grid."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import seaborn as sns
 
 COLORS: list[tuple[float, float, float]] = [tuple(c) for c in sns.color_palette("colorblind", 10)]
 DASHES: list[tuple[float, ...]] = [(), (4, 1.5), (1, 1), (5, 1, 1, 1)]
-"""In units of the line width; the empty one is a whole line."""
+"""Dash patterns in units of the line width; the empty one is a solid line."""
 
 
 class Style(NamedTuple):
-    """How an algorithm is drawn."""
+    """Color and dash pattern of an algorithm's line."""
 
     color: tuple[float, float, float]
     dash: tuple[float, ...]
 
 
+Styles: TypeAlias = Mapping[str, Style]
+"""Style of each algorithm by name."""
+
+
 BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, GRAY, YELLOW, SKY = range(10)
-WHOLE, DASHED, DOTTED, MIXED = range(4)
+SOLID, DASHED, DOTTED, MIXED = range(4)
 
 KNOWN: dict[str, tuple[int, int]] = {
-    "NPG": (BLUE, WHOLE),
-    "BatchActorCritic": (ORANGE, WHOLE),
-    "REINFORCE": (GREEN, WHOLE),
-    "TRPO": (RED, WHOLE),
-    "ISPG": (PURPLE, WHOLE),
-    "OnlineActorCritic": (BROWN, WHOLE),
-    "PPO": (SKY, WHOLE),
-    "A2C": (GRAY, WHOLE),
-    "SAC": (PINK, WHOLE),
-    "TD3": (YELLOW, WHOLE),
+    "NPG": (BLUE, SOLID),
+    "BatchActorCritic": (ORANGE, SOLID),
+    "REINFORCE": (GREEN, SOLID),
+    "TRPO": (RED, SOLID),
+    "ISPG": (PURPLE, SOLID),
+    "OnlineActorCritic": (BROWN, SOLID),
+    "PPO": (SKY, SOLID),
+    "A2C": (GRAY, SOLID),
+    "SAC": (PINK, SOLID),
+    "TD3": (YELLOW, SOLID),
     "BC": (BROWN, DASHED),
     "DAgger": (BLUE, DASHED),
     "TQC": (PINK, DASHED),
@@ -46,18 +50,18 @@ KNOWN: dict[str, tuple[int, int]] = {
     "REINFORCE (reward to go)": (PINK, DOTTED),
     "REINFORCE (total return)": (YELLOW, DOTTED),
 }
-"""Color and dash of the names that come up again and again, as numbers of the lists above."""
+"""Colors and dashes of recurring names, as indices of the lists above."""
 
 
 def styles(algorithms: Collection[str]) -> dict[str, Style]:
-    """Give each algorithm its style.
+    """Choose a style for each algorithm.
 
-    A known name has a style of its own (:data:`KNOWN`). Any other name has a favorite color which
-    depends on the name alone; where that is taken it moves on to the next that the fewest others
-    have, and where colors repeat the dash pattern differs. Forty can be told apart.
+    A known name has its own style (:data:`KNOWN`). Any other name has a favorite color that depends
+    on the name alone; if it is taken, the name gets the next of the least used colors, and if
+    colors repeat, the dash pattern differs. Up to forty algorithms can be distinguished.
 
-    :param algorithms: all algorithms of a grid
-    :return: their styles, in the given order, which makes no difference to them
+    :param algorithms: All algorithms of a grid
+    :return: Styles in the given order, which does not affect them
     """
     taken = {name: KNOWN[name] for name in algorithms if name in KNOWN}
     for name in sorted(set(algorithms) - set(taken)):
@@ -74,4 +78,4 @@ def _free(name: str, taken: list[tuple[int, int]]) -> tuple[int, int]:
 
     color = min(range(len(COLORS)), key=rank)
     free = [dash for dash in range(len(DASHES)) if (color, dash) not in taken]
-    return color, free[0] if free else WHOLE
+    return color, free[0] if free else SOLID

@@ -1,12 +1,13 @@
-"""The numbers of an analysis as tables and sentences for people."""
+"""The numbers of an analysis as tables of texts."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sb3_course.benchmark.reporting.content import Table, interval, quantity
 from sb3_course.benchmark.statistics.analysis import ALL, MEASURES, Analysis
 from sb3_course.benchmark.statistics.bootstrap import STATISTICS
 from sb3_course.benchmark.storage.result import RunResult
@@ -14,43 +15,14 @@ from sb3_course.benchmark.storage.result import RunResult
 NOTHING = "—"
 
 
-class Table(NamedTuple):
-    """A table of texts; the first column names the row."""
-
-    caption: str
-    header: list[str]
-    rows: list[list[str]]
-
-
-def interval(point: float, low: float, high: float, digits: int = 2) -> str:
-    """Write an estimate with its interval; one run has none.
-
-    :param point: the estimate
-    :param low: lower bound, NaN where there is none
-    :param high: upper bound
-    :param digits: after the decimal point
-    """
-    bounds = f"[{low:.{digits}f}, {high:.{digits}f}]" if np.isfinite(low) else "[one run]"
-    return f"{point:.{digits}f} {bounds}"
-
-
-def number(n: int, what: str) -> str:
-    """Write a number of things.
-
-    :param n: how many
-    :param what: one of them
-    """
-    return f"{n} {what}{'' if n == 1 else 's'}"
-
-
 def _cells(table: pd.DataFrame, row: str, column: str) -> dict[tuple[str, Any], str]:
-    """Write the estimates of a table by the values of two of its columns."""
+    """Return the estimates of a table as text, by the values of two of its columns."""
     chosen = table[[row, column, "point", "low", "high"]].itertuples(index=False)
     return {(r, c): interval(point, low, high) for r, c, point, low, high in chosen}
 
 
 def _estimates_and_runs(table: pd.DataFrame, digits: int = 2) -> dict[tuple[str, str], str]:
-    """Write the estimates of a table, and of how many runs, by algorithm and environment."""
+    """Return estimates and their numbers of runs as text, by algorithm and environment."""
     columns = ["algorithm", "environment", "point", "low", "high", "n_runs"]
     return {
         (algorithm, environment): f"{interval(point, low, high, digits)} ({n})"
@@ -61,7 +33,7 @@ def _estimates_and_runs(table: pd.DataFrame, digits: int = 2) -> dict[tuple[str,
 def _rows(
     analysis: Analysis, cells: Mapping[Any, str], environments: Sequence[str]
 ) -> list[list[str]]:
-    """Lay cells by algorithm and environment out, a row for each algorithm of the grid."""
+    """Arrange cells by algorithm and environment in one row per algorithm of the grid."""
     return [
         [name, *(cells.get((name, environment), NOTHING) for environment in environments)]
         for name in analysis.grid.algorithms
@@ -73,9 +45,10 @@ def _n_runs(table: pd.DataFrame) -> dict[str, int]:
 
 
 def returns(analysis: Analysis) -> Table:
-    """Final returns, mean and deviation over runs.
+    """Return the table of final returns.
 
-    :param analysis: every number of the report
+    :param analysis: Every number of the report
+    :return: Mean and standard deviation over runs, by algorithm and environment
     """
     cells = {}
     for key, values in analysis.final.groupby(["algorithm", "environment"])["return_mean"]:
@@ -90,24 +63,26 @@ def returns(analysis: Analysis) -> Table:
 
 
 def best_of_runs(analysis: Analysis) -> Table:
-    """The highest evaluation of each run, averaged over runs.
+    """Return the table of each run's highest evaluation.
 
-    :param analysis: every number of the report
+    :param analysis: Every number of the report
+    :return: Mean over runs, by algorithm and environment
     """
     cells = _estimates_and_runs(analysis.best, 1)
     environments = list(analysis.grid.environments)
     return Table(
-        "Highest mean return that a run was measured at, mean over runs [95% interval] (number of "
-        "runs); a highest value flatters whoever swings most, so read it beside the final return",
+        "Highest mean return of a run's evaluations: mean over runs [95% interval] (number of "
+        "runs); a maximum favors algorithms that fluctuate more, so compare the final return, too",
         ["Algorithm", *environments],
         _rows(analysis, cells, environments),
     )
 
 
 def comparisons(analysis: Analysis) -> Table:
-    """What the grid's questions ask for, over all environments.
+    """Return the table of answers to the grid's questions, over all environments.
 
-    :param analysis: every number of the report
+    :param analysis: Every number of the report
+    :return: One row per question
     """
     table = analysis.comparisons[analysis.comparisons["environment"] == ALL]
     cells = _cells(table, "question", "measure")
@@ -119,22 +94,23 @@ def comparisons(analysis: Analysis) -> Table:
     ]
     return Table(
         "X against Y [95% interval]: probability that a run of X scores higher; interquartile mean "
-        "of X less that of Y, of scores at the end and of mean scores over the run",
+        "of X minus that of Y, of scores at the end and of mean scores over the run",
         ["Question", "X", "Y", *MEASURES, "Seeds"],
         rows,
     )
 
 
 def comparisons_by_environment(analysis: Analysis) -> Table:
-    """What the grid's questions ask for on each environment: differences over the run.
+    """Return the table of answers to the grid's questions on each environment.
 
-    :param analysis: every number of the report
+    :param analysis: Every number of the report
+    :return: Difference of the mean scores over the run, by question and environment
     """
     table = analysis.comparisons[analysis.comparisons["measure"] == "over the run"]
     cells = _cells(table, "question", "environment")
     pairs = table[["question", "x", "y"]].drop_duplicates().itertuples(index=False)
     return Table(
-        "Interquartile mean of X less that of Y, of mean scores over the run [95% interval]",
+        "Interquartile mean of X minus that of Y, of mean scores over the run [95% interval]",
         ["X against Y", *analysis.aggregated],
         [
             [f"{x} against {y}", *(cells[question, env] for env in analysis.aggregated)]
@@ -144,15 +120,16 @@ def comparisons_by_environment(analysis: Analysis) -> Table:
 
 
 def aggregates(analysis: Analysis) -> Table:
-    """IQM, median, mean and optimality gap over all environments.
+    """Return the table of IQM, median, mean and optimality gap over all environments.
 
-    :param analysis: every number of the report
+    :param analysis: Every number of the report
+    :return: One row per algorithm
     """
     cells = _cells(analysis.aggregates, "algorithm", "statistic")
     n_runs = _n_runs(analysis.aggregates)
     return Table(
-        f"Normalized final scores over {number(len(analysis.aggregated), 'environment')} "
-        "[95% interval], and how many seeds finished on all of them",
+        f"Normalized final scores over {quantity(len(analysis.aggregated), 'environment')} "
+        "[95% interval], and the number of seeds that finished on all of them",
         ["Algorithm", *STATISTICS, "Seeds"],
         [
             [name, *(cells[name, statistic] for statistic in STATISTICS), str(n_runs[name])]
@@ -163,22 +140,24 @@ def aggregates(analysis: Analysis) -> Table:
 
 
 def by_environment(analysis: Analysis) -> Table:
-    """IQM on each environment, over all of its runs.
+    """Return the table of interquartile means on each environment, over all of its runs.
 
-    :param analysis: every number of the report
+    :param analysis: Every number of the report
+    :return: One row per algorithm
     """
-    counts = _estimates_and_runs(analysis.by_environment)
+    cells = _estimates_and_runs(analysis.by_environment)
     return Table(
         "Interquartile mean of normalized final scores [95% interval] (number of runs)",
         ["Algorithm", *analysis.aggregated],
-        _rows(analysis, counts, analysis.aggregated),
+        _rows(analysis, cells, analysis.aggregated),
     )
 
 
 def probability_of_improvement(analysis: Analysis) -> Table:
-    """Probability of improvement of every pair, the likely better one first, in words as well.
+    """Return the table of P(X > Y) of every pair, with the probably better algorithm first.
 
-    :param analysis: every number of the report
+    :param analysis: Every number of the report
+    :return: One row per pair, with the result in words
     """
     rows = []
     for x, y, point, low, high, n_x, n_y in analysis.probability_of_improvement.itertuples(
@@ -186,11 +165,11 @@ def probability_of_improvement(analysis: Analysis) -> Table:
     ):
         if point < 0.5:
             x, y, point, low, high, n_x, n_y = y, x, 1 - point, 1 - high, 1 - low, n_y, n_x
-        verdict = f"{x} is likely to score higher" if low > 0.5 else "not told apart"
+        verdict = f"{x} is likely to score higher" if low > 0.5 else "no clear difference"
         rows.append([f"P({x} > {y})", interval(point, low, high), verdict, _seeds(n_x, n_y)])
     return Table(
-        "Probability that a run of the one scores higher than a run of the other [95% interval]",
-        ["Pair", "Probability", "In words", "Seeds"],
+        "Probability that a run of X scores higher than a run of Y [95% interval]",
+        ["Pair", "Probability", "Result", "Seeds"],
         rows,
     )
 
@@ -199,11 +178,11 @@ def _seeds(n_x: int, n_y: int) -> str:
     return f"{n_x}" if n_x == n_y else f"{n_x} and {n_y}"
 
 
-def told_apart(analysis: Analysis) -> dict[str, list[str]]:
-    """List for each algorithm those that it is likely to outdo: the interval is above one half.
+def clear_improvements(analysis: Analysis) -> dict[str, list[str]]:
+    """List for each algorithm those that it clearly improves on: the interval is above one half.
 
-    :param analysis: every number of the report
-    :return: names, each with its probability
+    :param analysis: Every number of the report
+    :return: Names of the other algorithms, each with its probability
     """
     better: dict[str, list[str]] = {}
     for x, y, point, low, high, *_ in analysis.probability_of_improvement.itertuples(index=False):
@@ -216,9 +195,10 @@ def told_apart(analysis: Analysis) -> dict[str, list[str]]:
 
 
 def sample_efficiency(analysis: Analysis) -> Table:
-    """IQM at the quarters of the budget.
+    """Return the table of interquartile means at the quarters of the budget.
 
-    :param analysis: every number of the report
+    :param analysis: Every number of the report
+    :return: One row per algorithm
     """
     table = analysis.sample_efficiency
     points = np.unique(table["fraction"].astype(float))
@@ -238,9 +218,10 @@ def sample_efficiency(analysis: Analysis) -> Table:
 
 
 def training_time(analysis: Analysis) -> Table:
-    """Median seconds of training, and environment steps a second.
+    """Return the table of median training times and environment steps per second.
 
-    :param analysis: every number of the report
+    :param analysis: Every number of the report
+    :return: Seconds and steps per second, by algorithm and environment
     """
     cells = {}
     for key, rows in analysis.final.groupby(["algorithm", "environment"]):
@@ -249,16 +230,17 @@ def training_time(analysis: Analysis) -> Table:
         cells[key] = f"{seconds:,.0f} s{rate}"
     environments = list(analysis.grid.environments)
     return Table(
-        "Median time of training of the runs counted above (environment steps a second)",
+        "Median training time of the runs counted above (environment steps per second)",
         ["Algorithm", *environments],
         _rows(analysis, cells, environments),
     )
 
 
 def absent(analysis: Analysis) -> Table:
-    """Runs that statistics are without, seeds and environments of one kind in a row.
+    """Return the table of runs that are missing from a statistic.
 
-    :param analysis: every number of the report
+    :param analysis: Every number of the report
+    :return: One row per algorithm, reason and group of seeds
     """
     seeds: dict[tuple[str, str, str], list[str]] = {}
     for algorithm, environment, seed, why in analysis.absent.itertuples(index=False):
@@ -267,20 +249,21 @@ def absent(analysis: Analysis) -> Table:
     for (algorithm, why, environment), group in seeds.items():
         environments.setdefault((algorithm, why, ", ".join(group)), []).append(environment)
     return Table(
-        "Runs that statistics are without",
-        ["Algorithm", "Seeds", "Environments", "Why"],
+        "Runs that are missing from a statistic",
+        ["Algorithm", "Seeds", "Environments", "Reason"],
         [[a, group, ", ".join(names), why] for (a, why, group), names in environments.items()],
     )
 
 
 def references(analysis: Analysis) -> Table:
-    """The scales of scores.
+    """Return the table of reference returns.
 
-    :param analysis: every number of the report
+    :param analysis: Every number of the report
+    :return: One row per environment that has reference returns
     """
     known = analysis.references.environments
     return Table(
-        f"Returns that are scores of 0 and 1 (version {analysis.references.version})",
+        f"Reference returns with scores of 0 and 1 (version {analysis.references.version})",
         ["Environment", "0: random actions", "1: expert", "Expert"],
         [
             [name, _exact(known[name].random), _exact(known[name].expert), known[name].expert_name]
@@ -295,32 +278,35 @@ def _exact(value: float) -> str:
 
 
 def made_with(results: Iterable[RunResult], manifest: dict[str, Any]) -> Table:
-    """Code, versions and machine: of each run where it recorded them, else of the whole grid.
+    """Return the table of code, versions and machine that the runs were made with.
 
-    :param results: of the grid's runs
-    :param manifest: of the grid
+    Each run's own record is used where it has one, and the grid's manifest otherwise.
+
+    :param results: Results of the grid's runs
+    :param manifest: Record of what the grid was run with; empty if unknown
+    :return: One row per fact
     """
     recorded = [result.made_with for result in results if result.made_with]
     names = dict.fromkeys(name for record in recorded for name in record)
     rows = [
-        [_words(name), _counted(record[name] for record in recorded if record.get(name))]
+        [_words(name), _occurrences(record[name] for record in recorded if record.get(name))]
         for name in names
     ]
     known = {name for name, *_ in rows}
     flat = [(k, v) for k, v in _flat(manifest) if v is not None and _words(k) not in known]
     rows += [[_words(name), str(value)] for name, value in flat]
-    return Table("What the runs were made with", ["", ""], [row for row in rows if row[1]])
+    return Table("Code, versions and machine", ["", ""], [row for row in rows if row[1]])
 
 
-def _counted(values: Iterable[str | None]) -> str:
+def _occurrences(values: Iterable[str | None]) -> str:
     counts = Counter(str(value) for value in values)
     if len(counts) == 1:
         return next(iter(counts))
-    return ", ".join(f"{value} ({number(n, 'run')})" for value, n in counts.items())
+    return ", ".join(f"{value} ({quantity(n, 'run')})" for value, n in counts.items())
 
 
 def _flat(manifest: dict[str, Any]) -> list[tuple[str, Any]]:
-    """List a manifest's facts, those of its sections as well; grid and commands are shown apart."""
+    """List the facts of a manifest and its sections, except grid and commands."""
     facts: list[tuple[str, Any]] = []
     for key, value in manifest.items():
         if isinstance(value, dict) and key != "grid":
@@ -335,11 +321,12 @@ def _words(name: str) -> str:
 
 
 def best(table: pd.DataFrame, algorithms: Sequence[str], column: str = "point") -> pd.Series:
-    """Return the row with the highest value, the first in the order of the grid where some tie.
+    """Return the row with the highest value; among equal ones the first in the order of the grid.
 
-    :param table: with a column ``algorithm``
-    :param algorithms: in the order of the grid
-    :param column: of the value
+    :param table: Table with a column ``algorithm``
+    :param algorithms: Algorithms in the order of the grid
+    :param column: Column of the value
+    :return: Row of the best algorithm
     """
-    order = table.assign(place=[list(algorithms).index(name) for name in table["algorithm"]])
-    return order.sort_values([column, "place"], ascending=[False, True]).iloc[0]
+    ranked = table.assign(position=[list(algorithms).index(name) for name in table["algorithm"]])
+    return ranked.sort_values([column, "position"], ascending=[False, True]).iloc[0]

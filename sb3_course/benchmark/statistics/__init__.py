@@ -1,11 +1,11 @@
-"""From stored returns to estimates with intervals.
+"""Statistics of stored returns: from runs to estimates with intervals.
 
 ==============  ==========================================================================
-module          its one idea
+module          contents
 ==============  ==========================================================================
-``curves``      runs of unequal steps on one declared grid
-``scores``      normalized scores, with fixed references
-``bootstrap``   rliable's statistics and their intervals
+``curves``      runs with different evaluation steps, interpolated on one declared grid
+``scores``      normalized scores with fixed reference returns
+``bootstrap``   rliable's statistics and their confidence intervals
 ``analysis``    every number of a report
 ``regression``  whether new runs learn what the stored ones did
 ==============  ==========================================================================

@@ -1,4 +1,4 @@
-"""From a grid's results to every number of its report; tables, figures and pages only show them."""
+"""Compute every number of a grid's report; tables, figures and pages only display them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from sb3_course.benchmark.storage.returns_table import tidy
 
 ESTIMATE = list(Estimate._fields)
 ALL = "all"
-"""In place of an environment's name: over all of them."""
+"""Stands in for an environment's name where a number covers all environments."""
 
 
 def _end(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -42,8 +42,9 @@ MEASURES = {
     "at the end": (bootstrap.difference, _end),
     "over the run": (bootstrap.difference, _whole_run),
 }
-"""What a comparison measures: a statistic of two arrays, and which scores it takes: those at the
-end, or the mean of a run's evaluations after training began, which is higher the faster it learns.
+"""What a comparison measures: a statistic of two arrays and the scores that it is applied to. These
+are the scores at the end, or each run's mean over the evaluations after training began, which is
+higher the faster the run learns.
 """
 
 
@@ -51,27 +52,31 @@ end, or the mean of a run's evaluations after training began, which is higher th
 class Analysis:
     """Every number of a report; algorithms and environments are in the order of the grid.
 
-    Tables of estimates have columns ``point, low, high`` (see :class:`~.bootstrap.Estimate`) and
-    say in ``n_runs`` how many runs of each environment they are made of.
+    Tables of estimates have the columns ``point, low, high`` (see :class:`~.bootstrap.Estimate`)
+    and
+    ``n_runs``, the number of runs of each environment that they are based on.
 
-    :param grid: the grid
-    :param results: of its runs, finished and failed
-    :param references: the scales of scores
-    :param final: each whole run at the end of its budget: ``algorithm, environment, seed, step,
+    :param grid: Grid
+    :param results: Results of the grid's runs, finished and failed
+    :param references: Reference returns that define the scores
+    :param final: Each complete run at the end of its budget: ``algorithm, environment, seed, step,
         return_mean, wall_time``
-    :param curves: mean returns: ``algorithm, environment, step, seconds`` and an estimate;
-        ``seconds`` is the median time of training
+    :param curves: Mean returns: ``algorithm, environment, step, seconds`` and an estimate;
+        ``seconds`` is the median training time
     :param by_environment: IQM of final scores: ``algorithm, environment`` and an estimate
-    :param aggregated: environments that aggregates are taken over
-    :param aggregates: ``algorithm, statistic`` and an estimate
-    :param performance_profiles: ``algorithm, score`` and an estimate of the fraction of runs above
-    :param probability_of_improvement: ``x, y`` and an estimate of P(X > Y); ``n_runs_x, n_runs_y``
+    :param aggregated: Environments that the aggregates are taken over
+    :param aggregates: Aggregates of final scores: ``algorithm, statistic`` and an estimate
+    :param performance_profiles: Fraction of runs above each score: ``algorithm, score`` and an
+        estimate
+    :param probability_of_improvement: P(X > Y) of each pair: ``x, y``, an estimate and
+        ``n_runs_x, n_runs_y``
     :param sample_efficiency: IQM along training: ``algorithm, fraction`` and an estimate
-    :param comparisons: of the grid's questions: ``question, x, y, measure, environment`` (all, or
-        one) and an estimate; measures are :data:`MEASURES`; ``n_runs_x, n_runs_y``
-    :param best: each run's highest evaluation: ``algorithm, environment`` and an estimate of the
-        mean over runs
-    :param absent: runs that statistics are without: ``algorithm, environment, seed, why``
+    :param comparisons: Answers to the grid's questions: ``question, x, y, measure, environment``
+        (one environment or :data:`ALL`), an estimate and ``n_runs_x, n_runs_y``; the measures are
+        :data:`MEASURES`
+    :param best: Mean over runs of each run's highest evaluation: ``algorithm, environment`` and an
+        estimate
+    :param absent: Runs that are missing from a statistic: ``algorithm, environment, seed, why``
     """
 
     grid: Grid
@@ -93,8 +98,9 @@ class Analysis:
 def analyze(grid: Grid, results: Sequence[RunResult]) -> Analysis:
     """Compute every number of a report.
 
-    :param grid: the grid
-    :param results: of its runs, finished and failed
+    :param grid: Grid
+    :param results: Results of the grid's runs, finished and failed
+    :return: Tables of all numbers
     """
     references = load_references()
     finished = tidy([result for result in results if result.failure is None])
@@ -128,17 +134,19 @@ def analyze(grid: Grid, results: Sequence[RunResult]) -> Analysis:
 def evaluation_steps(grid: Grid) -> dict[str, list[int]]:
     """Return the declared evaluation steps of each environment.
 
-    :param grid: the grid
+    :param grid: Grid
+    :return: Environment steps by environment, ascending
     """
     algorithm = next(iter(grid.algorithms))
     return {name: grid.config(algorithm, name).evaluation_steps for name in grid.environments}
 
 
 def without_result(grid: Grid, results: Sequence[RunResult]) -> Iterator[tuple[str, str, int, str]]:
-    """List the runs that failed or were not run, in the order of the grid.
+    """List the runs that failed or have not been run, in the order of the grid.
 
-    :param grid: the grid
-    :param results: of its runs, finished and failed
+    :param grid: Grid
+    :param results: Results of the grid's runs, finished and failed
+    :yield: Algorithm, environment, seed and reason
     """
     known = {result.spec.id: result for result in results}
     for spec in grid.runs():
@@ -150,31 +158,34 @@ def without_result(grid: Grid, results: Sequence[RunResult]) -> Iterator[tuple[s
 
 
 def cut_short(short: pd.DataFrame, finished: pd.DataFrame) -> Iterator[tuple[str, str, int, str]]:
-    """List the runs that were not measured over the whole declared grid, and how far they were.
+    """List the runs that were not measured over the whole declared grid, with the range they cover.
 
-    :param short: their rows, see :func:`~.curves.split_complete`
-    :param finished: tidy returns
+    :param short: Rows of the incomplete runs, see :func:`~.curves.split_complete`
+    :param finished: Tidy returns
+    :yield: Algorithm, environment, seed and reason
     """
-    asked = short.groupby(RUN)["step"].agg(["min", "max"])
+    declared = short.groupby(RUN)["step"].agg(["min", "max"])
     taken = finished.groupby(RUN)["num_timesteps"].agg(["min", "max"])
-    both = asked.join(taken, rsuffix="_taken").reset_index()
+    both = declared.join(taken, rsuffix="_taken").reset_index()
     for *run, least, most, first, last in both.itertuples(index=False):
-        yield (*run, f"measured from {first:,} to {last:,} steps, of {least:,} to {most:,}")
+        yield (*run, f"measured from {first:,} to {last:,} of {least:,} to {most:,} steps")
 
 
 def in_no_aggregate(arranged: Cubes) -> Iterator[tuple[str, str, int, str]]:
-    """List the runs that aggregates are without because their seed lacks an environment.
+    """List the runs that are left out of the aggregates because their seed lacks an environment.
 
-    :param arranged: the runs that finished on every environment
+    :param arranged: Scores of the seeds that finished on every environment
+    :yield: Algorithm, environment, seed and reason
     """
     for *run, lacking in arranged.left_out.itertuples(index=False):
-        yield (*run, f"in no aggregate: nothing with this seed on {lacking}")
+        yield (*run, f"not in the aggregates: no run with this seed on {lacking}")
 
 
 def return_curves(whole: pd.DataFrame) -> pd.DataFrame:
-    """Average returns over runs, step by step.
+    """Compute the mean return over runs at each declared step.
 
-    :param whole: runs on the declared grid
+    :param whole: Complete runs on the declared grid
+    :return: Table with one row per algorithm, environment and step
     """
     columns = ["algorithm", "environment", "step", "seconds", *ESTIMATE, "n_runs"]
     parts = [pd.DataFrame(columns=columns)]
@@ -191,7 +202,8 @@ def return_curves(whole: pd.DataFrame) -> pd.DataFrame:
 def iqm_by_environment(final: pd.DataFrame) -> pd.DataFrame:
     """Estimate the interquartile mean of final scores on each environment, over all of its runs.
 
-    :param final: a row for each run, with a column ``score``
+    :param final: Final scores, one row per run, with a column ``score``
+    :return: Table with one row per algorithm and environment
     """
     rows = []
     for (algorithm, environment), runs in final.groupby(["algorithm", "environment"]):
@@ -203,7 +215,8 @@ def iqm_by_environment(final: pd.DataFrame) -> pd.DataFrame:
 def aggregates(arranged: Cubes) -> pd.DataFrame:
     """Estimate the four aggregates of final scores.
 
-    :param arranged: the runs that finished on every environment
+    :param arranged: Scores of the seeds that finished on every environment
+    :return: Table with one row per algorithm and statistic
     """
     rows = []
     for algorithm, array in arranged.scores.items():
@@ -216,12 +229,13 @@ def aggregates(arranged: Cubes) -> pd.DataFrame:
 def performance_profiles(arranged: Cubes) -> pd.DataFrame:
     """Estimate performance profiles of final scores.
 
-    :param arranged: the runs that finished on every environment
+    :param arranged: Scores of the seeds that finished on every environment
+    :return: Table with one row per algorithm and score
     """
     final = {name: array[..., -1] for name, array in arranged.scores.items()}
     lowest = min((array.min() for array in final.values()), default=0.0)
     highest = max((array.max() for array in final.values()), default=1.0)
-    # Scores under -1 (a policy far worse than chance) would squeeze the rest: they still count.
+    # Scores below -1 (a policy far worse than chance) still count but do not stretch the axis.
     thresholds = np.linspace(min(max(lowest, -1.0), 0.0), max(highest, 1.0), 101)
     statistic = partial(bootstrap.performance_profile, thresholds=thresholds)
     return _along("score", thresholds, final, statistic)
@@ -230,7 +244,8 @@ def performance_profiles(arranged: Cubes) -> pd.DataFrame:
 def sample_efficiency(arranged: Cubes) -> pd.DataFrame:
     """Estimate the IQM of scores along training.
 
-    :param arranged: the runs that finished on every environment
+    :param arranged: Scores of the seeds that finished on every environment
+    :return: Table with one row per algorithm and fraction of the budget
     """
     return _along("fraction", arranged.points, arranged.scores, bootstrap.iqm)
 
@@ -238,8 +253,9 @@ def sample_efficiency(arranged: Cubes) -> pd.DataFrame:
 def probability_of_improvement(arranged: Cubes, algorithms: Sequence[str]) -> pd.DataFrame:
     """Estimate for each pair of algorithms the probability that the first scores higher.
 
-    :param arranged: the runs that finished on every environment
-    :param algorithms: in the order of the pairs
+    :param arranged: Scores of the seeds that finished on every environment
+    :param algorithms: Algorithms in the order of the pairs
+    :return: Table with one row per pair
     """
     rows = []
     present = [name for name in algorithms if name in arranged.scores]
@@ -251,32 +267,34 @@ def probability_of_improvement(arranged: Cubes, algorithms: Sequence[str]) -> pd
 
 
 def comparisons(grid: Grid, arranged: Cubes) -> pd.DataFrame:
-    """Estimate what each of the grid's questions asks for, over all environments and on each.
+    """Estimate the answers to the grid's questions, over all environments and on each one.
 
-    :param grid: the grid
-    :param arranged: the runs that finished on every environment
+    :param grid: Grid
+    :param arranged: Scores of the seeds that finished on every environment
+    :return: Table with one row per question, measure and environment
     """
     rows = []
     for question, (x, y) in grid.questions.items():
         if not {x, y} <= set(arranged.scores):
             continue
         pair = arranged.scores[x], arranged.scores[y]
-        places = {ALL: slice(None)} | {
+        selections = {ALL: slice(None)} | {
             name: slice(i, i + 1) for i, name in enumerate(arranged.environments)
         }
-        for (measure, (statistic, summary)), (name, place) in product(
-            MEASURES.items(), places.items()
+        for (measure, (statistic, summary)), (name, selection) in product(
+            MEASURES.items(), selections.items()
         ):
-            result = estimate(statistic, *(summary(array[:, place]) for array in pair))
+            result = estimate(statistic, *(summary(array[:, selection]) for array in pair))
             rows.append((question, x, y, measure, name, *map(float, result), *map(len, pair)))
     columns = ["question", "x", "y", "measure", "environment", *ESTIMATE, "n_runs_x", "n_runs_y"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def best_of_runs(whole: pd.DataFrame) -> pd.DataFrame:
-    """Average over runs the highest mean return that each run was measured at.
+    """Estimate the mean over runs of each run's highest mean return.
 
-    :param whole: runs on the declared grid
+    :param whole: Complete runs on the declared grid
+    :return: Table with one row per algorithm and environment
     """
     rows = []
     highest = whole.groupby(RUN)["return_mean"].max().reset_index()
@@ -288,14 +306,14 @@ def best_of_runs(whole: pd.DataFrame) -> pd.DataFrame:
 
 def _along(
     name: str,
-    places: NDArray[np.float64],
+    positions: NDArray[np.float64],
     scores: Mapping[str, NDArray[np.float64]],
     statistic: bootstrap.Statistic,
 ) -> pd.DataFrame:
-    """Estimate for each algorithm a statistic that has a value at each of many places."""
+    """Estimate for each algorithm a statistic that has one value at each of several positions."""
     parts = [pd.DataFrame(columns=["algorithm", name, *ESTIMATE, "n_runs"])]
     for algorithm, array in scores.items():
         result = estimate(statistic, array, reps=CURVE_REPS)
-        part = {"algorithm": algorithm, name: places, **result._asdict(), "n_runs": len(array)}
+        part = {"algorithm": algorithm, name: positions, **result._asdict(), "n_runs": len(array)}
         parts.append(pd.DataFrame(part))
     return pd.concat(parts[1:] or parts, ignore_index=True)

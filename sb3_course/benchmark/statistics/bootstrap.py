@@ -1,12 +1,12 @@
-"""rliable's statistics with stratified bootstrap intervals, all resamples in one array.
+"""rliable's statistics with stratified bootstrap intervals, vectorized over resamples.
 
-Scores of one algorithm are an array of shape ``(n_runs, n_environments, ...)``, where the axes
-after the second, such as evaluation steps, are kept apart. A statistic reduces the first two axes
-and keeps the others, so that it takes many resamples, side by side on a last axis, in one call.
+The scores of one algorithm are an array of shape ``(n_runs, n_environments, ...)``; the axes after
+the second, such as evaluation steps, are kept separate. A statistic reduces the first two axes and
+keeps the others, so it can be applied in one call to many resamples stacked on a last axis.
 
 The definitions, the resamples (the same draws from the same seed) and the percentile intervals are
-rliable's; ``rliable.library.get_interval_estimates`` takes one resample at a time, which for a
-table of ten algorithms means minutes.
+rliable's. ``rliable.library.get_interval_estimates`` processes one resample at a time, which takes
+minutes for a table of ten algorithms.
 
 Source: Agarwal et al. 2021, *Deep Reinforcement Learning at the Edge of the Statistical Precipice*.
 """
@@ -26,13 +26,14 @@ REPS = 10_000
 CURVE_REPS = 2_000
 """Bootstrap replications of each point of a curve."""
 CONFIDENCE = 0.95
-_CHUNK = 100  # resamples at a time: what fits a processor's cache is fastest
+_CHUNK = 100  # resamples at a time; fastest when they fit the processor's cache
 
 
 class Estimate(NamedTuple):
     """A statistic and the bounds of its 95% percentile interval.
 
-    With a single run the bounds are NaN: one run says nothing about the spread of runs.
+    With a single run the bounds are NaN, because one run holds no information about the spread of
+    runs.
     """
 
     point: Array
@@ -41,9 +42,10 @@ class Estimate(NamedTuple):
 
 
 def iqm(scores: Array) -> Array:
-    """Mean of the middle half of all scores, runs and environments pooled.
+    """Compute the interquartile mean of all scores, with runs and environments pooled.
 
-    :param scores: array ``(n_runs, n_environments, ...)``
+    :param scores: Array of shape ``(n_runs, n_environments, ...)``
+    :return: Mean of the middle half of the scores
     """
     pooled = scores.reshape(-1, *scores.shape[2:])
     first, last = len(pooled) // 4, len(pooled) - len(pooled) // 4 - 1
@@ -51,25 +53,28 @@ def iqm(scores: Array) -> Array:
 
 
 def median(scores: Array) -> Array:
-    """Median over environments of the mean over runs.
+    """Compute the median over environments of the mean over runs.
 
-    :param scores: array ``(n_runs, n_environments, ...)``
+    :param scores: Array of shape ``(n_runs, n_environments, ...)``
+    :return: Median of the environments' mean scores
     """
     return np.asarray(metrics.aggregate_median(scores))
 
 
 def mean(scores: Array) -> Array:
-    """Mean over environments of the mean over runs.
+    """Compute the mean over environments of the mean over runs.
 
-    :param scores: array ``(n_runs, n_environments, ...)``
+    :param scores: Array of shape ``(n_runs, n_environments, ...)``
+    :return: Mean of the environments' mean scores
     """
     return np.asarray(metrics.aggregate_mean(scores))
 
 
 def optimality_gap(scores: Array) -> Array:
-    """Mean amount by which scores fall short of 1: ``1 - E[min(score, 1)]``; less is better.
+    """Compute the mean amount by which scores fall short of 1; lower is better.
 
-    :param scores: array ``(n_runs, n_environments, ...)``
+    :param scores: Array of shape ``(n_runs, n_environments, ...)``
+    :return: ``1 - E[min(score, 1)]``
     """
     return np.asarray(1.0 - np.minimum(scores, 1.0).mean(axis=(0, 1)))
 
@@ -80,45 +85,47 @@ STATISTICS: dict[str, Statistic] = {
     "Mean": mean,
     "Optimality gap": optimality_gap,
 }
-"""The aggregates, by the names that tables and figures give them."""
+"""The aggregates, by the names that tables and figures use."""
 
 
 def aggregates(scores: Array) -> Array:
-    """All of :data:`STATISTICS`, in their order.
+    """Compute all of :data:`STATISTICS`, in their order.
 
-    :param scores: array ``(n_runs, n_environments, ...)``
-    :return: array ``(n_statistics, ...)``
+    :param scores: Array of shape ``(n_runs, n_environments, ...)``
+    :return: Array of shape ``(n_statistics, ...)``
     """
     return np.stack([statistic(scores) for statistic in STATISTICS.values()])
 
 
 def performance_profile(scores: Array, thresholds: Array) -> Array:
-    """Performance profile: the fraction of scores above each threshold.
+    """Compute the performance profile: the fraction of scores above each threshold.
 
-    :param scores: array ``(n_runs, n_environments, ...)``
-    :param thresholds: array ``(n_thresholds,)``
-    :return: array ``(n_thresholds, ...)``
+    :param scores: Array of shape ``(n_runs, n_environments, ...)``
+    :param thresholds: Array of shape ``(n_thresholds,)``
+    :return: Array of shape ``(n_thresholds, ...)``
     """
     return np.stack([(scores > threshold).mean(axis=(0, 1)) for threshold in thresholds])
 
 
 def probability_of_improvement(x: Array, y: Array) -> Array:
-    """Probability that a run of X scores higher than one of Y, averaged over environments.
+    """Compute the probability that a run of X scores higher than a run of Y.
 
-    ``P(X > Y) + P(X = Y) / 2``, the Mann-Whitney statistic over the number of pairs.
+    The probability is averaged over environments.
 
-    :param x: array ``(n_runs_x, n_environments, ...)``
-    :param y: array ``(n_runs_y, n_environments, ...)``
+    :param x: Array of shape ``(n_runs_x, n_environments, ...)``
+    :param y: Array of shape ``(n_runs_y, n_environments, ...)``
+    :return: ``P(X > Y) + P(X = Y) / 2``, the Mann-Whitney statistic divided by the number of pairs
     """
     x, y = x[:, np.newaxis], y[np.newaxis]
     return np.asarray((0.5 * (x > y) + 0.5 * (x >= y)).mean(axis=(0, 1)).mean(axis=0))
 
 
 def difference(x: Array, y: Array) -> Array:
-    """By how much the interquartile mean of X is above that of Y.
+    """Compute the interquartile mean of X minus that of Y.
 
-    :param x: array ``(n_runs_x, n_environments, ...)``
-    :param y: array ``(n_runs_y, n_environments, ...)``
+    :param x: Array of shape ``(n_runs_x, n_environments, ...)``
+    :param y: Array of shape ``(n_runs_y, n_environments, ...)``
+    :return: Difference of the two interquartile means
     """
     return iqm(x) - iqm(y)
 
@@ -127,13 +134,15 @@ def estimate(statistic: Statistic, *scores: Array, reps: int = REPS, seed: int =
     """Apply a statistic to scores and to bootstrap resamples of them.
 
     Runs are drawn with replacement within each environment (and each step of a curve); several
-    arrays are resampled independently of each other. Every call draws from the same seed, so that
-    no algorithm's interval depends on which others are in the table.
+    arrays are resampled independently of each other. Every call draws from the same seed, so an
+    algorithm's interval does not depend on which others are in the table.
 
-    :param statistic: of arrays of this module's shape
-    :param scores: an array ``(n_runs, n_environments, ...)``, or one for each of its arguments
-    :param reps: bootstrap replications
-    :param seed: of the resamples
+    :param statistic: Function of one or more arrays of shape ``(n_runs, n_environments, ...)``
+    :param *scores: Array of shape ``(n_runs, n_environments, ...)`` for each argument of the
+        statistic
+    :param reps: Number of bootstrap replications
+    :param seed: Seed of the resamples
+    :return: Statistic of the scores with the bounds of its interval
     """
     point = statistic(*scores)
     if any(len(array) == 1 for array in scores):
@@ -147,10 +156,11 @@ def estimate(statistic: Statistic, *scores: Array, reps: int = REPS, seed: int =
 def resamples(scores: Sequence[Array], reps: int, seed: int) -> Iterator[list[Array]]:
     """Draw stratified resamples, in the order in which rliable draws them.
 
-    :param scores: arrays ``(n_runs, n_environments, ...)``
-    :param reps: how many
-    :param seed: of NumPy's legacy generator, which rliable uses
-    :return: for each chunk of resamples and each array, ``(n_runs, n_environments, ..., chunk)``
+    :param scores: Arrays of shape ``(n_runs, n_environments, ...)``
+    :param reps: Number of resamples
+    :param seed: Seed of NumPy's legacy generator, which rliable uses
+    :yield: For each chunk of resamples, one array ``(n_runs, n_environments, ..., chunk)`` per
+        input
     """
     generator = np.random.RandomState(seed)
     sizes = [array.size for array in scores]

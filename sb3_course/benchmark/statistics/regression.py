@@ -1,8 +1,8 @@
-"""Does the code still learn what it learned? New runs beside stored ones, with a verdict each.
+"""Regression tests of learning: compare new runs with stored ones and reach a verdict on each.
 
-Where versions and processor are those of the stored runs, every return has to be the same.
-Elsewhere the last bits of floating-point numbers differ, and with them, after some updates, whole
-runs; there the mean of the new runs has to fall into a band that the stored ones give.
+If versions and processor are those of the stored runs, every return must be the same. Otherwise
+the last bits of floating-point numbers differ, which after some updates changes whole runs; then
+the mean of the new runs must fall into a band that is computed from the stored ones.
 """
 
 from collections.abc import Sequence
@@ -25,37 +25,37 @@ from sb3_course.common.errors import UserError
 Task: TypeAlias = tuple[str, str]
 """An algorithm and an environment, by their names in the grid."""
 FALSE_ALARM = 1e-4
-"""How often a round of comparisons may fail though nothing has changed, were returns normal."""
+"""Probability that a round fails although nothing has changed, if returns are normal."""
 MIN_SEEDS = 10
-"""Fewer stored runs give no band worth the name."""
+"""Smallest number of stored runs from which a useful band can be computed."""
 UNDER_TEST = frozenset({"git_commit", "sb3-course"})
-"""What may differ: a regression test is of the code."""
+"""Recorded conditions that may differ, because the code is what a regression test examines."""
 
 
 class Verdict(str, Enum):
-    """What came of a comparison."""
+    """Outcome of a comparison."""
 
     EXACT = "exactly as stored"
     INSIDE = "inside the band"
     CHANGED = "inside the band, not as stored"
-    """Though made with the same versions on the same processor."""
+    """Although the versions and the processor are the same."""
     BELOW = "below the band"
     ABOVE = "above the band"
     FAILED = "failed"
 
     @property
     def good(self) -> bool:
-        """Whether the code has passed."""
+        """Whether the code passes."""
         return self in (Verdict.EXACT, Verdict.INSIDE)
 
 
 @dataclass(frozen=True)
 class Band:
-    """Where the mean of new runs is expected.
+    """Interval in which the mean of new runs is expected.
 
-    :param mean: of the stored runs
-    :param low: its lower end
-    :param high: its upper end
+    :param mean: Mean of the stored runs
+    :param low: Lower end of the interval
+    :param high: Upper end of the interval
     """
 
     mean: float
@@ -65,14 +65,15 @@ class Band:
 
 @dataclass(frozen=True)
 class Comparison:
-    """New runs of an algorithm on an environment beside the stored ones.
+    """New runs of an algorithm on an environment, compared with the stored ones.
 
-    :param algorithm: its name in the grid
-    :param environment: its name
-    :param band: where the mean was expected
-    :param mean: of the new runs' :func:`summary`; None if one failed or is :func:`incomparable`
-    :param verdict: what came of it
-    :param difference: the first return that is another one, in words; empty if there is none
+    :param algorithm: Algorithm's name in the grid
+    :param environment: Environment's name
+    :param band: Band in which the mean was expected
+    :param mean: Mean of the new runs' :func:`summary`; None if a run failed or is
+        :func:`incomparable`
+    :param verdict: Outcome of the comparison
+    :param difference: First return that differs, in words; empty if none does
     """
 
     algorithm: str
@@ -90,14 +91,15 @@ class Comparison:
 
 
 def summary(result: RunResult) -> float:
-    r"""Mean return over all evaluations but the first: how much was learned, and how soon.
+    """Compute the mean return over all evaluations but the first.
 
-    The first evaluation is of the untrained policy, which no algorithm has touched. The last one
-    alone says nothing about speed, has the noise of a few episodes, and is at the ceiling where a
-    task is solved; the mean over the curve is closer to a normal variable, which a band assumes.
+    It measures how much was learned, and how fast. The first evaluation is of the untrained policy,
+    which no algorithm has influenced. The last one alone contains nothing about speed, has the
+    noise of a few episodes, and is at its maximum where a task is solved. The mean over the curve
+    is closer to a normal variable, which a band assumes.
 
-    :param result: a finished run with at least two evaluations
-    :return: undiscounted raw return
+    :param result: Finished run with at least two evaluations
+    :return: Undiscounted raw return
     """
     return float(np.mean([np.mean(m.returns) for m in result.measurements[1:]]))
 
@@ -105,65 +107,68 @@ def summary(result: RunResult) -> float:
 def band(
     stored: Sequence[float], k: int, comparisons: int = 1, false_alarm: float = FALSE_ALARM
 ) -> Band:
-    r"""Predict the mean of k new runs from n stored ones.
+    r"""Compute the band in which the mean of k new runs is expected from n stored ones.
 
-    Let stored and new runs be independent draws of one normal law, of unknown mean and variance.
-    The difference of their means has the variance σ² (1/n + 1/k), and the stored runs' variance s²
-    is independent of both means, so that
+    Assume that stored and new runs are independent draws from one normal distribution with unknown
+    mean and variance. The difference of their means has the variance σ² (1/n + 1/k), and the stored
+    runs' variance s² is independent of both means, so
 
     .. math:: \frac{\bar y_k - \bar x_n}{s \sqrt{1/n + 1/k}} \sim t_{n-1}
 
-    and the new mean falls out of
+    and the new mean falls outside
 
     .. math:: \bar x_n \pm t_{n-1,\,1-\alpha/2m} \; s \sqrt{\frac 1 n + \frac 1 k}
 
-    with probability α/m. By Bonferroni's inequality, whatever their dependence, one or more of m
-    such comparisons fail with probability α at most: α = ``false_alarm`` is that of the round.
-    New runs with seeds that are among the stored ones can only be closer to these.
+    with probability α/m. By Bonferroni's inequality, the probability that one or more of m such
+    comparisons fail is at most α = ``false_alarm`` for the whole round, whatever their dependence.
+    New runs whose seeds are among the stored ones can only be closer to these.
 
-    =====  ================  =================================
-    n      ``len(stored)``   x̄, s: their mean and deviation
-    k      ``k``             ȳ: the mean of as many new runs
-    m      ``comparisons``   in the round
-    α      ``false_alarm``   of the round
-    =====  ================  =================================
+    =====  ================  ==================================================
+    n      ``len(stored)``   number of stored runs, with mean x̄ and deviation s
+    k      ``k``             number of new runs, with mean ȳ
+    m      ``comparisons``   number of comparisons in the round
+    α      ``false_alarm``   false-alarm probability of the round
+    =====  ================  ==================================================
 
     The returns of runs are not normal: a few seeds learn much faster than the others. How much that
-    matters is measured where it is used (``tests/benchmark/test_regression.py``), by drawing from
-    the stored runs themselves. α leaves a factor of ten for it under the 1 in 1,000 that the
-    project promises.
+    matters is measured in ``tests/benchmark/statistics/test_regression.py``, by drawing from the
+    stored runs themselves. For this, α leaves a factor of ten below the 1 in 1,000 that the project
+    promises.
 
     :param stored: :func:`summary` of each stored run, of shape (n,), n >= 2
-    :param k: number of new runs
-    :param comparisons: number of comparisons in the round
-    :param false_alarm: probability that one or more of them fail though nothing has changed
-    :raises UserError: if the stored runs are all the same, which leaves the band without a width
+    :param k: Number of new runs
+    :param comparisons: Number of comparisons in the round
+    :param false_alarm: Probability that one or more of them fail although nothing has changed
+    :return: Mean of the stored runs and the ends of the band
+    :raises UserError: If all stored runs are equal, so the band has no width
     """
     n, mean, s = len(stored), float(np.mean(stored)), float(np.std(stored, ddof=1))
     if min(stored) == max(stored):  # rounding may leave s a little above 0
         raise UserError(
-            f"all {n} stored runs have the mean return {mean:g}: a band has no width then; choose "
-            "a budget in which the task is neither hopeless nor solved at once"
+            f"all {n} stored runs have the mean return {mean:g}, so the band has no width; choose "
+            "a budget in which the task is neither hopeless nor solved immediately"
         )
     half = s * relative_width(n, k, comparisons, false_alarm)
     return Band(mean, mean - half, mean + half)
 
 
 def relative_width(n: int, k: int, comparisons: int, false_alarm: float) -> float:
-    """Return half the width of a :func:`band` in standard deviations of the stored runs.
+    """Compute half the width of a :func:`band` in standard deviations of the stored runs.
 
-    :param n: number of stored runs
-    :param k: as of the band, and so the others
-    :param comparisons: as of the band
-    :param false_alarm: as of the band
+    :param n: Number of stored runs
+    :param k: Number of new runs
+    :param comparisons: Number of comparisons in the round
+    :param false_alarm: Probability that one or more of them fail although nothing has changed
+    :return: Half of the band's width divided by the standard deviation of the stored runs
     """
     return float(stats.t.isf(false_alarm / comparisons / 2, n - 1)) * sqrt(1 / n + 1 / k)
 
 
 def by_task(results: Sequence[RunResult]) -> dict[Task, list[RunResult]]:
-    """Group results by algorithm and environment, in their order.
+    """Group results by algorithm and environment, keeping their order.
 
-    :param results: results
+    :param results: Results to group
+    :return: Results of each algorithm on each environment
     """
     tasks: dict[Task, list[RunResult]] = {}
     for result in results:
@@ -174,24 +179,26 @@ def by_task(results: Sequence[RunResult]) -> dict[Task, list[RunResult]]:
 def stored_tasks(grid: Grid, store: Store, seeds: int = 1) -> dict[Task, list[RunResult]]:
     """Read the stored runs of each algorithm on each environment, in the order of the grid.
 
-    :param grid: the grid
-    :param store: its results
-    :param seeds: how many of each are to be trained anew
-    :raises UserError: naming the first that has too few, or that no band can be made from
+    :param grid: Grid
+    :param store: Store of the grid's results
+    :param seeds: Number of seeds that will be trained again
+    :return: Finished runs of each algorithm on each environment
+    :raises UserError: If a task has too few stored runs or none that a band can be computed from;
+        the message names the first such task
     """
     finished = [result for result in store.read(grid.runs()) if result.failure is None]
     tasks = by_task(finished)
     for algorithm, environment in dict.fromkeys(spec.names for spec in grid.runs()):
         count = len(tasks.get((algorithm, environment), []))
-        has = f"{algorithm} on {environment} has {count} stored runs in {store.folder}"
+        found = f"{algorithm} on {environment} has {count} stored runs in {store.folder}"
         if count < MIN_SEEDS:
             raise UserError(
-                f"{has}; a band needs at least {MIN_SEEDS}: `sb3-course run` of the grid, with so "
-                "many seeds, makes them"
+                f"{found}; a band needs at least {MIN_SEEDS}: run the grid with `sb3-course run` "
+                "and at least this many seeds"
             )
         if seeds > count:
-            raise UserError(f"--seeds: given {seeds}, but {has}; allowed: 1 to {count}")
-        try:  # before anything is trained
+            raise UserError(f"--seeds: given {seeds}, but {found}; allowed: 1 to {count}")
+        try:  # fail before anything is trained
             band([summary(result) for result in tasks[algorithm, environment]], seeds)
         except UserError as error:
             raise UserError(f"{algorithm} on {environment}: {error}") from error
@@ -201,11 +208,12 @@ def stored_tasks(grid: Grid, store: Store, seeds: int = 1) -> dict[Task, list[Ru
 def compare(
     stored: Sequence[RunResult], new: Sequence[RunResult], comparisons: int = 1
 ) -> Comparison:
-    """Compare new runs with stored ones, by the band and return by return.
+    """Compare new runs with stored ones, both return by return and with the band.
 
-    :param stored: finished runs of one algorithm on one environment
-    :param new: runs of the same, with seeds that are stored
-    :param comparisons: number of comparisons in the round
+    :param stored: Finished runs of one algorithm on one environment
+    :param new: New runs of the same algorithm and environment, with seeds that are stored
+    :param comparisons: Number of comparisons in the round
+    :return: Band, mean of the new runs and verdict
     """
     names = stored[0].spec.names
     expected = band([summary(result) for result in stored], len(new), comparisons)
@@ -214,26 +222,27 @@ def compare(
         if reason := incomparable(before[result.spec.seed], result):
             return Comparison(*names, expected, None, Verdict.FAILED, reason)
     mean = float(np.mean([summary(result) for result in new]))
-    changed = [
+    differences = [
         (difference, same_conditions(before[result.spec.seed], result))
         for result in new
         if (difference := first_difference(before[result.spec.seed], result))
     ]
-    if not changed:
+    if not differences:
         return Comparison(*names, expected, mean, Verdict.EXACT)
-    verdict = Verdict.CHANGED if any(alike for _, alike in changed) else Verdict.INSIDE
+    verdict = Verdict.CHANGED if any(alike for _, alike in differences) else Verdict.INSIDE
     if not expected.low <= mean <= expected.high:
         verdict = Verdict.BELOW if mean < expected.low else Verdict.ABOVE
-    return Comparison(*names, expected, mean, verdict, changed[0][0])
+    return Comparison(*names, expected, mean, verdict, differences[0][0])
 
 
 def same_conditions(stored: RunResult, new: RunResult) -> bool:
-    """Say whether two runs were made with the same versions, system and processor.
+    """Return whether two runs were made with the same versions, system and processor.
 
-    A run that did not record one of these is of unknown conditions, which are the same as no other.
+    Conditions that a run did not record count as different from all others.
 
-    :param stored: a run
-    :param new: another one
+    :param stored: Stored run
+    :param new: New run
+    :return: True if all recorded conditions but those under test are the same
     """
     before, now = ({**(result.made_with or {})} for result in (stored, new))
     for name in UNDER_TEST:
@@ -243,27 +252,28 @@ def same_conditions(stored: RunResult, new: RunResult) -> bool:
 
 
 def incomparable(stored: RunResult, new: RunResult) -> str:
-    """Say why a run has no returns to compare with the stored ones.
+    """Return why a new run cannot be compared with the stored one.
 
-    :param stored: a run
-    :param new: the same run, made anew
-    :return: seed and reason: it failed, or was measured more or less often; empty if there is none
+    :param stored: Stored run
+    :param new: Same run, trained again
+    :return: Seed and reason: the run failed, or has a different number of evaluations or episodes;
+        empty if it can be compared
     """
     if new.failure is not None:
         return f"seed {new.spec.seed}: {new.reason}"
     before, now = ([len(m.returns) for m in result.measurements] for result in (stored, new))
     if before == now:
         return ""
-    told = [f"{len(n)} evaluations of {sum(n)} episodes" for n in (before, now)]
-    return f"seed {new.spec.seed}: {told[0]} stored, {told[1]} new"
+    counts = [f"{len(n)} evaluations of {sum(n)} episodes" for n in (before, now)]
+    return f"seed {new.spec.seed}: {counts[0]} stored, {counts[1]} new"
 
 
 def first_difference(stored: RunResult, new: RunResult) -> str:
-    """Find the first episode whose return is another one.
+    """Find the first episode whose return differs.
 
-    :param stored: a run
-    :param new: the same run, made anew, with as many evaluations and episodes
-    :return: seed, step, episode and both returns in words; empty if every return is the same
+    :param stored: Stored run
+    :param new: Same run, trained again, with the same number of evaluations and episodes
+    :return: Seed, step, episode and both returns in words; empty if all returns are equal
     """
     for before, now in zip(stored.measurements, new.measurements, strict=True):
         for episode, pair in enumerate(zip(before.returns, now.returns, strict=True)):
@@ -274,19 +284,20 @@ def first_difference(stored: RunResult, new: RunResult) -> str:
 
 
 def table(comparisons: Sequence[Comparison], terminal: bool) -> Table:
-    """Put comparisons into a table.
+    """Return comparisons as a table.
 
-    :param comparisons: what came out
-    :param terminal: whether it is for a terminal, with colors and lines
+    :param comparisons: Comparisons, one per row
+    :param terminal: Whether the table is for a terminal, with colors and lines
+    :return: Table with one row per comparison
     """
-    shown = Table("algorithm", "environment", box=box.SIMPLE_HEAD if terminal else None)
+    rows = Table("algorithm", "environment", box=box.SIMPLE_HEAD if terminal else None)
     for name in ("stored", "band", "new"):
-        shown.add_column(name, justify="right")
-    shown.add_column("verdict")
+        rows.add_column(name, justify="right")
+    rows.add_column("verdict")
     for c in comparisons:
         mean = "-" if c.mean is None else f"{c.mean:,.1f}"
         limits = f"{c.band.low:,.1f} to {c.band.high:,.1f}"
         verdict = Text(c.verdict.value, "green" if c.verdict.good else "red")
         names = Text(c.algorithm), Text(c.environment)
-        shown.add_row(*names, f"{c.band.mean:,.1f}", limits, mean, verdict)
-    return shown
+        rows.add_row(*names, f"{c.band.mean:,.1f}", limits, mean, verdict)
+    return rows

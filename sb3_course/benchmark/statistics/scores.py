@@ -1,8 +1,8 @@
 """Normalized scores: returns on a scale that is the same in every table.
 
 A score is ``(return - random) / (expert - random)``: 0 is the return of random actions and 1 that
-of a named expert, both fixed and versioned in ``reference_scores.yaml``, never taken from the
-table.
+of a named expert. Both are fixed and versioned in ``reference_scores.yaml`` and never taken from
+the results themselves.
 """
 
 from importlib.resources import files
@@ -13,12 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
 
-from sb3_course.benchmark.statistics.curves import RUN, read_off
+from sb3_course.benchmark.statistics.curves import RUN, interpolate
 from sb3_course.common.yaml_values import read_yaml
 
 
 class Reference(BaseModel):
-    """The two returns that fix an environment's scale."""
+    """The two returns that define an environment's scale."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,12 +29,12 @@ class Reference(BaseModel):
     @model_validator(mode="after")
     def _a_scale(self) -> "Reference":
         if self.expert <= self.random:
-            raise ValueError("an expert returns more than random actions")
+            raise ValueError("the expert's return must be higher than that of random actions")
         return self
 
 
 class References(BaseModel):
-    """Reference returns by environment; numbers never change within a version."""
+    """Reference returns by environment; the numbers never change within a version."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -55,9 +55,9 @@ def load_references() -> References:
 def normalize(returns: pd.DataFrame, references: References) -> pd.DataFrame:
     """Add a column ``score`` = (return - random) / (expert - random).
 
-    :param returns: rows with an ``environment`` and a ``return_mean``
-    :param references: the scales
-    :return: the rows whose environment has a scale
+    :param returns: Rows with the columns ``environment`` and ``return_mean``
+    :param references: Reference returns of each environment
+    :return: Rows of the environments that have reference returns, with the new column
     """
     known = returns[returns["environment"].isin(list(references.environments))].copy()
     scales = [references.environments[name] for name in known["environment"]]
@@ -68,14 +68,14 @@ def normalize(returns: pd.DataFrame, references: References) -> pd.DataFrame:
 
 
 class Cubes(NamedTuple):
-    """The runs that aggregates over environments are made of.
+    """The runs that aggregates over environments are computed from.
 
-    :param scores: for each algorithm an array ``(n_seeds, n_environments, n_points)`` of the seeds
+    :param scores: For each algorithm, an array ``(n_seeds, n_environments, n_points)`` of the seeds
         that finished on every environment; algorithms without such a seed are left out
-    :param environments: of the second axis
-    :param points: where the last axis is read off, as fractions of an environment's budget
-    :param left_out: scored runs that are in none of the arrays: ``algorithm, environment, seed``
-        and the environments ``lacking`` that kept the seed out
+    :param environments: Environments along the second axis
+    :param points: Positions along the last axis, as fractions of an environment's budget
+    :param left_out: Scored runs that are in none of the arrays: ``algorithm, environment, seed``
+        and ``lacking``, the environments on which the seed is missing
     """
 
     scores: dict[str, NDArray[np.float64]]
@@ -85,13 +85,14 @@ class Cubes(NamedTuple):
 
 
 def cubes(scores: pd.DataFrame) -> Cubes:
-    """Arrange scores into arrays without holes, and say which runs do not fit in.
+    """Arrange scores into complete arrays and list the runs that do not fit.
 
-    Environments may differ in budget and evaluation steps, so that curves are read off at fractions
-    of the budget: those of the environment with the fewest evaluations, so that no detail is made
-    up. Where all environments have the same fractions nothing changes.
+    Environments may differ in budget and evaluation steps, so curves are interpolated at fractions
+    of the budget. These are the fractions of the environment with the fewest evaluations, so no
+    detail is invented. If all environments have the same fractions, the scores are unchanged.
 
-    :param scores: whole runs, a row for each run and declared step, with a column ``score``
+    :param scores: Complete runs, one row per run and declared step, with a column ``score``
+    :return: Arrays of scores, and the runs that are left out
     """
     environments = sorted(set(scores["environment"]))
     points = _fractions(scores)
@@ -119,7 +120,7 @@ def _fractions(scores: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _read(rows: pd.DataFrame, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Put the curves of one algorithm on one environment into ``(n_seeds, n_points)``."""
+    """Return the curves of one algorithm on one environment as an array ``(n_seeds, n_points)``."""
     curves = rows.pivot(index="seed", columns="step", values="score")
     fractions = curves.columns.to_numpy() / curves.columns[-1]
-    return np.stack([read_off(points, fractions, curve) for curve in curves.to_numpy()])
+    return np.stack([interpolate(points, fractions, curve) for curve in curves.to_numpy()])

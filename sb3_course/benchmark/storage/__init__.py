@@ -1,12 +1,13 @@
-"""What has been run, and with what.
+"""Stored results, and what they were made with.
 
 =================  =======================================================================
 module             its one idea
 =================  =======================================================================
-``result``         what came of a run
-``store``          the results of a grid, as files that are moved into place whole
+``result``         the result of a run
+``store``          the results of a grid
+``run_files``      one file per run, one file for all once the grid has finished
 ``returns_table``  results as one tidy table
-``manifest``       with what a grid was run
+``manifest``       what a grid was run with
 ``provenance``     code, versions and machine
 ``rl_zoo``         results as RL Zoo's plot scripts read them
 =================  =======================================================================

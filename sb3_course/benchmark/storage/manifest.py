@@ -1,4 +1,4 @@
-"""The manifest: with what a grid was run."""
+"""The manifest: what a grid was run with."""
 
 import json
 import time
@@ -14,7 +14,8 @@ from sb3_course.common.files import write_whole
 def configuration(grid: Grid) -> dict[str, Any]:
     """Return a grid as plain data with every default filled in.
 
-    :param grid: the grid
+    :param grid: Grid
+    :return: Its JSON data
     """
     data: dict[str, Any] = grid.model_dump(mode="json", by_alias=True)
     return data
@@ -23,8 +24,9 @@ def configuration(grid: Grid) -> dict[str, Any]:
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """Read ``manifest.json``, if there is one.
 
-    :param folder: ``results/GRID``
-    :raises UserError: if it is damaged
+    :param folder: Folder of the results, ``results/GRID``
+    :return: Content of the manifest, None if there is none
+    :raises UserError: The file is damaged
     """
     path = folder / "manifest.json"
     if not path.exists():
@@ -39,13 +41,14 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 def write_manifest(
     grid: Grid, folder: Path, command: str, workers: int | None, started: float
 ) -> dict[str, Any]:
-    """Record with what a grid was run.
+    """Write what a grid was run with: command, commit, versions and machine.
 
-    :param grid: the grid
-    :param folder: ``results/GRID``
-    :param command: how it was started; the commands of resumed runs add up
-    :param workers: how many runs went at a time, None for one a CPU of a cluster
+    :param grid: Grid
+    :param folder: Folder of the results, ``results/GRID``
+    :param command: Command that started it; the commands of resumed runs add up
+    :param workers: Number of runs at a time, None for one per CPU of a cluster
     :param started: ``time.time()`` at its start; durations add up as well
+    :return: Content of the manifest
     """
     before = read_manifest(folder) or {}
     commands = dict.fromkeys([*before.get("commands", []), command])
@@ -63,9 +66,10 @@ def write_manifest(
 
 
 def is_of(grid: Grid, folder: Path) -> bool:
-    """Say whether results were last published for this very grid.
+    """Return whether the manifest is that of this very grid.
 
-    :param grid: the grid
-    :param folder: ``results/GRID``
+    :param grid: Grid
+    :param folder: Folder of the results, ``results/GRID``
+    :return: Whether all its settings are the same
     """
     return (read_manifest(folder) or {}).get("grid") == configuration(grid)

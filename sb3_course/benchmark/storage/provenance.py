@@ -1,4 +1,4 @@
-"""With what a grid was run: code, versions, machine, command."""
+"""Code, versions and machine that a grid was run with."""
 
 import hashlib
 import os
@@ -36,10 +36,10 @@ def versions() -> dict[str, str | None]:
 
 @cache
 def of_a_run() -> dict[str, str | None]:
-    """Return what this process runs with: commit, versions, system and processor.
+    """Return the provenance of a run of this process: commit, versions, system and processor.
 
-    Models of processors share names, and C libraries choose by what a processor can do how they
-    compute: ``cpu_kind`` tells apart what may give other last bits.
+    Processors of different models share names, and C libraries choose their code by the features of
+    the processor: ``cpu_kind`` distinguishes processors that may compute other last bits.
     """
     system = " ".join([platform.system(), platform.machine(), *platform.libc_ver()])
     return {
@@ -54,7 +54,7 @@ def of_a_run() -> dict[str, str | None]:
 def git_commit() -> str | None:
     """Return the commit of this package's checkout, marked if files differ, or None outside one.
 
-    Files in ``results/`` are left out: a grid's own report changes them, and nothing of the code.
+    Files in ``results/`` are ignored, since a grid's own report changes them, but no code.
     """
     folder = Path(__file__).resolve().parents[3]
     if not (folder / ".git").exists():
@@ -69,7 +69,7 @@ def git_commit() -> str | None:
 
 
 def digest_of_code() -> str:
-    """Return a short digest of this package's modules as they are."""
+    """Return a short digest of the source of this package's modules."""
     folder = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
@@ -84,7 +84,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def memory_gib() -> float | None:
-    """Return the memory that this machine or its container has, None where that is unknown."""
+    """Return the memory of this machine or its container in GiB, or None if it is unknown."""
     sizes = []
     with suppress(AttributeError, ValueError, OSError):
         sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -94,7 +94,7 @@ def memory_gib() -> float | None:
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine: model and number of its processors, and its system."""
+    """Return the model and number of the machine's processors, and its system."""
     return {"cpu": _cpu_model(), "cpu_count": os.cpu_count(), "system": platform.system()}
 
 
@@ -103,7 +103,7 @@ def _cpu_model() -> str:
 
 
 def _cpu_kind() -> str:
-    """Return the processor's family and model, and the instructions that torch uses of it."""
+    """Return the processor's family and model, and the instruction set that PyTorch uses."""
     from torch.backends import cpu
 
     numbers = [f"{name} {_cpu_info(name)}" for name in ("cpu family", "model") if _cpu_info(name)]
@@ -111,7 +111,7 @@ def _cpu_kind() -> str:
 
 
 def _cpu_info(name: str) -> str | None:
-    """Look a fact of the first processor up, where the system tells it."""
+    """Return a fact about the first processor, or None where the system has no such file."""
     info = Path("/proc/cpuinfo")
     for line in info.read_text().splitlines() if info.exists() else ():
         key, _, value = line.partition(":")

@@ -1,4 +1,4 @@
-"""What came of a run. This module imports neither torch nor SB3."""
+"""The result of a run."""
 
 from pydantic import BaseModel
 
@@ -7,14 +7,14 @@ from sb3_course.common.evaluation import Measurement
 
 
 class RunResult(BaseModel):
-    """What came of a run.
+    """Result of a run.
 
-    :param spec: the run
-    :param measurements: its evaluations; of a failed run, none
-    :param seconds: how long it took, evaluation included
-    :param failure: of a failed run, its traceback or what its process left; the last line is the
+    :param spec: Run
+    :param measurements: Evaluations of the run; empty for a failed one
+    :param seconds: Duration in seconds, evaluation included
+    :param failure: Traceback of a failed run, or the output of its process; the last line is the
         reason
-    :param made_with: code, versions and processor that it ran with
+    :param made_with: Code, versions and processor that it ran with
     """
 
     spec: RunSpec
@@ -25,5 +25,5 @@ class RunResult(BaseModel):
 
     @property
     def reason(self) -> str:
-        """Why it failed, in a line; empty if it did not."""
+        """Reason of the failure, in one line; empty for a finished run."""
         return (self.failure or "").strip().rpartition("\n")[2].strip()[:500]

@@ -1,4 +1,4 @@
-"""Results as one tidy table, a row for each evaluation."""
+"""Results as one tidy table, one row per evaluation."""
 
 import json
 from collections.abc import Iterable
@@ -23,10 +23,10 @@ COLUMNS = [
 
 
 def tidy(results: Iterable[RunResult]) -> pd.DataFrame:
-    """Put results into one table with a row for each evaluation, sorted.
+    """Return results as one sorted table with one row per evaluation.
 
-    :param results: results; failed runs give no row
-    :return: a table with the columns :data:`COLUMNS`; returns are undiscounted and raw, those of
+    :param results: Results; failed runs have no row
+    :return: Table with the columns :data:`COLUMNS`; returns are undiscounted and raw, those of
         single episodes to six digits, steps are environment steps, times are seconds of training
     """
     rows = [

@@ -23,11 +23,11 @@ def write_zoo(results: "Iterable[RunResult]", folder: Path) -> None:
     The files are those of SB3's ``EvalCallback``: ``timesteps`` of shape (n_evaluations,), the
     declared environment steps; ``results``, undiscounted raw returns, and ``ep_lengths``, steps,
     both of shape (n_evaluations, n_episodes). K counts an algorithm's finished seeds on the
-    environment upwards from 1. Folders of runs that are no longer there are removed, so that nobody
-    draws them.
+    environment from 1 upwards. Folders of runs that no longer exist are removed, so that no plot
+    shows them.
 
-    :param results: results; those without a measurement, as of a failed run, are left out
-    :param folder: ``results/GRID/zoo``
+    :param results: Results; those without a measurement, such as failed runs, are left out
+    :param folder: Folder to write to, ``results/GRID/zoo``
     """
     measured = [result for result in results if result.measurements]
     names = folder_names(result.spec.algorithm for result in measured)
@@ -47,10 +47,10 @@ def write_zoo(results: "Iterable[RunResult]", folder: Path) -> None:
 
 
 def folder_names(algorithms: Iterable[str]) -> dict[str, str]:
-    """Give each algorithm a folder as RL Zoo looks for: one word in lower case.
+    """Return the name of each algorithm's folder in RL Zoo's layout: one word in lower case.
 
-    :param algorithms: names as in a grid; two that differ in signs alone are told apart by a number
-    :return: the folder's name of each
+    :param algorithms: Names as in a grid; names that differ in punctuation alone get a number
+    :return: Name of the folder, by algorithm
     """
     names: dict[str, str] = {}
     for algorithm in sorted(set(algorithms)):
@@ -64,9 +64,10 @@ def folder_names(algorithms: Iterable[str]) -> dict[str, str]:
 
 
 def evaluations(result: "RunResult") -> bytes:
-    """Put a run's measurements into the bytes of an ``evaluations.npz``; equal runs, equal bytes.
+    """Return the bytes of a run's ``evaluations.npz``; equal runs give equal bytes.
 
-    :param result: a finished run
+    :param result: Result of a finished run
+    :return: Content of the file
     """
     buffer = io.BytesIO()
     np.savez(
@@ -79,6 +80,6 @@ def evaluations(result: "RunResult") -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Move a file into place whole, unless it is there already."""
+    """Write a file whole, unless it already has this content."""
     if not path.exists() or path.read_bytes() != content:
         write_atomically(path, content)

@@ -92,15 +92,15 @@ def a2c(params=None, **settings) -> dict:
         ),
     ],
 )
-def test_a_name_that_does_not_exist_is_told_with_its_key(check, changes, key, expected):
+def test_a_name_that_does_not_exist_is_reported_with_its_key(check, changes, key, expected):
     (line,) = check(**changes)
-    place, told, message = line.split(": ", 2)
+    place, reported, message = line.split(": ", 2)
     assert place.startswith("grid.yaml:")
-    assert told == key
+    assert reported == key
     assert expected in message
 
 
-def test_mistakes_of_form_and_of_names_are_told_together(check):
+def test_mistakes_in_the_schema_and_in_names_are_reported_together(check):
     lines = check(
         sedes=3,
         environments={"CartPol-v1": {"n_envs": 0}, 3: CARTPOLE},
@@ -142,3 +142,16 @@ def test_an_included_file_may_tune_for_environments_that_the_grid_leaves_out(che
 
 def test_a_grid_without_mistakes_passes(check):
     assert check() == []
+
+
+def test_a_mapping_is_checked_as_a_file_is():
+    assert checked_grid(content()).name == "tiny"
+    mistakes = {"algorithms": {"a": {"class": "A2"}}, "environments": {"CartPol-v1": CARTPOLE}}
+    with pytest.raises(GridError) as caught:
+        checked_grid(content(**mistakes, sedes=3))
+    lines = str(caught.value).splitlines()
+    assert sorted(line.split("; ")[0] for line in lines) == [
+        "grid: algorithms.a.class: unknown algorithm 'A2'",
+        "grid: environments.CartPol-v1: unknown environment 'CartPol-v1'",
+        "grid: sedes: unknown key 'sedes'",
+    ]

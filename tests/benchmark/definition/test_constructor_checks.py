@@ -62,7 +62,7 @@ def of(class_, params, **settings) -> dict:
         ),
     ],
 )
-def test_what_a_constructor_refuses_is_told_with_its_key(refusals, changes, key, expected):
+def test_what_a_constructor_refuses_is_reported_with_its_key(refusals, changes, key, expected):
     (line,) = refusals(**changes)
     assert line.split(": ")[1] == ("algorithms.a." + key).rstrip(".")
     assert expected in line
@@ -75,7 +75,7 @@ def test_a_refusal_on_several_environments_takes_one_line(refusals):
     assert line.endswith("(on CartPole-v1, Pendulum-v1)")
 
 
-def test_normalization_of_an_environment_is_told_there(refusals):
+def test_normalization_of_an_environment_is_reported_there(refusals):
     settings = {**CARTPOLE, "normalize": {"norm_obs_keys": ["x"]}}
     (line,) = refusals(environments={"CartPole-v1": settings})
     assert line.split(": ")[1] == "environments.CartPole-v1.normalize"
@@ -96,7 +96,7 @@ def broken():
     del registry["Broken-v0"]
 
 
-def test_an_environment_that_cannot_be_made_is_told(refusals, broken):
+def test_an_environment_that_cannot_be_made_is_reported(refusals, broken):
     lines = refusals(environments={broken: CARTPOLE, "CartPole-v1": CARTPOLE})
     assert [line.split(": ", 1)[1] for line in lines] == [
         "environments.Broken-v0: cannot be made here: OSError: no license"

@@ -7,6 +7,7 @@ import yaml
 from sb3_course.benchmark.definition import grid
 from sb3_course.benchmark.definition.grid import Evaluation, Grid, load_grid, parse
 from sb3_course.benchmark.definition.yaml_source import GridError
+from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.yaml_values import read_yaml
 from tests.benchmark.helpers import GRIDS, changed, content, tiny
 
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 BENCHMARKS, RESULTS = ROOT / "benchmarks", ROOT / "results"
 
 
-def told(**changes) -> dict[str, str]:
+def reported(**changes) -> dict[str, str]:
     mistakes = parse(content(**changes))
     assert isinstance(mistakes, list)
     return {".".join(map(str, mistake.key)): mistake.message for mistake in mistakes}
@@ -30,7 +31,11 @@ def of_cartpole(**settings) -> dict:
     [
         ({"sedes": 3}, "sedes", ["unknown key 'sedes'; did you mean 'seeds'", "allowed: algor"]),
         ({"seeds": [0, 0]}, "seeds", ["given [0, 0]", "distinct"]),
-        ({"seeds": -1}, "seeds", ["given -1", "allowed: a list of distinct seeds, or how many"]),
+        (
+            {"seeds": -1},
+            "seeds",
+            ["given -1", "allowed: a list of distinct seeds, or their number"],
+        ),
         ({"seeds": True}, "seeds", ["given True", "allowed: a list"]),
         ({"seeds": 10**9}, "seeds", ["given 1000000000", "allowed: a list"]),
         ({"seeds": [1, -2]}, "seeds.1", ["given -2", "greater than or equal to 0"]),
@@ -64,33 +69,39 @@ def of_cartpole(**settings) -> dict:
             ["did you mean 'params'", "allowed: n_envs, normalize, params"],
         ),
         ({"questions": {"Better?": ["A2C", "A3C"]}}, "questions.Better?", ["mean 'A2C'"]),
-        ({"questions": {"Better?": ["A2C", "A2C"]}}, "questions.Better?", ["two algorithms"]),
+        (
+            {"questions": {"Better?": ["A2C", "A2C"]}},
+            "questions.Better?",
+            ["two different algorithms"],
+        ),
         (
             {
                 "algorithms": {"A": {"class": "A2C"}, "B": {"class": "A2C"}},
                 "questions": {"Bet\nter?": ["A", "B"]},
             },
             "questions.Bet\nter?",
-            ["printed, in one line"],
+            ["printable characters in one line"],
         ),
         ({"questions": {"Better?": ["A2C"]}}, "questions.Better?.1", ["is missing"]),
     ],
 )
-def test_a_mistake_of_form_is_told_with_its_key_and_what_is_allowed(changes, key, expected):
-    mistakes = told(**changes)
+def test_a_mistake_in_the_schema_is_reported_with_its_key_and_what_is_allowed(
+    changes, key, expected
+):
+    mistakes = reported(**changes)
     assert mistakes.keys() == {key}
     for part in expected:
         assert part in mistakes[key]
 
 
-def test_every_question_with_a_mistake_is_told():
+def test_every_question_with_a_mistake_is_reported():
     questions = {"Better?": ["A2C", "A3C"], "Worse?": ["B2C", "A2C"]}
-    assert told(questions=questions).keys() == {"questions.Better?", "questions.Worse?"}
+    assert reported(questions=questions).keys() == {"questions.Better?", "questions.Worse?"}
 
 
-def test_every_mistake_of_form_is_told():
+def test_every_mistake_in_the_schema_is_reported():
     environments = {"CartPole-v1": {"n_envs": 0, "back": 1, "nenvs": 2}}
-    assert told(sedes=3, name="", environments=environments, algorithms={"a": {}}).keys() == {
+    assert reported(sedes=3, name="", environments=environments, algorithms={"a": {}}).keys() == {
         "sedes",
         "name",
         "environments.CartPole-v1.total_timesteps",
@@ -101,7 +112,7 @@ def test_every_mistake_of_form_is_told():
     }
 
 
-def test_loading_tells_file_and_line(tmp_path):
+def test_errors_of_loading_name_file_and_line(tmp_path):
     path = tmp_path / "grid.yaml"
     path.write_text("# a comment\n" + yaml.safe_dump(content(), sort_keys=False) + "sedes: 3\n")
     line = len(path.read_text().splitlines())
@@ -114,12 +125,17 @@ def test_our_own_grids_load(path):
     assert load_grid(path).name == path.stem
 
 
-@pytest.mark.parametrize("name", ["demo", "classic", "mujoco"])
-def test_stored_results_keep_their_names(name):
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("demo", "a2c_cartpole-v1_seed1_87380595add2"),
+        ("classic", "a2c_acrobot-v1_seed0_b1f9bf99aeaa"),
+        ("mujoco", "a2c_ant-v4_seed0_90a333ce60b1"),
+    ],
+)
+def test_stored_results_keep_their_names(name, known):
     ids = {spec.id for spec in load_grid(BENCHMARKS / f"{name}.yaml").runs()}
-    stored = {path.name for path in (RESULTS / name / "runs").glob("*.json")}
-    assert stored
-    assert stored <= {f"{key}.json" for key in ids}
+    assert known in Store(RESULTS / name).finished() <= ids
 
 
 def test_the_documented_example_is_a_grid():
@@ -170,7 +186,7 @@ def test_a_runs_identity_is_stable_and_changes_with_all_that_matters():
 
 @pytest.mark.parametrize("name", ["", " ", "two\nlines", "\ud800", "x" * 61])
 def test_names_can_be_printed(name):
-    with pytest.raises(ValueError, match="1 to 60 letters"):
+    with pytest.raises(ValueError, match="1 to 60 printable characters"):
         Grid.model_validate(content(algorithms={name: {"class": "A2C"}}))
 
 

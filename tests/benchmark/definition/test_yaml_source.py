@@ -53,16 +53,16 @@ def test_numbers_are_read_as_python_reads_them():
         ("a: 1\ninclude: [3]", "grid.yaml:2: include: given [3]; allowed"),
     ],
 )
-def test_what_is_no_grid_is_told_with_its_line(write, text, expected):
+def test_what_is_not_a_grid_is_reported_with_its_line(write, text, expected):
     assert refusal(write, grid=text).startswith(expected)
 
 
-def test_what_cannot_be_read_is_told(write, tmp_path):
+def test_what_cannot_be_read_is_reported(write, tmp_path):
     for path, reason in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "directory")):
         with pytest.raises(GridError, match=reason):
             Source(path)
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
-    with pytest.raises(GridError, match=r"latin\.yaml: is no text in UTF-8"):
+    with pytest.raises(GridError, match=r"latin\.yaml: is not a text file in UTF-8"):
         Source(tmp_path / "latin.yaml")
 
 
@@ -117,7 +117,7 @@ def test_a_wrong_include_names_both_files(write, texts, expected):
     assert len(message.splitlines()) == 1
 
 
-def test_mistakes_are_told_in_the_order_of_the_files_with_their_lines(write):
+def test_mistakes_are_reported_in_the_order_of_the_files_with_their_lines(write):
     texts = {
         "base": "# tuned\nparams:\n  gamma: 2\n  n_steps: -1\n",
         "grid": "include: base.yaml\nseeds:\n- 1\n- -1\nparams:\n  gamma: 3\n",
@@ -137,3 +137,55 @@ def test_keys_that_come_by_anchor_point_to_where_they_stand(write):
     text = "a: &a\n  x: 1\n  y: 2\nb:\n  <<: *a\n  y: 3\n"
     error = source(write, grid=text).error([Mistake(("b", "x"), "!"), Mistake(("b", "y"), "!")])
     assert str(error).splitlines() == ["grid.yaml:2: b.x: !", "grid.yaml:6: b.y: !"]
+
+
+def of_mapping(data) -> str:
+    with pytest.raises(GridError) as caught:
+        Source(data)
+    return str(caught.value)
+
+
+def test_mistakes_in_a_mapping_are_reported_with_their_keys_alone():
+    data = {"seeds": [1, -1], "params": {"gamma": 3}}
+    keys = [("params", "gamma"), ("params", "new"), ("seeds", 1), ("name",)]
+    error = Source(data).error([Mistake(key, "is wrong") for key in keys])
+    assert sorted(str(error).splitlines()) == [
+        "grid: name: is wrong",
+        "grid: params.gamma: is wrong",
+        "grid: params.new: is wrong",
+        "grid: seeds.1: is wrong",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"include": 3}, "grid: include: given 3; allowed: a file or a list of files"),
+        ({"include": "none.yaml"}, "none.yaml: cannot be read (No such file or directory); inc"),
+        ({"a": {"b": [1, {2}, 1j]}}, "grid: a.b.2: given 1j of type complex; allowed: numbers, st"),
+        ({"a": {(1, 1j): 1}}, "grid: a: given {(1, 1j): 1} of type dict; allowed: numbers, st"),
+        ({1j: 1}, "grid: its keys: given {1j: 1} of type dict; allowed: numbers, strings"),
+    ],
+)
+def test_a_mapping_that_is_not_a_grid_is_reported_without_a_line(write, data, expected):
+    assert of_mapping(data).startswith(expected)
+
+
+def test_a_mapping_includes_files_of_the_working_directory(write):
+    write(base="a: 1\nb: {c: 2, d: 3}")
+    assert Source({"include": "base.yaml", "b": {"c": 4}}).data == {"a": 1, "b": {"c": 4, "d": 3}}
+
+
+def test_a_mapping_may_include_a_file_of_any_name(write, tmp_path):
+    (tmp_path / "grid").write_text("a: 1")
+    assert Source({"include": "grid"}).data == {"a": 1}
+    (tmp_path / "grid").write_text("include: grid")
+    assert "files include each other: grid → grid → grid" in of_mapping({"include": "grid"})
+
+
+@pytest.mark.parametrize(
+    "value", ["1e-3", "3E6", "1_000", "no", "~", "", "2024-01-01", 1e-10, 1e300, 0.1, None, [True]]
+)
+def test_values_of_a_mapping_stay_what_they_are(value):
+    (read,) = Source({"a": value}).data.values()
+    assert (read, type(read)) == (value, type(value))

@@ -8,7 +8,7 @@ from rich.console import Console
 from sb3_course.benchmark.execution import executors, runner
 from sb3_course.benchmark.execution.executors import LocalProcesses, Lost
 from sb3_course.benchmark.execution.train_run import attempt
-from sb3_course.benchmark.execution.worker import Conditions
+from sb3_course.benchmark.execution.worker import WorkerSettings
 from sb3_course.benchmark.storage.store import Store
 from tests.benchmark.helpers import HERE, tiny
 
@@ -24,8 +24,8 @@ BROKEN = {
 
 def run(specs, folder, workers, **limits):
     store = Store(folder)
-    backend = LocalProcesses(workers, Conditions(folder / "logs", **limits))
-    runner.run_all(specs, store, backend, Console(quiet=True), retries=0)
+    executor = LocalProcesses(workers, WorkerSettings(folder / "logs", **limits))
+    runner.run_all(specs, store, executor, Console(quiet=True), retries=0)
     return store
 
 
@@ -40,7 +40,7 @@ def test_every_kind_of_failure_costs_its_own_run_alone(tmp_path):
     failures = {result.spec.names: result for result in store.failures(specs)}
     for name, reason in BROKEN.items():
         assert reason in failures[name, "CartPole-v1"].reason
-    for name in ("Raises", "EatsMemory"):  # the place it came from
+    for name in ("Raises", "EatsMemory"):  # where it was raised
         assert "in train" in failures[name, "CartPole-v1"].failure
     for name in ("A2C", "REINFORCE"):
         assert "nan" in failures[name, f"{HERE}:NaNRewards-v0"].reason.lower()
@@ -53,14 +53,14 @@ def test_every_kind_of_failure_costs_its_own_run_alone(tmp_path):
         assert result.made_with["torch"]
 
 
-def test_a_process_that_leaves_without_a_word_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+def test_a_process_that_exits_silently_is_not_awaited_beyond_the_time_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(executors, "GRACE", 1.0)
     specs = tiny(algorithms={"Vanishes": {"class": f"{HERE}:Vanishes"}}, seeds=1).runs()
     (result,) = run(specs, tmp_path, workers=1, hours=0.002).failures(specs)
     assert result.reason == "stopped at the time limit of 0.002 hours (time_limit)"
 
 
-def test_a_run_that_never_returns_is_stopped_and_tells_where_it_was(tmp_path):
+def test_a_run_that_never_returns_is_stopped_with_a_traceback(tmp_path):
     specs = tiny(algorithms={"Hangs": {"class": f"{HERE}:Hangs"}}, seeds=1).runs()
     (result,) = run(specs, tmp_path, workers=1, hours=0.002).failures(specs)
     assert result.reason == "stopped at the time limit of 0.002 hours (time_limit)"
@@ -69,21 +69,21 @@ def test_a_run_that_never_returns_is_stopped_and_tells_where_it_was(tmp_path):
 
 def test_a_process_that_is_killed_between_two_runs_is_replaced(tmp_path):
     specs = tiny().runs()
-    conditions = Conditions(tmp_path, hours=1.0)
-    with LocalProcesses(1, conditions) as backend:
-        backend.start(specs[0])
-        while not (ended := backend.poll(0.5)):
+    settings = WorkerSettings(tmp_path, hours=1.0)
+    with LocalProcesses(1, settings) as executor:
+        executor.start(specs[0])
+        while not (ended := executor.poll(0.5)):
             pass
         assert ended[0].failure is None
-        (pool,) = backend._free
+        (pool,) = executor._free
         (pid,) = pool._pool_manager.worker_manager.workers
         os.kill(pid, signal.SIGKILL)
         outcomes = []
-        backend.start(specs[1])
+        executor.start(specs[1])
         while not outcomes:
-            outcomes = backend.poll(0.5)
-        if isinstance(outcomes[0], Lost):  # it was seen to be dead only after the start
-            backend.start(specs[1])
-            while not (outcomes := backend.poll(0.5)):
+            outcomes = executor.poll(0.5)
+        if isinstance(outcomes[0], Lost):  # its death was noticed only after the start
+            executor.start(specs[1])
+            while not (outcomes := executor.poll(0.5)):
                 pass
         assert outcomes[0].failure is None

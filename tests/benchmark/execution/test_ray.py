@@ -6,7 +6,7 @@ from rich.console import Console
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.executors import Lost, RayCluster
 from sb3_course.benchmark.execution.train_run import attempt
-from sb3_course.benchmark.execution.worker import Conditions
+from sb3_course.benchmark.execution.worker import WorkerSettings
 from sb3_course.benchmark.storage.store import Store
 from tests.benchmark.helpers import HERE, tiny
 
@@ -33,8 +33,8 @@ def cluster(monkeypatch):
 class LosesANode(RayCluster):
     """Kills a node once the first run has ended, while others run on it."""
 
-    def __init__(self, cluster, node, conditions):
-        super().__init__(None, conditions, cluster.address)
+    def __init__(self, cluster, node, settings):
+        super().__init__(None, settings, cluster.address)
         self.cluster, self.node, self.lost = cluster, node, 0
 
     def poll(self, seconds):
@@ -54,9 +54,9 @@ def test_every_run_ends_though_a_node_is_killed(cluster, tmp_path):
     algorithms = {"A2C": {"class": "A2C"}, "Raises": {"class": f"{HERE}:Raises"}}
     grid = tiny(environments=training, algorithms=algorithms, seeds=6)
     store = Store(tmp_path)
-    backend = LosesANode(cluster, node, Conditions(tmp_path / "logs", hours=1.0))
-    runner.run_all(grid.runs(), store, backend, Console(), retries=2)
-    assert backend.lost >= 1  # two runs of three were on the node that was killed
+    executor = LosesANode(cluster, node, WorkerSettings(tmp_path / "logs", hours=1.0))
+    runner.run_all(grid.runs(), store, executor, Console(), retries=2)
+    assert executor.lost >= 1  # two runs of three were on the node that was killed
     finished = [r for r in store.read(grid.runs()) if r.failure is None]
     assert [r.spec.algorithm for r in finished] == ["A2C"] * 6
     assert [r.reason for r in store.failures(grid.runs())] == [

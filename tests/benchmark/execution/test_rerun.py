@@ -1,4 +1,4 @@
-"""``sb3-course run --rerun``: what is stored is replaced on purpose, whole, and not before."""
+"""``sb3-course run --rerun`` replaces stored results once all new runs have finished."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.cli import app, terminal
 from sb3_course.common.evaluation import Measurement
-from tests.benchmark.helpers import InThisProcess, content
+from tests.benchmark.helpers import InThisProcess, content, tiny
 
 ALGORITHMS = {"A": {"class": "A2C"}, "B": {"class": "A2C", "params": {"gamma": 0.9}}}
 OLD = "as it was"
@@ -31,9 +31,9 @@ class Trains(InThisProcess):
         self._ended.append(result)
 
 
-@pytest.fixture
-def stored(tmp_path, monkeypatch):
-    """A grid of four runs, stored; each says that it is the old one."""
+@pytest.fixture(params=["files", "packed"])
+def stored(tmp_path, monkeypatch, request):
+    """A grid of four runs, stored; each is marked as an old one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(executors, "LocalProcesses", Trains)
     monkeypatch.setattr(api, "_publish", lambda grid, store: store.folder / "report.html")
@@ -41,6 +41,8 @@ def stored(tmp_path, monkeypatch):
     store = Store(tmp_path / "results" / "tiny")
     for spec in load_grid(tmp_path / "grid.yaml").runs():
         store.write(RunResult(spec=spec, made_with={"git_commit": OLD}))
+    if request.param == "packed":
+        store.pack()
     manifest = {"commands": ["sb3-course run old.yaml"], "duration_seconds": 5.0}
     (store.folder / "manifest.json").write_text(json.dumps(manifest))
     return store
@@ -60,7 +62,7 @@ ALL = [("A", 0), ("A", 1), ("B", 0), ("B", 1)]
 
 
 def interrupt_at(monkeypatch, algorithm):
-    """Let Ctrl-C come when the first run of an algorithm is to start."""
+    """Interrupt as by Ctrl-C when the first run of an algorithm is to start."""
 
     class Interrupted(Trains):
         def start(self, spec):
@@ -71,7 +73,7 @@ def interrupt_at(monkeypatch, algorithm):
     monkeypatch.setattr(executors, "LocalProcesses", Interrupted)
 
 
-def test_everything_is_run_anew_and_replaced(stored, capsys):
+def test_everything_is_repeated_and_replaced(stored, capsys):
     other = stored.folder / "runs" / "of-an-earlier-grid.json"
     other.write_text("{}")
     assert renew() == terminal.OK
@@ -82,6 +84,18 @@ def test_everything_is_run_anew_and_replaced(stored, capsys):
     manifest = json.loads((stored.folder / "manifest.json").read_text())
     assert [command.split()[0] for command in manifest["commands"]] == ["sb3-course"]
     assert "sb3-course run old.yaml" not in manifest["commands"]
+
+
+def test_packed_runs_of_an_earlier_grid_are_removed_with_the_others(stored):
+    (other,) = tiny(seeds=[7]).runs()
+    stored.write(RunResult(spec=other))
+    stored.pack()
+    assert renew("--only", "algorithm=A") == terminal.OK
+    assert stored.has_finished(other)
+    assert renew() == terminal.OK
+    assert not stored.has_finished(other)
+    assert old(stored) == []
+    assert len(stored.finished()) == 4
 
 
 def test_plain_run_leaves_what_is_stored(stored):
@@ -108,7 +122,7 @@ def test_only_renews_what_it_names(stored):
     assert manifest["duration_seconds"] >= 5.0
 
 
-def test_an_interrupt_leaves_what_is_stored_and_the_same_command_goes_on(
+def test_an_interrupt_leaves_what_is_stored_and_the_same_command_continues(
     stored, monkeypatch, capsys
 ):
     interrupt_at(monkeypatch, "B")
@@ -123,7 +137,7 @@ def test_an_interrupt_leaves_what_is_stored_and_the_same_command_goes_on(
 
 @pytest.mark.parametrize("commit", ["abc", "abc-dirty", None])
 def test_new_runs_of_other_code_do_not_count(stored, monkeypatch, capsys, commit):
-    """Where files differ from the commit the commit says nothing of what is changed next."""
+    """Where files differ from the commit, the commit does not identify the code."""
     monkeypatch.setattr(rerun, "git_commit", lambda: commit)
     interrupt_at(monkeypatch, "B")
     assert renew() == terminal.INTERRUPTED
@@ -167,7 +181,7 @@ def test_a_part_that_is_done_leaves_the_new_runs_of_another_part(stored, monkeyp
     assert old(stored) == []
 
 
-def test_a_command_that_was_killed_after_its_last_run_goes_on(stored, monkeypatch, capsys):
+def test_a_command_that_was_killed_after_its_last_run_continues(stored, monkeypatch, capsys):
     monkeypatch.setattr(api, "replace_stored", lambda *_, **__: None)
     assert renew() == terminal.OK
     monkeypatch.undo()
@@ -179,7 +193,7 @@ def test_a_command_that_was_killed_after_its_last_run_goes_on(stored, monkeypatc
     assert renew() == terminal.OK
     assert "4 runs to repeat, 4 done, 0 to do" in capsys.readouterr().out
     assert old(stored) == []
-    assert not (stored.folder / "manifest.json").exists()  # what it said is of other runs
+    assert not (stored.folder / "manifest.json").exists()  # it described other runs
 
 
 def test_two_commands_that_end_together_replace_once(stored, monkeypatch):
@@ -202,7 +216,8 @@ def test_two_commands_that_end_together_replace_once(stored, monkeypatch):
     rerun.replace_stored(stored, staged, specs, whole=True)
     assert old(stored) == []
     assert json.loads((stored.folder / "manifest.json").read_text()) == manifest
-    assert {path.name for path in stored.folder.iterdir()} <= {"runs", "failed", "manifest.json"}
+    left = {path.name for path in stored.folder.iterdir()}
+    assert left <= {"runs", "runs.jsonl", "failed", "manifest.json"}
 
 
 def test_a_failure_leaves_what_is_stored(stored, tmp_path, capsys):

@@ -10,7 +10,7 @@ from tests.benchmark.helpers import tiny
 FIRST, SECOND = tiny().runs()
 
 
-def hold(folder, ready):
+def lock(folder, ready):
     locks = RunLocks(folder)
     ready.send(locks.acquire(FIRST))
     signal.pause()
@@ -18,10 +18,10 @@ def hold(folder, ready):
 
 @pytest.fixture
 def other(tmp_path):
-    """Another process that holds the first run."""
+    """Another process that has locked the first run."""
     fork = multiprocessing.get_context("fork")
     mine, theirs = fork.Pipe()
-    process = fork.Process(target=hold, args=[tmp_path, theirs])
+    process = fork.Process(target=lock, args=[tmp_path, theirs])
     process.start()
     assert mine.recv()
     yield process
@@ -29,7 +29,7 @@ def other(tmp_path):
     process.join()
 
 
-def test_a_run_is_claimed_by_one_process_until_that_is_gone(tmp_path, other):
+def test_a_run_is_locked_by_one_process_until_that_ends(tmp_path, other):
     with RunLocks(tmp_path) as locks:
         assert not locks.acquire(FIRST)
         assert locks.acquire(SECOND)
@@ -38,13 +38,13 @@ def test_a_run_is_claimed_by_one_process_until_that_is_gone(tmp_path, other):
         assert locks.acquire(FIRST)
 
 
-def test_a_claim_can_be_given_up(tmp_path):
+def test_a_lock_can_be_released(tmp_path):
     fork = multiprocessing.get_context("fork")
     with RunLocks(tmp_path) as locks:
         assert locks.acquire(FIRST)
         locks.release(FIRST)
         mine, theirs = fork.Pipe()
-        process = fork.Process(target=hold, args=[tmp_path, theirs])
+        process = fork.Process(target=lock, args=[tmp_path, theirs])
         process.start()
         assert mine.recv()
         process.kill()

@@ -1,13 +1,12 @@
-import io
 import json
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
 
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.executors import Lost
-from sb3_course.benchmark.execution.heartbeat import heartbeat_file
-from sb3_course.benchmark.execution.progress import display
 from sb3_course.benchmark.execution.run_queue import RunLocks
 from sb3_course.benchmark.storage import manifest
 from sb3_course.benchmark.storage.result import RunResult
@@ -19,17 +18,17 @@ from tests.benchmark.helpers import InThisProcess, tiny
 QUIET = Console(quiet=True)
 
 
-def run(grid, store, backend=None, retries=1):
+def run(grid, store, executor=None, retries=1):
     """Run and return the seeds that were started, in order."""
-    backend = backend or InThisProcess()
-    started, start = [], backend.start
-    backend.start = lambda spec: (started.append(spec.seed), start(spec))
-    runner.run_all(runner.to_do(grid.runs(), store), store, backend, QUIET, retries)
+    executor = executor or InThisProcess()
+    started, start = [], executor.start
+    executor.start = lambda spec: (started.append(spec.seed), start(spec))
+    runner.run_all(runner.to_do(grid.runs(), store), store, executor, QUIET, retries)
     return started
 
 
 class Loses(InThisProcess):
-    """Loses the run of seed 0 so many times."""
+    """Loses the run of seed 0 a number of times."""
 
     def __init__(self, times):
         super().__init__()
@@ -51,7 +50,10 @@ def test_finished_runs_are_skipped(tmp_path):
     assert run(tiny(seeds=3), store) == [2]
     store.path(grid.runs()[0]).unlink()
     assert run(grid, store) == [0]
-    assert {p.name for p in tmp_path.iterdir()} == {"runs", "logs", ".lock"}
+    store.pack()
+    assert run(grid, store) == []
+    assert run(tiny(seeds=4), store) == [3]
+    assert {p.name for p in tmp_path.iterdir()} == {"runs", "runs.jsonl", "logs", ".lock"}
 
 
 def test_interrupting_keeps_what_is_done(tmp_path):
@@ -93,36 +95,42 @@ def test_a_run_that_works_at_last_is_no_failure_any_more(tmp_path):
 
 
 class EndsElsewhere(InThisProcess):
-    """Meanwhile another process has seed 0, and ends it at the fourth poll."""
+    """Another process executes seed 0, and ends it at the fourth poll."""
 
     def __init__(self, monkeypatch, end):
         super().__init__()
-        self.polls, self.held, self.end = 0, True, end
+        self.polls, self.locked, self.end = 0, True, end
         acquire = RunLocks.acquire
 
-        def unless_held(locks, spec):
-            return not (self.held and spec.seed == 0) and acquire(locks, spec)
+        def unless_locked(locks, spec):
+            return not (self.locked and spec.seed == 0) and acquire(locks, spec)
 
-        monkeypatch.setattr(RunLocks, "acquire", unless_held)
+        monkeypatch.setattr(RunLocks, "acquire", unless_locked)
 
     def poll(self, seconds):
         self.polls += 1
         if self.polls == 4:
             self.end()
-            self.held = False
+            self.locked = False
         return super().poll(seconds)
 
 
 @pytest.mark.parametrize(
     ("end", "started"),
-    [("finishes", [1, 2]), ("fails", [1, 2]), ("is killed", [1, 2, 0])],
+    [("finishes", [1, 2]), ("is packed", [1, 2]), ("fails", [1, 2]), ("is killed", [1, 2, 0])],
 )
 def test_what_another_process_runs_is_left_to_it(tmp_path, monkeypatch, end, started):
     grid, store = tiny(seeds=3), Store(tmp_path)
     failure = "made to fail" if end == "fails" else None
     result = RunResult(spec=grid.runs()[0], failure=failure)
-    write = (lambda: None) if end == "is killed" else (lambda: store.write(result))
-    assert run(grid, store, EndsElsewhere(monkeypatch, write)) == started
+
+    def act():
+        if end != "is killed":
+            store.write(result)
+        if end == "is packed":
+            store.pack()
+
+    assert run(grid, store, EndsElsewhere(monkeypatch, act)) == started
     assert len(store.read(grid.runs())) == 3
 
 
@@ -178,17 +186,21 @@ def test_the_manifest_adds_up(tmp_path):
     assert json.loads((tmp_path / "manifest.json").read_text()) == written
 
 
-def test_brackets_in_a_name_are_no_markup_in_bars(tmp_path):
-    (spec,) = tiny(algorithms={"A [/b]": {"class": "A2C"}}, seeds=1).runs()
-    heartbeat_file(tmp_path, spec.id).write_text('{"steps": 100, "rate": 10.0}')
-    stream = io.StringIO()
-    with display(Console(file=stream, width=200, force_terminal=True), [spec], tmp_path) as bars:
-        bars.tick()
-    assert "A [/b]" in stream.getvalue()
-
-
 def test_a_report_is_up_to_date_for_the_grid_that_it_was_made_of(tmp_path):
     assert not manifest.is_of(tiny(), tmp_path)
     manifest.write_manifest(tiny(), tmp_path, "sb3-course run a.yaml", 1, 0.0)
     assert manifest.is_of(tiny(), tmp_path)
     assert not manifest.is_of(tiny(seeds=3), tmp_path)
+
+
+def test_execution_loads_no_plotting_or_statistics_library():
+    code = (
+        "import importlib, pkgutil, sys; import sb3_course.benchmark.execution.runner as runner;"
+        "from sb3_course.benchmark import execution;"
+        "names = [module.name for module in pkgutil.iter_modules(execution.__path__)];"
+        "assert 'runner' in names;"
+        "[importlib.import_module(f'sb3_course.benchmark.execution.{name}') for name in names];"
+        "print(*{'matplotlib', 'seaborn', 'scipy', 'rliable', 'pandas'} & sys.modules.keys())"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (loaded.returncode, loaded.stdout.split()) == (0, []), loaded.stderr

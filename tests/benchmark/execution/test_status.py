@@ -7,6 +7,8 @@ from rich.console import Console
 
 from sb3_course.benchmark.execution.heartbeat import SILENT
 from sb3_course.benchmark.execution.status import duration, read_status, show
+from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.store import Store
 from tests.benchmark.helpers import tiny
 
 NOW = 1_000_000.0
@@ -57,6 +59,13 @@ def test_each_run_is_in_one_state(folder):
     assert status.seconds_left() == (150 + 6 * 200) / 5.0
 
 
+def test_a_packed_run_is_done(tmp_path):
+    store = Store(tmp_path)
+    store.write(RunResult(spec=SPECS[1]))
+    store.pack()
+    assert states(tmp_path) == ["missing", "done", *["missing"] * 3]
+
+
 def test_nothing_has_begun(tmp_path):
     assert states(tmp_path / "none") == ["missing"] * 5
     assert read_status(SPECS, tmp_path / "none", NOW).seconds_left() is None
@@ -87,7 +96,7 @@ def test_progress_that_is_being_written_is_still_a_sign_of_life(folder, text):
     ("text", "expected"),
     [("", "cannot be read"), ("{}", "cannot be read"), ('{"failure": " "}', "no reason")],
 )
-def test_a_failure_without_a_reason_is_told_as_such(folder, text, expected):
+def test_a_failure_without_a_reason_is_reported_as_such(folder, text, expected):
     leave(folder, "failed", SPECS[3], text)
     assert expected in read_status(SPECS, folder, NOW).failures[0][1]
 

@@ -10,6 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from sb3_course.benchmark.execution.heartbeat import heartbeat_file, heartbeats
 from sb3_course.benchmark.execution.train_run import KEPT, portable, run_one
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.common.evaluation import EvaluationCallback, evaluate, evaluation_envs
@@ -80,6 +81,15 @@ def test_the_same_spec_gives_the_same_returns():
     assert [m.step for m in one.measurements] == [0, 100, 200]
     assert all(m.num_timesteps >= m.step for m in one.measurements)
     assert [len(m.returns) for m in one.measurements] == [3, 3, 3]
+
+
+def test_a_run_writes_its_heartbeat(tmp_path):
+    path = heartbeat_file(tmp_path, SPEC.id)
+    run_one(SPEC, path)
+    ((key, heartbeat),) = heartbeats(tmp_path)
+    assert key == SPEC.id
+    assert 0 < heartbeat.steps <= 200
+    assert heartbeat.rate > 0
 
 
 def test_seeds_do_not_share_evaluation_episodes():

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from sb3_course.benchmark.reporting import figures, plots
+from sb3_course.benchmark.reporting import figures
 from sb3_course.benchmark.reporting.sections import sections
 from sb3_course.benchmark.reporting.styles import styles
 from sb3_course.benchmark.statistics.analysis import analyze
@@ -22,7 +22,7 @@ def drawn(n_algorithms, n_environments, seeds=2) -> dict[str, Figure]:
 
 
 def texts(figure: Figure) -> list[Text]:
-    """Find what is written on a figure, ticks outside the axes left out."""
+    """Return the visible texts of a figure, without those of ticks outside the axes."""
     hidden = set()
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
@@ -55,7 +55,7 @@ def test_no_text_overlaps_another_or_leaves_the_figure(case):
             assert min(across, along) < 1, (name, one, other)
 
 
-def test_every_panel_holds_data_and_its_own_name(case):
+def test_every_panel_has_data_and_its_own_title(case):
     n_algorithms, n_environments, of = case
     expected = {
         "learning_curves",
@@ -86,39 +86,6 @@ def test_an_algorithm_looks_the_same_in_every_figure(case):
         assert [line.get_color() for line in from_the_top] == expected
 
 
-def test_functions_that_take_axes_return_them():
-    grid = made_up.grid(2, 1)
-    analysis = analyze(grid, made_up.results(grid))
-    style = styles(grid.algorithms)
-    iqm = analysis.aggregates[analysis.aggregates["statistic"] == "IQM"]
-    for draw in (
-        lambda axes: plots.curves(axes, analysis.performance_profiles, style, "score"),
-        lambda axes: plots.intervals(axes, iqm, style),
-        lambda axes: plots.probability_of_improvement(
-            axes, analysis.probability_of_improvement, list(style)
-        ),
-    ):
-        axes = Figure().add_subplot()
-        assert draw(axes) is axes
-        assert axes.has_data()
-
-
-def test_the_heat_map_shows_a_pair_and_its_converse():
-    grid = made_up.grid(2, 1)
-    analysis = analyze(grid, made_up.results(grid))
-    table = analysis.probability_of_improvement.assign(point=0.75, low=0.6, high=0.9)
-    axes = plots.probability_of_improvement(Figure().add_subplot(), table, list(grid.algorithms))
-    cells = {text.get_position(): text for text in axes.texts}
-    assert cells[1.5, 0.5].get_text() == "0.75\n[0.60, 0.90]"
-    assert cells[0.5, 1.5].get_text() == "0.25\n[0.10, 0.40]"
-    assert {text.get_weight() for text in axes.texts} == {"bold"}
-    unsure = plots.probability_of_improvement(
-        Figure().add_subplot(), table.assign(low=0.4), list(grid.algorithms), bounds=False
-    )
-    assert {text.get_text() for text in unsure.texts} == {"0.75", "0.25"}
-    assert {text.get_weight() for text in unsure.texts} == {"normal"}
-
-
 def test_one_run_is_drawn_without_a_band():
     of = drawn(1, 1, seeds=1)
     (axes,) = of["learning_curves"].axes
@@ -127,19 +94,19 @@ def test_one_run_is_drawn_without_a_band():
     assert not any(axes.patches for axes in of["aggregates"].axes)
 
 
-def test_a_link_holds_the_drawing(tmp_path):
+def test_a_data_uri_contains_the_drawing(tmp_path):
     figure = Figure(figsize=(3, 2))
     figure.subplots().set_title("50 % of \"A&B\" < 'é' #1")
     figures.save(figure, tmp_path, "drawing")
     svg = (tmp_path / "drawing.svg").read_text()
-    link = figures.link(svg)
-    kind, _, text = link.partition(",")
+    uri = figures.data_uri(svg)
+    kind, _, text = uri.partition(",")
     assert kind == "data:image/svg+xml" and not set("\"'<>&#\n") & set(text)
     ElementTree.fromstring(unquote(text))
     assert unquote(text).split() == svg.split()
 
 
-def test_a_figure_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
+def test_an_error_while_drawing_keeps_the_old_file(tmp_path, monkeypatch):
     def broken(self, file, **settings):
         (file if hasattr(file, "write") else file.open("wb")).write(b"half")
         raise OSError("disk full")
@@ -151,7 +118,7 @@ def test_a_figure_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
-def test_a_picture_is_written_small_and_looks_the_same(tmp_path):
+def test_a_compressed_picture_looks_the_same(tmp_path):
     figure = Figure(figsize=(3, 2))
     axes = figure.subplots()
     for shade in np.linspace(0, 1, 8):

@@ -29,7 +29,7 @@ def grid():
 
 
 def filled(folder) -> Store:
-    """Make up results: one algorithm failed, one run is missing."""
+    """Fill a store with results: all runs of one algorithm failed and one run is missing."""
     store, generator = Store(folder), np.random.default_rng(0)
     for spec in grid().runs()[:-1]:
         if spec.algorithm == "Broken":
@@ -41,7 +41,7 @@ def filled(folder) -> Store:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """Publish the same results twice: here, and by the command, where strings hash otherwise."""
+    """Publish the same results here and by the command, with another seed of string hashes."""
     here, there = (tmp_path_factory.mktemp(name) / "made-up" for name in ("here", "there"))
     report.publish(grid(), filled(here))
     filled(there)
@@ -63,7 +63,7 @@ def readme(published):
     return (published[0] / "README.md").read_text()
 
 
-def test_everything_is_the_same_at_each_drawing(published):
+def test_a_report_is_reproduced_byte_for_byte(published):
     first, second = published
     files = sorted(p.relative_to(first) for p in first.rglob("*") if p.is_file())
     names = {"returns.csv", "report.html", "README.md"}
@@ -73,8 +73,10 @@ def test_everything_is_the_same_at_each_drawing(published):
         assert (first / path).read_bytes() == (second / path).read_bytes(), path
 
 
-def test_the_page_fetches_nothing_and_escapes(page):
-    around = re.sub(r'src="data:[^"]*"', "", page)  # an image fetches nothing; its SVG has names
+def test_the_page_loads_nothing_and_escapes_names(page):
+    around = re.sub(
+        r'src="data:[^"]*"', "", page
+    )  # an image loads nothing; its SVG contains namespaces
     assert not re.search(r"https?://|url\(", around)
     assert not re.search(r"<(script|link|iframe)", page)
     assert set(re.findall(r'src="([^,"]*)', page)) == {"data:image/svg+xml"}
@@ -83,7 +85,7 @@ def test_the_page_fetches_nothing_and_escapes(page):
 
 
 class Outline(HTMLParser):
-    """Collects a page's structure, and raises where a tag is closed that is not open."""
+    """The structure of a page; an error is raised if a tag is closed that is not open."""
 
     def __init__(self):
         super().__init__()
@@ -117,19 +119,19 @@ def test_the_page_is_well_formed_and_accessible(page):
 
 
 @pytest.mark.parametrize("name", ["page", "readme"])
-def test_failures_missing_runs_and_what_has_no_score_are_listed(name, request):
+def test_failures_missing_runs_and_environments_without_scores_are_listed(name, request):
     text = request.getfixturevalue(name)
     assert "17 of 27 runs finished, 9 failed, 1 not run" in text
     assert "failed: ValueError: &lt;script>" in text or "failed: ValueError: &lt;script&gt;" in text
     assert "<script" not in text
     assert "Broken · Taxi-v3 · seed 2" in text
-    assert "No reference, so no score: Taxi-v3." in text
+    assert "No score for lack of reference returns: Taxi-v3." in text
     assert "not run" in text
     assert "10,000 replications" in text
     assert "2,000 replications" in text
 
 
-def test_the_readme_shows_the_figures_beside_it_and_its_tables_are_whole(readme, published):
+def test_the_readme_shows_all_figures_and_its_tables_are_complete(readme, published):
     shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", readme)
     assert {f"figures/{name}.png" for name in report.FIGURES} == set(shown)
     assert all((published[0] / path).exists() for path in shown)
@@ -141,9 +143,9 @@ def test_the_readme_shows_the_figures_beside_it_and_its_tables_are_whole(readme,
 
 
 def test_the_configuration_on_the_page_is_the_grid(readme, tmp_path):
-    text = re.search(r"Configuration: the whole grid</summary>\n\n<pre>(.*?)</pre>", readme, re.S)[
-        1
-    ]
+    text = re.search(
+        r"Configuration of the complete grid</summary>\n\n<pre>(.*?)</pre>", readme, re.S
+    )[1]
     path = tmp_path / "grid.yaml"
     path.write_text(text.replace("&lt;", "<").replace("&gt;", ">"))
     assert load_grid(path) == grid()
@@ -163,7 +165,7 @@ def test_the_page_names_the_command_and_the_versions(tmp_path):
     assert json.loads((tmp_path / "manifest.json").read_text())["versions"]["torch"] in page
 
 
-def test_a_report_without_any_result_holds_no_figure_of_an_earlier_one(tmp_path):
+def test_a_report_without_results_contains_no_figure_of_an_earlier_one(tmp_path):
     old = tmp_path / "figures" / "performance_profiles.png"
     mine = tmp_path / "figures" / "my_own.png"
     old.parent.mkdir()

@@ -15,7 +15,7 @@ def test_known_styles_are_all_different():
     assert len(set(KNOWN.values())) == len(KNOWN)
 
 
-def test_another_name_has_a_favorite_of_its_own_whatever_the_order():
+def test_another_name_has_its_own_favorite_color_in_any_order():
     alone = styles(["Mine"])["Mine"]
     others = [name for name, style in styles(KNOWN).items() if style.color != alone.color]
     assert len(others) > 10
@@ -26,18 +26,18 @@ def test_another_name_has_a_favorite_of_its_own_whatever_the_order():
 
 
 @pytest.mark.parametrize("n", [1, 10, 11, 12, 40])
-def test_as_many_as_forty_can_be_told_apart(n):
+def test_up_to_forty_can_be_distinguished(n):
     given = styles([f"Algorithm {i}" for i in range(n)])
     assert len(set(given.values())) == n
     assert len({style.color for style in given.values()}) == min(n, len(COLORS))
 
 
-def test_new_names_take_colors_that_no_known_one_has():
+def test_new_names_get_colors_of_no_known_name():
     given = styles(["NPG", "TRPO", "A2C", *"abcdefg"])
     assert len({style.color for style in given.values()}) == 10
 
 
-def test_more_than_forty_still_get_one():
+def test_more_than_forty_still_get_a_style():
     assert len(styles([f"Algorithm {i}" for i in range(45)])) == 45
     assert len(COLORS) * len(DASHES) == 40
 

@@ -11,7 +11,7 @@ from sb3_course.common.evaluation import Measurement
 from tests.benchmark import made_up
 
 
-def spoilt():
+def incomplete():
     """One run failed, one is missing, one ended early; the rest of 3 x 2 x 3 finished."""
     grid = made_up.grid()
     results, generator = [], np.random.default_rng(0)
@@ -26,21 +26,21 @@ def spoilt():
     return grid, results
 
 
-def test_every_run_that_a_statistic_is_without_is_named_with_its_reason():
-    grid, results = spoilt()
+def test_every_run_missing_from_a_statistic_is_named_with_its_reason():
+    grid, results = incomplete()
     analysis = analyze(grid, results)
     why = {tuple(run): why for *run, why in analysis.absent.itertuples(index=False)}
     assert why == {
         ("NPG", "CartPole-v1", 1): "failed: ValueError: not finite",
-        ("NPG", "HalfCheetah-v4", 1): "in no aggregate: nothing with this seed on CartPole-v1",
+        ("NPG", "HalfCheetah-v4", 1): "not in the aggregates: no run with this seed on CartPole-v1",
         ("BatchActorCritic", "HalfCheetah-v4", 2): "not run",
-        ("BatchActorCritic", "CartPole-v1", 2): "measured from 0 to 500 steps, of 0 to 1,000",
+        ("BatchActorCritic", "CartPole-v1", 2): "measured from 0 to 500 of 0 to 1,000 steps",
     }
     assert len(analysis.final) + 3 == len(grid.runs())
 
 
-def test_statistics_say_how_many_runs_they_are_made_of():
-    grid, results = spoilt()
+def test_statistics_state_the_number_of_runs_they_are_based_on():
+    grid, results = incomplete()
     analysis = analyze(grid, results)
     counts = analysis.aggregates.groupby("algorithm")["n_runs"].unique()
     assert {name: list(n) for name, n in counts.items()} == {
@@ -50,12 +50,12 @@ def test_statistics_say_how_many_runs_they_are_made_of():
     }
     alone = analysis.by_environment.set_index(["algorithm", "environment"])["n_runs"]
     assert alone["NPG", "CartPole-v1"] == 2
-    assert alone["NPG", "HalfCheetah-v4"] == 3  # a run in no aggregate still counts here
+    assert alone["NPG", "HalfCheetah-v4"] == 3  # a run left out of the aggregates still counts here
     pairs = analysis.probability_of_improvement.set_index(["x", "y"])[["n_runs_x", "n_runs_y"]]
     assert pairs.loc["NPG", "REINFORCE (optimal baseline)"].tolist() == [2, 3]
 
 
-def test_the_whole_way_from_runs_to_intervals_is_rliables_own():
+def test_intervals_computed_from_runs_equal_rliables():
     grid = made_up.grid(n_algorithms=2, n_environments=3, seeds=5)
     analysis = analyze(grid, made_up.results(grid))
     matrix = np.empty((5, 3))
@@ -97,7 +97,7 @@ def test_the_curve_ends_where_the_final_return_is():
     assert last.to_numpy() == pytest.approx(iqm.to_numpy())
 
 
-def test_a_profile_covers_all_scores_but_the_very_worst():
+def test_a_profile_covers_all_scores_except_the_worst():
     grid = made_up.grid()
     profiles = analyze(grid, made_up.results(grid)).performance_profiles
     for _, rows in profiles.groupby("algorithm"):
@@ -107,7 +107,7 @@ def test_a_profile_covers_all_scores_but_the_very_worst():
         assert (rows["low"] <= rows["high"]).all()
 
 
-def test_nothing_run_yet():
+def test_a_grid_without_results_has_empty_tables():
     analysis = analyze(made_up.grid(), [])
     assert set(analysis.absent["why"]) == {"not run"}
     assert len(analysis.absent) == 18
@@ -122,7 +122,7 @@ def test_nothing_run_yet():
         assert getattr(analysis, name).empty, name
 
 
-def test_an_environment_that_nobody_finished_keeps_no_one_out_of_the_aggregates():
+def test_an_environment_without_finished_runs_excludes_no_algorithm_from_the_aggregates():
     grid = made_up.grid()
     some = [r for r in made_up.results(grid) if r.spec.environment == "CartPole-v1"]
     analysis = analyze(grid, some)
@@ -131,7 +131,7 @@ def test_an_environment_that_nobody_finished_keeps_no_one_out_of_the_aggregates(
 
 
 def constant(spec: RunSpec, score: float) -> RunResult:
-    """Make up a run that returns what random actions do, then always the same score."""
+    """Make a run with the return of random actions at first and a constant score from then on."""
     scale = load_references().environments[spec.environment]
     height = scale.random + score * (scale.expert - scale.random)
     measurements = [
@@ -162,7 +162,7 @@ def test_questions_compare_two_algorithms_over_all_environments_and_on_each():
     assert table[["low", "high"]].notna().all(axis=None)
 
 
-def test_a_question_about_an_algorithm_without_a_whole_seed_has_no_answer():
+def test_a_question_about_an_algorithm_without_a_complete_seed_has_no_answer():
     grid = made_up.grid(questions={"Is it better?": ["NPG", "BatchActorCritic"]})
     results = [
         result

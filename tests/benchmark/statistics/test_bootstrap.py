@@ -17,7 +17,7 @@ def scores(*shape, seed=0, digits=None):
 
 
 def theirs(function, *arrays):
-    """Ask rliable itself, which draws from NumPy's global generator."""
+    """Return rliable's own estimates; it draws from NumPy's global generator."""
     np.random.seed(0)
     given_ = arrays[0] if len(arrays) == 1 else list(arrays)
     points, intervals = library.get_interval_estimates({"A": given_}, function, reps=REPS)
@@ -31,7 +31,7 @@ def check(ours, points, intervals):
 
 
 @pytest.mark.parametrize("shape", [(2, 1), (3, 4), (5, 3), (10, 5), (8, 1)])
-def test_aggregates_are_rliables_own(shape):
+def test_aggregates_equal_rliables(shape):
     def rliables(matrix):
         return np.array(
             [
@@ -48,8 +48,8 @@ def test_aggregates_are_rliables_own(shape):
     assert list(bootstrap.STATISTICS) == ["IQM", "Median", "Mean", "Optimality gap"]
 
 
-@pytest.mark.parametrize("digits", [None, 1])  # rounded scores stand at the thresholds themselves
-def test_profiles_are_rliables_own(digits):
+@pytest.mark.parametrize("digits", [None, 1])  # rounded scores lie exactly on thresholds
+def test_profiles_equal_rliables(digits):
     matrix, thresholds = scores(5, 3, digits=digits), np.linspace(-0.5, 1.5, 21).round(1)
     ours = bootstrap.estimate(
         lambda x: bootstrap.performance_profile(x, thresholds), matrix, reps=REPS
@@ -61,14 +61,14 @@ def test_profiles_are_rliables_own(digits):
 
 @pytest.mark.parametrize("digits", [None, 1])  # with ties
 @pytest.mark.parametrize(("n_x", "n_y"), [(5, 5), (4, 7)])
-def test_probability_of_improvement_is_rliables_own(n_x, n_y, digits):
+def test_probability_of_improvement_equals_rliables(n_x, n_y, digits):
     x, y = scores(n_x, 3, digits=digits), scores(n_y, 3, seed=1, digits=digits)
     ours = bootstrap.estimate(bootstrap.probability_of_improvement, x, y, reps=REPS)
     points, intervals = theirs(metrics.probability_of_improvement, x, y)
     check(ours, points, intervals)
 
 
-def test_sample_efficiency_is_rliables_own():
+def test_sample_efficiency_equals_rliables():
     def rliables(cube):
         return np.array([metrics.aggregate_iqm(cube[..., i]) for i in range(cube.shape[-1])])
 
@@ -76,7 +76,7 @@ def test_sample_efficiency_is_rliables_own():
     check(bootstrap.estimate(bootstrap.iqm, cube, reps=REPS), *theirs(rliables, cube))
 
 
-def test_a_table_known_by_heart():
+def test_statistics_of_a_small_table_computed_by_hand():
     """Eight scores: the middle half is 2 to 5 of 0 to 7 quarters."""
     matrix = np.arange(8).reshape(4, 2) / 4
     iqm, median, mean, gap = bootstrap.aggregates(matrix)
@@ -84,7 +84,7 @@ def test_a_table_known_by_heart():
     assert gap == 1 - np.mean([0, 0.25, 0.5, 0.75, 1, 1, 1, 1])
     assert bootstrap.performance_profile(matrix, np.array([0.5, 2.0])).tolist() == [5 / 8, 0]
     assert bootstrap.probability_of_improvement(matrix, matrix) == 0.5
-    # Half a point up is a row down: of 16 pairs 1 + 2 + 3 + 4 are won and 3 are ties.
+    # Adding 0.5 shifts X by one row: of 16 pairs 1 + 2 + 3 + 4 are wins and 3 are ties.
     assert bootstrap.probability_of_improvement(matrix + 0.5, matrix) == (10 + 3 / 2) / 16
 
 
@@ -109,7 +109,7 @@ def test_runs_are_drawn_within_their_environment():
     assert not rows.all()  # one environment's draws are not the other's
 
 
-def test_the_global_generator_is_neither_used_nor_moved():
+def test_the_global_generator_is_neither_used_nor_advanced():
     matrix = scores(5, 3)
     np.random.seed(5)
     before = np.random.get_state()[1].copy()

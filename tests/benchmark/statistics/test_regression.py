@@ -1,9 +1,9 @@
-"""Stored returns of short runs, trained anew: the fast part of the regression tests.
+"""Short runs are trained again and compared with stored ones: the fast regression tests.
 
-The false-alarm rate of all comparisons with stored runs together is under 1 in 1,000: 1 in 10,000
-were returns normal (``regression.band``), 8 in 10,000 by the law of the stored runs themselves,
-which a test below measures. Where the stored runs' versions and processor are at hand there is no
-chance in it at all.
+The false-alarm rate of all comparisons with stored runs together is below 1 in 1,000: 1 in 10,000
+if returns were normal (``regression.band``), 8 in 10,000 for the distribution of the stored runs
+themselves, which a test below measures. With the stored runs' versions and processor the tests are
+deterministic.
 """
 
 from pathlib import Path
@@ -33,7 +33,7 @@ from tests.benchmark.helpers import InThisProcess, content, tiny
 
 ROOT = Path(__file__).parents[3]
 K = 3
-"""Seeds that are trained anew of each algorithm."""
+"""Number of seeds of each algorithm that are trained again."""
 
 
 def stored(name):
@@ -45,7 +45,7 @@ FAST = {**stored("cartpole"), **stored("inverted_pendulum")}
 SLOW = stored("mujoco")
 
 
-def trained_anew(task, seeds=K):
+def trained_again(task, seeds=K):
     new = [attempt(result.spec) for result in FAST[task][:seeds]]
     return compare(FAST[task], new, len(FAST))
 
@@ -55,13 +55,13 @@ def trained_anew(task, seeds=K):
 
 @pytest.mark.parametrize("task", FAST, ids=" on ".join)
 def test_runs_learn_what_the_stored_ones_did(task):
-    """If a change of the numbers is meant: ``sb3-course run benchmarks/regression/… --rerun``."""
-    comparison = trained_anew(task)
+    """If the numbers are meant to change: ``sb3-course run benchmarks/regression/… --rerun``."""
+    comparison = trained_again(task)
     assert comparison.verdict.good, str(comparison)
     assert comparison.band.low <= comparison.mean <= comparison.band.high, str(comparison)
 
 
-def test_every_class_is_guarded_and_every_stored_run_names_its_conditions():
+def test_every_class_has_stored_runs_and_every_stored_run_records_its_conditions():
     classes = {runs[0].spec.config.algorithm_class for runs in FAST.values()}
     assert classes == {"REINFORCE", "ISPG", "NPG", "BatchActorCritic", "OnlineActorCritic"}
     for runs in (*FAST.values(), *SLOW.values()):
@@ -85,13 +85,13 @@ def missing_gamma(monkeypatch):
 
 
 def gae_without_the_episode_end(monkeypatch):
-    """The recursion and V(s_{t+1}) run on into the next episode."""
+    """Continue the recursion and V(s_{t+1}) into the next episode."""
     to_go = estimators.reward_to_go
 
-    def next_values(values, ends, cut_values):
-        following = cut_values.copy()
-        following[:-1] = values[1:]
-        return following
+    def next_values(values, ends, bootstrap_values):
+        shifted = bootstrap_values.copy()
+        shifted[:-1] = values[1:]
+        return shifted
 
     monkeypatch.setattr(estimators, "next_values", next_values)
     monkeypatch.setattr(
@@ -112,9 +112,12 @@ CARTPOLE = "CartPole-v1"
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_the_band_catches_a_planted_bug(monkeypatch, bug, algorithm, seeds, expected):
-    """Elsewhere these are other draws; their mean is 3 standard errors or more beyond the band."""
+    """
+    With other versions or processors the draws differ; their mean is at least 3 standard errors
+    outside the band.
+    """
     bug(monkeypatch)
-    comparison = trained_anew((algorithm, CARTPOLE), seeds)
+    comparison = trained_again((algorithm, CARTPOLE), seeds)
     assert comparison.verdict is expected, str(comparison)
 
 
@@ -127,8 +130,8 @@ def test_the_band_catches_a_planted_bug(monkeypatch, bug, algorithm, seeds, expe
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_no_return_of_a_planted_bug_is_the_stored_one(monkeypatch, bug, algorithm):
-    """What the exact comparison would tell, where it applies; one seed is enough."""
+def test_a_planted_bug_changes_the_returns(monkeypatch, bug, algorithm):
+    """The exact comparison, where it applies, detects this with one seed."""
     bug(monkeypatch)
     result = FAST[algorithm, CARTPOLE][0]
     assert regression.first_difference(result, attempt(result.spec))
@@ -138,7 +141,7 @@ def test_no_return_of_a_planted_bug_is_the_stored_one(monkeypatch, bug, algorith
 
 
 def alarms(draw, n, k, alpha, repeats=200_000):
-    """How often the mean of k draws falls out of the band of n others."""
+    """Compute how often the mean of k draws falls outside the band of n others."""
     rng = np.random.default_rng(0)
     old, new = draw(rng, (repeats, n)), draw(rng, (repeats, k)).mean(axis=1)
     half = relative_width(n, k, 1, alpha) * old.std(axis=1, ddof=1)
@@ -146,32 +149,32 @@ def alarms(draw, n, k, alpha, repeats=200_000):
 
 
 def test_a_band_by_hand():
-    # t of 9 degrees of freedom at 0.975 is 2.262; m = 5 comparisons share 0.25.
+    # The 0.975 quantile of t with 9 degrees of freedom is 2.262; m = 5 comparisons share 0.25.
     values = [4.0, 6.0] * 5  # of mean 5 and s² = 10 / 9
     half = 2.262 * np.sqrt(10 / 9) * np.sqrt(1 / 10 + 1 / 2)
     result = band(values, k=2, comparisons=5, false_alarm=0.25)
     assert (result.mean, result.low, result.high) == pytest.approx((5.0, 5 - half, 5 + half), 1e-3)
 
 
-@pytest.mark.parametrize("value", [500.0, 0.3])  # ten times 0.3 deviate by 6e-17
-def test_stored_runs_that_are_all_the_same_give_no_band(value):
-    with pytest.raises(UserError, match=rf"mean return {value:g}: .* no width"):
+@pytest.mark.parametrize("value", [500.0, 0.3])  # ten copies of 0.3 have a deviation of 6e-17
+def test_equal_stored_runs_have_no_band(value):
+    with pytest.raises(UserError, match=rf"mean return {value:g}, so the band has no width"):
         band([value] * 10, k=3)
 
 
 @pytest.mark.parametrize("n", [10, 20])
 @pytest.mark.parametrize("k", [1, 3])
-def test_the_band_has_the_rate_that_it_states_for_a_normal_law(n, k):
-    # 200,000 repetitions of a fixed seed: 5 standard errors of a rate of 1 in 100.
+def test_the_band_has_the_stated_false_alarm_rate_for_a_normal_distribution(n, k):
+    # 200,000 repetitions with a fixed seed: within 5 standard errors of a rate of 1 in 100.
     rate = alarms(lambda rng, shape: rng.normal(3.0, 2.0, shape), n, k, alpha=0.01)
     assert rate == pytest.approx(0.01, abs=5 * np.sqrt(0.01 * 0.99 / 200_000))
 
 
-def test_a_round_of_sound_code_fails_in_fewer_than_1_in_1000():
-    """For the law of the stored runs themselves: draws with replacement, smoothed.
+def test_a_round_with_correct_code_fails_in_fewer_than_1_in_1000():
+    """For the distribution of the stored runs themselves, by a smoothed bootstrap.
 
-    A smoothed bootstrap (Silverman 1986): one of the stored values plus normal noise of Silverman's
-    width, which gives the law tails beyond the largest stored value.
+    Silverman 1986: one of the stored values, drawn with replacement, plus normal noise of
+    Silverman's width, which adds tails beyond the largest stored value.
     """
     total = 0.0
     for runs in FAST.values():
@@ -231,14 +234,14 @@ def test_verdicts(returns, made_with, expected):
     assert bool(comparison.difference) == (expected is not Verdict.EXACT)
 
 
-def test_the_first_return_that_differs_is_told():
+def test_the_first_return_that_differs_is_reported():
     new = [made_up(0, 9.0, 10.0, 20.0), made_up(1, 9.0, 11.0, 22.0)]
     comparison = compare(STORED, new)
     assert comparison.difference == "seed 1, step 200, episode 0: 20.0 stored, 21.0 new"
     assert "A2C on CartPole-v1: inside the band, not as stored; mean return 15.8" in str(comparison)
 
 
-def test_a_run_that_fails_is_told_with_its_reason():
+def test_a_failed_run_is_reported_with_its_reason():
     new = [made_up(0, 9.0, 10.0, 20.0), made_up(1, failure="Traceback\nOSError: made to fail")]
     comparison = compare(STORED, new)
     assert comparison.verdict is Verdict.FAILED
@@ -247,20 +250,20 @@ def test_a_run_that_fails_is_told_with_its_reason():
 
 
 @pytest.mark.parametrize(
-    ("evaluations", "told"),
+    ("evaluations", "expected"),
     [
         (2, "seed 1: 3 evaluations of 6 episodes stored, 2 evaluations of 4 episodes new"),
         (4, "seed 1: 3 evaluations of 6 episodes stored, 4 evaluations of 8 episodes new"),
     ],
 )
-def test_a_run_that_is_measured_more_or_less_often_has_failed(evaluations, told):
+def test_a_run_with_more_or_fewer_evaluations_has_failed(evaluations, expected):
     new = [made_up(0, 9.0, 10.0, 20.0), made_up(1, *[9.0, 11.0, 21.0, 21.0][:evaluations])]
     comparison = compare(STORED, new)
     assert comparison.verdict is Verdict.FAILED
-    assert comparison.difference == told
+    assert comparison.difference == expected
 
 
-def test_stored_runs_without_a_band_are_told_before_anything_is_trained(tmp_path):
+def test_stored_runs_without_a_band_are_rejected_before_anything_is_trained(tmp_path):
     for result in STORED:
         same = made_up(result.spec.seed, 9.0, 500.0, 500.0)
         Store(tmp_path).write(same)
@@ -269,15 +272,15 @@ def test_stored_runs_without_a_band_are_told_before_anything_is_trained(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("count", "seeds", "told"),
+    ("count", "seeds", "message"),
     [(9, 1, "has 9 stored runs .* at least 10"), (10, 11, "--seeds: given 11.*allowed: 1 to 10")],
 )
-def test_too_few_stored_runs(tmp_path, count, seeds, told):
+def test_too_few_stored_runs_are_rejected(tmp_path, count, seeds, message):
     store = Store(tmp_path)
     for result in STORED[:count]:
         store.write(result)
     store.write(made_up(10, failure="made to fail"))
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         regression.stored_tasks(tiny(seeds=11), store, seeds)
 
 
@@ -286,18 +289,18 @@ def test_too_few_stored_runs(tmp_path, count, seeds, told):
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
-    """Let ``sb3-course regression`` make the runs that a function makes up for each seed."""
+    """Return a function that runs ``sb3-course regression`` with runs made by another function."""
     monkeypatch.chdir(tmp_path)
     Path("grid.yaml").write_text(yaml.safe_dump(content(seeds=10)))
     for result in STORED:
         Store(tmp_path / "results" / "tiny").write(result)
 
     def invoke(make, *words):
-        class MakesUp(InThisProcess):
+        class MadeUpRuns(InThisProcess):
             def start(self, spec):
                 self._ended.append(make(spec.seed))
 
-        monkeypatch.setattr(executors, "LocalProcesses", MakesUp)
+        monkeypatch.setattr(executors, "LocalProcesses", MadeUpRuns)
         return app.invoke(["regression", "grid.yaml", *words])
 
     return invoke
@@ -307,7 +310,9 @@ def files(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_command_trains_the_first_seeds_and_leaves_what_is_stored(command, tmp_path, capsys):
+def test_the_command_trains_the_first_seeds_and_leaves_the_store_unchanged(
+    command, tmp_path, capsys
+):
     before, trained = files(tmp_path), []
     code = command(lambda seed: (trained.append(seed), STORED[seed])[1], "--seeds", "2")
     assert code == terminal.OK
@@ -320,20 +325,20 @@ def test_the_command_trains_the_first_seeds_and_leaves_what_is_stored(command, t
 
 
 @pytest.mark.parametrize(
-    ("new", "told"),
+    ("new", "message"),
     [
         (lambda seed: made_up(seed, 9.0, 500.0, 500.0), "above the band; mean return 500.0"),
         (lambda seed: made_up(seed, 9.0, 10.0, 20.5), "not as stored; mean return 15.2"),
         (lambda seed: made_up(seed, failure="OSError: made to fail"), "OSError: made to fail"),
     ],
 )
-def test_the_command_fails_where_a_verdict_is_bad(command, capsys, new, told):
+def test_the_command_fails_if_a_verdict_is_bad(command, capsys, new, message):
     assert command(new) == terminal.FAILED
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
-    assert told in line
+    assert message in line
 
 
-def test_an_interrupt_leaves_what_is_stored(command, tmp_path):
+def test_an_interrupt_leaves_the_store_unchanged(command, tmp_path):
     def interrupt(seed):
         raise KeyboardInterrupt
 

@@ -8,7 +8,7 @@ from sb3_course.benchmark.statistics import scores
 
 
 def table(steps=(0, 50, 100), seeds=range(5)) -> pd.DataFrame:
-    """Scores that name their algorithm, environment, seed and step."""
+    """Return scores that encode their algorithm, environment, seed and step."""
     rows = [
         (algorithm, environment, seed, step, 100 * a + 10 * e + seed + step / 1000)
         for a, algorithm in enumerate("AB")
@@ -19,7 +19,7 @@ def table(steps=(0, 50, 100), seeds=range(5)) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["algorithm", "environment", "seed", "step", "score"])
 
 
-def test_references_set_zero_and_one():
+def test_reference_returns_have_the_scores_zero_and_one():
     references = scores.load_references()
     assert references.version == 2
     for name, scale in references.environments.items():
@@ -27,7 +27,7 @@ def test_references_set_zero_and_one():
         assert scores.normalize(final, references)["score"].tolist() == [0.0, 1.0]
 
 
-def test_experts_that_are_thresholds_are_gymnasiums_own():
+def test_expert_returns_that_are_thresholds_equal_gymnasiums():
     named = {
         name: scale.expert
         for name, scale in scores.load_references().environments.items()
@@ -40,7 +40,7 @@ def test_experts_that_are_thresholds_are_gymnasiums_own():
 @pytest.mark.parametrize(
     "change", [{"expert": 0.0}, {"random": float("nan")}, {"expert_name": None}, {"more": 1}]
 )
-def test_a_reference_that_is_no_scale_is_refused(change):
+def test_an_invalid_reference_is_rejected(change):
     good = {"random": 0.0, "expert": 1.0, "expert_name": "somebody"}
     assert scores.Reference.model_validate(good).expert == 1
     with pytest.raises(ValidationError):
@@ -60,7 +60,7 @@ def test_scores_are_arranged_by_seed_environment_and_step():
     assert cubes.scores["B"][3, 1].tolist() == [113, 113.05, 113.1]
 
 
-def test_the_aggregate_takes_the_seeds_that_finished_everywhere_and_names_the_others():
+def test_arrays_hold_the_seeds_that_finished_everywhere_and_the_others_are_listed():
     some = table()
     lost = (some["environment"] == "CartPole-v1") & (some["seed"] == 4) & (some["algorithm"] == "A")
     cubes = scores.cubes(some[~lost])
@@ -69,7 +69,7 @@ def test_the_aggregate_takes_the_seeds_that_finished_everywhere_and_names_the_ot
     assert cubes.left_out.values.tolist() == [["A", "HalfCheetah-v4", 4, "CartPole-v1"]]
 
 
-def test_an_algorithm_that_lacks_an_environment_is_in_no_aggregate():
+def test_an_algorithm_that_lacks_an_environment_has_no_array():
     some = table(seeds=range(2))
     nowhere = (some["environment"] == "CartPole-v1") & (some["algorithm"] == "A")
     cubes = scores.cubes(some[~nowhere])
@@ -77,7 +77,7 @@ def test_an_algorithm_that_lacks_an_environment_is_in_no_aggregate():
     assert cubes.left_out["seed"].tolist() == [0, 1]
 
 
-def test_curves_of_unequal_budgets_are_read_off_at_fractions_of_the_coarsest():
+def test_curves_with_unequal_budgets_are_interpolated_at_the_coarsest_fractions():
     some = pd.concat(
         [
             table(steps=(0, 50, 100)).query("environment == 'CartPole-v1'"),
@@ -89,13 +89,13 @@ def test_curves_of_unequal_budgets_are_read_off_at_fractions_of_the_coarsest():
     assert cubes.scores["A"][0].tolist() == [[0, 0.05, 0.1], [10, 10.5, 11]]
 
 
-def test_no_score_gives_no_array():
+def test_no_scores_result_in_no_arrays():
     cubes = scores.cubes(table().iloc[:0])
     assert cubes.scores == {}
     assert cubes.left_out.empty
 
 
-def test_random_returns_are_measured_the_same_again(capsys, monkeypatch):
+def test_random_returns_are_reproducible(capsys, monkeypatch):
     import runpy
     from pathlib import Path
 

@@ -1,0 +1,111 @@
+"""The results of a report in sentences: its summary and the answers to the grid's questions."""
+
+from collections.abc import Iterator, Sequence
+
+from sb3_course.benchmark.reporting import tables
+from sb3_course.benchmark.reporting.content import BAR, Section, interval, quantity
+from sb3_course.benchmark.statistics.analysis import Analysis
+
+MIN_SEEDS = 5
+"""Number of seeds below which bootstrap intervals are known to be too narrow."""
+MAX_ALGORITHMS = 6
+"""Number of algorithms above which the summary lists the pairs of the best one only."""
+
+
+def summary(analysis: Analysis) -> Section:
+    """Return the section that comes first and states the main results.
+
+    :param analysis: Every number of the report
+    :return: Section "Summary"
+    """
+    grid, total = analysis.grid, len(analysis.grid.runs())
+    failed = sum(result.failure is not None for result in analysis.results)
+    missing = total - len(analysis.results)
+    state = f"{len(analysis.results) - failed} of {total} runs finished"
+    state += f", {failed} failed" if failed else ""
+    state += f", {missing} not run" if missing else ""
+    counts = (
+        f"Algorithms: {len(grid.algorithms)}. Environments: {len(grid.environments)}. "
+        f"Seeds: {len(grid.seeds)}. {state}."
+    )
+    return Section("Summary", [counts], points=list(answers(analysis)))
+
+
+def answers(analysis: Analysis) -> Iterator[str]:
+    """Describe the main results in sentences.
+
+    :param analysis: Every number of the report
+    :yield: One sentence per result
+    """
+    names = list(analysis.grid.algorithms)
+    iqm = analysis.aggregates[analysis.aggregates["statistic"] == "IQM"]
+    if len(iqm) > 1:
+        row = tables.best(iqm, names)
+        value = interval(row["point"], row["low"], row["high"])
+        yield f"Highest interquartile mean of scores: {row['algorithm']}, {value}."
+        few = len(iqm) <= MAX_ALGORITHMS
+        yield from _improvements(analysis, names if few else [row["algorithm"]])
+    means = analysis.final.groupby(["environment", "algorithm"], as_index=False)
+    ends = means.agg(value=("return_mean", "mean"), n=("seed", "size"))
+    for environment in analysis.grid.environments:
+        rows = ends[ends["environment"] == environment]
+        if len(rows) > 1:
+            row = tables.best(rows, names, "value")
+            number = f"{row['value']:,.1f} ({quantity(row['n'], 'run')})"
+            yield f"Highest mean return on {environment}: {row['algorithm']}, {number}."
+    if len(ends) and (fewest := ends["n"].min()) < MIN_SEEDS:
+        yield (
+            f"An algorithm has only {quantity(fewest, 'seed')} on some environment, which makes "
+            f"intervals too narrow to be reliable; use at least {MIN_SEEDS} seeds for claims."
+        )
+
+
+def _improvements(analysis: Analysis, algorithms: Sequence[str]) -> Iterator[str]:
+    better = tables.clear_improvements(analysis)
+    n_pairs, n_clear = len(analysis.probability_of_improvement), sum(map(len, better.values()))
+    yield (
+        f"Clear differences: {n_clear} of {quantity(n_pairs, 'pair')}, for which the interval of "
+        "P(X > Y) excludes 0.5."
+    )
+    for name in (name for name in algorithms if name in better):
+        yield f"{name} is likely to score higher than {', '.join(better[name])}."
+
+
+def questions(analysis: Analysis) -> Section:
+    """Return the section that answers the grid's questions, each by comparing two algorithms.
+
+    :param analysis: Every number of the report
+    :return: Section "Questions"
+    """
+    table = tables.comparisons(analysis)
+    by_environment = tables.comparisons_by_environment(analysis)
+    return Section(
+        "Questions",
+        [
+            f"Scores are defined below. Intervals: {BAR}. A question remains open if the interval "
+            "of a probability contains 0.5 or that of a difference contains 0."
+        ],
+        points=[
+            *(_answer(*cells) for cells in table.rows),
+            *_unanswered(analysis, [question for question, *_ in table.rows]),
+        ],
+        tables=[table, by_environment] if table.rows else [],
+    )
+
+
+def _answer(
+    question: str, x: str, y: str, probability: str, end: str, whole: str, seeds: str
+) -> str:
+    return (
+        f"{question} A run of {x} scores higher than a run of {y} with probability {probability}; "
+        f"the difference of their interquartile means is {end} at the end and {whole} over the run "
+        f"({seeds} seeds)."
+    )
+
+
+def _unanswered(analysis: Analysis, answered: Sequence[str]) -> Iterator[str]:
+    complete = set(analysis.aggregates["algorithm"])
+    for question, pair in analysis.grid.questions.items():
+        if question not in answered:
+            lacking = " or ".join(name for name in pair if name not in complete)
+            yield f"{question} Not answered: no seed of {lacking} finished on every environment."

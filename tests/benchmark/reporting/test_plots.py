@@ -1,0 +1,126 @@
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import same_color, to_hex
+from matplotlib.figure import Figure
+
+from sb3_course.benchmark.reporting import plots
+from sb3_course.benchmark.reporting.styles import DASHES, Style, styles
+from sb3_course.benchmark.statistics.analysis import analyze
+from tests.benchmark import made_up
+
+
+def axes_and_styles(n):
+    return Figure().add_subplot(), styles([f"Algorithm {i}" for i in range(n)])
+
+
+def test_a_curve_has_a_line_over_a_band_between_its_bounds():
+    axes, of = axes_and_styles(1)
+    (name,) = of
+    table = pd.DataFrame({"algorithm": name, "step": [0, 10, 20], "point": [1.0, 2.0, 4.0]})
+    plots.curves(axes, table.assign(low=table["point"] - 1, high=table["point"] + 2), of, "step")
+    (line,), (band,) = axes.lines, axes.collections
+    assert line.get_xydata().tolist() == [[0, 1], [10, 2], [20, 4]]
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.tolist()}
+    assert corners == {(0, 0), (10, 1), (20, 3), (20, 6), (10, 4), (0, 3)}
+    assert same_color(line.get_color(), of[name].color)
+    assert same_color(band.get_facecolor()[0][:3], of[name].color)
+    assert band.get_zorder() < line.get_zorder()
+    assert axes.get_xlim() == (0, 20)
+
+
+def test_the_first_algorithm_is_drawn_on_top_whatever_the_order_of_rows():
+    axes, of = axes_and_styles(3)
+    rows = [(name, x, 0.0, 0.0, 1.0) for name in reversed(of) for x in (0, 1)]
+    table = pd.DataFrame(rows, columns=["algorithm", "step", "point", "low", "high"])
+    plots.curves(axes, table, of, "step")
+    from_the_top = sorted(axes.lines, key=lambda line: -line.get_zorder())
+    assert [line.get_color() for line in from_the_top] == [style.color for style in of.values()]
+    lowest_line = min(line.get_zorder() for line in axes.lines)
+    assert all(band.get_zorder() < lowest_line for band in axes.collections)
+
+
+def test_a_dash_pattern_is_that_of_the_style():
+    axes = Figure().add_subplot()
+    of = {"solid": Style((0, 0, 0), DASHES[0]), "dashed": Style((0, 0, 0), DASHES[1])}
+    rows = [(name, x, 0.0, 0.0, 1.0) for name in of for x in (0, 1)]
+    table = pd.DataFrame(rows, columns=["algorithm", "step", "point", "low", "high"])
+    plots.curves(axes, table, of, "step")
+    assert [line.is_dashed() for line in axes.lines] == [False, True]
+
+
+def test_a_single_position_has_an_axis_with_a_width():
+    axes, of = axes_and_styles(1)
+    table = pd.DataFrame({"algorithm": list(of), "step": 5, "point": 1.0, "low": 0.0, "high": 2.0})
+    plots.curves(axes, table, of, "step")
+    assert axes.get_xlim() == (5, 6)
+
+
+@pytest.mark.parametrize(
+    ("end", "labels"),
+    [
+        (100, ["0", "25", "50", "75", "100"]),
+        (4_000, ["0", "1k", "2k", "3k", "4k"]),
+        (2_000_000, ["0", "500k", "1M", "1.5M", "2M"]),
+    ],
+)
+def test_ticks_are_few_and_round_with_letters_for_thousands_and_millions(end, labels):
+    axes = Figure().add_subplot()
+    axes.plot([0, end], [0, 1])
+    axes.set_xlim(0, end)
+    plots.nice_ticks(axes)
+    axes.figure.draw_without_rendering()
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == labels
+
+
+def test_an_interval_has_a_bar_between_its_bounds_and_a_mark_at_the_estimate():
+    axes, of = axes_and_styles(2)
+    one, other = of
+    rows = [(other, 2.0, 1.5, 3.0), (one, 1.0, np.nan, np.nan)]  # a single run has no bounds
+    plots.intervals(axes, pd.DataFrame(rows, columns=["algorithm", "point", "low", "high"]), of)
+    (bar,) = axes.patches
+    assert (bar.get_x(), bar.get_width()) == (1.5, 1.5)
+    assert bar.get_y() + bar.get_height() / 2 == 1  # the second row
+    marks = {to_hex(line.get_color()): line.get_xdata().tolist() for line in axes.lines}
+    assert marks == {to_hex(of[one].color): [1, 1], to_hex(of[other].color): [2, 2]}
+    assert [label.get_text() for label in axes.get_yticklabels()] == [one, other]
+    assert axes.yaxis_inverted()
+
+
+def test_a_long_name_is_broken_before_its_parenthesis():
+    assert plots.wrapped("REINFORCE (optimal baseline)") == "REINFORCE\n(optimal baseline)"
+    assert plots.wrapped("A method with a rather long name") == "A method with a\nrather long name"
+    assert plots.wrapped("NPG") == "NPG"
+
+
+def test_every_function_returns_the_axes_it_was_given():
+    grid = made_up.grid(2, 1)
+    analysis = analyze(grid, made_up.results(grid))
+    style = styles(grid.algorithms)
+    iqm = analysis.aggregates[analysis.aggregates["statistic"] == "IQM"]
+    for draw in (
+        lambda axes: plots.curves(axes, analysis.performance_profiles, style, "score"),
+        lambda axes: plots.intervals(axes, iqm, style),
+        lambda axes: plots.probability_of_improvement(
+            axes, analysis.probability_of_improvement, list(style)
+        ),
+    ):
+        axes = Figure().add_subplot()
+        assert draw(axes) is axes
+        assert axes.has_data()
+
+
+def test_the_heat_map_shows_each_pair_and_its_converse():
+    grid = made_up.grid(2, 1)
+    analysis = analyze(grid, made_up.results(grid))
+    table = analysis.probability_of_improvement.assign(point=0.75, low=0.6, high=0.9)
+    axes = plots.probability_of_improvement(Figure().add_subplot(), table, list(grid.algorithms))
+    cells = {text.get_position(): text for text in axes.texts}
+    assert cells[1.5, 0.5].get_text() == "0.75\n[0.60, 0.90]"
+    assert cells[0.5, 1.5].get_text() == "0.25\n[0.10, 0.40]"
+    assert {text.get_weight() for text in axes.texts} == {"bold"}
+    unsure = plots.probability_of_improvement(
+        Figure().add_subplot(), table.assign(low=0.4), list(grid.algorithms), bounds=False
+    )
+    assert {text.get_text() for text in unsure.texts} == {"0.75", "0.25"}
+    assert {text.get_weight() for text in unsure.texts} == {"normal"}

@@ -1,0 +1,340 @@
+"""Finished runs in files of their own and in ``runs.jsonl``: nothing is lost, and digits stay."""
+
+import errno
+import itertools
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sb3_course.benchmark import api
+from sb3_course.benchmark.storage import run_files, store
+from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.store import Store
+from sb3_course.common.errors import UserError
+from tests.benchmark import made_up
+
+GRID = made_up.grid()
+SPECS = GRID.runs()
+FIRST, SECOND = SPECS[:2]
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Results of all runs, each in a file of its own."""
+    return written(tmp_path, made_up.results(GRID))
+
+
+def written(folder, results):
+    for result in results:
+        Store(folder).write(result)
+    return results
+
+
+def again(result: RunResult) -> RunResult:
+    """The same run, made again."""
+    return made_up.finished(result.spec, np.random.default_rng(1))
+
+
+def read(folder) -> list[RunResult]:
+    return Store(folder).read(SPECS)
+
+
+def single(folder) -> list[str]:
+    return sorted(path.name for path in (folder / "runs").glob("*.json"))
+
+
+def lines(folder) -> list[str]:
+    return (folder / "runs.jsonl").read_text().splitlines(keepends=True)
+
+
+def test_a_line_is_what_the_file_held_and_lines_are_sorted(tmp_path, results):
+    files = {path.name: path.read_text() for path in (tmp_path / "runs").glob("*.json")}
+    Store(tmp_path).pack()
+    names = sorted(spec.id for spec in SPECS)
+    assert lines(tmp_path) == [files[f"{name}.json"] for name in names]
+    assert single(tmp_path) == []
+
+
+def test_results_keep_their_order_and_every_digit(tmp_path, results):
+    Store(tmp_path).pack()
+    assert read(tmp_path) == results
+    assert Store(tmp_path).read(SPECS[::-1]) == results[::-1]
+    returns = [m.returns for result in results for m in result.measurements]
+    assert returns == [m.returns for result in read(tmp_path) for m in result.measurements]
+
+
+def test_files_and_lines_are_read_together(tmp_path):
+    results = written(tmp_path, made_up.results(GRID)[:3])
+    Store(tmp_path).pack()
+    results += written(tmp_path, made_up.results(GRID)[3:5])
+    Store(tmp_path).write(RunResult(spec=SPECS[6], failure="made to fail"))
+    kept = Store(tmp_path)
+    assert (len(lines(tmp_path)), len(single(tmp_path))) == (3, 2)
+    assert kept.finished() == {spec.id for spec in SPECS[:5]}
+    assert [kept.has_finished(spec) for spec in SPECS[:7]] == [True] * 5 + [False] * 2
+    assert kept.read(SPECS)[:5] == results
+    assert [r.reason for r in kept.read(SPECS)[5:]] == ["made to fail"]
+    assert [r.spec for r in kept.failures(SPECS)] == [SPECS[6]]
+
+
+def test_a_run_that_was_made_again_counts_at_once_and_after_packing(tmp_path, results):
+    Store(tmp_path).pack()
+    (new,) = written(tmp_path, [again(results[0])])
+    assert new != results[0]
+    assert read(tmp_path) == [new, *results[1:]]
+    Store(tmp_path).pack()
+    assert read(tmp_path) == [new, *results[1:]]
+    assert (len(lines(tmp_path)), single(tmp_path)) == (len(SPECS), [])
+
+
+def test_packing_again_changes_nothing(tmp_path, results):
+    Store(tmp_path).pack()
+    before = (tmp_path / "runs.jsonl").stat()
+    Store(tmp_path).pack()
+    assert (tmp_path / "runs.jsonl").stat() == before
+    Store(tmp_path / "none").pack()
+    assert not (tmp_path / "none").exists()
+
+
+class Killed(BaseException):
+    """What ends a process at a moment."""
+
+
+def kill_at(monkeypatch, moment: int) -> None:
+    """Raise before or after the file system's next changes, and have no later one succeed."""
+    moments = itertools.count()
+
+    def counted(change):
+        def until_killed(*words, **options):
+            if next(moments) >= moment:
+                raise Killed
+            change(*words, **options)
+            if next(moments) >= moment:
+                raise Killed
+
+        return until_killed
+
+    monkeypatch.setattr(os, "replace", counted(os.replace))
+    monkeypatch.setattr(Path, "unlink", counted(Path.unlink))
+
+
+@pytest.mark.parametrize("made_again", [False, True])
+def test_a_kill_at_any_moment_of_packing_loses_nothing(tmp_path, monkeypatch, made_again):
+    for moment in itertools.count():
+        folder = tmp_path / str(moment)
+        results = written(folder, made_up.results(GRID)[:4])
+        if made_again:
+            Store(folder).pack()
+            results = written(folder, [again(result) for result in results])
+        with monkeypatch.context() as patch:
+            kill_at(patch, moment)
+            try:
+                Store(folder).pack()
+                ended = True
+            except Killed:
+                ended = False
+        assert read(folder) == results, moment
+        assert Store(folder).finished() == {spec.id for spec in SPECS[:4]}
+        Store(folder).pack()
+        assert read(folder) == results
+        assert single(folder) == []
+        if ended:
+            break
+    assert moment == 2 * 5  # before and after: one file moved in, four removed
+
+
+def meanwhile(monkeypatch, folder, act):
+    """Have another process act while this one writes ``runs.jsonl``; return that process."""
+    fork, write, started = multiprocessing.get_context("fork"), run_files.write_atomically, []
+
+    def joined_by_another(path, content):
+        if not started:
+            started.append(fork.Process(target=act))
+            started[0].start()
+            started[0].join(0.5)  # which waits for this one's lock
+        write(path, content)
+
+    monkeypatch.setattr(run_files, "write_atomically", joined_by_another)
+    Store(folder).pack()
+    started[0].join()
+    assert started[0].exitcode == 0
+
+
+def test_a_run_that_is_made_again_while_it_is_packed_is_kept(tmp_path, results, monkeypatch):
+    new = again(results[0])
+    meanwhile(monkeypatch, tmp_path, lambda: Store(tmp_path).write(new))
+    assert read(tmp_path) == [new, *results[1:]]
+
+
+def test_two_processes_that_pack_lose_no_new_run(tmp_path, monkeypatch):
+    old, (new,) = written(tmp_path, made_up.results(GRID)[:3]), made_up.results(GRID)[3:4]
+
+    def finish_and_pack():
+        Store(tmp_path).write(new)
+        Store(tmp_path).pack()
+
+    meanwhile(monkeypatch, tmp_path, finish_and_pack)
+    assert read(tmp_path) == [*old, new]
+    assert single(tmp_path) == []
+
+
+@pytest.mark.parametrize("look", [lambda kept: kept.finished(), lambda kept: kept.read(SPECS)])
+@pytest.mark.parametrize("listed_before", [False, True])
+def test_what_is_packed_while_it_is_read_is_found(
+    tmp_path, results, monkeypatch, look, listed_before
+):
+    expected = look(Store(tmp_path))
+    names_in, packed = run_files.names_in, []
+
+    def packed_meanwhile(folder):
+        before = names_in(folder)
+        if folder.name == "runs" and not packed:
+            packed.append(folder)
+            Store(tmp_path).pack()
+        return before if listed_before else names_in(folder)
+
+    monkeypatch.setattr(run_files, "names_in", packed_meanwhile)
+    assert look(Store(tmp_path)) == expected
+    assert packed and single(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda line: line[:40].rstrip() + b"\n",
+        lambda line: line[:-300] + b"\n",
+        lambda line: b"\n",
+        lambda line: b"<<<<<<< HEAD\n",
+        lambda line: line[:10] + b"\xff" + line[11:],
+        lambda line: b'{"spec":[]}\n',
+    ],
+)
+def test_a_damaged_line_is_named_with_its_file(tmp_path, results, damage):
+    Store(tmp_path).pack()
+    path = tmp_path / "runs.jsonl"
+    before = path.read_bytes().splitlines(keepends=True)
+    before[1] = damage(before[1])
+    path.write_bytes(b"".join(before))
+    with pytest.raises(UserError, match=rf"line 2 of {path} is no result .*; delete it"):
+        Store(tmp_path).read(SPECS)
+    path.write_bytes(b"".join(before[:1] + before[2:]))
+    assert len(Store(tmp_path).read(SPECS)) == len(SPECS) - 1
+
+
+def test_a_damaged_line_keeps_files_from_being_packed(tmp_path, results):
+    (tmp_path / "runs.jsonl").write_text("no run\n")
+    with pytest.raises(UserError, match="line 1 of"):
+        Store(tmp_path).pack()
+    assert len(single(tmp_path)) == len(SPECS)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda text: text[:-9], lambda text: text[:-9] + "\n", lambda text: text * 2]
+)
+def test_a_damaged_file_is_named_and_stays_where_it_is(tmp_path, results, damage):
+    path = Store(tmp_path).path(FIRST)
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(UserError, match=f"{path} is no result"):
+        read(tmp_path)
+    Store(tmp_path).pack()
+    assert single(tmp_path) == [path.name]
+    assert Store(tmp_path).read(SPECS[1:]) == results[1:]
+
+
+def test_a_file_of_several_lines_counts_but_stays_where_it_is(tmp_path, results):
+    path = Store(tmp_path).path(FIRST)
+    path.write_text(path.read_text().replace(',"measurements":', ',\n"measurements":'))
+    Store(tmp_path).pack()
+    assert single(tmp_path) == [path.name]
+    assert read(tmp_path) == results
+
+
+def test_a_file_under_the_name_of_another_run_is_not_packed(tmp_path, results):
+    text = Store(tmp_path).path(SECOND).read_text()
+    Store(tmp_path).path(FIRST).write_text(text)
+    Store(tmp_path).pack()
+    assert single(tmp_path) == [f"{FIRST.id}.json"]
+    assert Store(tmp_path).read([SECOND]) == [results[1]]
+
+
+def test_many_runs_are_listed_from_the_beginning_of_each_line_once(tmp_path, monkeypatch):
+    specs = made_up.grid(n_algorithms=1, n_environments=1, seeds=10_000).runs()
+    (tmp_path / "runs.jsonl").write_text(
+        "".join(f'{{"spec":{spec.model_dump_json()},"measurements":"unread"}}\n' for spec in specs)
+    )
+    calls, id_of_line = [], store._id_of_line
+    monkeypatch.setattr(store, "_id_of_line", lambda text: calls.append(1) or id_of_line(text))
+    monkeypatch.setattr(Path, "read_text", None)  # no run's own file is opened
+    kept, ids = Store(tmp_path), {spec.id for spec in specs}
+    assert kept.finished() == ids
+    assert all(map(kept.has_finished, specs[:100]))
+    kept.path(FIRST).parent.mkdir()
+    kept.path(FIRST).touch()
+    assert kept.finished() == {*ids, FIRST.id}
+    assert kept.failed() == set()
+    assert len(calls) == 10_000
+
+
+def test_a_changed_file_is_listed_again(tmp_path, results):
+    kept = Store(tmp_path)
+    written(tmp_path, results[:1])
+    kept.pack()
+    assert kept.has_finished(FIRST)
+    Store(tmp_path).keep_only([SECOND])
+    assert kept.finished() == {SECOND.id}
+
+
+def test_all_but_some_runs_are_removed(tmp_path, results):
+    Store(tmp_path).pack()
+    written(tmp_path, [again(result) for result in results[:2]])
+    Store(tmp_path).write(RunResult(spec=made_up.grid(seeds=9).runs()[8], failure="made to fail"))
+    kept = Store(tmp_path)
+    kept.keep_only([SECOND, SPECS[2]])
+    assert kept.finished() == {SECOND.id, SPECS[2].id}
+    assert kept.failed() == set()
+    assert kept.read(SPECS) == [again(results[1]), results[2]]
+
+
+def test_a_page_is_out_of_date_once_runs_are_packed(tmp_path, results):
+    page = tmp_path / "report.html"
+    page.touch()
+    for path in (tmp_path / "runs", page):
+        os.utime(path, (10, 10 if path == page else 5))
+    assert Store(tmp_path).older_than(page)
+    (tmp_path / "runs.jsonl").touch()
+    assert not Store(tmp_path).older_than(page)
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def unlocked(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(run_files.fcntl, "lockf", unlocked)
+    with pytest.raises(UserError, match="cannot be locked"):
+        written(tmp_path, made_up.results(GRID)[:1])
+
+
+def test_an_id_is_computed_from_data_alone():
+    for spec in SPECS:
+        assert store._id_of_line(RunResult(spec=spec).model_dump_json()) == spec.id
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_grid_is_packed_where_it_is_published_once_all_runs_have_finished(
+    tmp_path, monkeypatch, missing
+):
+    from sb3_course.benchmark.reporting import report
+
+    results = made_up.results(GRID)
+    written(tmp_path / GRID.name, results[missing:])
+    if missing:
+        Store(tmp_path / GRID.name).write(RunResult(spec=FIRST, failure="made to fail"))
+    monkeypatch.setattr(report, "publish", lambda grid, kept: kept.folder / "report.html")
+    api.write_report(json.loads(GRID.model_dump_json(by_alias=True)), results=tmp_path)
+    assert (tmp_path / GRID.name / "runs.jsonl").exists() == (not missing)
+    assert len(single(tmp_path / GRID.name)) == (len(SPECS) - 1 if missing else 0)
+    assert read(tmp_path / GRID.name)[missing:] == results[missing:]

@@ -1,0 +1,311 @@
+"""The benchmark suite from Python, on grids that take a moment, in this process."""
+
+import inspect
+import json
+import os
+import re
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from sb3_course import benchmark
+from sb3_course.benchmark import api, load_results, run_grid, write_report
+from sb3_course.benchmark.api import plan_grid, run_plan
+from sb3_course.benchmark.definition.grid import load_grid
+from sb3_course.benchmark.definition.yaml_source import GridError
+from sb3_course.benchmark.execution import executors
+from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.returns_table import COLUMNS
+from sb3_course.benchmark.storage.store import Store
+from sb3_course.common.errors import UserError
+from sb3_course.common.evaluation import Measurement
+from tests.benchmark.helpers import InThisProcess, content
+
+TWO = {"A": {"class": "A2C"}, "B": {"class": "A2C", "params": {"gamma": 0.9}}}
+GRID = content(algorithms=TWO)
+LATER = 2**33
+ALL = [("A", 0), ("A", 1), ("B", 0), ("B", 1)]
+
+
+class MakesUp(InThisProcess):
+    """Every run ends at once with made-up returns; the runs of ``fails`` fail."""
+
+    started, fails, interrupted_at = [], (), None
+
+    def start(self, spec):
+        if self.interrupted_at == name(spec):
+            raise KeyboardInterrupt
+        self.started.append(name(spec))
+        failure = "Traceback\nOSError: made to fail" if name(spec) in self.fails else None
+        returns = [[9.0 + spec.seed] * 3, [20.0, 30.0, 100.0], [100.0 + spec.seed, 200.0, 300.0]]
+        measurements = [
+            Measurement(step, step + 1, step / 3, values, [9, 9, 12])
+            for step, values in zip(spec.config.evaluation_steps, returns)
+        ]
+        self._ended.append(
+            RunResult(spec=spec, measurements=[] if failure else measurements, failure=failure)
+        )
+
+
+def name(spec):
+    return spec.algorithm, spec.seed
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Made-up runs; ``started`` lists them."""
+    made_up = type("MakesUp", (MakesUp,), {"started": []})
+    monkeypatch.setattr(executors, "LocalProcesses", made_up)
+    return made_up
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """Names of the grids whose reports are written, which takes seconds otherwise."""
+    published = []
+
+    def publish(grid, store):
+        published.append(grid.name)
+        page = store.folder / "report.html"
+        page.write_text("")
+        os.utime(page, (LATER, LATER))  # than any result, however coarse the clock
+        return page
+
+    monkeypatch.setattr(api, "_publish", publish)
+    return published
+
+
+def stored(results="results"):
+    return Store(Path(results) / "tiny").read(load_grid(GRID).runs())
+
+
+# -- run_grid -------------------------------------------------------------------------------------
+
+
+def test_a_grid_from_a_mapping_and_one_from_a_file_have_the_same_results(folder, monkeypatch):
+    monkeypatch.setattr(executors, "LocalProcesses", InThisProcess)
+    (folder / "grid.yaml").write_text(yaml.safe_dump(content(seeds=1)))
+    outcomes = [
+        run_grid(content(seeds=1), results="a", report=False),
+        run_grid(folder / "grid.yaml", results=folder / "b", report=False),
+        run_grid("grid.yaml", results="a", report=False),
+    ]
+    (first,), (second,), (third,) = (outcome.results for outcome in outcomes)
+    assert first.spec.id == second.spec.id
+    assert first == third  # nothing was left to do
+    assert [m.step for m in first.measurements] == [0, 100, 200]
+    for one, other in zip(first.measurements, second.measurements, strict=True):
+        assert one.returns == other.returns
+        assert len(one.returns) == 3
+
+
+def test_finished_runs_are_skipped_and_failed_ones_repeated(runs):
+    runs.fails = [("A", 1)]
+    outcome = run_grid(GRID, report=False)
+    assert [name(result.spec) for result in outcome.results] == ALL
+    assert [name(result.spec) for result in outcome.failures] == [("A", 1)]
+    assert outcome.failures[0].reason == "OSError: made to fail"
+    runs.fails, runs.started[:] = (), []
+    outcome = run_grid(GRID, report=False)
+    assert runs.started == [("A", 1)]
+    assert outcome.failures == []
+    assert outcome.results == stored()
+
+
+def test_only_selects_runs(runs):
+    outcome = run_grid(GRID, only=["algorithm=B", "seed=0", "seed=1"], report=False)
+    assert runs.started == [("B", 0), ("B", 1)]
+    assert [name(result.spec) for result in outcome.results] == [("B", 0), ("B", 1)]
+    with pytest.raises(UserError, match="allowed: A, B"):
+        run_grid(GRID, only=["algorithm=C"])
+
+
+def test_rerun_replaces_the_results_of_selected_runs(runs, folder):
+    run_grid(GRID, report=False)
+    old = [result.model_copy(update={"seconds": 77.0}) for result in stored()]
+    for result in old:
+        Store(folder / "results" / "tiny").write(result)
+    assert run_grid(GRID, report=False).results == old
+    outcome = run_grid(GRID, only=["algorithm=B"], rerun=True, report=False)
+    assert [result.seconds for result in outcome.results] == [0.0, 0.0]
+    assert [result.seconds for result in stored()] == [77.0, 77.0, 0.0, 0.0]
+    run_grid(GRID, rerun=True, report=False)
+    assert [result.seconds for result in stored()] == [0.0] * 4
+
+
+def test_a_rerun_with_failures_leaves_the_stored_results(runs, published):
+    run_grid(GRID, report=False)
+    before, runs.fails = stored(), [("A", 1)]
+    outcome = run_grid(GRID, rerun=True)
+    assert [name(result.spec) for result in outcome.failures] == [("A", 1)]
+    assert outcome.page is None
+    assert published == []
+    assert stored() == before
+
+
+def test_the_report_is_written_unless_it_is_declined(runs, published, folder):
+    assert run_grid(GRID, report=False).page is None
+    assert published == []
+    page = run_grid(GRID).page
+    assert published == ["tiny"]
+    assert page.resolve() == folder / "results" / "tiny" / "report.html"
+
+
+def test_the_report_is_written_again_where_results_or_grid_have_changed(runs, published):
+    run_grid(GRID)
+    run_grid(GRID)
+    assert len(published) == 1
+    run_grid({**GRID, "questions": {"Better?": ["A", "B"]}})
+    assert len(published) == 2
+    run_grid({**GRID, "seeds": 3})
+    assert len(published) == 3
+
+
+def test_an_interrupt_keeps_finished_runs_and_the_same_call_continues(runs, folder):
+    runs.interrupted_at = ("B", 0)
+    with pytest.raises(KeyboardInterrupt):
+        run_grid(GRID, report=False)
+    assert [name(result.spec) for result in stored()] == [("A", 0), ("A", 1)]
+    assert (folder / "results" / "tiny" / "manifest.json").exists()
+    runs.interrupted_at, runs.started[:] = None, []
+    run_grid(GRID, report=False)
+    assert runs.started == [("B", 0), ("B", 1)]
+
+
+def test_the_manifest_names_the_call_or_the_command(runs, folder):
+    run_grid(GRID, only=["seed=0"], report=False)
+    run_plan(plan_grid(GRID), report=False, command="sb3-course run grid.yaml")
+    manifest = json.loads((folder / "results" / "tiny" / "manifest.json").read_text())
+    calls = ["sb3_course.benchmark.run_grid('tiny')", "sb3-course run grid.yaml"]
+    assert manifest["commands"] == calls
+    assert manifest["workers"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"algorithms": {"a": {"class": "A2"}}}, "algorithms.a.class: unknown algorithm 'A2'"),
+        (
+            {"algorithms": {"a": {"class": "A2C", "params": {"learning_rate": -1}}}},
+            "algorithms.a.params.learning_rate: given -1; A2C refuses it",
+        ),
+        ({"sedes": 3}, "sedes: unknown key 'sedes'; did you mean 'seeds'?"),
+    ],
+)
+def test_mistakes_in_a_mapping_are_reported_before_any_run(folder, changes, expected):
+    with pytest.raises(GridError) as caught:
+        run_grid(content(**changes))
+    assert str(caught.value).startswith(f"grid: {expected}")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_plan_lists_runs_and_executes_none(runs, folder):
+    run_grid(GRID, only=["seed=1"], report=False)
+    runs.started.clear()
+    plan = plan_grid(GRID)
+    assert [name(spec) for spec in plan.runs] == ALL
+    assert [name(spec) for spec in plan.todo] == [("A", 0), ("B", 0)]
+    assert [name(spec) for spec in plan_grid(GRID, rerun=True).todo] == ALL
+    assert runs.started == []
+
+
+# -- load_results and write_report ----------------------------------------------------------------
+
+
+def test_results_are_loaded_as_a_table_with_a_row_for_each_evaluation(runs):
+    runs.fails = [("A", 1)]
+    run_grid(GRID, report=False)
+    table = load_results(GRID)
+    assert list(table.columns) == COLUMNS
+    keys = table[["algorithm", "environment", "seed", "step"]].itertuples(index=False, name=None)
+    assert list(keys) == [
+        (algorithm, "CartPole-v1", seed, step)
+        for algorithm, seed in (("A", 0), ("B", 0), ("B", 1))
+        for step in (0, 100, 200)
+    ]
+    row = table.iloc[-1]
+    assert row["return_mean"] == (101 + 200 + 300) / 3
+    assert row["return_std"] == np.std([101, 200, 300])
+    assert row["episode_length"] == 10.0
+    assert row["wall_time"] == 66.667
+    assert row["num_timesteps"] == 201
+    assert json.loads(row["episode_returns"]) == [101.0, 200.0, 300.0]
+
+
+def test_results_of_another_folder_are_loaded_from_a_file(runs, folder):
+    (folder / "grid.yaml").write_text(yaml.safe_dump(GRID))
+    run_grid("grid.yaml", results="other", report=False)
+    assert len(load_results("grid.yaml", results="other")) == 12
+
+
+@pytest.mark.parametrize("function", [load_results, write_report])
+def test_without_results_the_error_names_what_makes_them(function):
+    with pytest.raises(UserError, match=r"no results in results/tiny; run `sb3-course run` or run"):
+        function(GRID)
+
+
+def test_the_report_holds_what_is_stored(runs, folder):
+    runs.fails = [("A", 1)]
+    run_grid(GRID, report=False)
+    page = write_report(GRID)
+    assert page.resolve() == folder / "results" / "tiny" / "report.html"
+    text = page.read_text()
+    assert "CartPole-v1" in text
+    assert "OSError: made to fail" in text
+    assert (page.parent / "returns.csv").exists()
+    zoo = page.parent / "zoo" / "b" / "CartPole-v1_1" / "evaluations.npz"
+    assert np.load(zoo)["results"][-1].tolist() == [100.0, 200.0, 300.0]
+
+
+# -- the documentation ----------------------------------------------------------------------------
+
+
+def test_the_package_offers_the_interface_and_nothing_else():
+    assert {getattr(benchmark, public) for public in benchmark.__all__} == {
+        run_grid,
+        load_results,
+        write_report,
+    }
+    with pytest.raises(AttributeError, match="has no attribute 'run_gird'"):
+        _ = benchmark.run_gird
+
+
+def examples():
+    """Return the code blocks in the docstrings of the interface, in the order of its functions."""
+    documented = [api, api.plan_grid, api.run_grid, api.load_results, api.write_report]
+    texts = [inspect.cleandoc(documented.__doc__) for documented in documented]
+    blocks = [
+        re.findall(r"code-block:: python\n\n((?: {4}.*\n|\n)+)", f"{text}\n") for text in texts
+    ]
+    return [textwrap.dedent(block) for found in blocks for block in found]
+
+
+def test_the_documented_examples_work(folder, monkeypatch, published):
+    """Their grids are made small: the demonstration has other content, and ``mine`` fewer steps."""
+    monkeypatch.setattr(executors, "LocalProcesses", InThisProcess)
+    (folder / "benchmarks").mkdir()
+    demo = content(name="demo", seeds=1, algorithms={"NPG": {"class": "NPG"}})
+    (folder / "benchmarks" / "demo.yaml").write_text(yaml.safe_dump(demo))
+    names = {"plan_grid": plan_grid, "run_grid": run_grid, "load_results": load_results}
+    names["write_report"] = write_report
+    first, *others = examples()
+    assert len(others) == 4
+    exec(first, names)
+    assert names["outcome"].failures == []
+    assert len(names["table"]) == 3
+    assert names["page"].is_file()
+    for example in others:
+        exec(example.replace("20_000", "200"), names)
+    assert [len(names["plan"].runs), len(names["plan"].todo)] == [1, 0]
+    assert len(names["outcome"].results) == 3
+    assert names["outcome"].failures == []
+    assert published == ["demo", "demo", "mine", "demo"]

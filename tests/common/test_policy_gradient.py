@@ -1,0 +1,129 @@
+import pytest
+import torch as th
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from sb3_course import BatchActorCritic, estimators
+from sb3_course.collection import FixedSteps, WholeEpisodes
+from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
+from tests.contract.helpers import (
+    copy_parameters,
+    equal_tensors,
+    small_model,
+)
+from tests.worlds import Scripted
+
+
+class MinimalAlgorithm(PolicyGradientAlgorithm):
+    """The least that a subclass defines: when a batch is complete, and one update."""
+
+    def _schedule(self):
+        return FixedSteps(self.n_envs, self.n_steps)
+
+    def train(self):
+        self.update_learning_rates()
+        rollout = self.rollout
+        obs = self.to_tensor(rollout.flat_obs)
+        actions = self.to_tensor(rollout.flat(rollout.actions))
+        returns = rollout.flat(estimators.reward_to_go(rollout.rewards, rollout.ends, self.gamma))
+        log_prob, entropy = self.evaluate_actions(obs, actions)
+        loss = -(log_prob * self.to_tensor(self.normalized(returns))).mean()
+        self.log_policy(loss, entropy)
+        self.step_actor(loss - self.ent_coef * entropy)
+        self.fit_critic(obs, self.to_tensor(returns))
+
+
+def cartpole(**kwargs):
+    return small_model(BatchActorCritic, "CartPole-v1", **kwargs)
+
+
+def flat(tensors):
+    return th.cat([t.detach().flatten() for t in tensors]).clone()
+
+
+# -- subclasses ----------------------------------------------------------------------------------
+
+
+def test_a_subclass_without_a_constructor_learns_and_continues_after_loading(tmp_path):
+    def learn_more(model):
+        model.set_random_seed(7)
+        return copy_parameters(model.learn(64, reset_num_timesteps=False))
+
+    def make_env():
+        return make_vec_env("CartPole-v1", 2, seed=0)
+
+    model = MinimalAlgorithm(
+        "MlpPolicy", make_env(), learning_rate=1e-2, n_steps=16, seed=0, verbose=0, device="cpu"
+    )
+    before = copy_parameters(model)
+    model.learn(64)
+    after = copy_parameters(model)
+    assert all(not th.equal(before[key], after[key]) for key in before)
+    assert (model.num_timesteps, model._n_updates, model.n_steps) == (64, 2, 16)
+    assert model.actor_optimizer.param_groups[0]["lr"] == 1e-2
+
+    model.save(tmp_path / "minimal")
+    loaded = MinimalAlgorithm.load(tmp_path / "minimal", env=make_env(), device="cpu")
+    assert (loaded.num_timesteps, loaded.n_steps) == (64, 16)
+    assert equal_tensors(after, copy_parameters(loaded))
+    model.set_env(make_env())
+    assert equal_tensors(learn_more(model), learn_more(loaded))
+
+
+def test_policy_and_env_are_all_that_a_constructor_needs():
+    model = MinimalAlgorithm("MlpPolicy", "CartPole-v1")
+    before = flat(model.actor_parameters)
+    assert model.learn(1).num_timesteps == model.n_steps
+    assert not th.equal(before, flat(model.actor_parameters))
+
+
+def test_bad_parameters_of_a_subclass_without_a_constructor_are_named():
+    with pytest.raises(ValueError, match="gamma must be a number from 0 to 1, got 2"):
+        MinimalAlgorithm("MlpPolicy", "CartPole-v1", gamma=2)
+
+
+def test_a_subclass_must_define_when_a_batch_is_complete():
+    class WithoutSchedule(BatchActorCritic):
+        _schedule = PolicyGradientAlgorithm._schedule
+
+    with pytest.raises(NotImplementedError):
+        small_model(WithoutSchedule, "CartPole-v1").learn(1)
+
+
+# -- learning rates ------------------------------------------------------------------------------
+
+
+def test_the_critic_takes_the_actors_learning_rate_unless_it_has_its_own():
+    one = cartpole(learning_rate=0.5, critic_learning_rate=None)
+    two = cartpole(learning_rate=0.5, critic_learning_rate=lambda progress: 0.25 * progress)
+    assert [m.actor_optimizer.param_groups[0]["lr"] for m in (one, two)] == [0.5, 0.5]
+    assert [m.critic_optimizer.param_groups[0]["lr"] for m in (one, two)] == [0.5, 0.25]
+    two._setup_learn(1)
+    two._current_progress_remaining = 0.5
+    two.update_learning_rates()
+    assert two.critic_optimizer.param_groups[0]["lr"] == 0.125
+
+
+# -- collection ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("whole_episodes", "first_obs"), [(True, 0.0), (False, 2.0)])
+def test_only_batches_of_whole_episodes_begin_with_a_reset(whole_episodes, first_obs):
+    """Two steps of a three-step episode, then the next batch."""
+    model = small_model(BatchActorCritic, DummyVecEnv([Scripted]), n_steps=2).learn(2)
+    if whole_episodes:
+        model._schedule = lambda: WholeEpisodes(1, n_episodes=1)
+    model.learn(2, reset_num_timesteps=False)
+    assert model.rollout.obs[0].item() == first_obs
+
+
+def test_the_log_counts_trajectories_transitions_and_wasted_steps():
+    env = DummyVecEnv([lambda: Scripted(rewards=(5.0,)), Scripted])
+    model = small_model(BatchActorCritic, env)
+    model._schedule = lambda: WholeEpisodes(2, n_episodes=2)  # of 1 and of 3 steps
+    _, callback = model._setup_learn(10**6)
+    assert model.collect_rollouts(model.env, callback)
+    logged = model.logger.name_to_value
+    assert logged["rollout/n_trajectories"] == 2
+    assert logged["rollout/n_transitions"] == 4
+    assert logged["rollout/wasted_fraction"] == pytest.approx(2 / 6)

@@ -1,0 +1,163 @@
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from sb3_course import BatchActorCritic
+from sb3_course.common import update_steps
+from tests.contract.helpers import ACTIONS, any_env, small_model
+from tests.worlds import Scripted
+
+
+def cartpole(**kwargs):
+    return small_model(BatchActorCritic, "CartPole-v1", **kwargs)
+
+
+def flat(tensors):
+    return th.cat([t.detach().flatten() for t in tensors]).clone()
+
+
+# -- parameters and optimizers -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_actor_and_critic_share_no_parameter_and_leave_none_out(share):
+    env = any_env(spaces.Box(0, 255, (36, 36, 1), dtype=np.uint8))
+    policy_kwargs = {"share_features_extractor": share, "net_arch": [4]}
+    model = small_model(BatchActorCritic, env, "CnnPolicy", policy_kwargs=policy_kwargs)
+    actor, critic = (
+        {id(p) for p in ps} for ps in (model.actor_parameters, model.critic_parameters)
+    )
+    assert not actor & critic
+    assert actor | critic == {id(p) for p in model.policy.parameters()}
+    for optimizer, ids in ((model.actor_optimizer, actor), (model.critic_optimizer, critic)):
+        assert {id(p) for group in optimizer.param_groups for p in group["params"]} == ids
+
+
+# -- what updates use ----------------------------------------------------------------------------
+
+
+def test_values_are_predicted_in_chunks_in_evaluation_mode(monkeypatch):
+    model = cartpole()
+    obs = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
+    with th.no_grad():
+        expected = model.policy.predict_values(th.from_numpy(obs)).flatten().numpy()
+    sizes, predict = [], model.policy.predict_values
+
+    def watch(chunk):
+        assert not model.policy.training
+        sizes.append(len(chunk))
+        return predict(chunk)
+
+    monkeypatch.setattr(update_steps, "PREDICT_CHUNK", 4)
+    monkeypatch.setattr(model.policy, "predict_values", watch)
+    model.policy.set_training_mode(True)
+    values = model.predict_values(obs)
+    assert sizes == [4, 4, 2]
+    assert values.dtype == np.float64 and values == pytest.approx(expected, abs=1e-6)
+    assert model.policy.training
+
+
+def test_values_of_dict_observations_are_predicted():
+    env = any_env(spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Discrete(3)}))
+    model = small_model(BatchActorCritic, env, "MultiInputPolicy")
+    obs = {"a": np.zeros((5, 2), np.float32), "b": np.arange(5) % 3}
+    values = model.predict_values(obs)
+    assert values.shape == (5,)
+    assert values[0] == values[3] != values[1]
+
+
+@pytest.mark.parametrize(("end", "last"), [("terminated", 0.0), ("truncated", 30.0)])
+def test_values_that_follow_a_step_are_zero_only_after_terminal_states(end, last):
+    model = small_model(BatchActorCritic, DummyVecEnv([lambda: Scripted(end=end)]), n_steps=3)
+    model.learn(3)
+    model.predict_values = lambda obs: 10.0 * obs[:, 0]
+    values, following = model.predict_rollout(model.rollout)
+    assert values.ravel().tolist() == [0, 10, 20]
+    assert following.ravel().tolist() == [10, 20, last]
+
+
+def test_a_distribution_stays_the_same_when_the_policy_is_asked_again():
+    model = cartpole()
+    one, other = th.zeros(1, 4), th.full((1, 4), 3.0)
+    distribution = model.distribution(one)
+    expected = distribution.distribution.probs.clone()
+    assert not th.equal(model.distribution(other).distribution.probs, expected)
+    assert th.equal(distribution.distribution.probs, expected)
+
+
+@pytest.mark.parametrize("actions", ACTIONS)
+def test_actions_are_evaluated_as_the_policy_does(actions):
+    model = small_model(BatchActorCritic, any_env(action_space=ACTIONS[actions])).learn(20)
+    obs = model.to_tensor(model.rollout.flat_obs)
+    actions = model.to_tensor(model.rollout.flat(model.rollout.actions))
+    _, expected, expected_entropy = model.policy.evaluate_actions(obs, actions)
+    log_prob, entropy = model.evaluate_actions(obs, actions)
+    assert log_prob.shape == (len(obs),) and log_prob.requires_grad
+    assert th.equal(log_prob, expected) and th.equal(entropy, expected_entropy.mean())
+
+
+def test_advantages_are_standardized_only_if_asked():
+    advantages = np.array([1.0, 3.0, 5.0, 7.0])
+    assert cartpole(normalize_advantage=False).normalized(advantages) is advantages
+    standard = cartpole(normalize_advantage=True).normalized(advantages)
+    assert standard == pytest.approx((advantages - 4) / np.sqrt(5))
+
+
+# -- steps of the actor --------------------------------------------------------------------------
+
+
+def sgd_model(**kwargs):
+    """A model whose actor moves by minus its gradient."""
+    policy_kwargs = {"optimizer_class": th.optim.SGD, "net_arch": []}
+    model = cartpole(learning_rate=1.0, policy_kwargs=policy_kwargs, **kwargs)
+    model._setup_learn(1)
+    return model
+
+
+@pytest.mark.parametrize(("limit", "scale"), [(None, 1.0), (1.0, 0.5), (4.0, 1.0)])
+def test_a_step_is_clipped_to_the_largest_norm(limit, scale):
+    model = sgd_model(max_grad_norm=limit)
+    weight, bias = model.actor_parameters
+    before = flat([bias])
+    model.step_actor(2.0 * bias[0] + 0.0 * weight.sum())
+    assert (flat([bias]) - before).tolist() == pytest.approx([-2 * scale, 0], abs=1e-5)
+    assert model.logger.name_to_value["train/grad_norm"] == pytest.approx(2)
+    assert model._n_updates == 1
+
+
+def test_a_given_gradient_is_added_to_that_of_the_loss():
+    model = sgd_model()
+    size = sum(p.numel() for p in model.actor_parameters)
+    before = flat(model.actor_parameters)
+    loss = sum(p.sum() for p in model.actor_parameters)
+    model.step_actor(loss, th.arange(size, dtype=th.float64))
+    moved = flat(model.actor_parameters) - before
+    assert th.allclose(moved, -1 - th.arange(size, dtype=th.float32), atol=1e-5)
+    model.step_actor(th.zeros(()), th.ones(size))  # a loss without a graph
+    assert th.allclose(flat(model.actor_parameters) - before, moved - 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_step_that_is_not_finite_is_refused_and_changes_nothing(bad):
+    model = sgd_model()
+    before = flat(model.actor_parameters)
+    with pytest.raises(FloatingPointError, match="policy gradient's norm is (nan|inf) at 0 env"):
+        model.step_actor(bad * sum(p.sum() for p in model.actor_parameters))
+    assert th.equal(before, flat(model.actor_parameters))
+    assert model._n_updates == 0
+
+
+def test_the_critic_is_fitted_by_its_own_number_of_steps():
+    model = cartpole(n_critic_updates=3, batch_size=2, critic_learning_rate=1e-2)
+    model._setup_learn(1)
+    actor, steps = flat(model.actor_parameters), []
+    take_step = model.critic_optimizer.step
+    model.critic_optimizer.step = lambda: steps.append(take_step())
+    critic = flat(model.critic_parameters)
+    model.fit_critic(th.rand(6, 4), th.full((6,), 5.0))
+    assert len(steps) == 3
+    assert th.equal(actor, flat(model.actor_parameters))
+    assert not th.equal(critic, flat(model.critic_parameters))
+    assert model.logger.name_to_value["train/value_loss"] == pytest.approx(25, rel=0.5)

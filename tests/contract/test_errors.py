@@ -1,0 +1,66 @@
+"""Bad parameters, spaces and experience are refused in a line that names them."""
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from tests.contract.helpers import BOX, CLASSES, copy_parameters, every_class, small_model, takes
+from tests.worlds import Scripted
+
+BAD_PARAMETERS = [
+    ({"gamma": 1.5}, "gamma must be a number from 0 to 1, got 1.5"),
+    ({"gae_lambda": -1}, "gae_lambda must be a number from 0 to 1, got -1"),
+    ({"ent_coef": float("nan")}, "ent_coef must be a finite number, got nan"),
+    ({"max_grad_norm": 0}, "max_grad_norm must be a positive number or None, got 0"),
+    ({"learning_rate": -1.0}, "learning_rate must be a number of at least 0 or a schedule"),
+    ({"n_critic_updates": 0}, "n_critic_updates must be a whole number of at least 1, got 0"),
+    ({"batch_size": 1.5}, "batch_size must be a whole number of at least 1 or None, got 1.5"),
+    ({"n_steps": 0}, "n_steps must be a whole number of at least 1, got 0"),
+    ({"policy_kwargs": {"use_sde": True}}, "use_sde is not supported"),
+]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kwargs", "message"),
+    [
+        pytest.param(algorithm, kwargs, message, id=f"{algorithm.__name__}-{next(iter(kwargs))}")
+        for algorithm in CLASSES
+        for kwargs, message in BAD_PARAMETERS
+        if takes(algorithm, *kwargs)
+    ],
+)
+def test_a_bad_parameter_is_named_with_what_is_allowed(algorithm, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        algorithm("MlpPolicy", "CartPole-v1", **kwargs)
+
+
+@every_class
+def test_action_spaces_without_bounds_and_unknown_ones_are_refused(algorithm):
+    env = Scripted(space=spaces.Box(-np.inf, np.inf, (1,)))
+    with pytest.raises(ValueError, match="action space must have finite bounds, got Box"):
+        algorithm("MlpPolicy", env)
+    with pytest.raises(ValueError, match="action space must be Box, Discrete, .* got Tuple"):
+        algorithm("MlpPolicy", Scripted(space=spaces.Tuple([BOX])))
+
+
+@every_class
+@pytest.mark.parametrize("what", ["reward", "observation"])
+def test_non_finite_experience_stops_learning_before_it_is_used(algorithm, what):
+    script = {"rewards": (1.0, np.nan, 1.0)} if what == "reward" else {}
+    script |= {"observations": [0.0, 1.0, np.nan, 0.0]} if what == "observation" else {}
+    env = DummyVecEnv([Scripted, lambda: Scripted(**script)])
+    model = small_model(algorithm, env)
+    with pytest.raises(FloatingPointError, match=rf"{what} of environment 1 is nan at .*step \d"):
+        model.learn(100)
+    assert all(th.isfinite(p).all() for p in copy_parameters(model).values())
+
+
+@every_class
+def test_overflow_stops_learning_before_it_reaches_the_networks(algorithm):
+    env = DummyVecEnv([lambda: Scripted(rewards=(3e38, -3e38, 3e38))] * 2)
+    model = small_model(algorithm, env, gamma=1.0)
+    with pytest.raises(FloatingPointError, match="look at the scale of the rewards"):
+        model.learn(100)
+    assert all(th.isfinite(p).all() for p in copy_parameters(model).values())

@@ -1,0 +1,116 @@
+"""``learn``, its callbacks and its logs work as SB3's do."""
+
+import pytest
+from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+import sb3_course
+from tests.contract.helpers import every_class, small_model, takes
+from tests.worlds import Scripted
+
+
+class Count(BaseCallback):
+    """Counts its own calls and sums the rewards it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps, self.starts, self.ends, self.rewards = 0, 0, 0, 0.0
+
+    def _on_step(self):
+        self.steps += 1
+        self.rewards += self.locals["rewards"].sum()
+        assert {"infos", "dones", "new_obs", "actions", "clipped_actions"} <= self.locals.keys()
+        return True
+
+    def _on_rollout_start(self):
+        self.starts += 1
+
+    def _on_rollout_end(self):
+        self.ends += 1
+
+
+@every_class
+def test_callbacks_see_every_step(algorithm):
+    count = Count()
+    model = small_model(algorithm, "CartPole-v1").learn(300, callback=count)
+    assert count.steps * 2 == model.num_timesteps == count.rewards
+    assert count.starts == count.ends > 0
+
+
+@every_class
+def test_learning_continues_after_a_callback_has_stopped_it(algorithm):
+    batch = {"n_steps": 500} if takes(algorithm, "n_steps") else {}
+    model = small_model(algorithm, "CartPole-v1", **batch)
+    model.learn(10_000, callback=StopTrainingOnMaxEpisodes(4))
+    assert model.num_timesteps < 1000
+    steps = model.num_timesteps
+    model.learn(100, reset_num_timesteps=False)
+    assert model.num_timesteps > steps
+
+
+@every_class
+def test_learning_continues_in_the_environments_that_set_env_is_given(algorithm):
+    class Watch(BaseCallback):
+        def _on_step(self):
+            assert self.training_env is env
+            return True
+
+    model = small_model(algorithm, "CartPole-v1").learn(50)
+    env = make_vec_env("CartPole-v1", 2)
+    model.set_env(env)
+    before = model.num_timesteps
+    model.learn(50, callback=Watch(), reset_num_timesteps=False)
+    assert model.num_timesteps >= before + 50
+
+
+@every_class
+def test_an_interrupted_batch_is_discarded(algorithm):
+    class Interrupt(BaseCallback):
+        def _on_step(self):
+            if self.n_calls == 7:
+                raise KeyboardInterrupt
+            return True
+
+    model = small_model(algorithm, DummyVecEnv([lambda: Scripted(rewards=(1.0,) * 10)]))
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(100, callback=Interrupt())
+    seen = []
+
+    class Watch(BaseCallback):
+        def _on_rollout_start(self):
+            if not seen and model._last_obs is not None:
+                seen.append(model._last_obs.item())
+
+        def _on_step(self):
+            seen.append(self.locals["new_obs"].item())
+            return True
+
+    model.learn(20, callback=Watch(), reset_num_timesteps=False)
+    # An algorithm without batches continues where the environment is.
+    assert seen[0] == (7.0 if algorithm is sb3_course.OnlineActorCritic else 0.0)
+
+
+@every_class
+def test_the_log_holds_the_common_keys_and_its_folder_the_classs_name(algorithm, tmp_path, capsys):
+    model = small_model(algorithm, "CartPole-v1", tensorboard_log=str(tmp_path), verbose=1)
+    interval = {"log_interval": 20} if algorithm is sb3_course.OnlineActorCritic else {}
+    model.learn(200, progress_bar=True, **interval)
+    out = capsys.readouterr().out
+    for key in ("ep_rew_mean", "policy_gradient_loss", "grad_norm", "entropy_loss", "fps"):
+        assert key in out
+    assert [p.name for p in tmp_path.iterdir()] == [f"{algorithm.__name__}_1"]
+
+
+@every_class
+def test_episode_statistics_leave_out_steps_that_do_not_count(algorithm):
+    class CountEnded(BaseCallback):
+        n = 0
+
+        def _on_step(self):
+            self.n += (self.locals["dones"] & self.locals["running"]).sum()
+            return True
+
+    ended = CountEnded()
+    model = small_model(algorithm, "CartPole-v1").learn(200, callback=ended)
+    assert len(model.ep_info_buffer) == ended.n > 0

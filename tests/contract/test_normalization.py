@@ -1,0 +1,68 @@
+"""``VecNormalize``'s statistics are saved with the model and restored around its environment."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecNormalize
+
+import sb3_course
+from tests.contract.helpers import any_env, every_class, normalized_pendulum, small_model
+
+
+@every_class
+@pytest.mark.parametrize("wrap", ["raw", "vectorized", "normalized"])
+def test_a_loaded_model_plays_with_the_statistics_of_its_file(algorithm, wrap, tmp_path):
+    model = small_model(algorithm, normalized_pendulum(1, gamma=0.9, clip_obs=5.0)).learn(800)
+    before = model.get_vec_normalize_env()
+    model.save(tmp_path / "model")
+    env = gym.make("Pendulum-v1") if wrap == "raw" else make_vec_env("Pendulum-v1", 1)
+    env = VecNormalize(env) if wrap == "normalized" else env
+    loaded = sb3_course.load(tmp_path / "model", env=env, normalize="freeze")
+    after = loaded.get_vec_normalize_env()
+    assert (after.obs_rms.mean == before.obs_rms.mean).all()
+    assert (after.obs_rms.var == before.obs_rms.var).all()
+    assert after.obs_rms.count == before.obs_rms.count
+    assert after.ret_rms.var == before.ret_rms.var
+    assert (after.gamma, after.clip_obs) == (0.9, 5.0)
+    assert not after.training and not after.norm_reward
+
+    before.training = before.norm_reward = False
+    returns = []
+    for trained in (model, loaded):
+        trained.get_env().seed(5)
+        returns.append(evaluate_policy(trained, trained.get_env(), 1, return_episode_rewards=True))
+    assert returns[0][0][0] == returns[1][0][0]
+
+
+@every_class
+def test_a_loaded_model_continues_to_update_the_statistics(algorithm, tmp_path):
+    model = small_model(algorithm, normalized_pendulum()).learn(400)
+    model.save(tmp_path / "model")
+    loaded = algorithm.load(tmp_path / "model", env=make_vec_env("Pendulum-v1", 2))
+    count = loaded.get_vec_normalize_env().obs_rms.count
+    loaded.learn(400)
+    assert loaded.get_vec_normalize_env().obs_rms.count > count
+    assert loaded.get_vec_normalize_env().norm_reward
+
+
+@every_class
+def test_statistics_of_dict_observations_are_restored(algorithm, tmp_path):
+    space = spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Discrete(3)})
+    env = VecNormalize(any_env(space), norm_obs_keys=["a"])
+    model = small_model(algorithm, env, "MultiInputPolicy").learn(50)
+    model.save(tmp_path / "model")
+    loaded = algorithm.load(tmp_path / "model", env=any_env(space))
+    assert (loaded.get_vec_normalize_env().obs_rms["a"].mean == env.obs_rms["a"].mean).all()
+
+
+@every_class
+def test_settings_are_restored_and_must_fit_the_environments_own(algorithm, tmp_path):
+    env = normalized_pendulum(clip_obs=np.float32(5))
+    small_model(algorithm, env).save(tmp_path / "model")
+    loaded = algorithm.load(tmp_path / "model", env=make_vec_env("Pendulum-v1", 2))
+    assert loaded.get_vec_normalize_env().clip_obs == 5
+    with pytest.raises(ValueError, match="norm_obs=True.*has norm_obs=False"):
+        algorithm.load(tmp_path / "model", env=normalized_pendulum(norm_obs=False))

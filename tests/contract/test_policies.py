@@ -1,0 +1,73 @@
+"""Custom policies, features extractors and optimizers are the ones that learn."""
+
+import pytest
+import torch as th
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from torch import nn
+
+from tests.contract.helpers import (
+    copy_parameters,
+    equal_tensors,
+    every_class,
+    every_variant,
+    small_model,
+    takes,
+)
+
+
+class NoisyExtractor(FlattenExtractor):
+    """Batch normalization and dropout, which behave differently in training mode."""
+
+    def __init__(self, observation_space):
+        super().__init__(observation_space)
+        self.extra = nn.Sequential(nn.BatchNorm1d(4, momentum=0.0), nn.Dropout(0.1))
+
+    def forward(self, observations):
+        return self.extra(super().forward(observations))
+
+
+@every_variant
+def test_an_extractor_with_batch_normalization_and_dropout_is_trained(algorithm, kwargs):
+    env = make_vec_env("CartPole-v1", 2)
+    policy_kwargs = {"features_extractor_class": NoisyExtractor}
+    model = small_model(algorithm, env, policy_kwargs=policy_kwargs, **kwargs)
+    before = copy_parameters(model)
+    after = copy_parameters(model.learn(60))
+    assert not th.equal(
+        before["features_extractor.extra.0.weight"], after["features_extractor.extra.0.weight"]
+    )
+    assert all(th.isfinite(value).all() for value in after.values())
+
+
+@every_class
+def test_schedules_set_both_learning_rates(algorithm):
+    schedules = {"learning_rate": lambda progress: progress}
+    if takes(algorithm, "critic_learning_rate"):
+        schedules["critic_learning_rate"] = lambda progress: 2 * progress
+    model = small_model(algorithm, "CartPole-v1", **schedules).learn(200, log_interval=1)
+    progress = model._current_progress_remaining
+    assert model.actor_optimizer.param_groups[0]["lr"] == progress
+    assert model.critic_optimizer.param_groups[0]["lr"] == len(schedules) * progress
+
+
+@every_class
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_policy_that_replaces_the_models_own_is_the_one_that_learns(algorithm, learned):
+    model, other = (small_model(algorithm, "CartPole-v1") for _ in range(2))
+    if learned:
+        model.learn(50)
+    model.policy = other.policy
+    before = copy_parameters(other)
+    model.learn(100)
+    assert not equal_tensors(before, copy_parameters(other))
+
+
+@every_class
+def test_a_critic_may_be_a_single_linear_layer(algorithm):
+    policy_kwargs = {"net_arch": {"pi": [8], "vf": []}, "activation_fn": nn.ReLU}
+    model = small_model(algorithm, "CartPole-v1", policy_kwargs=policy_kwargs)
+    before = copy_parameters(model)
+    model.learn(50)
+    assert sum(p.numel() for p in model.critic_parameters) == 5
+    assert not th.equal(before["value_net.weight"], model.policy.value_net.weight)

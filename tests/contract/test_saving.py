@@ -1,0 +1,73 @@
+"""One file holds a model, and learning continues from it."""
+
+import numpy as np
+import pytest
+from stable_baselines3.common.env_util import make_vec_env
+
+import sb3_course
+from tests.contract.helpers import copy_parameters, equal_tensors, every_class, small_model
+
+
+@every_class
+def test_save_and_load_keep_parameters_optimizers_and_counters(algorithm, tmp_path):
+    model = small_model(algorithm, "CartPole-v1", gamma=0.9).learn(200)
+    model.save(tmp_path / "model")
+    loaded = algorithm.load(tmp_path / "model.zip", env=make_vec_env("CartPole-v1", 2))
+    assert equal_tensors(copy_parameters(model), copy_parameters(loaded))
+    assert loaded.gamma == 0.9
+    assert loaded.num_timesteps == model.num_timesteps
+    for name in ("actor_optimizer", "critic_optimizer"):
+        state, restored = (getattr(m, name).state_dict()["state"] for m in (model, loaded))
+        assert state or (algorithm, name) == (sb3_course.NPG, "actor_optimizer")
+        assert state.keys() == restored.keys()
+        for key, moments in state.items():
+            assert equal_tensors(moments, restored[key])
+    assert loaded.policy.optimizer is loaded.actor_optimizer
+
+
+@every_class
+def test_learning_continues_after_loading_bit_for_bit(algorithm, tmp_path):
+    def learn_more(model):
+        model.set_random_seed(7)
+        return copy_parameters(model.learn(200))
+
+    model = small_model(algorithm, "CartPole-v1").learn(200)
+    model.save(tmp_path / "model")
+    loaded = algorithm.load(tmp_path / "model", env=make_vec_env("CartPole-v1", 2), device="cpu")
+    assert equal_tensors(learn_more(model), learn_more(loaded))
+
+
+@every_class
+def test_the_file_names_the_class_that_load_needs(algorithm, tmp_path):
+    model = small_model(algorithm, "CartPole-v1")
+    model.save(tmp_path / "model")
+    loaded = sb3_course.load(tmp_path / "model")
+    assert type(loaded) is algorithm
+    obs = np.ones(4, dtype=np.float32)
+    expected, _ = model.predict(obs, deterministic=True)
+    assert loaded.predict(obs, deterministic=True)[0] == expected
+
+
+@every_class
+def test_load_changes_the_attributes_it_is_given_and_checks_them(algorithm, tmp_path):
+    small_model(algorithm, "CartPole-v1").save(tmp_path / "model")
+    assert algorithm.load(tmp_path / "model", gamma=0.5).gamma == 0.5
+    with pytest.raises(ValueError, match="gamma must be a number from 0 to 1, got 3"):
+        algorithm.load(tmp_path / "model", gamma=3)
+
+
+def test_load_can_change_parameters_that_exclude_each_other(tmp_path):
+    sb3_course.REINFORCE("MlpPolicy", "CartPole-v1").save(tmp_path / "reinforce")
+    sb3_course.NPG("MlpPolicy", "CartPole-v1").save(tmp_path / "npg")
+    assert sb3_course.REINFORCE.load(tmp_path / "reinforce", n_episodes=5).n_episodes == 5
+    assert sb3_course.NPG.load(tmp_path / "npg", step_size=0.1).step_size == 0.1
+
+
+@every_class
+def test_set_parameters_restores_what_get_parameters_returned(algorithm):
+    model = small_model(algorithm, "CartPole-v1").learn(50)
+    parameters = model.get_parameters()
+    assert set(parameters) == {"policy", "actor_optimizer", "critic_optimizer"}
+    other = small_model(algorithm, "CartPole-v1", seed=1)
+    other.set_parameters(parameters)
+    assert equal_tensors(copy_parameters(model), copy_parameters(other))

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch as th
+
+from sb3_course.estimators.baselines import (
+    covariance_trace,
+    leave_one_out_mean,
+    optimal_baseline,
+)
+
+
+def test_leave_one_out_mean_by_hand():
+    returns = np.array([1.0, 2.0, 6.0, 10.0])
+    means = leave_one_out_mean(returns, np.array([0, 0, 0, 1]))
+    assert means.tolist() == [4, 3.5, 1.5, 0]
+
+
+def test_optimal_baseline_by_hand():
+    scores = th.tensor([[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]])
+    estimates = th.tensor([[5.0, 0.0], [7.0, 0.0], [9.0, 2.0]])
+    baseline = optimal_baseline(scores, estimates)
+    assert baseline[0].tolist() == pytest.approx([(14 + 27) / (4 + 9), 2])
+    assert baseline[2].tolist() == pytest.approx([(5 + 14) / (1 + 4), 0])  # no score but 0
+
+
+def test_optimal_baseline_does_not_depend_on_the_trajectorys_own_estimate():
+    scores = th.tensor([[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]])
+    estimates = th.tensor([[5.0, 0.0], [7.0, 0.0], [9.0, 2.0]])
+    before = optimal_baseline(scores, estimates)
+    estimates[0] = 1e6
+    after = optimal_baseline(scores, estimates)
+    assert th.equal(before[0], after[0])
+    assert not th.equal(before[1], after[1])
+
+
+def test_optimal_baseline_minimizes_the_variance():
+    generator = th.Generator().manual_seed(0)
+    scores = th.randn(20_000, 3, generator=generator, dtype=th.float64)
+    returns = 5 + th.randn(20_000, 1, generator=generator, dtype=th.float64) + scores[:, :1]
+    estimates = returns * scores
+    least = (estimates - optimal_baseline(scores, estimates) * scores).var(0)
+    optimum = (estimates * scores).mean(0) / scores.square().mean(0)
+    for shift in (-0.3, 0.3):
+        assert (least < (estimates - (optimum + shift) * scores).var(0)).all()
+
+
+def test_optimal_baseline_of_one_trajectory_is_refused():
+    with pytest.raises(ValueError, match="at least 2 trajectories, got 1"):
+        optimal_baseline(th.ones(1, 3), th.ones(1, 3))
+
+
+def test_covariance_trace_is_that_of_the_mean_over_transitions():
+    gradients = th.tensor([[1.0, 0.0], [3.0, 4.0]])
+    assert covariance_trace(gradients, 10) == pytest.approx((2 + 8) * 2 / 100)
