@@ -50,6 +50,10 @@ class CourseAlgorithm(BaseAlgorithm):
         done = num_timesteps / total_timesteps if total_timesteps > 0 else 1.0
         self._current_progress_remaining = max(0.0, 1.0 - done)
 
+    def _setup_lr_schedule(self) -> None:
+        super()._setup_lr_schedule()
+        scheduled("learning_rate", self.lr_schedule, 1.0)
+
     def _make_policy(self) -> None:
         policy = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
@@ -57,10 +61,8 @@ class CourseAlgorithm(BaseAlgorithm):
         assert isinstance(policy, ActorCriticPolicy), "_check_policy() has checked it"
         self.policy = policy.to(self.device)
 
-    def _optimizer(
-        self, parameters: list[nn.Parameter], rate: Schedule, name: str = "learning_rate"
-    ) -> th.optim.Optimizer:
-        kwargs: dict[str, Any] = {"lr": scheduled(name, rate, 1.0)} | self.policy.optimizer_kwargs
+    def _optimizer(self, parameters: list[nn.Parameter], rate: Schedule) -> th.optim.Optimizer:
+        kwargs: dict[str, Any] = {"lr": rate(1.0)} | self.policy.optimizer_kwargs
         adam = self.policy.optimizer_class in (th.optim.Adam, th.optim.AdamW)
         if adam and not {"foreach", "differentiable"} & kwargs.keys():
             kwargs = {"fused": True} | kwargs  # a third of the time on small networks

@@ -32,11 +32,11 @@ def split_parameters(
         distribution = policy.get_distribution(obs)
         log_prob = distribution.log_prob(distribution.get_actions(deterministic=True)).sum()
         value = policy.predict_values(obs).sum()
+        of_actor = _depends_on(log_prob, parameters)
+        of_value = _depends_on(value, parameters)
     policy.set_training_mode(training)
     vars(policy.action_dist).clear()  # a graph cannot be copied
     vars(policy.action_dist).update(distribution_state)
-    of_actor = _depends_on(log_prob, parameters)
-    of_value = _depends_on(value, parameters)
     actor = [p for p, is_actor in zip(parameters, of_actor, strict=True) if is_actor]
     critic = [
         p

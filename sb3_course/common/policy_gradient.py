@@ -22,7 +22,7 @@ from sb3_course.collection.rollout import Rollout
 from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.update_steps import UpdateSteps
-from sb3_course.common.validation import check, check_action_space, check_count
+from sb3_course.common.validation import check, check_action_space, check_count, scheduled
 
 Self = TypeVar("Self", bound="PolicyGradientAlgorithm")
 
@@ -137,6 +137,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         super()._setup_lr_schedule()
         rate = self.critic_learning_rate
         self.critic_lr_schedule = FloatSchedule(self.learning_rate if rate is None else rate)
+        scheduled("critic_learning_rate", self.critic_lr_schedule, 1.0)
 
     def _check_parameters(self) -> None:
         """Check all parameters before anything is built."""

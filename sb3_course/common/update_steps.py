@@ -39,9 +39,7 @@ class UpdateSteps(CourseAlgorithm):
         """Make the optimizers of ``self.policy``."""
         self._actor_group, self._critic_group = split_parameters(self.policy)
         self.actor_optimizer = self._optimizer(self._actor_group, self.lr_schedule)
-        self.critic_optimizer = self._optimizer(
-            self._critic_group, self.critic_lr_schedule, "critic_learning_rate"
-        )
+        self.critic_optimizer = self._optimizer(self._critic_group, self.critic_lr_schedule)
         self.policy.optimizer = self.actor_optimizer
 
     @property

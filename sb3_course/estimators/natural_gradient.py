@@ -33,7 +33,7 @@ def flatten(tensors: Sequence[th.Tensor]) -> th.Tensor:
     :param tensors: Tensors of any shapes
     :return: Vector of shape (P,)
     """
-    return th.cat([tensor.reshape(-1) for tensor in tensors])
+    return th.cat([tensor.reshape(-1) for tensor in tensors]) if tensors else th.zeros(0)
 
 
 def assign(parameters: list[nn.Parameter], vector: th.Tensor) -> None:

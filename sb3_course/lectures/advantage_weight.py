@@ -184,7 +184,8 @@ def variance(model: ExactREINFORCE) -> float:
     q_hat = model.q_hat(rollout, model.returns_to_go(rollout))
     weights = model.to_tensor(q_hat - model.baselines(rollout, q_hat))
     (gradients,) = model.trajectory_gradients(rollout, weights[:, None])
-    return estimators.covariance_trace(gradients, rollout.n_transitions) * rollout.n_trajectories
+    lengths = th.from_numpy(rollout.lengths)
+    return estimators.covariance_trace(gradients, lengths) * rollout.n_trajectories
 
 
 def learn(config: Config, weight: str, seed: int, rate: float) -> list[float]:

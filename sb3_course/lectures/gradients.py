@@ -178,7 +178,7 @@ def with_theta(model: PolicyGradientAlgorithm, theta: th.Tensor) -> PolicyGradie
     assert isinstance(log_std, th.nn.Parameter)
     layer.bias.requires_grad_(False).zero_()
     model._attach_policy()
-    model.actor_parameters = [weight, log_std]
+    model._actor_group = [weight, log_std]
     natural_gradient.assign(model.actor_parameters, theta.float())
     return model
 

@@ -49,6 +49,25 @@ def test_optimal_baseline_of_one_trajectory_is_refused():
         optimal_baseline(th.ones(1, 3), th.ones(1, 3))
 
 
-def test_covariance_trace_is_that_of_the_mean_over_transitions():
+def test_covariance_trace_of_equal_lengths_is_that_of_the_mean_over_transitions():
     gradients = th.tensor([[1.0, 0.0], [3.0, 4.0]])
-    assert covariance_trace(gradients, 10) == pytest.approx((2 + 8) * 2 / 100)
+    assert covariance_trace(gradients, th.tensor([5, 5])) == pytest.approx((2 + 8) * 2 / 100)
+
+
+def test_covariance_trace_is_zero_where_every_batch_gives_the_same_update():
+    """Gradients in proportion to lengths: their sum over the number of transitions is constant."""
+    lengths = th.arange(1, 20)
+    gradients = lengths[:, None] * th.tensor([[1.0, -2.0]])
+    assert covariance_trace(gradients, lengths) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("correlation", [-1.0, 0.0, 1.0])
+def test_covariance_trace_is_that_of_simulated_batches(correlation):
+    """Lengths vary and gradients vary with them: 20,000 batches of 40 trajectories."""
+    generator = th.Generator().manual_seed(0)
+    lengths = th.randint(1, 20, (20_000, 40), generator=generator).double()
+    noise = th.randn(20_000, 40, generator=generator, dtype=th.float64)
+    gradients = noise * 3 + correlation * (lengths - 10) + 0.5 * lengths
+    true = (gradients.sum(1) / lengths.sum(1)).var().item()
+    estimates = [covariance_trace(gradients[i, :, None], lengths[i]) for i in range(500)]
+    assert sum(estimates) / 500 == pytest.approx(true, rel=0.1)
