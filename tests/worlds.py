@@ -29,10 +29,8 @@ class CoinLengths(VectorWorld):
 class Scripted(gym.Env):
     """Scripted rewards, observations and ends of episodes, for hand-computed numbers and errors.
 
-    :param rewards: Rewards of an episode, one for each of its steps
-    :param end: ``"terminated"`` or ``"truncated"``
-    :param observations: Observations of an episode, one more than rewards; None counts the steps
-    :param space: Action space; None for ``Discrete(2)``
+    An episode has as many steps as rewards, and one more observation; by default observations
+    count the steps. ``end`` is ``"terminated"`` or ``"truncated"``.
     """
 
     def __init__(self, rewards=(1.0, 2.0, 4.0), end="terminated", observations=None, space=None):
