@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch as th
 
-from sb3_course.envs.enumerable import LectureWorld
+from sb3_course.envs.lecture_worlds import LectureWorld
 from sb3_course.lectures.natural_path import (
     KINDS,
     NATURAL,
