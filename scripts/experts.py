@@ -111,12 +111,11 @@ def main(
     recipes = read_yaml(recipe_file.read_text())
     setting = recipes["evaluation"]
     for env_id, recipe in recipes["experts"].items():
-        description = out / f"{env_id}.json"
-        if (only and env_id not in only) or description.exists():
+        path = out / f"{env_id}.zip"
+        if (only and env_id not in only) or path.exists():
             continue
         started = time.perf_counter()
         keeper = train(env_id, recipe, setting["every"], setting["episodes"])
-        path = out / f"{env_id}.zip"
         write_atomically(path, keeper.checkpoint)
         facts = {
             "environment": env_id,
@@ -133,7 +132,10 @@ def main(
             "command": "python scripts/experts.py",
             "versions": versions(),
         }
-        write_atomically(description, (json.dumps(facts, indent=1) + "\n").encode())
+        description = out / "experts.json"
+        known = json.loads(description.read_text()) if description.exists() else {}
+        known = dict(sorted((known | {env_id: facts}).items()))
+        write_atomically(description, (json.dumps(known, indent=1) + "\n").encode())
         print(f"{path.name}: {facts['evaluation']['return_mean']:,.1f}", flush=True)
 
 

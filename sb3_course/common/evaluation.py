@@ -1,11 +1,9 @@
 """Evaluation of policies, also during their training and without disturbing it."""
 
 import random
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 SEED_OFFSET, SEEDS_PER_RUN = 1_000_000, 1_000
@@ -105,89 +102,3 @@ def undisturbed(model: BaseAlgorithm) -> Iterator[None]:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
         model.policy.train(training)
-
-
-class EvaluationCallback(BaseCallback):
-    """Callback that evaluates the policy in training at declared environment steps.
-
-    The evaluation for a step is made at the first vector step that reaches it, with the policy
-    that acts then. It therefore never benefits from more experience than its step allows, whatever
-    the algorithm's batch size is.
-
-    :param env_id: Gymnasium id
-    :param steps: Environment steps at which to evaluate, ascending; 0 is before training
-    :param episodes: Number of episodes per evaluation
-    :param seed: Seed of the run
-    :param clock: Function that returns the time in seconds
-    :raises ValueError: If a return is not finite, during training
-    """
-
-    def __init__(
-        self,
-        env_id: str,
-        steps: list[int],
-        episodes: int,
-        seed: int,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        super().__init__()
-        self.measurements: list[Measurement] = []
-        self._env_id, self._episodes = env_id, episodes
-        self._pending = list(steps)
-        self._seed = evaluation_seed(seed)
-        self._clock = clock
-        self._started = 0.0
-
-    def _on_training_start(self) -> None:
-        with undisturbed(self.model):
-            self._envs = evaluation_envs(self._env_id, self._episodes)
-        self._started = self._clock()
-        self._on_step()
-
-    def _on_step(self) -> bool:
-        while self._pending and self.num_timesteps >= self._pending[0]:
-            before = self._clock()
-            with undisturbed(self.model):
-                returns, lengths = evaluate(self.model, self._envs, self._seed)
-            if not np.isfinite(returns).all():
-                raise ValueError(
-                    f"the evaluation at environment step {self._pending[0]} gave the returns "
-                    f"{returns.tolist()}, which must be finite"
-                )
-            self.measurements.append(
-                Measurement(
-                    step=self._pending.pop(0),
-                    num_timesteps=self.num_timesteps,
-                    wall_time=before - self._started,
-                    returns=returns.tolist(),
-                    lengths=lengths.tolist(),
-                )
-            )
-            self._started += self._clock() - before
-        return True
-
-    def _on_training_end(self) -> None:
-        self._envs.close()
-        if self._pending:
-            raise RuntimeError(
-                f"training ended at environment step {self.num_timesteps}, "
-                f"before the measurements due at {self._pending}"
-            )
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One evaluation of a policy.
-
-    :param step: Declared environment step of the evaluation
-    :param num_timesteps: Environment steps that had been taken when it was made
-    :param wall_time: Seconds of training until then, without the time spent on evaluation
-    :param returns: Undiscounted raw return of each episode
-    :param lengths: Number of steps in each episode
-    """
-
-    step: int
-    num_timesteps: int
-    wall_time: float
-    returns: list[float]
-    lengths: list[int]

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from sb3_course import REINFORCE
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError
-from tests.worlds import AnySpace
+from tests.worlds import RandomSpaces
 
 
 def normalized(env_id="Pendulum-v1", steps=20, **settings):
@@ -116,7 +116,7 @@ def test_an_environment_gets_the_saved_normalization(wrap, normalize):
 
 def test_statistics_of_dict_observations_keep_their_keys():
     space = spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Box(-1, 1, (3,))})
-    make = lambda: make_vec_env(lambda: AnySpace(space, spaces.Discrete(2)), 2, seed=0)  # noqa: E731
+    make = lambda: make_vec_env(lambda: RandomSpaces(space, spaces.Discrete(2)), 2, seed=0)  # noqa: E731
     trained = VecNormalize(make())
     trained.reset()
     trained.step(np.zeros(2, dtype=int))

@@ -10,8 +10,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from sb3_course.benchmark.execution.evaluation_callback import EvaluationCallback
 from sb3_course.common.evaluation import (
-    EvaluationCallback,
     evaluate,
     evaluation_envs,
     evaluation_seed,

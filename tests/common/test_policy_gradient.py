@@ -6,11 +6,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from sb3_course import BatchActorCritic, estimators
 from sb3_course.collection import FixedSteps, WholeEpisodes
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
-from tests.contract.helpers import (
-    copy_parameters,
-    equal_tensors,
-    small_model,
-)
+from tests.contract.helpers import copy_parameters, equal_tensors, small_model
 from tests.worlds import Scripted
 
 

@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from sb3_course.envs import EnvPoolVecEnv
 from sb3_course.envs._envpool_spec import UnsupportedEnvError, _agree, _cleaned, read_spec
-from tests.envs.helpers import random_actions, rollout
+from tests.worlds import random_actions, rollout
 
 needs_envpool = pytest.mark.skipif(find_spec("envpool") is None, reason="needs EnvPool")
 BOX = spaces.Box(-1, 1, (3,), np.float32)

@@ -8,7 +8,7 @@ from gymnasium import spaces
 from stable_baselines3 import A2C
 
 from sb3_course.envs import EnvPoolVecEnv
-from tests.envs.helpers import random_actions, rollout
+from tests.worlds import random_actions, rollout
 
 pytest.importorskip("envpool")
 pytest.importorskip("mujoco")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sb3_course.envs import EnvPoolVecEnv
-from tests.envs.helpers import observations, random_actions, rollout
+from tests.worlds import observations, random_actions, rollout
 
 pytest.importorskip("envpool")
 pytest.importorskip("mujoco")

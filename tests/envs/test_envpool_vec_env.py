@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sb3_course.envs import EnvPoolVecEnv
-from tests.envs.helpers import random_actions, rollout
+from tests.worlds import random_actions, rollout
 
 pytest.importorskip("envpool")
 pytest.importorskip("mujoco")

@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import (
 )
 
 from sb3_course.envs import EnvPoolVecEnv
-from tests.envs.helpers import random_actions, rollout
+from tests.worlds import random_actions, rollout
 
 pytest.importorskip("envpool")
 pytest.importorskip("mujoco")
