@@ -19,7 +19,7 @@ __version__ = version("sb3-course")
 
 ALGORITHMS = ("REINFORCE", "ISPG", "NPG", "BatchActorCritic", "OnlineActorCritic")
 IMITATION = ("BC", "DAgger")
-"""Not among the names that a star imports: they need an extra of their own."""
+"""Classes left out of ``__all__``, because they need an extra."""
 
 __all__ = [
     "ALGORITHMS",
@@ -34,7 +34,7 @@ __all__ = [
     "make_vec_env",
 ]
 
-# Resolved when asked for: `sb3-course --help` shall not wait for torch.
+# Imported on first use, so that `sb3-course --help` does not wait for torch.
 _MODULES = {
     "BC": "sb3_course.imitation",
     "BatchActorCritic": "sb3_course.batch_actor_critic",

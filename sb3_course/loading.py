@@ -1,4 +1,4 @@
-"""Load and save models: a file names the class that wrote it."""
+"""Load and save models whose files name their class."""
 
 import io
 from importlib import import_module
@@ -20,16 +20,15 @@ def load(
     normalize: Normalize = "train",
     **kwargs: Any,
 ) -> CourseAlgorithm:
-    """Load a checkpoint of any of this package's algorithms; the file says which.
+    r"""Load a checkpoint of any algorithm of this package, whose class the file names.
 
-    :param path: The file, with or without ``.zip``
-    :param env: The environment to go on with, raw or vectorized; see
-        :meth:`CourseAlgorithm.load`
-    :param normalize: ``"train"`` goes on updating the normalization statistics, ``"freeze"`` keeps
-        them and gives raw rewards, for evaluation
-    :param kwargs: As of ``CourseAlgorithm.load``
-    :return: The model
-    :raises ValueError: The file is not a checkpoint of this package
+    :param path: Checkpoint file, with or without ``.zip``
+    :param env: Environment to continue with, raw or vectorized; see :meth:`CourseAlgorithm.load`
+    :param normalize: ``"train"`` to continue updating the normalization statistics, ``"freeze"``
+        to keep them and return raw rewards, for evaluation
+    :param \**kwargs: Further arguments of :meth:`CourseAlgorithm.load`
+    :return: Loaded model
+    :raises ValueError: If the file is not a checkpoint of this package
     """
     name = read_header(path).get("class")
     package = import_module("sb3_course")  # its names are resolved on first use
@@ -44,10 +43,10 @@ def load(
 
 
 def save(model: BaseAlgorithm, path: Path) -> None:
-    """Save a model of any library with its class, its environment and its normalization.
+    """Save a model of any library with its class, its environment id and its normalization.
 
-    :param model: the model
-    :param path: where to; the file is replaced whole
+    :param model: Model of this package, SB3 or sb3-contrib
+    :param path: File to write, replaced atomically
     """
     if isinstance(model, CourseAlgorithm):
         model.save(path)

@@ -27,19 +27,20 @@ def play(
     render: bool = False,
     name: str | None = None,
 ) -> Iterator[tuple[float, int]]:
-    """Load a model and play episodes with it, by its most likely actions.
+    """Load a model and play episodes with its deterministic policy.
 
-    Episodes follow each other in one environment: they are the same whether filmed or not.
+    All episodes are played in one environment, and are the same whether they are recorded or not.
 
-    :param path: the model's file
-    :param env_id: Gymnasium name; None for the environment that the file names
-    :param episodes: how many
-    :param seed: of the first episode; the others follow by one
-    :param video: where to film them
-    :param render: whether to show them
-    :param name: the algorithm, for a file that does not name it
-    :return: undiscounted raw return and length of each episode, as it ends
-    :raises UserError: if the file is no model, or what it does not say is missing
+    :param path: Model file
+    :param env_id: Gymnasium id, or None for the environment that the file names
+    :param episodes: Number of episodes
+    :param seed: Seed of the first episode, from which the others count up
+    :param video: Video file to record, or None
+    :param render: Whether to show the episodes in a window
+    :param name: Name of the algorithm, for a file that does not name it
+    :yield: Undiscounted raw return and length of each episode, when it ends
+    :raises UserError: If the file is not a model, or names neither environment nor class and
+        they are not given
     """
     try:
         header = checkpoint.read_header(path)
@@ -47,19 +48,19 @@ def play(
         raise UserError(str(error)) from error
     env_id = env_id or header.get("env")
     if env_id is None:
-        raise UserError(f"{path} does not name its environment: give it, as in CartPole-v1")
+        raise UserError(f"{path} does not name its environment: add its id, as in CartPole-v1")
     check_environment(env_id)
     if render and not has_screen():
         raise UserError("--render needs a screen, and there is none; --video FILE.mp4 does not")
     with ExitStack() as stack:
-        made: Callable[[], gymnasium.Env[Any, Any]]
+        make: Callable[[], gymnasium.Env[Any, Any]]
         if video is not None:
-            made = partial(filmed_env, env_id, stack.enter_context(film(video)))
+            make = partial(filmed_env, env_id, stack.enter_context(film(video)))
         elif render:
-            made = partial(make_env, env_id, render_mode="human")
+            make = partial(make_env, env_id, render_mode="human")
         else:
-            made = partial(make_env, env_id)
-        env = DummyVecEnv([made])
+            make = partial(make_env, env_id)
+        env = DummyVecEnv([make])
         stack.callback(env.close)
         model = load_to_play(path, header, env, name)
         for i in range(episodes):
@@ -70,17 +71,18 @@ def play(
 def load_to_play(
     path: Path, header: dict[str, Any], env: VecEnv, name: str | None
 ) -> BaseAlgorithm:
-    """Load a model to play it: its normalization statistics are frozen.
+    """Load a model for playing, with frozen normalization statistics.
 
-    :param path: the file
-    :param header: what :func:`~sb3_course.common.checkpoint.read_header` found in it
-    :param env: where it is to play
-    :param name: its algorithm, for a file that does not name it
-    :raises UserError: if the algorithm cannot load it, or it does not fit the environment
+    :param path: Model file
+    :param header: Header of the file, from :func:`~sb3_course.common.checkpoint.read_header`
+    :param env: Environment to play in
+    :param name: Name of the algorithm, for a file that does not name it
+    :return: Loaded model
+    :raises UserError: If the algorithm cannot load the file, or it does not fit the environment
     """
     name = name or header.get("class")
     if name is None:
-        raise UserError(f"{path} does not name its class; --algo does, as in --algo A2C")
+        raise UserError(f"{path} does not name its class: add it, as in --algo A2C")
     try:
         algorithm = find_algorithm(name)
     except UserError as error:

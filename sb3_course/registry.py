@@ -1,4 +1,4 @@
-"""From a name in a grid file to an algorithm's class and constructor arguments."""
+"""Find and build the algorithms that grid files and the command line name."""
 
 import inspect
 import re
@@ -28,7 +28,7 @@ from sb3_course.envs.backends import Backend
 from sb3_course.envs.make import make_vec_env
 
 LIBRARIES = ("sb3_course", "stable_baselines3", "sb3_contrib")
-"""Where plain names are looked up; the first library that has the name gives the class."""
+"""Libraries in which plain names are looked up, in this order."""
 
 SET_BY_THE_RUN = frozenset(
     {"self", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"}
@@ -37,17 +37,17 @@ SET_BY_THE_RUN = frozenset(
 
 
 def find_algorithm(name: str) -> type[BaseAlgorithm]:
-    """Find an algorithm's class.
+    """Find an algorithm's class by its name.
 
-    :param name: a class of this package, of Stable-Baselines3 or of sb3-contrib,
-        or ``"module:Class"`` for one of your own
-    :return: the class
-    :raises UserError: if there is no such class
+    :param name: Name of a class of this package, Stable-Baselines3 or sb3-contrib, or
+        ``"module:Class"`` for any other class
+    :return: Class of the algorithm
+    :raises UserError: If there is no such class
     """
     known: dict[str, Any] = {}
     for library in LIBRARIES:
         if name in known:
-            break  # the others may not be installed
+            break  # the remaining libraries may not be installed
         module = import_module(library)
         known |= {n: _attribute(module, n) for n in module.__all__ if n not in known}
     algorithm: type[BaseAlgorithm] = find_class("algorithm", name, known, BaseAlgorithm)
@@ -57,15 +57,16 @@ def find_algorithm(name: str) -> type[BaseAlgorithm]:
 def _attribute(module: ModuleType, name: str) -> Any:
     try:
         return getattr(module, name, None)
-    except ImportError:  # a name that needs an extra which is not installed
+    except ImportError:  # the name needs an extra that is not installed
         return None
 
 
 def hyper_parameters(algorithm: type[BaseAlgorithm]) -> set[str]:
-    """Name the hyper-parameters that an algorithm's constructor takes.
+    """Return the names of the hyper-parameters that an algorithm's constructor takes.
 
-    :param algorithm: its class; where its constructor passes ``**kwargs`` on, so does this
-    :return: names, without those that a run sets itself
+    :param algorithm: Class of the algorithm; if its constructor takes ``**kwargs``, the arguments
+        of its parent's constructor are included
+    :return: Names, without those that a run sets itself
     """
     names: set[str] = set()
     for cls in algorithm.__mro__:
@@ -79,26 +80,26 @@ def hyper_parameters(algorithm: type[BaseAlgorithm]) -> set[str]:
 
 
 def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Check hyper-parameters against a constructor and resolve the names they hold.
+    """Check hyper-parameters against a constructor, and replace names in them by what they name.
 
     ==================================== =========================================================
-    a hyper-parameter                    a name in it
+    hyper-parameter                      names
     ==================================== =========================================================
     any                                  ``lin_0.05`` falls linearly from 0.05 to 0 over the run,
                                          as in RL Zoo
-    ``policy``                           ``module:Class``; other names are SB3's
+    ``policy``                           ``module:Class``, or a name of SB3's
     ``policy_kwargs.activation_fn``      a class of ``torch.nn``, such as ``Tanh``
     ``policy_kwargs.optimizer_class``    a class of ``torch.optim``, such as ``AdamW``, or SB3's
                                          ``RMSpropTFLike``
     ``…features_extractor_class``        a class of SB3's ``torch_layers``, such as ``NatureCNN``
     ==================================== =========================================================
 
-    Classes of your own are named ``module:Class``.
+    Any other class is named ``module:Class``.
 
-    :param name: the algorithm, as in :func:`find_algorithm`
-    :param params: hyper-parameters by name
-    :return: keyword arguments for the constructor, ``policy`` among them
-    :raises UserError: if a name is unknown
+    :param name: Name of the algorithm, as in :func:`find_algorithm`
+    :param params: Hyper-parameters by name
+    :return: Keyword arguments of the constructor, including ``policy``
+    :raises UserError: If a name is unknown
     """
     allowed = hyper_parameters(find_algorithm(name))
     for key in params:
@@ -108,7 +109,8 @@ def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any
     if ":" in str(arguments["policy"]):
         arguments["policy"] = find_class("policy", arguments["policy"], {}, BasePolicy)
     if isinstance(arguments.get("train_freq"), list):
-        arguments["train_freq"] = tuple(arguments["train_freq"])  # (1, "episode"): YAML has lists
+        # SB3 takes a tuple such as (1, "episode"), where YAML has a list.
+        arguments["train_freq"] = tuple(arguments["train_freq"])
     if isinstance(arguments.get("policy_kwargs"), dict):
         arguments["policy_kwargs"] = {k: _part(k, v) for k, v in params["policy_kwargs"].items()}
     return arguments
@@ -121,12 +123,12 @@ def _schedule(value: Any) -> Any:
         return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
     except ValueError:
         raise UserError(
-            f"{value!r} is no schedule; allowed: lin_NUMBER, such as lin_3e-4"
+            f"{value!r} is not a schedule; allowed: lin_NUMBER, such as lin_3e-4"
         ) from None
 
 
 def _part(key: str, value: Any) -> Any:
-    """Find the class that a setting of the policy names."""
+    """Find the class that an entry of ``policy_kwargs`` names."""
     if key == "activation_fn":
         names = {name: getattr(activation, name) for name in activation.__all__}
         return find_class("activation function", value, names, nn.Module)
@@ -141,12 +143,12 @@ def _part(key: str, value: Any) -> Any:
 def find_class(kind: str, name: Any, known: Mapping[str, Any], base: type[Any]) -> Any:
     """Find a class by its name.
 
-    :param kind: what it is, for messages
-    :param name: one of the known names, or ``"module:Class"``
-    :param known: what there is by plain names; only subclasses of ``base`` count
-    :param base: what the class has to derive from
-    :return: the class
-    :raises UserError: if there is no such class
+    :param kind: Kind of class, for error messages
+    :param name: One of the known names, or ``"module:Class"``
+    :param known: Objects by plain name, of which only subclasses of ``base`` count
+    :param base: Required base class
+    :return: Class that was found
+    :raises UserError: If there is no such class
     """
     module, _, attribute = str(name).rpartition(":")
     if not module:
@@ -159,7 +161,7 @@ def find_class(kind: str, name: Any, known: Mapping[str, Any], base: type[Any]) 
     except Exception as error:
         raise UserError(f"cannot import {name!r}: {type(error).__name__}: {error}") from error
     if not _derives(found, base):
-        raise UserError(f"{name!r} is no subclass of {base.__name__}")
+        raise UserError(f"{name!r} is not a subclass of {base.__name__}")
     return found
 
 
@@ -168,16 +170,16 @@ def _derives(value: Any, base: type[Any]) -> bool:
 
 
 def refusal(name: str, params: Mapping[str, Any], env: VecEnv) -> str | None:
-    """Build an algorithm, and say why not.
+    """Return why an algorithm cannot be built, if it cannot.
 
-    :param name: the algorithm, as in a grid
-    :param params: its hyper-parameters, as in a grid
-    :param env: what it is to act in; no step is taken
-    :return: what the constructor says, in a line, or None if it builds
+    :param name: Name of the algorithm, as in a grid
+    :param params: Hyper-parameters, as in a grid
+    :param env: Environment to build it with; no step is taken
+    :return: Error message in one line, or None if the algorithm can be built
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the run repeats them
+            warnings.simplefilter("ignore")  # the run will repeat them
             arguments = constructor_arguments(name, params)
             find_algorithm(name)(env=env, seed=0, device="cpu", verbose=0, **arguments)
     except Exception as error:
@@ -186,12 +188,13 @@ def refusal(name: str, params: Mapping[str, Any], env: VecEnv) -> str | None:
 
 
 def at_fault(name: str, params: Mapping[str, Any], env: VecEnv) -> Key:
-    """Find the hyper-parameter without which an algorithm can be built, the innermost one.
+    """Find the innermost hyper-parameter without which an algorithm can be built.
 
-    :param name: the algorithm, as in a grid
-    :param params: hyper-parameters that its constructor refuses
-    :param env: what it is to act in
-    :return: the hyper-parameter's key, such as ``("policy_kwargs", "net_arch")``, or ``()``
+    :param name: Name of the algorithm, as in a grid
+    :param params: Hyper-parameters that its constructor rejects
+    :param env: Environment to build it with
+    :return: Key of the hyper-parameter, such as ``("policy_kwargs", "net_arch")``, or ``()`` if
+        there is none
     """
     settings = params.get("policy_kwargs")
     inner = [("policy_kwargs", key) for key in settings] if isinstance(settings, dict) else []
@@ -208,10 +211,11 @@ def _without(params: Mapping[str, Any], key: Key) -> dict[str, Any]:
 
 
 def value(params: Any, key: Key) -> Any:
-    """Look up a hyper-parameter.
+    """Look up a hyper-parameter's value.
 
-    :param params: hyper-parameters
-    :param key: its key, see :func:`at_fault`
+    :param params: Hyper-parameters
+    :param key: Key of the hyper-parameter, as returned by :func:`at_fault`
+    :return: Value at the key
     """
     return reduce(getitem, key, params)
 
@@ -229,18 +233,19 @@ def build(
 ) -> BaseAlgorithm:
     """Make a model and the environments that it trains in.
 
-    :param name: its algorithm, as in a grid
-    :param params: its hyper-parameters, as in a grid
-    :param env_id: Gymnasium name
-    :param n_envs: how many environments
-    :param seed: of everything random
-    :param backend: see :func:`sb3_course.make_vec_env`
-    :param normalize: whether to normalize observations and rewards, or settings of SB3's
+    :param name: Name of the algorithm, as in a grid
+    :param params: Hyper-parameters, as in a grid
+    :param env_id: Gymnasium id
+    :param n_envs: Number of environments
+    :param seed: Seed of all random numbers
+    :param backend: Backend of :func:`sb3_course.make_vec_env`
+    :param normalize: Whether to normalize observations and rewards, or settings of SB3's
         ``VecNormalize``
-    :param tensorboard: folder of TensorBoard's logs
-    :param verbose: as in SB3
-    :raises UserError: for an unknown name, an environment that cannot be made here, or what the
-        constructor refuses, naming the hyper-parameter at fault
+    :param tensorboard: Folder for TensorBoard's logs, or None
+    :param verbose: Verbosity, as in SB3
+    :return: Model that is ready to train
+    :raises UserError: If a name is unknown, the environment cannot be made here, or the
+        constructor rejects the hyper-parameters; the message names the one at fault
     """
     check_environment(env_id)
     arguments = constructor_arguments(name, params)
@@ -258,22 +263,22 @@ def build(
         env.close()
         given = f"{'.'.join(map(str, key))}: given {value(params, key)!r}; " if key else ""
         raise UserError(f"{given}{name} refuses it: {in_words(error)}") from error
-    vars(model)["env_id"] = env_id  # saved with it, see checkpoint.environment_id
+    vars(model)["env_id"] = env_id  # saved with the model, see checkpoint.environment_id
     return model
 
 
 def check_environment(name: Any) -> None:
     """Check that Gymnasium knows an environment.
 
-    :param name: its name, or ``module:name``
-    :raises UserError: if not
+    :param name: Gymnasium id, or ``module:id``
+    :raises UserError: If it does not, or the module cannot be imported
     """
     module, _, plain = str(name).rpartition(":")
     try:
         if module:
             import_module(module)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that there is a newer version
+            warnings.simplefilter("ignore")  # a newer version of the environment exists
             gymnasium.spec(plain)
     except gymnasium.error.Error as error:
         raise UserError(unknown("environment", name, gymnasium.registry)) from error
@@ -282,12 +287,13 @@ def check_environment(name: Any) -> None:
 
 
 def place_to_log(folder: Path, env_id: str) -> Path:
-    """Choose the folder of TensorBoard's logs, where SB3 numbers the runs of each algorithm.
+    """Return an environment's folder of TensorBoard logs, where SB3 numbers an algorithm's runs.
 
-    :param folder: of all environments
-    :param env_id: Gymnasium name
-    :raises UserError: without TensorBoard
+    :param folder: Folder for all environments
+    :param env_id: Gymnasium id
+    :return: Subfolder for this environment
+    :raises UserError: If TensorBoard is not installed
     """
     if find_spec("tensorboard") is None:
-        raise UserError("--tensorboard needs it: pip install 'sb3-course[tensorboard]'")
+        raise UserError("--tensorboard needs TensorBoard: pip install 'sb3-course[tensorboard]'")
     return folder / re.sub(r"[/:]", "-", env_id)

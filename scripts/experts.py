@@ -1,7 +1,7 @@
-"""Train the experts of ``results/experts`` by the recipe in ``experts.yaml``.
+"""Train the experts of ``results/experts`` with the recipe in ``experts.yaml``.
 
-Of every expert the best checkpoint is kept, chosen on evaluation episodes that neither training nor
-the reported return uses. An expert that is there already is left as it is.
+The best checkpoint of each expert is kept, chosen on evaluation episodes that neither training nor
+the reported return uses. An expert that already exists is not trained again.
 
     python scripts/experts.py
     python scripts/experts.py --only Hopper-v4 --out my_experts
@@ -21,18 +21,18 @@ from stable_baselines3.common.utils import set_random_seed
 
 from sb3_course import NPG, load, make_vec_env
 from sb3_course.benchmark.storage.provenance import versions
-from sb3_course.common.checkpoint import write_atomically
 from sb3_course.common.evaluation import evaluate, evaluation_envs, undisturbed
+from sb3_course.common.files import write_atomically
 from sb3_course.common.yaml_values import read_yaml
 from sb3_course.registry import constructor_arguments
 
 HERE = Path(__file__).resolve().parent
 CHOICE_SEED, FINAL_SEED = 5_000_000, 6_000_000
-"""First seeds of the episodes that choose a checkpoint and of those whose return is reported."""
+"""First seeds of the episodes that select a checkpoint and of those whose return is reported."""
 
 
 class KeepBest(BaseCallback):
-    """Hold the checkpoint with the best mean return, in memory."""
+    """Callback that keeps the checkpoint with the best mean return, in memory."""
 
     def __init__(self, env_id: str, every: int, episodes: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class KeepBest(BaseCallback):
 
 
 def train(env_id: str, recipe: dict[str, Any], every: int, episodes: int) -> KeepBest:
-    """Train one expert; the same recipe gives the same expert, bit for bit."""
+    """Train one expert; the same recipe leads to the same expert, bit for bit."""
     arguments = constructor_arguments("NPG", recipe["params"])
     seed = recipe["seed"]
     set_random_seed(seed)
@@ -97,9 +97,13 @@ def measure(path: Path, env_id: str, episodes: int) -> dict[str, Any]:
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Option(help="These environments alone.")] = None,
-    out: Annotated[Path, typer.Option(help="Where to.")] = HERE.parent / "results" / "experts",
-    recipe_file: Annotated[Path, typer.Option("--recipe", help="The recipe.")] = HERE
+    only: Annotated[
+        list[str] | None, typer.Option(help="Train experts only for these environments.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the experts.")] = HERE.parent
+    / "results"
+    / "experts",
+    recipe_file: Annotated[Path, typer.Option("--recipe", help="Recipe (YAML).")] = HERE
     / "experts.yaml",
 ) -> None:
     """Train the experts that are missing."""
@@ -107,12 +111,11 @@ def main(
     recipes = read_yaml(recipe_file.read_text())
     setting = recipes["evaluation"]
     for env_id, recipe in recipes["experts"].items():
-        description = out / f"{env_id}.json"
-        if (only and env_id not in only) or description.exists():
+        path = out / f"{env_id}.zip"
+        if (only and env_id not in only) or path.exists():
             continue
         started = time.perf_counter()
         keeper = train(env_id, recipe, setting["every"], setting["episodes"])
-        path = out / f"{env_id}.zip"
         write_atomically(path, keeper.checkpoint)
         facts = {
             "environment": env_id,
@@ -129,7 +132,10 @@ def main(
             "command": "python scripts/experts.py",
             "versions": versions(),
         }
-        write_atomically(description, (json.dumps(facts, indent=1) + "\n").encode())
+        description = out / "experts.json"
+        known = json.loads(description.read_text()) if description.exists() else {}
+        known = dict(sorted((known | {env_id: facts}).items()))
+        write_atomically(description, (json.dumps(known, indent=1) + "\n").encode())
         print(f"{path.name}: {facts['evaluation']['return_mean']:,.1f}", flush=True)
 
 

@@ -1,12 +1,12 @@
-"""BC and DAgger on four tasks, by ``imitation.yaml``: runs, tables, figures, videos, one page.
+"""Compare BC and DAgger on four tasks: runs, tables, figures, videos and a report page.
 
-A finished run is kept and not made again; so the same command goes on after an interruption, and
-draws everything anew from what there is. Once every run has finished, their files become one,
-``runs.jsonl``.
+The study is defined in ``imitation.yaml``. Each finished run is stored and not repeated, so the
+same command continues after an interruption. It always writes the whole report from the stored
+runs. Once every run has finished, their files become one, ``runs.jsonl``.
 
     python scripts/imitate.py
     python scripts/imitate.py --cs285 DIR    # with the homework's files in DIR
-    python scripts/imitate.py --report       # draw only
+    python scripts/imitate.py --report       # only write the report
 """
 
 import base64
@@ -50,7 +50,7 @@ EXPERT_SEED = 7_000_000
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a part of the study, a task, a method and a seed."""
+    """One run of the study: a part, an environment, a method and a seed."""
 
     part: str
     environment: str
@@ -63,13 +63,13 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of the file."""
+        """Name of the run's file, without its suffix."""
         words = f"{self.part} {self.environment} {self.method} seed{self.seed}".lower()
         return words.replace(",", "").replace(" ", "_")
 
 
 def runs_of(study: dict[str, Any], with_files: bool) -> Iterator[Run]:
-    """Yield all runs, part by part."""
+    """Yield all runs of the study, part by part."""
     for name, part in study["parts"].items():
         files = part["experts"] == "files"
         if files and not with_files:
@@ -120,7 +120,7 @@ def train(run: Run, files: Path | None) -> DAgger:
 
 
 def execute(run: Run, files: Path | None, out: Path) -> str:
-    """Train one model and keep its rounds."""
+    """Train one model, store its rounds, and return a line that describes them."""
     th.set_num_threads(1)
     started = time.perf_counter()
     model = train(run, files)
@@ -142,7 +142,7 @@ def run_files(out: Path) -> RunFiles:
 
 
 def table_of(out: Path) -> pd.DataFrame:
-    """Put what has been run into one table, a row for each round."""
+    """Read the stored runs into one table with one row per round."""
     rows = []
     stored = run_files(out).read(run_files(out).names())
     for name in sorted(stored):
@@ -173,7 +173,7 @@ def table_of(out: Path) -> pd.DataFrame:
 
 
 def draw_rounds(axes: Axes, table: pd.DataFrame, colors: Palette) -> None:
-    """Draw mean returns by round, their range over seeds, and the expert's line."""
+    """Draw mean returns by round, their range over seeds, and the expert's return as a line."""
     for method, color in colors.items():
         by_round = table[table["method"] == method].groupby("round")["eval_mean_reward"]
         mean = by_round.mean()
@@ -188,7 +188,7 @@ def draw_rounds(axes: Axes, table: pd.DataFrame, colors: Palette) -> None:
 
 
 def mark_notes(axes: Axes, environment: str, notes: dict[str, Any]) -> None:
-    """Mark what the notes report."""
+    """Mark the returns that the course's notes report."""
     for name, marker, first in (("BC", "s", 0), ("DAgger", "*", 1)):
         given = notes[name].get(environment, [])
         places = range(first, first + len(given))
@@ -196,7 +196,7 @@ def mark_notes(axes: Axes, environment: str, notes: dict[str, Any]) -> None:
 
 
 def draw_part(name: str, table: pd.DataFrame, study: dict[str, Any]) -> Figure:
-    """Draw a panel for each task of a part."""
+    """Draw one panel for each environment of a part."""
     part = study["parts"][name]
     colors = named_colors([m for m in part["methods"] if m in set(table["method"])])
     order = [e for e in part["environments"] if e in set(table["environment"])]
@@ -216,7 +216,7 @@ def draw_part(name: str, table: pd.DataFrame, study: dict[str, Any]) -> Figure:
 
 
 def draw(table: pd.DataFrame, study: dict[str, Any], folder: Path) -> dict[str, Path]:
-    """Draw a figure for each part that has been run."""
+    """Draw one figure for each part that has runs."""
     drawn = {}
     with style():
         for part, group in table.groupby("part", sort=False):
@@ -229,7 +229,7 @@ def draw(table: pd.DataFrame, study: dict[str, Any], folder: Path) -> dict[str, 
 
 
 def draw_batch_sizes(table: pd.DataFrame) -> Figure:
-    """Draw BC's return by batch size, a point for each seed."""
+    """Draw BC's return by batch size, with one point per seed."""
     figure = Figure(figsize=(3.6, 2.8), layout="constrained")
     axes = figure.subplots()
     sizes = table["method"].astype(int)
@@ -247,7 +247,7 @@ def draw_batch_sizes(table: pd.DataFrame) -> Figure:
 
 
 def by_plan(table: pd.DataFrame, study: dict[str, Any]) -> pd.DataFrame:
-    """Sort a table's rows as the study names their parts, tasks and methods."""
+    """Sort a table's rows in the study's order of parts, environments and methods."""
     plan = [(r.part, r.environment, r.method, r.seed) for r in runs_of(study, True)]
     place = {key: number for number, key in enumerate(plan)}
     keys = table[["part", "environment", "method", "seed"]].apply(tuple, axis=1).map(place)
@@ -256,7 +256,7 @@ def by_plan(table: pd.DataFrame, study: dict[str, Any]) -> pd.DataFrame:
 
 
 def summaries(table: pd.DataFrame) -> dict[str, str]:
-    """Write a table of means and deviations over seeds for each part."""
+    """Make an HTML table of means and standard deviations over seeds for each part."""
     found = {}
     for part, group in table.groupby("part", sort=False):
         keys = ["environment", "expert", "method", "round"]
@@ -272,7 +272,7 @@ def summaries(table: pd.DataFrame) -> dict[str, str]:
 
 
 def film(study: dict[str, Any], table: pd.DataFrame, files: Path | None, out: Path) -> list[Path]:
-    """Record the expert, BC and DAgger side by side, where there is no video yet."""
+    """Record the expert, BC and DAgger side by side, unless there already is a video."""
     wanted, paths = study["videos"], []
     for environment in wanted["environments"]:
         path = out / "videos" / f"{environment}.mp4"
@@ -299,12 +299,12 @@ def film(study: dict[str, Any], table: pd.DataFrame, files: Path | None, out: Pa
 
 
 def inline(path: Path, kind: str) -> str:
-    """Put a file into an address of its own."""
+    """Return a data URL that contains a file."""
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def publish(study: dict[str, Any], files: Path | None, out: Path) -> Path:
-    """Write the table, the figures, the videos and the page."""
+    """Write the table, the figures, the videos and the report page."""
     table = by_plan(table_of(out), study)
     write_whole(out / "returns.csv", table.to_csv(index=False))
     figures = draw(table, study, out / "figures")
@@ -323,11 +323,11 @@ def publish(study: dict[str, Any], files: Path | None, out: Path) -> Path:
 
 def main(
     cs285: Annotated[Path | None, typer.Option(help="Folder of the homework's files.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
-    report: Annotated[bool, typer.Option("--report", help="Draw only.")] = False,
-    out: Annotated[Path, typer.Option(help="Where to.")] = RESULTS / "imitation",
+    workers: Annotated[int, typer.Option(min=1, help="Number of parallel runs.")] = 1,
+    report: Annotated[bool, typer.Option("--report", help="Only write the report.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = RESULTS / "imitation",
 ) -> None:
-    """Run what is missing, then write the report."""
+    """Execute the missing runs, then write the report."""
     study = read_yaml((HERE / "imitation.yaml").read_text())
     runs = list(runs_of(study, cs285 is not None))
     finished = run_files(out).names()

@@ -1,11 +1,11 @@
-"""Measure what uniformly random actions return: the zero of normalized scores.
+"""Measure the return of uniformly random actions, the zero of normalized scores.
 
-    python scripts/random_returns.py                  # every environment that has a reference
+    python scripts/random_returns.py                  # every environment with a reference score
     python scripts/random_returns.py Hopper-v4 --episodes 100
 
-Episode i resets its environment with seed i and draws its actions, uniformly within their bounds,
-from an action space seeded with i, so that each episode is the same at every measurement. The
-figures in ``sb3_course/benchmark/reference_scores.yaml`` were printed by this script.
+Episode i resets its environment with seed i and samples its actions, uniformly within their bounds,
+from an action space with seed i, so that each episode is the same in every measurement. This script
+printed the numbers in ``sb3_course/benchmark/statistics/reference_scores.yaml``.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def episode(env: gymnasium.Env, seed: int) -> float:
 
 
 def measure(names: list[str], episodes: int) -> Iterator[str]:
-    """Yield a line for each environment: mean return, its standard error, number of episodes."""
+    """Yield one line per environment: mean return, its standard error, number of episodes."""
     for name in names:
         try:
             env = gymnasium.make(name)
@@ -44,10 +44,12 @@ def measure(names: list[str], episodes: int) -> Iterator[str]:
 
 
 def main() -> None:
-    """Read the command line and print the measurements as they come."""
+    """Parse the command line, and print each measurement when it is done."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("environments", nargs="*", help="Gymnasium names [default: all with one]")
-    parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument(
+        "environments", nargs="*", help="Gymnasium ids (default: all with a reference score)"
+    )
+    parser.add_argument("--episodes", type=int, default=1000, help="number of episodes for each")
     arguments = parser.parse_args()
     names = arguments.environments or list(load_references().environments)
     warnings.filterwarnings("ignore", message=".*out of date.*")

@@ -1,9 +1,9 @@
-"""Write the tables of README.md anew from the stored results.
+"""Update the tables of README.md from the stored results.
 
     python scripts/readme.py           # change README.md
-    python scripts/readme.py --check   # exit code 1 if it does not hold what the results say
+    python scripts/readme.py --check   # exit code 1 if README.md differs from the results
 
-README.md holds each of them between two comments, ``<!-- results: NAME -->`` and ``<!-- end -->``.
+Each table is between two comments, ``<!-- results: NAME -->`` and ``<!-- end -->``.
 """
 
 import argparse
@@ -24,22 +24,24 @@ ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(
     r"(?<=<!-- results: )(\S+) -->(?:(?!<!-- results: ).)*?(?=<!-- end -->)", re.DOTALL
 )
-"""A block with its end: one without is left as it is, and so is what follows it."""
+"""Block with its end comment. A block without one is left as it is, like the text after it."""
 
 
 def updated(readme: str) -> str:
     """Fill in every block of a README.
 
-    :param readme: its text
+    :param readme: Text of the file
+    :return: Updated text
     """
     return BLOCK.sub(lambda found: f"{found[1]} -->\n\n{block(found[1])}\n\n", readme)
 
 
 def block(name: str) -> str:
-    """Write what belongs into a block.
+    """Make the table of a block.
 
-    :param name: ``GRID`` for its returns, ``GRID/questions`` for what its report answers, or the
-        name of a table in ``results/``
+    :param name: ``GRID`` for the returns of a grid, ``GRID/questions`` for the answers in its
+        report, or the name of a table in ``results/``
+    :return: Table in Markdown
     """
     if (ROOT / "results" / f"{name}.md").exists():
         return first_table((ROOT / "results" / f"{name}.md").read_text())
@@ -53,17 +55,19 @@ def block(name: str) -> str:
 def first_table(text: str) -> str:
     """Find the first table of a Markdown file.
 
-    :param text: of the file
+    :param text: Text of the file
+    :return: Lines of the table
     """
     lines = dropwhile(lambda line: not line.startswith("|"), text.splitlines())
     return "\n".join(takewhile(lambda line: line.startswith("|"), lines))
 
 
 def returns_table(grid: Grid, store: Store) -> str:
-    """Write each algorithm's highest and final return on each environment, means over seeds.
+    """Make a table of each algorithm's highest and final return, averaged over seeds.
 
-    :param grid: the grid
-    :param store: its results
+    :param grid: Grid of the runs
+    :param store: Stored results of the grid
+    :return: Table in Markdown, with one row per algorithm and one column per environment
     """
     runs = tidy([result for result in store.read(grid.runs()) if result.failure is None])
     whole, _ = split_complete(on_grid(runs, evaluation_steps(grid)))
@@ -82,21 +86,22 @@ def returns_table(grid: Grid, store: Store) -> str:
 
 
 def cell(runs: pd.DataFrame, n_seeds: int) -> str:
-    """Write one cell: highest / final return, and the number of seeds where some are missing.
+    """Format one cell: highest / final return, and the number of seeds if some are missing.
 
-    :param runs: a row for each, with ``best`` and ``final``
-    :param n_seeds: how many the grid has
+    :param runs: Table with one row per run and the columns ``best`` and ``final``
+    :param n_seeds: Number of seeds in the grid
+    :return: Text of the cell
     """
     missing = "" if len(runs) == n_seeds else f" ({len(runs)} of {n_seeds})"
     return f"{runs['best'].mean():,.0f} / {runs['final'].mean():,.0f}{missing}"
 
 
 def main() -> int:
-    """Run the command."""
+    """Run the command, and return its exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--check", action="store_true", help="only say whether it is up to date")
+    parser.add_argument("--check", action="store_true", help="only check whether it is up to date")
     path = ROOT / "README.md"
     text = path.read_text()
     new = updated(text)

@@ -1,11 +1,15 @@
+import io
 import zipfile
 
 import numpy as np
 import pytest
 from stable_baselines3 import A2C
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
 
 import sb3_course
 from sb3_course import REINFORCE, loading
+from sb3_course.common import checkpoint
 from sb3_course.common.checkpoint import read_header
 from tests.contract.helpers import copy_parameters, equal_tensors, small_model
 
@@ -51,3 +55,79 @@ def test_a_model_of_sb3_is_saved_with_its_class_and_loaded_by_that_class(tmp_pat
     obs = np.ones(4, dtype=np.float32)
     expected, _ = model.predict(obs, deterministic=True)
     assert A2C.load(tmp_path / "a2c.zip").predict(obs, deterministic=True)[0] == expected
+
+
+@pytest.fixture
+def npg():
+    env = VecNormalize(make_vec_env("CartPole-v1", 2, seed=0))
+    return sb3_course.NPG("MlpPolicy", env, n_steps=16, seed=0, device="cpu").learn(64)
+
+
+@pytest.fixture
+def a2c():
+    env = VecNormalize(make_vec_env("CartPole-v1", 2, seed=0))
+    return A2C("MlpPolicy", env, seed=0, device="cpu").learn(64)
+
+
+def weights(model):
+    return {name: value.tolist() for name, value in model.policy.state_dict().items()}
+
+
+def test_a_file_is_loaded_as_the_class_it_names(npg, tmp_path):
+    loading.save(npg, tmp_path / "model.zip")
+    env = make_vec_env("CartPole-v1", 2)
+    loaded = sb3_course.load(tmp_path / "model", env, normalize="freeze", gamma=0.5, device="cpu")
+    assert type(loaded) is sb3_course.NPG
+    assert loaded.gamma == 0.5
+    assert weights(loaded) == weights(npg)
+    assert not loaded.get_vec_normalize_env().training
+    again = sb3_course.load(tmp_path / "model", make_vec_env("CartPole-v1", 2), device="cpu")
+    assert again.get_vec_normalize_env().training
+
+
+def test_a_file_object_is_loaded(npg):
+    file = io.BytesIO()
+    npg.save(file)
+    assert type(sb3_course.load(file, make_vec_env("CartPole-v1", 2))) is sb3_course.NPG
+
+
+def test_models_of_sb3_are_saved_with_class_environment_and_normalization(a2c, tmp_path):
+    loading.save(a2c, tmp_path / "new" / "model.zip")
+    header = checkpoint.read_header(tmp_path / "new" / "model.zip")
+    assert (header["class"], header["env"]) == ("A2C", "CartPole-v1")
+    statistics = a2c.get_vec_normalize_env().obs_rms
+    assert header["statistics"]["obs/mean"].tolist() == statistics.mean.tolist()
+    loaded = A2C.load(tmp_path / "new" / "model.zip", env=a2c.get_env())  # SB3 ignores the rest
+    assert loaded.num_timesteps == a2c.num_timesteps
+    assert weights(loaded) == weights(a2c)
+
+
+def test_classes_of_other_libraries_are_not_loaded_but_named(a2c, tmp_path):
+    loading.save(a2c, tmp_path / "ours.zip")
+    a2c.save(tmp_path / "theirs.zip")
+    known = r"does not know \(it loads REINFORCE, .*, BC, DAgger\)"
+    with pytest.raises(ValueError, match=rf"was saved by A2C, which sb3_course.load {known}"):
+        sb3_course.load(tmp_path / "ours")
+    with pytest.raises(ValueError, match="was saved by another library"):
+        sb3_course.load(tmp_path / "theirs")
+
+
+def test_what_is_no_file_of_a_model_is_refused(tmp_path):
+    (tmp_path / "text.zip").write_text("text")
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        sb3_course.load(tmp_path / "text.zip")
+    with pytest.raises(FileNotFoundError):
+        sb3_course.load(tmp_path / "none")
+
+
+def test_a_save_that_fails_keeps_the_old_file(a2c, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OSError("no space left")
+
+    loading.save(a2c, tmp_path / "model.zip")
+    before = (tmp_path / "model.zip").read_bytes()
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="no space left"):
+        loading.save(a2c, tmp_path / "model.zip")
+    assert (tmp_path / "model.zip").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model.zip"]

@@ -1,13 +1,12 @@
-import io
 import shutil
 
 import gymnasium
 import numpy as np
 import pytest
 from stable_baselines3 import A2C
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv
 
-from sb3_course import REINFORCE, loading, playing, registry
+from sb3_course import loading, playing, registry
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError
 
@@ -52,12 +51,6 @@ def test_normalization_is_frozen_while_playing(saved):
     assert not ours.training
 
 
-def test_sb3_loads_what_is_saved_of_its_own_models(saved):
-    path, model = saved
-    loaded = type(model).load(path, env=model.get_env())
-    assert loaded.num_timesteps == model.num_timesteps
-
-
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -82,7 +75,7 @@ def test_a_model_that_sb3_saved_needs_environment_and_class(tmp_path):
     A2C("MlpPolicy", "CartPole-v1", device="cpu").save(path)
     with pytest.raises(UserError, match="does not name its environment"):
         next(playing.play(path, None, 1, 0))
-    with pytest.raises(UserError, match="does not name its class; --algo does"):
+    with pytest.raises(UserError, match="does not name its class: add it, as in --algo A2C"):
         next(playing.play(path, "CartPole-v1", 1, 0))
     assert len(list(playing.play(path, "CartPole-v1", 2, 0, name="A2C"))) == 2
 
@@ -104,71 +97,3 @@ def test_files_that_are_no_models_are_refused(tmp_path, saved):
     shutil.make_archive(str(tmp_path / "model"), "zip", tmp_path)
     with pytest.raises(UserError, match="cannot be loaded"):
         next(playing.play(path, "CartPole-v1", 1, 0, name="A2C"))
-
-
-@pytest.mark.parametrize(
-    ("name", "params", "expected"),
-    [
-        ("A2", {}, "unknown algorithm 'A2'"),
-        ("A2C", {"gama": 1}, "did you mean 'gamma'"),
-        ("A2C", {"learning_rate": -1}, "learning_rate: given -1; A2C refuses it: Invalid"),
-        ("A2C", {"policy_kwargs": {"arch": 1}}, "policy_kwargs.arch: given 1; A2C refuses it"),
-        ("SAC", {}, "SAC refuses it: The algorithm only supports"),
-    ],
-)
-def test_what_cannot_be_built_is_told(name, params, expected):
-    with pytest.raises(UserError) as caught:
-        build(name, params)
-    assert expected in str(caught.value)
-
-
-def test_an_environment_that_cannot_be_made_is_told(monkeypatch):
-    def fail(*arguments, **settings):
-        raise ImportError("no MuJoCo")
-
-    monkeypatch.setattr(registry, "make_vec_env", fail)
-    with pytest.raises(UserError, match="cannot be made here: ImportError: no MuJoCo"):
-        build()
-
-
-def test_places_to_save_are_tried_before_hours_are_spent(tmp_path):
-    assert checkpoint.place_to_save(tmp_path / "new" / "model") == tmp_path / "new" / "model.zip"
-    assert (tmp_path / "new").is_dir()
-    (tmp_path / "folder.zip").mkdir()
-    (tmp_path / "file").write_text("")
-    for path in (tmp_path / "folder.zip", tmp_path / "file" / "model.zip"):
-        with pytest.raises(UserError, match="--out"):
-            checkpoint.place_to_save(path)
-
-
-def test_logs_go_to_a_folder_of_the_environment(tmp_path, monkeypatch):
-    assert registry.place_to_log(tmp_path, "ALE/Pong-v5") == tmp_path / "ALE-Pong-v5"
-    monkeypatch.setattr(registry, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'sb3-course\[tensorboard\]'"):
-        registry.place_to_log(tmp_path, "CartPole-v1")
-
-
-class Gone(DummyVecEnv):
-    """Environments whose processes Ctrl-C has ended."""
-
-    def get_attr(self, name, indices=None):
-        if name == "spec":
-            raise EOFError
-        return super().get_attr(name, indices)
-
-
-def test_a_checkpoint_names_its_environment():
-    def named(model) -> str | None:
-        buffer = io.BytesIO()
-        model.save(buffer)
-        return checkpoint.read_header(buffer)["env"]
-
-    made = [lambda: gymnasium.make("CartPole-v1")]
-    model = REINFORCE("MlpPolicy", VecNormalize(DummyVecEnv(made)), device="cpu", n_steps=8)
-    assert named(model) == "CartPole-v1"
-    vars(model)["env_id"] = "module:CartPole-v1"
-    assert named(model) == "module:CartPole-v1"
-    vars(model)["env_id"] = "Pendulum-v1"
-    assert named(model) == "CartPole-v1"
-    model.set_env(Gone(made))
-    assert named(model) == "Pendulum-v1"

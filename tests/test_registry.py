@@ -5,6 +5,7 @@ from stable_baselines3.common.torch_layers import NatureCNN
 from torch import nn, optim
 
 import sb3_course
+from sb3_course import registry
 from sb3_course.common.errors import UserError
 from sb3_course.registry import constructor_arguments, find_algorithm, hyper_parameters
 from tests.benchmark.helpers import HERE, PassesOn
@@ -26,8 +27,8 @@ def test_plain_names_are_found_in_three_libraries(name, module):
         ("A2", "unknown algorithm 'A2'; did you mean 'A2C'?"),
         ("npg", "did you mean 'NPG'?"),
         ("no_module:Class", "cannot import 'no_module:Class': ModuleNotFoundError"),
-        (f"{HERE}:tiny", "is no subclass of BaseAlgorithm"),
-        (f"{HERE}:Nothing", "is no subclass of BaseAlgorithm"),
+        (f"{HERE}:tiny", "is not a subclass of BaseAlgorithm"),
+        (f"{HERE}:Nothing", "is not a subclass of BaseAlgorithm"),
     ],
 )
 def test_what_is_no_algorithm_is_told(name, expected):
@@ -56,7 +57,7 @@ def test_classes_of_the_policy_come_by_name(key, name, expected):
     ("key", "name", "expected"),
     [
         ("activation_fn", "relu", "unknown activation function 'relu'; did you mean 'ReLU'"),
-        ("activation_fn", "torch.optim:Adam", "is no subclass of Module"),
+        ("activation_fn", "torch.optim:Adam", "is not a subclass of Module"),
         ("activation_fn", "__import__('os')", "unknown activation function"),
         ("optimizer_class", "Adm", "unknown optimizer 'Adm'; did you mean 'Adam'"),
         ("optimizer_class", "Optimizer", "unknown optimizer 'Optimizer'"),
@@ -73,14 +74,14 @@ def test_a_policy_of_ones_own_comes_as_module_and_class():
     name = "stable_baselines3.common.policies:ActorCriticPolicy"
     policy = constructor_arguments("A2C", {"policy": name})["policy"]
     assert policy is A2C.policy_aliases["MlpPolicy"]
-    with pytest.raises(UserError, match="is no subclass of BasePolicy"):
+    with pytest.raises(UserError, match="is not a subclass of BasePolicy"):
         constructor_arguments("A2C", {"policy": "torch.nn:ReLU"})
 
 
 def test_schedules_come_by_name():
     schedule = constructor_arguments("A2C", {"learning_rate": "lin_0.5"})["learning_rate"]
     assert [schedule(1.0), schedule(0.5), schedule(0.0)] == [0.5, 0.25, 0.0]
-    with pytest.raises(UserError, match="'lin_x' is no schedule; allowed: lin_NUMBER"):
+    with pytest.raises(UserError, match="'lin_x' is not a schedule; allowed: lin_NUMBER"):
         constructor_arguments("A2C", {"learning_rate": "lin_x"})
 
 
@@ -98,3 +99,35 @@ def test_constructors_that_pass_arguments_on_take_their_parents_hyper_parameters
 @pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
 def test_what_a_run_sets_itself_is_no_hyper_parameter(name):
     assert not hyper_parameters(find_algorithm(name)) & {"env", "seed", "device", "verbose"}
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "expected"),
+    [
+        ("A2", {}, "unknown algorithm 'A2'"),
+        ("A2C", {"gama": 1}, "did you mean 'gamma'"),
+        ("A2C", {"learning_rate": -1}, "learning_rate: given -1; A2C refuses it: Invalid"),
+        ("A2C", {"policy_kwargs": {"arch": 1}}, "policy_kwargs.arch: given 1; A2C refuses it"),
+        ("SAC", {}, "SAC refuses it: The algorithm only supports"),
+    ],
+)
+def test_what_cannot_be_built_is_told(name, params, expected):
+    with pytest.raises(UserError) as caught:
+        registry.build(name, params, "CartPole-v1", 2, 3, "dummy", True)
+    assert expected in str(caught.value)
+
+
+def test_an_environment_that_cannot_be_made_is_told(monkeypatch):
+    def fail(*arguments, **settings):
+        raise ImportError("no MuJoCo")
+
+    monkeypatch.setattr(registry, "make_vec_env", fail)
+    with pytest.raises(UserError, match="cannot be made here: ImportError: no MuJoCo"):
+        registry.build("A2C", {}, "CartPole-v1", 2, 3, "dummy", True)
+
+
+def test_logs_go_to_a_folder_of_the_environment(tmp_path, monkeypatch):
+    assert registry.place_to_log(tmp_path, "ALE/Pong-v5") == tmp_path / "ALE-Pong-v5"
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'sb3-course\[tensorboard\]'"):
+        registry.place_to_log(tmp_path, "CartPole-v1")

@@ -1,9 +1,12 @@
 """Environments for tests, in addition to those of ``sb3_course.envs.enumerable``."""
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from sb3_course.envs import EnvPoolVecEnv
 from sb3_course.envs.enumerable import VectorWorld
 
 
@@ -29,10 +32,8 @@ class CoinLengths(VectorWorld):
 class Scripted(gym.Env):
     """Scripted rewards, observations and ends of episodes, for hand-computed numbers and errors.
 
-    :param rewards: Rewards of an episode, one for each of its steps
-    :param end: ``"terminated"`` or ``"truncated"``
-    :param observations: Observations of an episode, one more than rewards; None counts the steps
-    :param space: Action space; None for ``Discrete(2)``
+    An episode has as many steps as rewards, and one more observation; by default observations
+    count the steps. ``end`` is ``"terminated"`` or ``"truncated"``.
     """
 
     def __init__(self, rewards=(1.0, 2.0, 4.0), end="terminated", observations=None, space=None):
@@ -82,3 +83,20 @@ class RandomSpaces(gym.Env):
         cut = bool(over and self.np_random.random() < 0.5)
         reward = float(self.np_random.normal())
         return self.observation_space.sample(), reward, over and not cut, cut, {}
+
+
+def random_actions(venv: EnvPoolVecEnv, n_steps: int, n_envs: int = 8, seed: int = 0) -> np.ndarray:
+    """A table of shape (n_steps, num_envs, ...), the same for environment i whatever num_envs."""
+    venv.action_space.seed(seed)
+    table = [[venv.action_space.sample() for _ in range(n_envs)] for _ in range(n_steps)]
+    return np.array(table)[:, : venv.num_envs]
+
+
+def rollout(venv: Any, actions: np.ndarray, reset: bool = True) -> list[tuple[Any, ...]]:
+    """What the steps return; the first entry holds what reset returned."""
+    seen = [(venv.reset(), None, None, None)] if reset else []
+    return seen + [venv.step(a) for a in actions]
+
+
+def observations(steps: list[tuple[Any, ...]]) -> np.ndarray:
+    return np.array([step[0] for step in steps])

@@ -1,14 +1,14 @@
-"""The command ``sb3-course``: it parses and prints; the work is done by importable functions.
+"""The command ``sb3-course``, which parses arguments and prints; importable functions do the work.
 
 ============  ==================================================================================
-module        its commands
+module        content
 ============  ==================================================================================
-``app``       all of them, and what becomes of errors
+``app``       all commands together, and how errors are reported
 ``grids``     ``run``, ``demo``, ``status``, ``report``, ``regression``
 ``models``    ``train``, ``enjoy``
 ``lessons``   ``imitate``, ``figures``
-``terminal``  exit codes, and lines for people
+``terminal``  exit codes, and functions that print
 ============  ==================================================================================
 
-Commands import what they need when they run, so that help and mistakes answer at once.
+Commands import what they need when they run, so that help and usage errors appear at once.
 """

@@ -1,4 +1,4 @@
-"""The command line as a whole: its commands, and what becomes of errors."""
+"""The whole command line: all commands, and how errors are reported."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from sb3_course.cli import grids, lessons, models
-from sb3_course.cli.terminal import FAILED, INTERRUPTED, MISUSED, OK, complain
+from sb3_course.cli.terminal import FAILED, INTERRUPTED, MISUSED, OK, print_error
 from sb3_course.common.errors import UserError
 
 app = typer.Typer(
@@ -42,42 +42,42 @@ for command in (
 def invoke(arguments: Sequence[str]) -> int:
     """Run the command line.
 
-    :param arguments: Words of the command line
-    :return: Exit code: 0 done, 1 something failed, 2 wrong arguments, 130 interrupted
+    :param arguments: Words of the command line after the command's name
+    :return: Exit code: 0 for success, 1 for a failure, 2 for wrong arguments, 130 for Ctrl-C
     """
     try:
         code = app(list(arguments), prog_name="sb3-course", standalone_mode=False)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("sb3_course"):
             raise
-        complain(f"{error.name} is not installed: pip install 'sb3-course[benchmark]'")
+        print_error(f"{error.name} is not installed: pip install 'sb3-course[benchmark]'")
         return FAILED
     except UserError as error:
-        complain(str(error))
+        print_error(str(error))
         return MISUSED
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
         if error.filename is None:
             raise
-        complain(f"{error.filename}: {error.strerror}")  # such as a folder of another user
+        print_error(f"{error.filename}: {error.strerror}")  # for example another user's folder
         return FAILED
     except Exception as error:
-        # Exceptions of Typer's own in some releases and of click in others.
-        if type(error).__name__ == "Abort":  # by Ctrl-C
+        # Some releases of Typer raise exceptions of their own, others those of click.
+        if type(error).__name__ == "Abort":  # Ctrl-C
             return INTERRUPTED
         if not hasattr(error, "format_message"):
             raise
-        message = error.format_message()  # empty where no argument at all brought up the help
+        message = error.format_message()  # empty if the help was shown for want of arguments
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if message and context else ""
-        complain(message.rstrip(".") + hint)
+        print_error(message.rstrip(".") + hint)
         return MISUSED
     return code if isinstance(code, int) else OK
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    # As `python -m` does, but last: a grid's module:Class may be in this folder.
+    # As `python -m` does, but last: a grid's module:Class may be in the working directory.
     sys.path.append(str(Path.cwd()))
     sys.exit(invoke(sys.argv[1:]))

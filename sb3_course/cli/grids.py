@@ -1,4 +1,4 @@
-"""The commands on grids: ``run``, ``demo``, ``status``, ``report`` and ``regression``."""
+"""The commands for grids: ``run``, ``demo``, ``status``, ``report`` and ``regression``."""
 
 import shlex
 import signal
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, complain, say
+from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
 
 if TYPE_CHECKING:
     from sb3_course.benchmark.api import GridPlan
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 DEMO = Path(__file__).resolve().parents[2] / "benchmarks" / "demo.yaml"
 
-GridFile = Annotated[Path, typer.Argument(metavar="GRID", help="A grid file (YAML).")]
+GridFile = Annotated[Path, typer.Argument(metavar="GRID", help="Grid file (YAML).")]
 Results = Annotated[
-    Path, typer.Option("--results", metavar="DIR", help="Folder of all results; GRID gets its own.")
+    Path,
+    typer.Option("--results", metavar="DIR", help="Folder of all results, one subfolder per grid."),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=1, metavar="N", help="Runs at a time (default: one per CPU)."),
+    typer.Option("--workers", min=1, metavar="N", help="Parallel runs (default: one per CPU)."),
 ]
 
 
@@ -36,7 +37,9 @@ def run(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--only", metavar="KEY=VALUE", help="Runs with this algorithm, environment or seed."
+            "--only",
+            metavar="KEY=VALUE",
+            help="Execute only the runs with this algorithm, environment or seed.",
         ),
     ] = None,
     results: Results = Path("results"),
@@ -45,19 +48,19 @@ def run(
     ] = False,
     executor: Annotated[
         Literal["local", "ray"],
-        typer.Option(help="Where runs execute: processes of this machine, or Ray."),
+        typer.Option(help="Where runs execute: in processes of this machine, or on Ray."),
     ] = "local",
     address: Annotated[
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="A running Ray cluster, as in 10.0.0.1:6379, or auto [default: start one here].",
+            help="Running Ray cluster, as in 10.0.0.1:6379, or auto (default: start one here).",
         ),
     ] = None,
     retries: Annotated[
         int,
         typer.Option(
-            "--retries", min=0, metavar="N", help="How often a run whose process died is retried."
+            "--retries", min=0, metavar="N", help="How often to retry a run whose process died."
         ),
     ] = 1,
     tensorboard: Annotated[
@@ -66,16 +69,16 @@ def run(
     ] = None,
     rerun: Annotated[
         bool,
-        typer.Option("--rerun", help="Run finished runs again, and replace the stored results."),
+        typer.Option("--rerun", help="Repeat finished runs, and replace the stored results."),
     ] = False,
 ) -> int:
     """Run a grid: finished runs are skipped, failed ones are tried again.
 
-    Several of these commands may work on one grid at once, on machines that share a folder too:
-    each run is done by one of them.
+    Several processes can run this command on one grid at the same time, also on machines that
+    share a folder: each run is done by one of them.
 
-    With --rerun every run is made again (or those that --only names), and the stored results are
-    replaced once all of them have finished; until then they stay as they are, and after an
+    With --rerun, every run (or those selected by --only) is repeated, and the stored results are
+    replaced when all of them have finished. Until then they stay as they are, and after an
     interrupt the same command continues.
 
     For example:
@@ -91,13 +94,13 @@ def run(
     sb3-course run benchmarks/regression/cartpole.yaml --rerun
     """
     if address is not None and executor != "ray":
-        raise typer.BadParameter("--address is for --executor ray")
+        raise typer.BadParameter("--address requires --executor ray")
     from sb3_course.benchmark.api import plan_grid
 
     plan = plan_grid(grid, only=only or [], results=results, rerun=rerun)
     _show_plan(plan)
     if dry_run:
-        _list(plan)
+        _list_runs(plan)
         return OK
     return _run(plan, executor, workers, address, retries, tensorboard)
 
@@ -113,8 +116,8 @@ def demo(workers: Workers = None, results: Results = Path("results")) -> int:
     """
     if not DEMO.exists():
         raise typer.BadParameter(
-            "the demonstration's grid is in a checkout of the project alone, as "
-            "benchmarks/demo.yaml; give `sb3-course run` a copy of it"
+            "the demonstration's grid, benchmarks/demo.yaml, is only in a checkout of the "
+            "project; run a copy of it with `sb3-course run`"
         )
     from sb3_course.benchmark.api import plan_grid
 
@@ -124,7 +127,7 @@ def demo(workers: Workers = None, results: Results = Path("results")) -> int:
 
 
 def status(grid: GridFile, results: Results = Path("results")) -> int:
-    """Show the state of a grid: runs done, running, failed and missing, and the time left.
+    """Show the state of a grid: done, running, failed and missing runs, and the time left.
 
     The exit code is 1 if a run failed, else 0.
 
@@ -144,9 +147,9 @@ def status(grid: GridFile, results: Results = Path("results")) -> int:
 
 
 def report(grid: GridFile, results: Results = Path("results")) -> int:
-    """Write tables, figures and the page from the stored results.
+    """Write tables, figures and the report page from the stored results.
 
-    Beside them, zoo/ holds the returns in RL Zoo's layout, for rl_zoo3's plot scripts.
+    The folder zoo/ next to them holds the returns in RL Zoo's layout, for rl_zoo3's plot scripts.
 
     For example:
 
@@ -156,25 +159,24 @@ def report(grid: GridFile, results: Results = Path("results")) -> int:
     """
     from sb3_course.benchmark.api import write_report
 
-    say(str(write_report(grid, results=results)))
+    print_line(str(write_report(grid, results=results)))
     return OK
 
 
 def regression(
     grid: GridFile,
     seeds: Annotated[
-        int, typer.Option("--seeds", min=1, metavar="K", help="How many stored seeds to train.")
+        int, typer.Option("--seeds", min=1, metavar="K", help="Number of stored seeds to train.")
     ] = 3,
     workers: Workers = None,
     results: Results = Path("results"),
 ) -> int:
-    """Train the first stored seeds of a grid again, and compare: does the code still learn as well?
+    """Train the first stored seeds of a grid again, and check that the code still learns as well.
 
-    Where versions and processor are those of the stored runs, every return has to be the same.
-    Elsewhere the mean of the new runs has to fall into the band that the stored ones give, 10 at
-    least; it does in all but about 1 of 1,000 rounds if nothing has changed. The stored results
-    stay as they are; `run GRID --rerun` replaces them. The exit code is 1 if a verdict is bad,
-    else 0.
+    With the versions and the processor of the stored runs, every return must be the same.
+    Otherwise the mean of the new runs must lie in the band computed from at least 10 stored runs;
+    if nothing has changed, it lies outside in about 1 of 1,000 rounds. The stored results stay as
+    they are; `run GRID --rerun` replaces them. The exit code is 1 if a verdict is bad, else 0.
 
     For example:
 
@@ -191,12 +193,12 @@ def regression(
             grid, seeds, results=results, workers=workers, console=Console(stderr=True)
         )
     except KeyboardInterrupt:
-        complain("interrupted: new runs are discarded, stored results are unchanged")
+        print_error("interrupted: new runs are discarded, stored results are unchanged")
         return INTERRUPTED
     _console().print(table(compared, sys.stdout.isatty()))
     bad = [str(comparison) for comparison in compared if not comparison.verdict.good]
     for line in bad:
-        complain(line)
+        print_error(line)
     return FAILED if bad else OK
 
 
@@ -223,28 +225,30 @@ def _run(
             command=_command(),
         )
     except KeyboardInterrupt:
-        complain("interrupted: finished runs are kept; the same command continues from there")
+        print_error("interrupted: finished runs are kept; the same command continues from there")
         return INTERRUPTED
     if outcome.page is None:
-        complain(f"stored results in {plan.kept.folder} are unchanged: the same command continues")
+        print_error(
+            f"stored results in {plan.kept.folder} are unchanged: the same command continues"
+        )
     else:
-        say(str(outcome.page))
+        print_line(str(outcome.page))
     return _show_failures(outcome.failures)
 
 
 def _show_plan(plan: "GridPlan") -> None:
     what = "runs to repeat" if plan.rerun else "runs"
     n_runs, n_todo = len(plan.runs), len(plan.todo)
-    say(f"{plan.grid.name}: {n_runs} {what}, {n_runs - n_todo} done, {n_todo} to do")
+    print_line(f"{plan.grid.name}: {n_runs} {what}, {n_runs - n_todo} done, {n_todo} to do")
     if plan.rerun and plan.todo and "-dirty" in plan.store.folder.name:
-        complain("files differ from the last commit, which the stored runs will name as -dirty")
+        print_error("uncommitted changes: the stored runs will name their commit with -dirty")
 
 
-def _list(plan: "GridPlan") -> None:
+def _list_runs(plan: "GridPlan") -> None:
     waiting = {spec.id for spec in plan.todo}
     for spec in plan.runs:
         state = "to do" if spec.id in waiting else "done "
-        say(f"{state}  {spec.label}, {spec.config.total_timesteps:,} steps")
+        print_line(f"{state}  {spec.label}, {spec.config.total_timesteps:,} steps")
 
 
 def _show_failures(failures: Sequence["RunResult"]) -> int:
@@ -254,14 +258,14 @@ def _show_failures(failures: Sequence["RunResult"]) -> int:
     for result in failures:
         spec = result.spec
         cells = (spec.algorithm, spec.environment, str(spec.seed), result.reason)
-        table.add_row(*map(Text, cells))  # no markup: brackets are brackets
+        table.add_row(*map(Text, cells))  # Text keeps brackets from being read as markup
     Console(stderr=True).print(table)
-    complain(f"{len(failures)} runs failed; the report holds their tracebacks")
+    print_error(f"{len(failures)} runs failed; their tracebacks are in the report")
     return FAILED
 
 
 def _console() -> Console:
-    """Return a console that breaks lines on a terminal alone."""
+    """Return a console that wraps lines only on a terminal."""
     return Console() if sys.stdout.isatty() else Console(width=1000)
 
 
@@ -270,7 +274,7 @@ def _stop_on_sigterm() -> None:
 
 
 def _command() -> str:
-    """Return the command that is running, with files outside this folder by name alone."""
+    """Return the running command; files outside the working directory keep only their names."""
     here = Path.cwd()
     words = []
     for word in sys.argv[1:]:

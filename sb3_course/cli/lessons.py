@@ -1,4 +1,4 @@
-"""The commands on the course: ``imitate`` and ``figures``."""
+"""The commands for the course: ``imitate`` and ``figures``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, complain, say
+from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
 from sb3_course.common.errors import UserError
 from sb3_course.lectures import FIGURES, check_names
 
@@ -14,16 +14,16 @@ from sb3_course.lectures import FIGURES, check_names
 def figures(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help=f"All, or some of: {', '.join(FIGURES)}."),
+        typer.Argument(metavar="NAME", help=f"Some of {', '.join(FIGURES)} (default: all)."),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer seeds and sizes: all in under 5 minutes.")
+        bool, typer.Option("--quick", help="Use fewer seeds and sizes: all in under 5 minutes.")
     ] = False,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder of figures, numbers and page.")
+        Path, typer.Option("--out", metavar="DIR", help="Folder for figures, numbers and page.")
     ] = Path("results/figures"),
 ) -> int:
-    """Make figures of the lectures' claims; Ctrl-C keeps the finished ones.
+    """Measure the lectures' claims and draw figures of them; Ctrl-C keeps the finished ones.
 
     For example:
 
@@ -37,48 +37,57 @@ def figures(
     from sb3_course.lectures.run import make_figures
 
     try:
-        doubtful = make_figures(chosen, quick, out, Console(stderr=True))
+        contradicted = make_figures(chosen, quick, out, Console(stderr=True))
     except KeyboardInterrupt:
-        complain(f"interrupted: finished figures are kept in {out}")
+        print_error(f"interrupted: finished figures are kept in {out}")
         return INTERRUPTED
     except FloatingPointError as error:
-        complain(str(error))
+        print_error(str(error))
         return FAILED
-    say(str(out / "report.html"))
-    for name in doubtful:
-        complain(f"{name}: the claim does not hold in these numbers; the page says so")
+    print_line(str(out / "report.html"))
+    for name in contradicted:
+        print_error(f"{name}: the claim does not hold in these numbers; the page shows this")
     return OK
 
 
 def imitate(
-    env: Annotated[str, typer.Argument(metavar="ENV", help="A Gymnasium environment.")],
+    env: Annotated[str, typer.Argument(metavar="ENV", help="Gymnasium environment.")],
     expert: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A saved model, or a .pkl of CS285; else ours."),
+        typer.Option(
+            metavar="FILE",
+            help="Saved model, or .pkl of CS285's homework (default: the project's own expert).",
+        ),
     ] = None,
     demos: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="A .npz, .pkl of CS285, folder or minari:NAME; else the expert's."
+            metavar="FILE",
+            help="Demonstrations: .npz, .pkl of CS285's homework, folder or minari:NAME "
+            "(default: the expert demonstrates).",
         ),
     ] = None,
     dagger: Annotated[
         bool, typer.Option("--dagger", help="Continue with rounds of DAgger after cloning.")
     ] = False,
-    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="How many rounds.")] = 6,
+    rounds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of rounds of DAgger.")
+    ] = 6,
     no_collect: Annotated[
         bool,
-        typer.Option("--no-collect", help="The control: the rounds of DAgger with no new data."),
+        typer.Option("--no-collect", help="Control experiment: rounds of DAgger without new data."),
     ] = False,
     video: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Record the policies side by side, as .mp4."),
+        typer.Option(metavar="FILE", help="Record the policies side by side, as FILE.mp4."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the model here.")] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of all random numbers.")] = 0,
     algo: Annotated[
         str | None,
-        typer.Option(metavar="ALGO", help="Class of an expert that SB3 saved, without its name."),
+        typer.Option(
+            metavar="ALGO", help="Class of an expert that SB3 saved, whose file does not name it."
+        ),
     ] = None,
 ) -> int:
     """Imitate an expert: clone its behavior, and continue with DAgger on request.
@@ -103,10 +112,9 @@ def imitate(
         from sb3_course.imitation import homework
     except ModuleNotFoundError:
         raise
-    except ImportError as error:  # the extra is not installed; the message says which
+    except ImportError as error:  # an extra is not installed; the message names it
         raise UserError(str(error)) from error
-    going = dagger or no_collect
     options = homework.Options(
-        env, expert, demos, going, rounds, not no_collect, seed, algo, out, video
+        env, expert, demos, dagger or no_collect, rounds, not no_collect, seed, algo, out, video
     )
-    return OK if homework.imitate(options, say) else INTERRUPTED
+    return OK if homework.imitate(options, print_line) else INTERRUPTED

@@ -1,4 +1,4 @@
-"""The commands on one model: ``train`` and ``enjoy``."""
+"""The commands for one model: ``train`` and ``enjoy``."""
 
 import shlex
 import sys
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, complain, say
+from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
 from sb3_course.envs.backends import Backend
 
 if TYPE_CHECKING:
@@ -18,21 +18,24 @@ if TYPE_CHECKING:
 
 
 def train(
-    algo: Annotated[str, typer.Argument(metavar="ALGO", help="REINFORCE, A2C, module:Class …")],
-    env: Annotated[str, typer.Argument(metavar="ENV", help="A Gymnasium environment.")],
+    algo: Annotated[
+        str, typer.Argument(metavar="ALGO", help="Algorithm: REINFORCE, A2C, module:Class, …")
+    ],
+    env: Annotated[str, typer.Argument(metavar="ENV", help="Gymnasium environment.")],
     params: Annotated[
         list[str] | None,
-        typer.Option("-p", "--param", metavar="KEY=VALUE", help="A hyper-parameter, in YAML."),
+        typer.Option("-p", "--param", metavar="KEY=VALUE", help="Hyper-parameter, in YAML."),
     ] = None,
     timesteps: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Environment steps.")
+        int, typer.Option(min=1, metavar="N", help="Environment steps to train for.")
     ] = 100_000,
-    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of all random numbers.")] = 0,
     n_envs: Annotated[
-        int, typer.Option("--n-envs", min=1, metavar="K", help="Environments in parallel.")
+        int, typer.Option("--n-envs", min=1, metavar="K", help="Number of parallel environments.")
     ] = 8,
     backend: Annotated[
-        Backend, typer.Option("--backend", help="What steps them; auto is EnvPool where it can.")
+        Backend,
+        typer.Option("--backend", help="What steps the environments; auto prefers EnvPool."),
     ] = "auto",
     normalize: Annotated[
         bool, typer.Option("--normalize", help="Normalize observations and rewards.")
@@ -40,9 +43,11 @@ def train(
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Log to DIR/ENV for TensorBoard.")
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where to save.")] = Path("model.zip"),
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to save the model to.")] = Path(
+        "model.zip"
+    ),
 ) -> int:
-    """Train one algorithm on one environment and save it; Ctrl-C saves what has been learned.
+    """Train one algorithm on one environment and save the model, also after Ctrl-C.
 
     For example:
 
@@ -64,34 +69,37 @@ def train(
     file = checkpoint.place_to_save(out)
     code = _learn(model, timesteps)
     loading.save(model, file)
-    own = ["--algo", algo] if ":" in algo else []  # a file names its class without the module
-    say(f"saved {file}; to watch it: {shlex.join(['sb3-course', 'enjoy', str(file), *own])}")
+    option = ["--algo", algo] if ":" in algo else []  # a file names its class without the module
+    command = shlex.join(["sb3-course", "enjoy", str(file), *option])
+    print_line(f"saved {file}; to watch it: {command}")
     return code
 
 
 def enjoy(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A saved model.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Saved model.")],
     env: Annotated[
         str | None,
-        typer.Argument(metavar="ENV", help="A Gymnasium environment, if not the model's own."),
+        typer.Argument(metavar="ENV", help="Gymnasium environment (default: the model's own)."),
     ] = None,
-    episodes: Annotated[int, typer.Option(min=1, metavar="N", help="How many episodes.")] = 5,
+    episodes: Annotated[int, typer.Option(min=1, metavar="N", help="Number of episodes.")] = 5,
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the first episode.")] = 0,
     video: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Film the episodes, as FILE.mp4.")
+        Path | None, typer.Option(metavar="FILE", help="Record the episodes, as FILE.mp4.")
     ] = None,
-    render: Annotated[bool, typer.Option("--render", help="Show them in a window.")] = False,
+    render: Annotated[
+        bool, typer.Option("--render", help="Show the episodes in a window.")
+    ] = False,
     algo: Annotated[
         str | None,
         typer.Option(
             metavar="ALGO",
-            help="Class of a model that SB3 itself saved; its file holds no normalization.",
+            help="Class of a model that SB3 itself saved; its file has no normalization.",
         ),
     ] = None,
 ) -> int:
     """Play a saved model and print the return of each episode.
 
-    A model's file may hold pickled Python, as SB3 saves it: open only files that you trust.
+    A model file can contain pickled Python, as saved by SB3: open only files that you trust.
 
     For example:
 
@@ -103,34 +111,34 @@ def enjoy(
     """
     file = model if model.suffix else model.with_suffix(".zip")
     if not file.is_file():
-        raise typer.BadParameter(f"{file} does not exist; give a file that `train` saved")
+        raise typer.BadParameter(f"{file} does not exist; `sb3-course train` saves such a file")
     if video is not None and render:
         raise typer.BadParameter("--video and --render exclude each other")
     from sb3_course.playing import play
 
     returns = []
-    for value, length in play(file, env, episodes, seed, video, render, algo):
-        returns.append(value)
-        say(f"episode {len(returns)}: return {value:,.1f} in {length:,} steps")
-    say(f"mean return {mean(returns):,.1f} ± {pstdev(returns):,.1f}")
+    for total, length in play(file, env, episodes, seed, video, render, algo):
+        returns.append(total)
+        print_line(f"episode {len(returns)}: return {total:,.1f} in {length:,} steps")
+    print_line(f"mean return {mean(returns):,.1f} ± {pstdev(returns):,.1f}")
     if video is not None:
-        say(f"saved {video}")
+        print_line(f"saved {video}")
     return OK
 
 
 def _learn(model: "BaseAlgorithm", timesteps: int) -> int:
-    """Train; whatever stops it, what has been learned until then can be saved."""
+    """Train, and return an exit code whatever stops training, so that the model can be saved."""
     try:
         model.learn(timesteps, progress_bar=sys.stderr.isatty())
     except KeyboardInterrupt:
-        complain(f"interrupted after {model.num_timesteps:,} steps")
+        print_error(f"interrupted after {model.num_timesteps:,} steps")
         return INTERRUPTED
     except FloatingPointError as error:
-        complain(f"stopped after {model.num_timesteps:,} steps: {error}")
+        print_error(f"stopped after {model.num_timesteps:,} steps: {error}")
         return FAILED
     except Exception:
         traceback.print_exc()
-        complain(f"stopped after {model.num_timesteps:,} steps by the error above")
+        print_error(f"stopped after {model.num_timesteps:,} steps by the error above")
         return FAILED
     return OK
 

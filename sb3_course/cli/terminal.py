@@ -1,23 +1,23 @@
-"""Exit codes, and lines for people."""
+"""Exit codes, and functions that print."""
 
 import sys
 
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: done, something failed, wrong arguments, Ctrl-C."""
+"""Exit codes: success, failure, wrong arguments, Ctrl-C."""
 
 
-def say(line: str) -> None:
-    """Print a line of results.
+def print_line(line: str) -> None:
+    """Print a line of results at once.
 
     :param line: Text of the line
     """
     print(line, flush=True)
 
 
-def complain(text: str) -> None:
-    """Print lines on standard error, each with the command's name before it.
+def print_error(text: str) -> None:
+    """Print lines on standard error, each one after the command's name.
 
-    :param text: One line or several
+    :param text: One or more lines
     """
     for line in text.splitlines():
         print(f"sb3-course: {line}", file=sys.stderr, flush=True)

@@ -41,22 +41,23 @@ MOMENTS = ("mean", "var", "count")
 
 
 def resolve(path: str | Path) -> Path:
-    """Add SB3's ``.zip`` where the path has no suffix.
+    """Add SB3's ``.zip`` to a path without suffix.
 
-    :param path: As the user gave it
-    :return: As the file is called
+    :param path: Path that the user gave
+    :return: Path of the file
     """
     path = Path(path)
     return path if path.suffix else path.with_name(path.name + ".zip")
 
 
 def append_header(file: io.BytesIO, algorithm: BaseAlgorithm) -> None:
-    """Add to SB3's zip the names of class and environment and the statistics of VecNormalize.
+    """Add the class's name, the environment's id and VecNormalize's statistics to SB3's zip.
 
-    Only JSON and plain arrays are written: what a stranger's file holds here is never executed.
+    Only JSON and plain arrays are written, so that nothing in this part of an untrusted file is
+    ever executed.
 
-    :param file: SB3's zip, in memory
-    :param algorithm: Whose it is, of this package or of another
+    :param file: SB3's zip file, in memory
+    :param algorithm: Algorithm that it was saved from, of this package or another
     """
     header: dict[str, Any] = {
         "class": type(algorithm).__name__,
@@ -72,27 +73,27 @@ def append_header(file: io.BytesIO, algorithm: BaseAlgorithm) -> None:
 
 
 def environment_id(algorithm: BaseAlgorithm) -> str | None:
-    """Name the environment that an algorithm acts in.
+    """Return the id of the environment that an algorithm acts in.
 
-    :param algorithm: Of this package or of another; its attribute ``env_id``, if it has one, keeps
-        what the environment does not tell: the module of ``module:id``, and any id once the
-        environment's process is gone
-    :return: Gymnasium's id, None where there is none
+    :param algorithm: Algorithm of this package or another. Its attribute ``env_id``, if it has
+        one, knows what the environment does not: the module in ``module:id``, and the id after
+        the environment's process has ended
+    :return: Gymnasium's id, or None if there is none
     """
-    env, kept = algorithm.get_env(), vars(algorithm).get("env_id")
+    env, saved_id = algorithm.get_env(), vars(algorithm).get("env_id")
     try:
         specs = [] if env is None else env.get_attr("spec", 0)
-    except (AttributeError, EOFError, OSError):  # not every VecEnv has specs, or is still alive
+    except (AttributeError, EOFError, OSError):  # the VecEnv has no specs, or has ended
         specs = []
-    told: str | None = next((getattr(spec, "id", None) for spec in specs), None)
-    return kept if told is None or str(kept).endswith(f":{told}") else told
+    spec_id: str | None = next((getattr(spec, "id", None) for spec in specs), None)
+    return saved_id if spec_id is None or str(saved_id).endswith(f":{spec_id}") else spec_id
 
 
 def normalization(venv: VecNormalize) -> dict[str, Any]:
-    """Describe a ``VecNormalize``, for :func:`wrap_normalized` to make another one like it.
+    """Return what :func:`wrap_normalized` needs to make an equal ``VecNormalize``.
 
-    :param venv: The wrapper
-    :return: Its settings as ``vec_normalize``, its moments as ``statistics``
+    :param venv: Wrapper to describe
+    :return: Its settings under ``vec_normalize`` and its running moments under ``statistics``
     """
     moments = {
         f"{name}/{moment}": np.array(getattr(rms, moment))
@@ -106,9 +107,9 @@ def normalization(venv: VecNormalize) -> dict[str, Any]:
 def append_arrays(file: io.BytesIO, name: str, arrays: dict[str, Any]) -> None:
     """Add plain arrays to a checkpoint.
 
-    :param file: The zip file, in memory
-    :param name: What they are called there, ending in ``.npz``
-    :param arrays: By name
+    :param file: Zip file, in memory
+    :param name: Name of the member that holds the arrays, ending in ``.npz``
+    :param arrays: Arrays by name
     """
     content = io.BytesIO()
     np.savez(content, **arrays)
@@ -117,11 +118,12 @@ def append_arrays(file: io.BytesIO, name: str, arrays: dict[str, Any]) -> None:
 
 
 def read_arrays(path: CheckpointPath, name: str) -> dict[str, Any]:
-    """Read what :func:`append_arrays` wrote; object arrays, which could hold code, are refused.
+    """Read arrays that :func:`append_arrays` wrote.
 
-    :param path: The checkpoint
-    :param name: What the arrays are called there
-    :return: By name; empty if there are none
+    :param path: Checkpoint
+    :param name: Name of the member that holds the arrays
+    :return: Arrays by name; empty if there is no such member
+    :raises ValueError: If an array holds Python objects, whose loading could execute code
     """
     with zipfile.ZipFile(_source(path)) as archive:
         if name not in archive.namelist():
@@ -131,10 +133,10 @@ def read_arrays(path: CheckpointPath, name: str) -> dict[str, Any]:
 
 
 def write(path: CheckpointPath, content: bytes) -> None:
-    """Write a checkpoint, to a file atomically.
+    """Write a checkpoint, atomically if it is a file.
 
-    :param path: Where to; ``.zip`` is added to a path without suffix
-    :param content: What
+    :param path: File object, or path, to which ``.zip`` is added if it has no suffix
+    :param content: Content of the checkpoint
     """
     if isinstance(path, io.BufferedIOBase):
         path.write(content)
@@ -143,12 +145,12 @@ def write(path: CheckpointPath, content: bytes) -> None:
 
 
 def read_header(path: CheckpointPath) -> dict[str, Any]:
-    """Read what :func:`append_header` wrote.
+    """Read the header that :func:`append_header` wrote.
 
-    :param path: The checkpoint
-    :return: Its header, empty for a file of another library
-    :raises ValueError: The file is not a zip file
-    :raises FileNotFoundError: There is no such file
+    :param path: Checkpoint
+    :return: Header with the statistics; empty for a file of another library
+    :raises ValueError: If the file is not a zip file
+    :raises FileNotFoundError: If there is no such file
     """
     try:
         with zipfile.ZipFile(_source(path)) as archive:
@@ -156,7 +158,7 @@ def read_header(path: CheckpointPath) -> dict[str, Any]:
             if HEADER in archive.namelist():
                 header = json.loads(archive.read(HEADER))
     except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is not a checkpoint: it is no zip file") from error
+        raise ValueError(f"{path} is not a checkpoint: it is not a zip file") from error
     statistics = read_arrays(path, STATISTICS)
     return header | ({"statistics": statistics} if statistics else {})
 
@@ -168,12 +170,15 @@ def _source(path: CheckpointPath) -> CheckpointPath:
 
 
 def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -> VecEnv:
-    """Give an environment the normalization that a checkpoint was trained with.
+    """Wrap an environment in the normalization that a checkpoint was trained with.
 
-    :param env: Raw or vectorized. If it holds a ``VecNormalize``, that takes the file's statistics
-    :param header: Of the checkpoint, with its statistics
-    :param normalize: ``"train"`` or ``"freeze"``
-    :return: The environment with normalization
+    :param env: Environment, raw or vectorized; a ``VecNormalize`` in it takes over the
+        checkpoint's statistics
+    :param header: Header of the checkpoint, with its statistics
+    :param normalize: ``"train"`` to continue updating the statistics, ``"freeze"`` to keep them
+        and return raw rewards
+    :return: Environment with normalization
+    :raises ValueError: If a ``VecNormalize`` in it differs in whether it normalizes observations
     """
     venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: Monitor(env)])
     settings = header["vec_normalize"]
@@ -210,15 +215,16 @@ def _running_moments(venv: VecNormalize) -> dict[str, RunningMeanStd]:
 def place_to_save(path: Path) -> Path:
     """Check that a model can be saved, before it is trained.
 
-    :param path: where to; ``.zip`` is added to a path without suffix, missing folders are made
-    :return: the file
-    :raises UserError: if it cannot
+    :param path: File to save to; ``.zip`` is added to a path without suffix, and missing folders
+        are created
+    :return: Path of the file
+    :raises UserError: If the file cannot be written
     """
     path = resolve(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out: {path.parent} cannot be made ({error.strerror})") from error
+        raise UserError(f"--out: {path.parent} cannot be created ({error.strerror})") from error
     if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UserError(f"--out: {path} cannot be written; allowed: a file in a folder of yours")
+        raise UserError(f"--out: {path} cannot be written; allowed: a file in a writable folder")
     return path

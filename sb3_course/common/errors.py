@@ -1,19 +1,20 @@
-"""Mistakes that a user can mend, told in a line each."""
+"""Mistakes that a user can correct, each described in one line."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave; the message says what to change."""
+    """Mistake in the user's input, with a message that explains what to change."""
 
 
 def unknown(kind: str, given: object, allowed: Iterable[str]) -> str:
-    """Say that a name is unknown, which one was probably meant and what is allowed.
+    """Return the message for an unknown name: the name, the nearest known one and all known ones.
 
-    :param kind: what the name stands for, such as ``"algorithm"``
-    :param given: the name that was given
-    :param allowed: the names that exist
+    :param kind: What the name stands for, such as ``"algorithm"``
+    :param given: Name that the user gave
+    :param allowed: Names that exist; more than 40 are counted instead of listed
+    :return: Message in one line
     """
     names = sorted(allowed)
     lower = {name.lower(): name for name in names}
@@ -24,9 +25,11 @@ def unknown(kind: str, given: object, allowed: Iterable[str]) -> str:
 
 
 def in_words(error: Exception) -> str:
-    """Tell an exception in a line.
+    """Return a description of an exception in one line.
 
-    :param error: the exception; the type of a plain ``ValueError`` adds nothing
+    :param error: Exception to describe
+    :return: Its message, after the name of its class unless that is a ``ValueError`` or an
+        ``AssertionError`` with a message
     """
     message = " ".join(str(error).split()) or "no reason given"
     plain = isinstance(error, ValueError | AssertionError) and str(error)
@@ -34,4 +37,4 @@ def in_words(error: Exception) -> str:
 
 
 Key = tuple[str | int, ...]
-"""Where a value stands: the keys and list positions that lead to it."""
+"""Position of a value: the keys and list indices that lead to it."""

@@ -1,4 +1,4 @@
-"""Files that nobody ever sees half of."""
+"""Files that are replaced atomically, so that no reader sees a partial one."""
 
 import os
 import pathlib
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def write_atomically(path: pathlib.Path, content: bytes) -> None:
-    """Write a file that is, at any moment, either the old one or the new one, whole.
+    """Write a file so that a reader sees either the old content or the new one, never a part.
 
-    :param path: Where to; missing folders are made
-    :param content: What
+    :param path: File to write; missing folders are created
+    :param content: New content
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -31,9 +31,9 @@ def write_atomically(path: pathlib.Path, content: bytes) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text so that nobody ever sees half of it.
+    """Write a text file atomically, in UTF-8.
 
-    :param path: the file
-    :param text: its content
+    :param path: File to write; missing folders are created
+    :param text: New content
     """
     write_atomically(path, text.encode())

@@ -1,4 +1,4 @@
-"""Checks of constructor arguments; each names what was given and what is allowed."""
+"""Checks of constructor arguments, with messages that name the given and the allowed values."""
 
 import math
 from typing import Any
@@ -9,13 +9,13 @@ from stable_baselines3.common.type_aliases import Schedule
 
 
 def check(name: str, value: object, ok: bool | np.bool_, takes: str) -> None:
-    """Refuse a parameter that is out of its range.
+    """Check that a parameter is in its range.
 
-    :param name: The parameter's name
-    :param value: What was given
-    :param ok: Whether it will do
-    :param takes: What it takes, for the message
-    :raises ValueError: It will not do
+    :param name: Name of the parameter
+    :param value: Given value
+    :param ok: Whether the value is allowed
+    :param takes: Description of the allowed values, for the message
+    :raises ValueError: If the value is not allowed
     """
     if not ok:
         raise ValueError(f"{name} must be {takes}, got {value!r}")
@@ -45,22 +45,22 @@ def scheduled(name: str, schedule: Schedule, progress_remaining: float) -> float
 
 
 def check_count(name: str, value: object, more: str = "") -> None:
-    """Refuse what is not a positive whole number.
+    """Check that a parameter is a positive whole number.
 
-    :param name: The parameter's name
-    :param value: What was given
-    :param more: What else it takes, for the message
-    :raises ValueError: It is not
+    :param name: Name of the parameter
+    :param value: Given value
+    :param more: Description of other allowed values, for the message
+    :raises ValueError: If it is not
     """
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1
     check(name, value, whole, f"a whole number of at least 1 {more}".rstrip())
 
 
 def check_action_space(space: spaces.Space[Any]) -> None:
-    """Refuse an action space that no policy of SB3 acts in.
+    """Check that SB3's policies can act in an action space.
 
-    :param space: The action space
-    :raises ValueError: It is of another kind than SB3's four, or a Box without finite bounds
+    :param space: Action space
+    :raises ValueError: If it is none of SB3's four kinds, or a Box without finite bounds
     """
     kinds = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
     if not isinstance(space, kinds):

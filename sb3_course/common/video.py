@@ -1,4 +1,4 @@
-"""Film episodes: frames go to a video file as they are drawn."""
+"""Video recordings of episodes, whose frames go to the file as they are rendered."""
 
 import os
 import sys
@@ -16,17 +16,19 @@ from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import make_env
 
 DEFAULT_FPS = 30.0
+"""Frames per second of an environment that does not declare any."""
+
 SMALL_FPS = 25.0
-"""Frames a second of :func:`record`: fewer than MuJoCo's tasks draw, for a smaller file."""
+"""Frames per second of :func:`record`: fewer than MuJoCo's tasks render, for a smaller file."""
 
 Player: TypeAlias = Callable[[Any], Array]
-"""From M raw observations to M actions."""
+"""Function from M raw observations to M actions."""
 
 
 class Film:
-    """A video that grows frame by frame; made by :func:`film`.
+    """Video that grows frame by frame, as made by :func:`film`.
 
-    :param path: where ffmpeg writes
+    :param path: File that ffmpeg writes
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,14 +38,14 @@ class Film:
     def add(self, frame: Any, fps: float) -> None:
         """Add a frame.
 
-        :param frame: RGB, bytes of shape (height, width, 3), as large as the first one
-        :param fps: frames a second, as of the first one
+        :param frame: RGB image of dtype uint8 and shape (height, width, 3), as large as the first
+        :param fps: Frames per second; only the first frame's count
         """
         from imageio_ffmpeg import write_frames
 
         height, width, _ = frame.shape
         if self._writer is None:
-            # Players want even sides; imageio's usual multiples of 16 would blur the picture.
+            # Video players need even sides; imageio's default multiples of 16 would blur the image.
             self._writer = write_frames(
                 str(self._path),
                 (width, height),
@@ -64,10 +66,11 @@ class Film:
 
 @contextmanager
 def film(path: Path) -> Iterator[Film]:
-    """Make a video that is in its place once it is complete, and not if anything fails.
+    """Record a video, which appears at its path when it is complete, and not if anything fails.
 
-    :param path: where to, ending in ``.mp4``
-    :raises UserError: for another ending, a folder that is none, or without imageio-ffmpeg
+    :param path: File to write, ending in ``.mp4``
+    :yield: Video to add frames to
+    :raises UserError: If the path ends differently or imageio-ffmpeg is not installed
     """
     check_video(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -83,10 +86,10 @@ def film(path: Path) -> Iterator[Film]:
 
 
 def check_video(path: Path) -> None:
-    """Check that a video can be written.
+    """Check that a video can be written, and create missing folders.
 
-    :param path: where to
-    :raises UserError: if not
+    :param path: File to write
+    :raises UserError: If the path does not end in ``.mp4`` or imageio-ffmpeg is not installed
     """
     if path.suffix.lower() != ".mp4":
         raise UserError(f"--video: given {str(path)!r}; allowed: a file that ends in .mp4")
@@ -98,57 +101,59 @@ def check_video(path: Path) -> None:
 
 
 class Filmed(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Adds to a film every frame of the episodes that begin with a seed, the last one included.
+    """Wrapper that adds every frame of the episodes that were reset with a seed to a video.
 
-    A vector environment seeds the episodes that it is asked for, and none of those that it begins
-    by itself once one has ended. One environment has to play all the episodes of a film: MuJoCo's
-    renderers get in each other's way, and draw black.
+    A vector environment passes a seed to the episodes that it is asked to start, but not to those
+    that it starts by itself after one has ended. One environment must play all episodes of a
+    video, as a second MuJoCo renderer would render black images.
 
-    :param env: an environment with ``render_mode="rgb_array"``
-    :param video: the film
+    :param env: Environment with ``render_mode="rgb_array"``
+    :param video: Video to add to
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], video: Film) -> None:
         super().__init__(env)
         self._film = video
-        self._on = False
+        self._recording = False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Reset, and film the first state."""
+        """Reset the environment, and record the first frame if there is a seed."""
         start = super().reset(seed=seed, options=options)
-        self._on = seed is not None
-        self._shoot()
+        self._recording = seed is not None
+        self._add_frame()
         return start
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step, and film where it led."""
+        """Step the environment, and record the frame that follows."""
         outcome: tuple[Any, Any, bool, bool, dict[str, Any]] = super().step(action)
-        self._shoot()
+        self._add_frame()
         return outcome
 
-    def _shoot(self) -> None:
-        if self._on:
+    def _add_frame(self) -> None:
+        if self._recording:
             frame = self.env.render()
             self._film.add(frame, frames_per_second(self.env))
 
 
 def filmed_env(env_id: str, video: Film) -> Filmed:
-    """Make an environment whose seeded episodes are filmed.
+    """Make an environment whose seeded episodes are recorded.
 
-    :param env_id: Gymnasium name
-    :param video: the film
-    :raises UserError: as :func:`drawn_env`
+    :param env_id: Gymnasium id
+    :param video: Video to add to
+    :return: Environment
+    :raises UserError: If the environment renders no images here
     """
     return Filmed(drawn_env(env_id), video)
 
 
 def drawn_env(env_id: str) -> gymnasium.Env[Any, Any]:
-    """Make an environment whose ``render()`` returns a picture; MuJoCo's camera follows what runs.
+    """Make an environment whose ``render()`` returns images; MuJoCo's camera follows the body.
 
-    :param env_id: Gymnasium name
-    :raises UserError: if the environment draws no pictures here
+    :param env_id: Gymnasium id
+    :return: Environment, already reset
+    :raises UserError: If the environment renders no images here
     """
     use_no_screen()
     try:
@@ -157,25 +162,26 @@ def drawn_env(env_id: str) -> gymnasium.Env[Any, Any]:
         env.reset()
         frame = env.render()
     except Exception as error:
-        raise UserError(f"{env_id} cannot be drawn here: {in_words(error)}") from error
+        raise UserError(f"{env_id} cannot be rendered here: {in_words(error)}") from error
     if not (isinstance(frame, np.ndarray) and frame.ndim == 3):
         modes = ", ".join(env.metadata.get("render_modes", [])) or "none"
-        raise UserError(f"{env_id} draws no pictures (rgb_array); its render modes: {modes}")
+        raise UserError(f"{env_id} renders no images (rgb_array); its render modes: {modes}")
     return env
 
 
 def frames_per_second(env: gymnasium.Env[Any, Any]) -> float:
-    """Return how many of an environment's pictures show a second.
+    """Return an environment's frames per second.
 
-    :param env: the environment
+    :param env: Environment
+    :return: Declared frames per second, or :data:`DEFAULT_FPS`
     """
     return float(env.metadata.get("render_fps", DEFAULT_FPS))
 
 
 def follow(env: gymnasium.Env[Any, Any]) -> None:
-    """Let MuJoCo's camera follow what runs: Gymnasium 1.4 leaves it where the run began.
+    """Make MuJoCo's camera follow the body, which Gymnasium 1.4 does not do.
 
-    :param env: any environment; only a MuJoCo task whose model has a camera ``track`` changes
+    :param env: Any environment; only a MuJoCo task whose model has a camera ``track`` is changed
     """
     renderer = getattr(env.unwrapped, "mujoco_renderer", None)
     if renderer is not None and renderer.camera_id == -1:
@@ -186,15 +192,16 @@ def follow(env: gymnasium.Env[Any, Any]) -> None:
 
 
 def use_no_screen() -> None:
-    """Let MuJoCo draw off the screen where there is none, unless the user has chosen how."""
+    """Make MuJoCo render off-screen if there is no screen, unless the user has chosen how."""
     if not has_screen():
         os.environ.setdefault("MUJOCO_GL", "egl")
 
 
 def has_screen() -> bool:
-    """Say whether windows can be opened."""
-    elsewhere = sys.platform != "linux"
-    return elsewhere or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    """Return whether windows can be opened."""
+    if sys.platform != "linux":
+        return True
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def record(
@@ -205,17 +212,18 @@ def record(
     seconds: float = 8.0,
     size: int = 240,
 ) -> None:
-    """Record an episode of each player and put them side by side, each under its name.
+    """Record one episode of each player, side by side and titled with the players' names.
 
-    A player whose episode has ended stays as it ended.
+    A player whose episode has ended is shown in its last frame.
 
-    :param players: By name, a function from M observations to M actions
-    :param env_id: Gymnasium name of an environment that can render
-    :param path: Where to, ending in ``.mp4``
-    :param seed: Of the episode, the same for all
-    :param seconds: Most to show, in the environment's time
-    :param size: Pixels of each player's picture, across and down
-    :raises UserError: Another ending, an environment that draws nothing, or no imageio-ffmpeg
+    :param players: Functions from M observations to M actions, by name
+    :param env_id: Gymnasium id of an environment that renders images
+    :param path: File to write, ending in ``.mp4``
+    :param seed: Seed of the episode, the same for all players
+    :param seconds: Maximum length of the video, in the environment's time
+    :param size: Width and height of each player's image, in pixels
+    :raises UserError: If the path does not end in ``.mp4``, the environment renders no images, or
+        imageio-ffmpeg is not installed
     """
     with film(path) as video:
         env = drawn_env(env_id)
@@ -225,8 +233,8 @@ def record(
         ]
         env.close()
         longest = max(len(frames) for frames in columns)
-        still = [frames + [frames[-1]] * (longest - len(frames)) for frames in columns]
-        for row in zip(*still, strict=True):
+        padded = [frames + [frames[-1]] * (longest - len(frames)) for frames in columns]
+        for row in zip(*padded, strict=True):
             video.add(np.concatenate(row, axis=1), SMALL_FPS)
 
 
@@ -237,23 +245,23 @@ def _play(act: Player, env: gymnasium.Env[Any, Any], seed: int, seconds: float) 
     frames: list[Array] = []
     for step in range(round(seconds * SMALL_FPS) * every):
         if step % every == 0:
-            frames.append(_picture(env))
+            frames.append(_image(env))
         action = act(obs[None])[0]
         if isinstance(space, gymnasium.spaces.Box):
             action = np.clip(action, space.low, space.high)
         obs, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
             break
-    return [*frames, _picture(env)]
+    return [*frames, _image(env)]
 
 
-def _picture(env: gymnasium.Env[Any, Any]) -> Array:
+def _image(env: gymnasium.Env[Any, Any]) -> Array:
     return np.asarray(env.render())
 
 
 def _titled(frame: Array, title: str, size: int) -> Array:
     from PIL import Image, ImageDraw
 
-    picture = Image.fromarray(frame).resize((size, size))
-    ImageDraw.Draw(picture).text((6, 4), title, fill="white", stroke_width=2, stroke_fill="black")
-    return np.asarray(picture)
+    image = Image.fromarray(frame).resize((size, size))
+    ImageDraw.Draw(image).text((6, 4), title, fill="white", stroke_width=2, stroke_fill="black")
+    return np.asarray(image)

@@ -1,4 +1,4 @@
-"""Values written as in a grid file: YAML in which ``1e-3`` is a number."""
+"""YAML as in grid files, where ``1e-3`` is a number."""
 
 import re
 from typing import Any
@@ -7,10 +7,10 @@ import yaml
 
 
 class GridLoader(yaml.SafeLoader):
-    """Plain YAML; ``1e-3`` and ``1.5e6`` are numbers too, and a key given twice is refused."""
+    """Safe YAML loader that reads ``1e-3`` and ``1.5e6`` as numbers and rejects duplicate keys."""
 
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
-        """Refuse a key that is given twice; see PyYAML's ``Composer``."""
+        """Compose a mapping like PyYAML's ``Composer``, after a check for duplicate keys."""
         node = super().compose_mapping_node(anchor)
         seen: dict[tuple[str, str], yaml.Node] = {}
         for key, _ in node.value:
@@ -30,8 +30,10 @@ GridLoader.add_implicit_resolver(
 
 
 def read_yaml(text: str) -> Any:
-    """Read a value written as in a grid file.
+    """Read a value as in a grid file.
 
     :param text: YAML, such as ``1e-3``, ``[64, 64]`` or a whole document
+    :return: Value of the document
+    :raises yaml.YAMLError: If the text is not valid YAML or a mapping has duplicate keys
     """
     return yaml.load(text, Loader=GridLoader)  # a subclass of the safe loader

@@ -1,13 +1,16 @@
 """Vector environments: EnvPool behind SB3's interface, and one function for every backend.
 
 ====================  ==========================================================================
-module                its one idea
+module                content
 ====================  ==========================================================================
-``make``              ``make_vec_env``: one way to make a vector environment
-``backends``          the names of what steps environments
+``make``              ``make_vec_env``: one function for every backend
+``backends``          names of the backends
 ``envpool_vec_env``   EnvPool with the semantics of SB3's ``DummyVecEnv``
-``enumerable``        small worlds in which every expectation can be computed
-``spaces_only``       spaces without an environment
+``compiled_vec_env``  base class of vector environments that run outside of Python
+``_envpool_spec``     EnvPool's description of an environment, compared with Gymnasium's
+``enumerable``        small MDPs in which every expectation can be computed
+``lecture_worlds``    worlds of CS285's lectures and homework
+``spaces_only``       two spaces in place of an environment
 ====================  ==========================================================================
 """
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EnvPoolVecEnv", "backend_of", "make_vec_env"]
 
-# Resolved on first use: `sb3-course status` does not wait for torch.
+# Imported on first use, so that `sb3-course status` does not wait for torch.
 _MODULES = {"EnvPoolVecEnv": "envpool_vec_env", "backend_of": "make", "make_vec_env": "make"}
 
 

@@ -1,4 +1,4 @@
-"""What EnvPool and Gymnasium each say of an environment, and whether they agree."""
+"""EnvPool's description of an environment, compared with Gymnasium's."""
 
 import difflib
 import warnings
@@ -15,10 +15,10 @@ Space = spaces.Space[Any]
 #: EnvPool writes "no limit" as the largest int32.
 NO_LIMIT = int(np.iinfo(np.int32).max)
 
-#: What the adapter sets itself, with the reason a caller is given.
+#: Arguments that the adapter sets itself, with what a caller should know instead.
 _RESERVED = {
-    "num_envs": "say n_envs",
-    "env_seed": "say seed, or call seed()",
+    "num_envs": "use n_envs",
+    "env_seed": "use seed, or call seed()",
     "batch_size": "only synchronous stepping is supported, where every environment steps",
     "max_num_players": "only single-player environments are supported",
     "gym_reset_return_info": "it is always on",
@@ -26,20 +26,21 @@ _RESERVED = {
 
 
 class UnsupportedEnvError(ValueError):
-    """EnvPool cannot stand in for Gymnasium's environment; `backend="dummy"` still can."""
+    """Error for an environment that EnvPool cannot run as Gymnasium does."""
 
 
 @dataclass(frozen=True)
 class EnvPoolSpec:
-    """All that the adapter must know before it builds a pool.
+    """Everything that the adapter needs to know before it builds a pool.
 
-    :param observation_space: of one environment, as Gymnasium has it
-    :param action_space: of one environment, as Gymnasium has it
-    :param max_episode_steps: environment steps until truncation, None without a limit
-    :param gym_spec: Gymnasium's registration, None where Gymnasium cannot make the environment
-    :param obs_index: where ``pool._recv()`` holds the observation, by name (empty: not a Dict)
-    :param index: where ``pool._recv()`` holds everything else, by name
-    :param action_dtype: the dtype EnvPool takes actions in
+    :param observation_space: Observation space of one environment, as in Gymnasium
+    :param action_space: Action space of one environment, as in Gymnasium
+    :param max_episode_steps: Environment steps until truncation, or None if there is no limit
+    :param gym_spec: Gymnasium's registration, or None if Gymnasium cannot make the environment
+    :param obs_index: Positions in ``pool._recv()`` of the observation's parts by their keys; the
+        key is empty unless the space is a Dict
+    :param index: Positions in ``pool._recv()`` of all arrays by their names
+    :param action_dtype: Data type in which EnvPool takes actions
     """
 
     observation_space: Space
@@ -52,37 +53,37 @@ class EnvPoolSpec:
 
 
 def import_envpool() -> Any:
-    """Import EnvPool when it is needed, not before.
+    """Import EnvPool on first use.
 
-    :return: the module ``envpool``
-    :raises ImportError: where it is not installed, with the command that installs it
+    :return: Module ``envpool``
+    :raises ImportError: If it is not installed, with the command that installs it
     """
     try:
         import envpool
     except ImportError as error:
         raise ImportError(
             "EnvPool is not installed: pip install 'sb3-course[envpool]' (Python 3.11 or newer), "
-            'or take backend="dummy"'
+            'or use backend="dummy"'
         ) from error
     return envpool
 
 
 def read_spec(env_id: str, env_kwargs: Mapping[str, Any]) -> EnvPoolSpec:
-    """Look an environment up in EnvPool and in Gymnasium; build no pool.
+    """Look an environment up in EnvPool and in Gymnasium, without building a pool.
 
-    :param env_id: the id, the same in both
-    :param env_kwargs: keyword arguments of the environment that both understand
-    :return: what both agree on
-    :raises ImportError: without EnvPool
-    :raises UnsupportedEnvError: where EnvPool lacks the environment or one of the keyword
-        arguments, or has the environment with other spaces than Gymnasium
-    :raises ValueError: for a keyword argument that the adapter sets itself
+    :param env_id: Environment id, the same in both
+    :param env_kwargs: Keyword arguments of the environment that both understand
+    :return: Description on which both agree
+    :raises ImportError: If EnvPool is not installed
+    :raises UnsupportedEnvError: If EnvPool lacks the environment or one of the keyword arguments,
+        or has the environment with spaces other than Gymnasium's
+    :raises ValueError: If a keyword argument is one that the adapter sets itself
     """
     pool_spec = _pool_spec(env_id, env_kwargs)
     obs_index = _observation_index(env_id, pool_spec)
     action_key = pool_spec._action_keys[-1]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Box's word on precision
+        warnings.simplefilter("ignore")  # Box warns that it lowers the precision of bounds
         pool_obs, pool_act = pool_spec.observation_space, pool_spec.action_space
     limit: int | None = int(pool_spec.config.max_episode_steps)
     limit = None if limit == NO_LIMIT else limit
@@ -94,7 +95,7 @@ def read_spec(env_id: str, env_kwargs: Mapping[str, Any]) -> EnvPoolSpec:
         _check_agreement(env_id, "observation", pool_obs, obs_space)
         _check_agreement(env_id, "action", pool_act, act_space)
         limit = gym_spec.max_episode_steps
-        limit = None if limit == -1 else limit  # how gymnasium.make is told to leave it out
+        limit = None if limit == -1 else limit  # gymnasium.make's value for no limit
     return EnvPoolSpec(
         observation_space=obs_space,
         action_space=act_space,
@@ -107,11 +108,11 @@ def read_spec(env_id: str, env_kwargs: Mapping[str, Any]) -> EnvPoolSpec:
 
 
 def _pool_spec(env_id: str, env_kwargs: Mapping[str, Any]) -> Any:
-    """EnvPool's own specification, after the checks that need nothing else."""
+    """Return EnvPool's own specification, after the checks that need nothing else."""
     for name in _RESERVED.keys() & env_kwargs.keys():
         raise ValueError(f"env_kwargs must not hold {name!r}: {_RESERVED[name]}")
     if env_kwargs.get("render_mode") is not None:
-        raise UnsupportedEnvError(f'{env_id} on EnvPool does not render: take backend="dummy"')
+        raise UnsupportedEnvError(f'{env_id} on EnvPool does not render: use backend="dummy"')
     envpool = import_envpool()
     known = envpool.list_all_envs()
     if env_id not in known:
@@ -119,7 +120,7 @@ def _pool_spec(env_id: str, env_kwargs: Mapping[str, Any]) -> Any:
         hint = f"; near matches: {', '.join(near)}" if near else ""
         raise UnsupportedEnvError(
             f'EnvPool {envpool.__version__} does not have {env_id!r}{hint}. backend="dummy" '
-            "takes any environment that Gymnasium has"
+            "supports every environment that Gymnasium has"
         )
     kwargs = {key: value for key, value in env_kwargs.items() if key != "render_mode"}
     try:
@@ -130,35 +131,37 @@ def _pool_spec(env_id: str, env_kwargs: Mapping[str, Any]) -> Any:
             'backend="dummy" passes them on to Gymnasium'
         ) from error
     if spec.config.max_num_players != 1:
-        raise UnsupportedEnvError(f"{env_id} has more than one player: SB3 trains one")
+        raise UnsupportedEnvError(f"{env_id} has more than one player, but SB3 trains one")
     if len(spec._action_keys) != 3:
         raise UnsupportedEnvError(f"{env_id} takes a Dict of actions, which SB3 does not support")
     return spec
 
 
 def _observation_index(env_id: str, pool_spec: Any) -> dict[str, int]:
-    """Positions of the observation in EnvPool's state, keyed by the name within a Dict."""
+    """Return the observation's positions in EnvPool's state, by key of a Dict observation."""
     found = [(i, key) for i, key in enumerate(pool_spec._state_keys) if key.startswith("obs")]
     if len(found) == 1:
         return {"": found[0][0]}
     names = {key.removeprefix("obs:"): i for i, key in found}
     if any(":" in name or "." in name for name in names):
-        raise UnsupportedEnvError(f"{env_id} has nested Dict observations: SB3 takes flat ones")
+        raise UnsupportedEnvError(
+            f"{env_id} has nested Dict observations, but SB3 supports only flat ones"
+        )
     return names
 
 
 def _gymnasium_env(env_id: str, env_kwargs: Mapping[str, Any]) -> Any:
-    """Gymnasium's environment, closed at once; None where Gymnasium cannot make it here."""
+    """Return Gymnasium's environment, already closed, or None if it cannot be made here."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a newer version exists
+        warnings.simplefilter("ignore")  # a newer version of the environment exists
         try:
             env = gym.make(env_id, disable_env_checker=True, **env_kwargs)
         except (gym.error.Error, ImportError):
             return None
         except TypeError as error:
             raise UnsupportedEnvError(
-                f"Gymnasium's {env_id} does not take env_kwargs {sorted(env_kwargs)}, so that "
-                f"nothing trained with them could be played there: {error}"
+                f"Gymnasium's {env_id} does not take env_kwargs {sorted(env_kwargs)}, so a model "
+                f"trained with them could not be played there: {error}"
             ) from error
     env.close()
     return env
@@ -168,12 +171,12 @@ def _check_agreement(env_id: str, what: str, pool: Space, gymnasium: Space) -> N
     if not _agree(pool, gymnasium):
         raise UnsupportedEnvError(
             f"{env_id}: EnvPool's {what} space {pool} does not fit Gymnasium's {gymnasium}; "
-            'take backend="dummy"'
+            'use backend="dummy"'
         )
 
 
 def _agree(pool: Space, gymnasium: Space) -> bool:
-    """Whether the values of both spaces have one layout, whatever bounds and dtypes say."""
+    """Return whether values of both spaces have the same layout, ignoring bounds and dtypes."""
     if isinstance(gymnasium, spaces.Dict):
         return (
             isinstance(pool, spaces.Dict)
@@ -186,10 +189,14 @@ def _agree(pool: Space, gymnasium: Space) -> bool:
 
 
 def _cleaned(space: Space, action: bool = False) -> Space:
-    """EnvPool's space as Gymnasium would write it.
+    """Return EnvPool's space in Gymnasium's conventions.
 
-    A bound at the end of the floating-point range means none (also the smallest positive number,
-    which C++ calls ``min``), and continuous actions are float32.
+    A bound at the end of the floating-point range means that there is none (as does the smallest
+    positive number, which C++ calls ``min``), and continuous actions are float32.
+
+    :param space: Space of EnvPool
+    :param action: Whether it is the action space
+    :return: Space with infinite bounds where there are none
     """
     if isinstance(space, spaces.Dict):
         return spaces.Dict({key: _cleaned(sub) for key, sub in space.spaces.items()})

@@ -1,4 +1,4 @@
-"""The names of what steps environments. This module imports neither torch nor SB3."""
+"""Names of the backends that step environments. This module imports neither torch nor SB3."""
 
 from typing import Literal, TypeAlias
 

@@ -3,68 +3,60 @@
 import functools
 import os
 import time
-from collections.abc import Sequence
 from typing import Any, NoReturn
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env.base_vec_env import (
-    VecEnv,
-    VecEnvIndices,
-    VecEnvObs,
-    VecEnvStepReturn,
-)
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from sb3_course.envs._envpool_spec import NO_LIMIT, import_envpool, read_spec
+from sb3_course.envs.compiled_vec_env import CompiledVecEnv
 
-_USE_DUMMY = 'take make_vec_env(..., backend="dummy") for that'
 
+class EnvPoolVecEnv(CompiledVecEnv):
+    r"""EnvPool's environments in C++ threads, with the semantics of SB3's ``DummyVecEnv``.
 
-class EnvPoolVecEnv(VecEnv):
-    """Environments that EnvPool steps in C++ threads, with the semantics of SB3's ``DummyVecEnv``.
-
-    An environment that ends is reset within the same step, so that the returned observation is
-    the next episode's first one and no action is lost. ``infos[i]`` is an empty dict except where
-    an episode ended; there it holds
+    An environment whose episode ends is reset within the same step, so the returned observation is
+    the first one of the next episode and no action is lost. ``infos[i]`` is an empty dict unless
+    an episode ended, in which case it holds
 
     ========================  ====================================================================
     ``terminal_observation``  the episode's last observation, of the observation space's shape
-    ``TimeLimit.truncated``   True where only the time limit ended the episode
+    ``TimeLimit.truncated``   True if only the time limit ended the episode
     ``episode``               ``r`` (sum of raw rewards), ``l`` (environment steps), ``t`` (seconds
                               since construction), as SB3's ``Monitor`` has them
     ========================  ====================================================================
 
-    The spaces equal Gymnasium's, so that a model trained here loads on Gymnasium's environment.
-    Where Gymnasium cannot make the environment (a package is missing), they are EnvPool's, with
-    bounds that mean "none" made infinite.
+    The spaces equal Gymnasium's, so a model trained here loads on Gymnasium's environment. If
+    Gymnasium cannot make the environment (a package is missing), they are EnvPool's, with infinite
+    bounds where EnvPool's mean that there is none.
 
     *Time limit.* EnvPool flags an episode that ends by itself exactly at the limit as truncated.
     The pool is therefore built with a limit one step later, and the adapter truncates.
 
-    *Seeds.* Environment ``i`` gets ``seed + i``, taken modulo 2³². Equal seeds give equal
-    trajectories bit for bit, whatever ``n_envs`` and ``num_threads``. They are not the trajectories
-    that Gymnasium has for that seed: the generators differ. As in SB3, :meth:`seed` waits for the
-    next :meth:`reset`, which uses the seeds up; a reset without new seeds goes on with the
+    *Seeds.* Environment ``i`` is seeded with ``seed + i`` modulo 2³². Equal seeds lead to equal
+    trajectories, bit for bit, whatever ``n_envs`` and ``num_threads`` are. They are not Gymnasium's
+    trajectories for that seed, as the generators differ. As in SB3, :meth:`seed` takes effect at
+    the next :meth:`reset`, which uses the seeds up; a reset without new seeds continues with the
     generators.
 
-    *Arrays.* ``step_wait`` returns EnvPool's own arrays, which EnvPool gives away and never writes
-    again; they are copied only where the observation space has another dtype. Actions are copied
-    once, since EnvPool reads the array that it was sent while it steps.
+    *Arrays.* ``step_wait`` returns EnvPool's own arrays, which EnvPool hands over and never writes
+    to again; they are copied only if the observation space has another dtype. Actions are copied
+    once, as EnvPool reads the array that it was sent while it steps.
 
-    A pickled copy is a set of fresh environments, seeded only by seeds that no reset had used.
+    A pickled copy is a set of fresh environments, seeded only by seeds that no reset has used.
 
-    :param env_id: an id that EnvPool has, such as ``"HalfCheetah-v4"``
-    :param n_envs: number of environments
-    :param seed: seed of the first environment; None draws one from NumPy's global generator, as
+    :param env_id: Environment id that EnvPool knows, such as ``"HalfCheetah-v4"``
+    :param n_envs: Number of environments
+    :param seed: Seed of the first environment; None draws one from NumPy's global generator, as
         SB3's ``make_vec_env`` does
-    :param num_threads: EnvPool's threads; None takes one for each usable core, at most ``n_envs``
-    :param env_kwargs: keyword arguments of the environment, which Gymnasium must understand too
-        where it has the environment
-    :raises ImportError: without EnvPool
-    :raises ValueError: for less than one environment or thread; for an environment that EnvPool
-        lacks, or has with other spaces than Gymnasium, or with more than one player
+    :param num_threads: Number of EnvPool's threads; None stands for one per usable core, at most
+        ``n_envs``
+    :param \**env_kwargs: Keyword arguments of the environment, which Gymnasium must understand too
+        if it has the environment
+    :raises ImportError: If EnvPool is not installed
+    :raises ValueError: If there is less than one environment or thread, or EnvPool lacks the
+        environment, has it with spaces other than Gymnasium's, or with more than one player
     """
 
     def __init__(
@@ -85,7 +77,7 @@ class EnvPoolVecEnv(VecEnv):
         self.max_episode_steps = spec.max_episode_steps
         self._num_threads = num_threads
         self._env_kwargs = env_kwargs
-        self._pool: Any = None  # built by reset(), which knows the seeds
+        self._pool: Any = None  # built by reset(), when the seeds are known
         self._closed = False
         self._waiting = False
         super().__init__(n_envs, spec.observation_space, spec.action_space)
@@ -104,10 +96,10 @@ class EnvPoolVecEnv(VecEnv):
         self.seed(seed)
 
     def reset(self) -> VecEnvObs:
-        """Start a new episode in every environment; a step in flight is awaited and dropped.
+        """Start a new episode in every environment; a step in progress is awaited and dropped.
 
-        :return: first observations, shape (n_envs, ...), or a dict of such arrays
-        :raises RuntimeError: after :meth:`close`
+        :return: First observations, of shape (n_envs, ...), or a dict of such arrays
+        :raises RuntimeError: If the environments are closed
         """
         if self._closed:
             raise RuntimeError("this EnvPoolVecEnv is closed: construct a new one")
@@ -126,15 +118,16 @@ class EnvPoolVecEnv(VecEnv):
         return self._observation(state)
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Send actions off; EnvPool's threads step while the caller does something else.
+        """Start a step; EnvPool's threads run it while the caller does something else.
 
-        :param actions: shape (n_envs, ...), as the action space says
-        :raises RuntimeError: before the first reset, after close, or with a step in flight
-        :raises ValueError: for another shape, or a discrete action out of range
+        :param actions: Actions of the action space, of shape (n_envs, ...)
+        :raises RuntimeError: If there was no reset, a step is in progress, or the environments
+            are closed
+        :raises ValueError: If the shape is another, or a discrete action is out of range
         """
         if self._pool is None or self._waiting:
             self._refuse_step()
-        # EnvPool's threads read this very array: a private copy, which lives until the next step.
+        # EnvPool's threads read this array: a private copy, kept until the next step.
         copied = np.array(actions, dtype=self._action_dtype, order="C")
         if copied.shape != self._action_shape:
             raise ValueError(f"actions must have shape {self._action_shape}, got {copied.shape}")
@@ -148,15 +141,15 @@ class EnvPoolVecEnv(VecEnv):
         self._waiting = True
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Wait for the step that :meth:`step_async` sent.
+        """Wait for the step that :meth:`step_async` started.
 
-        :return: observations (n_envs, ...), raw rewards (n_envs,) float32, dones (n_envs,) bool,
-            and one info dict per environment; see the class for what it holds
-        :raises RuntimeError: without a step in flight
+        :return: Observations (n_envs, ...), raw rewards (n_envs,) float32, dones (n_envs,) bool,
+            and one info dict per environment, described in the class's docstring
+        :raises RuntimeError: If no step is in progress
         """
         if not self._waiting:
             raise RuntimeError("step_wait() needs a step_async() before it")
-        self._waiting = False  # first: an interrupt is raised once _recv has returned
+        self._waiting = False  # first, as an interrupt is raised once _recv has returned
         state = self._pool._recv()
         obs, rewards, ended = self._observation(state), state[self._at_reward], state[self._at_done]
         self._returns += rewards
@@ -171,12 +164,12 @@ class EnvPoolVecEnv(VecEnv):
     def _finish_episodes(
         self, obs: VecEnvObs, ids: np.ndarray, terminated: np.ndarray, infos: list[dict[str, Any]]
     ) -> None:
-        """Reset the environments that ended, in place, and say so in their infos.
+        """Reset the environments whose episode ended, and fill in their infos.
 
-        :param obs: last observations; the rows of ``ids`` become first ones
-        :param ids: environments that ended
-        :param terminated: shape (n_envs,), whether it ended by itself
-        :param infos: one dict per environment, filled for ``ids``
+        :param obs: Last observations, whose rows ``ids`` are replaced by first ones
+        :param ids: Indices of the environments whose episode ended
+        :param terminated: Whether an episode ended by itself, of shape (n_envs,)
+        :param infos: One dict per environment; those of ``ids`` are replaced
         """
         self._pool._reset(ids.astype(np.int32))  # runs while the infos are written
         self._waiting = True
@@ -203,91 +196,13 @@ class EnvPoolVecEnv(VecEnv):
             obs[ids] = first
 
     def close(self) -> None:
-        """End EnvPool's threads; a second call does nothing."""
+        """Stop EnvPool's threads; a second call does nothing."""
         self._pool = None
         self._waiting = False
         self._closed = True
 
-    def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
-        """Refuse reset options, which EnvPool does not have.
-
-        :param options: nothing
-        :raises NotImplementedError: for anything but nothing
-        """
-        if options:
-            raise NotImplementedError(f"EnvPool has no reset options: {_USE_DUMMY}")
-
-    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Read what one environment would know: its spaces, ``spec`` and ``render_mode``.
-
-        :param attr_name: ``observation_space``, ``action_space``, ``spec`` or ``render_mode``
-        :param indices: which environments, None for all
-        :return: the value, once for each of them
-        :raises AttributeError: for any other name
-        """
-        known = {
-            "observation_space": self.observation_space,
-            "action_space": self.action_space,
-            "spec": self.spec,
-            "render_mode": None,
-        }
-        if attr_name not in known:
-            raise AttributeError(
-                f"EnvPool's environments live in C++ and have no attribute {attr_name!r}, only "
-                f"{', '.join(known)}: {_USE_DUMMY}"
-            )
-        return [known[attr_name] for _ in self._get_indices(indices)]
-
-    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> NoReturn:
-        """Refuse.
-
-        :raises NotImplementedError: always
-        """
-        raise NotImplementedError(f"cannot set {attr_name!r} in EnvPool's C++: {_USE_DUMMY}")
-
-    def env_method(
-        self,
-        method_name: str,
-        *method_args: Any,
-        indices: VecEnvIndices = None,
-        **method_kwargs: Any,
-    ) -> NoReturn:
-        """Refuse.
-
-        :raises NotImplementedError: always
-        """
-        raise NotImplementedError(f"cannot call {method_name!r} in EnvPool's C++: {_USE_DUMMY}")
-
-    def env_is_wrapped(
-        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
-    ) -> list[bool]:
-        """Say whether the environments do what a wrapper would do.
-
-        There are no Python wrappers inside. ``evaluate_policy`` asks for ``Monitor`` to learn
-        whether ``infos[i]["episode"]`` holds an episode's raw return and length, and here it does.
-
-        :param wrapper_class: a Gymnasium wrapper
-        :param indices: which environments, None for all
-        :return: for each of them, True for ``Monitor`` and False for anything else
-        """
-        return [wrapper_class is Monitor for _ in self._get_indices(indices)]
-
-    def get_images(self) -> Sequence[np.ndarray | None]:
-        """Refuse.
-
-        :raises NotImplementedError: always
-        """
-        raise NotImplementedError(f"EnvPool's environments give no images: {_USE_DUMMY}")
-
-    def render(self, mode: str | None = None) -> NoReturn:
-        """Refuse.
-
-        :raises NotImplementedError: always
-        """
-        raise NotImplementedError(f"EnvPool's environments do not render: {_USE_DUMMY}")
-
     def _build(self) -> None:
-        """Replace the pool by one with the seeds that wait, or with fresh ones."""
+        """Replace the pool by one with the pending seeds, or with random ones."""
         if self._seeds[0] is None:
             self.seed()
         self._pool = import_envpool().make_gymnasium(
@@ -299,7 +214,7 @@ class EnvPoolVecEnv(VecEnv):
         )
 
     def _observation(self, state: list[np.ndarray]) -> VecEnvObs:
-        """Pick the observation out of what EnvPool returned, in the space's shape and dtype."""
+        """Return the observation in EnvPool's state, in the space's shape and dtype."""
         parts = {
             key: state[at].astype(dtype, copy=False).reshape(shape)
             for key, at, shape, dtype in self._obs_layout
@@ -307,11 +222,11 @@ class EnvPoolVecEnv(VecEnv):
         return parts if isinstance(self.observation_space, spaces.Dict) else parts[""]
 
     def _refuse_step(self) -> NoReturn:
-        """Say why no step can be sent now."""
+        """Raise an error that explains why no step can start now."""
         if self._closed:
             raise RuntimeError("this EnvPoolVecEnv is closed: construct a new one")
         if self._waiting:
-            raise RuntimeError("a step is in flight already: call step_wait() first")
+            raise RuntimeError("a step is already in progress: call step_wait() first")
         raise RuntimeError("call reset() before the first step")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -328,7 +243,7 @@ class EnvPoolVecEnv(VecEnv):
 def _observation_layout(
     obs_index: dict[str, int], space: spaces.Space[Any]
 ) -> list[tuple[str, int, tuple[int, ...], Any]]:
-    """Name, position in EnvPool's state, shape (-1 for the environments) and dtype of each part."""
+    """Return each part's key, position in EnvPool's state, shape (-1, ...) and dtype."""
     layout = []
     for key, at in obs_index.items():
         part = space[key] if isinstance(space, spaces.Dict) else space
@@ -337,19 +252,19 @@ def _observation_layout(
 
 
 def _rows(obs: VecEnvObs, rows: Any) -> Any:
-    """Index an observation, or each part of a Dict, by environment."""
+    """Return some environments' rows of an observation, or of each part of a Dict."""
     if isinstance(obs, dict):
         return {key: part[rows] for key, part in obs.items()}
     return np.asarray(obs)[rows]
 
 
 def _as_int32(seed: int) -> int:
-    """The int32 whose bits are those of the seed's lowest 32."""
+    """Return the int32 whose bits are the lowest 32 of the seed."""
     return (int(seed) + 2**31) % 2**32 - 2**31
 
 
 def _usable_cores() -> int:
-    """Cores that this process may run on."""
+    """Return the number of cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""One way to make a vector environment, whichever backend steps it."""
+"""One function that makes vector environments of every backend."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +13,8 @@ from sb3_course.envs.envpool_vec_env import EnvPoolVecEnv
 
 Env = gym.Env[Any, Any]
 
-#: What EnvPool has under Gymnasium's id and in Gymnasium's spaces, but does otherwise.
-_OTHERWISE = {
+#: Environments that EnvPool has with Gymnasium's id and spaces, but with other dynamics.
+_KNOWN_DIFFERENCES = {
     "Pendulum-v1": "EnvPool moves the pendulum by its velocity before that is clipped",
     "HumanoidStandup-v4": "EnvPool observes zeros where Gymnasium observes contact forces",
 }
@@ -40,27 +40,30 @@ def make_vec_env(
     Lengths and time limits count environment steps.
 
     =============  ===============================================================================
-    ``backend``    what steps the environments
+    ``backend``    how the environments are stepped
     =============  ===============================================================================
-    ``"auto"``     EnvPool where it is installed and has Gymnasium's environment (the spaces agree,
-                   and no difference in what it does is known), else ``"dummy"``; prints which and
-                   why
+    ``"auto"``     ``"envpool"`` if EnvPool is installed and has Gymnasium's environment (the spaces
+                   agree, and no difference in dynamics is known), else ``"dummy"``; prints which
+                   one and why
     ``"envpool"``  :class:`EnvPoolVecEnv`: C++ threads, no rendering, no access to the environments
     ``"dummy"``    SB3's ``DummyVecEnv``: Gymnasium, one after the other in this process
-    ``"subproc"``  SB3's ``SubprocVecEnv``: Gymnasium, one process each
+    ``"subproc"``  SB3's ``SubprocVecEnv``: Gymnasium, one process per environment
     =============  ===============================================================================
 
-    :param env_id: an id; or, not for ``"envpool"``, a callable that returns an environment
-    :param n_envs: number of environments
-    :param seed: seed of the first environment, the others follow by one; None for a random one.
-        Equal seeds give equal trajectories within one backend, not between EnvPool and Gymnasium
-    :param backend: see the table
-    :param normalize: True wraps in SB3's ``VecNormalize``; a dict holds its keyword arguments
-    :param env_kwargs: keyword arguments of the environment
-    :param verbose: 0 silences ``"auto"``
-    :return: the vector environment; :func:`backend_of` tells what steps it
-    :raises ValueError: for an unknown backend, or less than one environment
-    :raises ImportError: for ``"envpool"`` without EnvPool
+    :param env_id: Environment id or, except for ``"envpool"``, a callable that returns an
+        environment
+    :param n_envs: Number of environments
+    :param seed: Seed of the first environment, from which the others count up; None draws one.
+        Equal seeds lead to equal trajectories within one backend, but not between EnvPool and
+        Gymnasium
+    :param backend: Backend from the table
+    :param normalize: Whether to wrap the environments in SB3's ``VecNormalize``, or a dict of its
+        keyword arguments
+    :param env_kwargs: Keyword arguments of the environment
+    :param verbose: Verbosity; 0 silences ``"auto"``
+    :return: Vector environment, whose backend :func:`backend_of` names
+    :raises ValueError: If the backend is unknown, or there is less than one environment
+    :raises ImportError: If the backend is ``"envpool"`` and EnvPool is not installed
     """
     if backend != "auto" and backend not in _CLASSES:
         raise ValueError(
@@ -81,11 +84,11 @@ def make_vec_env(
 
 
 def backend_of(venv: VecEnv) -> str:
-    """Tell what steps a vector environment, however it is wrapped.
+    """Return the backend of a vector environment, however it is wrapped.
 
-    :param venv: a vector environment
+    :param venv: Vector environment
     :return: ``"envpool"``, ``"dummy"`` or ``"subproc"``
-    :raises ValueError: for any other vector environment
+    :raises ValueError: If its class is another
     """
     for name, cls in _CLASSES.items():
         if isinstance(venv.unwrapped, cls):
@@ -100,11 +103,11 @@ def _make_auto(
     env_kwargs: dict[str, Any],
     verbose: int,
 ) -> VecEnv:
-    """EnvPool if it can stand in for Gymnasium, else ``"dummy"``; one printed line says which."""
+    """Make the environments with EnvPool if it can replace Gymnasium, and print the choice."""
     venv: VecEnv
     try:
-        if env_id in _OTHERWISE:
-            raise UnsupportedEnvError(_OTHERWISE[str(env_id)])
+        if env_id in _KNOWN_DIFFERENCES:
+            raise UnsupportedEnvError(_KNOWN_DIFFERENCES[str(env_id)])
         venv = _make_envpool(env_id, n_envs, seed, env_kwargs)
         unknown = venv.get_attr("spec")[0] is None
         reason = "EnvPool has it" + (", Gymnasium cannot make it here" if unknown else "")
@@ -121,7 +124,7 @@ def _make_envpool(
     env_id: str | Callable[..., Env], n_envs: int, seed: int | None, env_kwargs: dict[str, Any]
 ) -> EnvPoolVecEnv:
     if not isinstance(env_id, str):
-        raise UnsupportedEnvError("EnvPool takes an id, not a callable")
+        raise UnsupportedEnvError("EnvPool requires an environment id, not a callable")
     return EnvPoolVecEnv(env_id, n_envs, seed, **env_kwargs)
 
 

@@ -1,4 +1,4 @@
-"""An environment's spaces without the environment: all that a constructor asks for."""
+"""Two spaces in place of an environment, which is all that an algorithm's constructor needs."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from gymnasium.spaces import Space
 
 
 class SpacesOnlyEnv(gym.Env[Any, Any]):
-    """Two spaces; nothing ever happens in them.
+    """Environment with spaces and no dynamics.
 
     :param observation_space: Observation space
     :param action_space: Action space

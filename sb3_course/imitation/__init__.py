@@ -1,17 +1,16 @@
 """Imitation learning: behavioral cloning and DAgger, on the ``imitation`` package's data types.
 
 ==================  =============================================================
-module              its one idea
+module              content
 ==================  =============================================================
-``bc``              fit a policy to an expert's actions
-``dagger``          in rounds: act, ask the expert, fit
-``beta``            how often the expert acts in a round
-``dataset``         what has been demonstrated, in memory that does not move
-``demonstrations``  demonstrations from wherever they come
-``experts``         experts from wherever they come
-``cs285``           the homework's files, read without executing anything
-``video``           policies at work, side by side, as a small film
-``command``         ``sb3-course imitate``
+``bc``              behavioral cloning: fit a policy to an expert's actions
+``dagger``          DAgger: act, query the expert and fit, in rounds
+``beta``            schedules of how often the expert acts in a round
+``dataset``         observations and the expert's actions, in preallocated arrays
+``demonstrations``  demonstrations from files and other libraries
+``experts``         experts from files and models
+``cs285``           files of CS285's homework, read without executing anything
+``homework``        ``sb3-course imitate``: the homework in one call
 ==================  =============================================================
 """
 

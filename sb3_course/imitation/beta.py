@@ -1,8 +1,8 @@
-"""How often the expert acts in a round of DAgger: β as a function of the round's number.
+"""Schedules of β, the probability that the expert acts in a round of DAgger.
 
-Any callable from the round's number to a probability will do, the schedules of ``imitation`` among
-them. These two are the same functions; importing theirs takes seconds, for the data-set library
-that comes with them.
+DAgger takes any callable from the round's number to a probability, including the schedules of
+``imitation``. The two here compute the same as those of ``imitation``, whose import takes seconds
+because it loads a data-set library.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ BetaSchedule: TypeAlias = Callable[[int], float]
 
 @dataclass(frozen=True)
 class LinearBeta:
-    """β falls from 1 in round 0 to 0 in round ``n_rounds``, where it stays.
+    """Schedule that falls linearly from 1 in round 0 to 0 in round ``n_rounds``, and stays there.
 
-    :param n_rounds: Rounds that it takes, at least 1
+    :param n_rounds: Number of rounds until β is 0, at least 1
     """
 
     n_rounds: int
@@ -28,18 +28,15 @@ class LinearBeta:
             raise ValueError(f"n_rounds must be at least 1, got {self.n_rounds}")
 
     def __call__(self, number: int) -> float:
-        """Return β of a round.
-
-        :param number: Of the round, from 0
-        """
+        """Return β of a round, counted from 0."""
         return max(0.0, 1.0 - number / self.n_rounds)
 
 
 @dataclass(frozen=True)
 class ExponentialBeta:
-    """β is ``decay`` to the power of the round's number.
+    """Schedule whose β is ``decay`` to the power of the round's number.
 
-    :param decay: From 0 to 1
+    :param decay: Factor from one round to the next, from 0 to 1
     """
 
     decay: float
@@ -49,10 +46,7 @@ class ExponentialBeta:
             raise ValueError(f"decay must be a number from 0 to 1, got {self.decay}")
 
     def __call__(self, number: int) -> float:
-        """Return β of a round.
-
-        :param number: Of the round, from 0
-        """
+        """Return β of a round, counted from 0."""
         return float(self.decay**number)
 
 

@@ -1,7 +1,7 @@
-"""The files of CS285's first homework: pickles, read without executing anything.
+"""Files of CS285's first homework: pickles, read without executing anything.
 
-A pickle is a program. This reads those that build NumPy arrays and plain containers, which is what
-the homework's files are made of, and refuses any other before it has done anything.
+A pickle is a program. This module reads pickles that build NumPy arrays and plain containers, as
+the homework's files do, and refuses any other before it has done anything.
 """
 
 import io
@@ -23,15 +23,15 @@ from sb3_course.common.errors import UserError
 PathLike: TypeAlias = str | Path
 
 MOST_BYTES = 2**30
-"""Of a file; no array takes more than its file, whose bytes it is made of."""
+"""Maximum size of a file. No array is larger than its file, from whose bytes it is built."""
 
 PATH = ("observation", "action", "reward", "next_observation", "terminal")
-"""What a demonstrated path holds."""
+"""Keys of a demonstrated path."""
 
 _OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
 
 SLOPE = 0.01
-"""Of the homework's leaky ReLU below 0."""
+"""Slope of the homework's leaky ReLU below 0."""
 
 _NONLINEAR: dict[str, Callable[[Array], Array]] = {
     "tanh": np.tanh,
@@ -40,28 +40,29 @@ _NONLINEAR: dict[str, Callable[[Array], Array]] = {
 
 
 class RefusedPickleError(UserError):
-    """A pickle that asks for more than NumPy arrays and plain containers."""
+    """Error for a pickle that needs more than NumPy arrays and plain containers."""
 
 
-def _plain(kind: Any) -> np.dtype[Any]:
+def _plain_dtype(kind: Any) -> np.dtype[Any]:
     dtype: np.dtype[Any] = np.dtype(kind)
     if dtype.hasobject or dtype.kind not in "biufcSU" or dtype.itemsize == 0:
-        raise RefusedPickleError(f"refused: an array of {dtype}; numbers and text alone are read")
+        raise RefusedPickleError(f"refused: an array of {dtype}; only numbers and text are read")
     return dtype
 
 
 class _Kind:
-    """Stand in for a dtype: NumPy's own could be made larger under an array that has it."""
+    """Stand-in for a dtype; NumPy's own could be enlarged while an array uses it."""
 
     def __init__(self, kind: Any) -> None:
-        self.dtype = _plain(kind)
+        self.dtype = _plain_dtype(kind)
 
     def __setstate__(self, state: Any) -> None:
-        self.dtype = self.dtype.newbyteorder(state[1])  # the rest is for what is refused
+        # The rest of the state describes dtypes that are refused.
+        self.dtype = self.dtype.newbyteorder(state[1])
 
 
 class _Checked(np.ndarray[Any, Any]):
-    """An array whose state is looked at before it is taken."""
+    """Array whose state is checked before it is set."""
 
     def __setstate__(self, state: Any) -> None:
         *version, shape, kind, fortran, data = state
@@ -72,7 +73,7 @@ class _Checked(np.ndarray[Any, Any]):
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
-    """Stand in for ``_codecs.encode``, which gives the bytes of old protocols."""
+    """Stand in for ``_codecs.encode``, which old protocols use for bytes."""
     if encoding != "latin1":
         raise RefusedPickleError(f"refused: text in the encoding {encoding!r}")
     return text.encode("latin1")
@@ -88,24 +89,26 @@ def _from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> Array:
     return np.frombuffer(data, dtype=kind.dtype).reshape(shape, order=order).copy(order="K")
 
 
-def _admitted() -> dict[tuple[str, str], object]:
-    """Return what a pickle may name, and what it gets for it.
+def _stand_ins() -> dict[tuple[str, str], object]:
+    """Return the names that a pickle may look up, with their stand-ins.
 
-    All of it is made anew for each pickle, which can change the attributes of what it gets. No
-    class of NumPy's is among it: calling one allocates memory of any size.
+    Every pickle gets new stand-ins, because it can change their attributes. None of them is a
+    class of NumPy, because a call of such a class can allocate any amount of memory.
+
+    :return: Stand-ins by module and name
     """
     array_class = object()
 
     def reconstruct(kind: object, shape: object, code: object) -> Array:
         if kind is not array_class or shape != (0,):
-            raise RefusedPickleError("refused: an array that is not rebuilt in NumPy's way")
+            raise RefusedPickleError("refused: an array that is not rebuilt as NumPy does")
         return np.empty(0, dtype=np.int8).view(_Checked)
 
     stand_ins: dict[tuple[str, str], object] = {
         ("numpy", "ndarray"): array_class,
         ("numpy", "dtype"): lambda kind, align=False, copy=False: _Kind(kind),
         ("_codecs", "encode"): lambda text, encoding: _encode(text, encoding),
-        ("__builtin__", "bytes"): lambda: b"",  # the empty bytes of protocol 2
+        ("__builtin__", "bytes"): lambda: b"",  # empty bytes in protocol 2
         ("collections", "OrderedDict"): OrderedDict,
     }
     for core in ("numpy.core", "numpy._core"):
@@ -118,51 +121,54 @@ def _admitted() -> dict[tuple[str, str], object]:
 
 
 def _check_memo(content: bytes) -> None:
-    """Refuse a number in the memo that is larger than what came before it.
+    """Check that no memo index exceeds the number of opcodes before it.
 
-    Unpickling allocates all the places up to the number, which nine bytes can make 2³².
+    Unpickling allocates memory up to the index, which takes nine bytes to set to 2³².
+
+    :param content: Pickle
+    :raises RefusedPickleError: If an index does
     """
     file = io.BytesIO(content)
     for number in itertools.count():
         opcode = _OPCODES[file.read(1)]
         if opcode.name == "STOP":
             return
-        if opcode.name == "STRING":  # Python 2's, of any bytes, where the reader wants ASCII
+        if opcode.name == "STRING":  # Python 2's may hold any bytes; the reader takes only ASCII
             file.readline()
         elif opcode.arg is not None:
-            place = opcode.arg.reader(file)
-            if opcode.name.endswith("PUT") and place > number:
-                raise RefusedPickleError(f"refused: the pickle's memo begins at {place}")
+            index = opcode.arg.reader(file)
+            if opcode.name.endswith("PUT") and index > number:
+                raise RefusedPickleError(f"refused: the pickle's memo begins at {index}")
 
 
 class _Unpickler(pickle.Unpickler):
-    """Looks names up in a short list instead of importing them."""
+    """Unpickler that looks names up in a short list instead of importing them."""
 
     def __init__(self, content: bytes) -> None:
-        # Python 2's strings, NumPy's data among them, come out as they were.
+        # Latin-1 keeps the bytes of Python 2's strings, which include NumPy's data.
         super().__init__(io.BytesIO(content), encoding="latin1")
-        self._admitted = _admitted()
+        self._stand_ins = _stand_ins()
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._admitted:
+        if (module, name) not in self._stand_ins:
             raise RefusedPickleError(
                 f"refused: the pickle asks for {module}.{name}; "
-                "NumPy arrays and plain containers alone are read"
+                "only NumPy arrays and plain containers are read"
             )
-        return self._admitted[module, name]
+        return self._stand_ins[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
         raise RefusedPickleError("refused: the pickle refers to objects outside of it")
 
 
 def load_plain_pickle(path: PathLike) -> Any:
-    """Read a pickle of NumPy arrays and plain containers; nothing in it is executed.
+    """Read a pickle of NumPy arrays and plain containers without executing anything in it.
 
-    :param path: The file, of Python 2 or 3, written by NumPy 1 or 2
-    :return: dicts, lists, tuples, text, numbers and arrays
-    :raises RefusedPickleError: It asks for anything else; the message names what
-    :raises UserError: It is not a pickle, or cut off
-    :raises FileNotFoundError: There is no such file
+    :param path: Pickle, written by Python 2 or 3 and NumPy 1 or 2
+    :return: Content: dicts, lists, tuples, text, numbers and arrays
+    :raises RefusedPickleError: If the pickle asks for anything else, which the message names
+    :raises UserError: If the file is not a pickle, or is damaged
+    :raises FileNotFoundError: If there is no such file
     """
     path = Path(path)
     size = path.stat().st_size
@@ -175,18 +181,18 @@ def load_plain_pickle(path: PathLike) -> Any:
     except RefusedPickleError as error:
         raise RefusedPickleError(f"{path}: {error}") from None
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is no pickle of NumPy arrays: {error}") from error
+        raise UserError(f"{path} is not a pickle of NumPy arrays: {error}") from error
     except (IndexError, KeyError, OverflowError, MemoryError, RecursionError) as error:
         raise UserError(f"{path} is a damaged pickle: {error!r}") from error
 
 
 def _plain_copy(value: Any, done: dict[int, Any]) -> Any:
-    """Copy containers, with NumPy's own arrays for the checked ones, each object once."""
+    """Copy each container once, with NumPy's own arrays in place of the checked ones."""
     if id(value) in done:
         return done[id(value)]
     copy: Any
     if isinstance(value, np.ndarray):
-        _plain(value.dtype)
+        _plain_dtype(value.dtype)
         copy = value.view(np.ndarray)
     elif isinstance(value, dict):
         copy = {key: _plain_copy(item, done) for key, item in value.items()}
@@ -203,19 +209,18 @@ def _plain_copy(value: Any, done: dict[int, Any]) -> Any:
 
 
 class CS285Expert:
-    r"""The expert of a homework's file: an MLP on standardized observations.
+    r"""Expert of the homework: an MLP on standardized observations.
 
     .. math:: a = W_n^\top h_n + b_n, \qquad h_{i+1} = \varphi(W_i^\top h_i + b_i), \qquad
         h_0 = \frac{s - \mu}{\sigma + 10^{-6}}, \quad \sigma^2 = \max(0, m_2 - \mu^2)
 
-    with the mean μ and mean square m₂ of observations from the file and φ = tanh or a leaky ReLU. A
-    Gaussian policy's mean is its action. Called with observations of shape (M, D) it gives actions
-    of shape (M, A), float32.
+    with the mean μ and the mean square m₂ of observations from the file, and φ = tanh or a leaky
+    ReLU. The action of a Gaussian policy is its mean.
 
-    :param mean: μ, of shape (D,)
-    :param std: σ, of shape (D,)
-    :param layers: (W, b) of each layer, the output's last
-    :param nonlinearity: ``"tanh"`` or ``"lrelu"``
+    :param mean: Mean μ, of shape (D,)
+    :param std: Standard deviation σ, of shape (D,)
+    :param layers: Weights W and biases b of each layer, in order
+    :param nonlinearity: Activation function φ, ``"tanh"`` or ``"lrelu"``
     """
 
     def __init__(
@@ -226,11 +231,11 @@ class CS285Expert:
 
     @property
     def observation_size(self) -> int:
-        """D, the length of an observation."""
+        """Length of an observation, D."""
         return len(self.mean)
 
     def __call__(self, obs: Array) -> Array:
-        """Return the actions of shape (M, A) at observations of shape (M, D)."""
+        """Return float32 actions, of shape (M, A), for observations of shape (M, D)."""
         activate = _NONLINEAR[self.nonlinearity]
         hidden = (obs - self.mean) / (self.std + 1e-6)
         for weight, bias in self.layers[:-1]:
@@ -243,9 +248,9 @@ class CS285Expert:
 def load_cs285_expert(path: PathLike) -> CS285Expert:
     """Read an expert of the homework, such as ``Walker2d.pkl``.
 
-    :param path: The file, whose pickle is not executed; see :func:`load_plain_pickle`
-    :return: A function from observations of shape (M, D) to actions of shape (M, A)
-    :raises UserError: The file is no such expert, or refused
+    :param path: Pickle, which is not executed; see :func:`load_plain_pickle`
+    :return: Function from observations of shape (M, D) to actions of shape (M, A)
+    :raises UserError: If the file is not such an expert, or is refused
     """
     content = load_plain_pickle(path)
     try:
@@ -268,7 +273,7 @@ def load_cs285_expert(path: PathLike) -> CS285Expert:
 
 
 def _array(values: Any) -> Array:
-    """Refuse lists: one that holds another twice, and so on, has as many numbers as it likes."""
+    """Check that the values are an array: nested lists can repeat each other without bound."""
     if not isinstance(values, (np.ndarray, np.generic)):
         raise TypeError(f"a {type(values).__name__} where an array is expected")
     return np.asarray(values)
@@ -297,22 +302,23 @@ def _check_layers(path: PathLike, mean: Array, layers: list[tuple[Array, Array]]
 def load_cs285_demonstrations(path: PathLike) -> list[TrajectoryWithRew]:
     """Read demonstrations of the homework, such as ``expert_data_Walker2d-v4.pkl``.
 
-    :param path: The file, whose pickle is not executed; see :func:`load_plain_pickle`
-    :return: A trajectory for each path in the file, with rewards
-    :raises UserError: The file holds no such demonstrations, or is refused
+    :param path: Pickle, which is not executed; see :func:`load_plain_pickle`
+    :return: One trajectory per path in the file, with rewards
+    :raises UserError: If the file holds no such demonstrations, or is refused
     """
     content = load_plain_pickle(path)
     if not isinstance(content, (list, tuple)) or not content:
-        raise UserError(f"{path} holds no list of paths, but {type(content).__name__}")
+        kind = type(content).__name__
+        raise UserError(f"{path} must hold a list of paths that is not empty, got {kind}")
     try:
         paths = [{name: _array(item[name]) for name in PATH} for item in content]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(
-            f"{path} is no list of dicts with the arrays {', '.join(PATH)}: {error!r}"
+            f"{path} is not a list of dicts with the arrays {', '.join(PATH)}: {error!r}"
         ) from error
     if sum(array.nbytes for item in paths for array in item.values()) > MOST_BYTES:
         raise RefusedPickleError(
-            f"{path}: refused: repeated, its arrays are over {MOST_BYTES:,} bytes"
+            f"{path}: refused: its repeated arrays have more than {MOST_BYTES:,} bytes"
         )
     try:
         return [_trajectory(item) for item in paths]

@@ -1,4 +1,4 @@
-"""What has been demonstrated, in memory that is allocated once."""
+"""Observations and the expert's actions, in preallocated arrays."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ KEY = "obs:"
 
 
 class Dataset:
-    """Observations and the expert's actions, in arrays that hold more rows than are in use.
+    """Observations and the expert's actions, in arrays with room for more rows than are in use.
 
-    Without a capacity the arrays grow, by doubling or to what :meth:`reserve` is told. With one
-    they are allocated at the first rows and never again: the oldest rows make place for new ones.
+    Without a capacity the arrays grow, by doubling or by :meth:`reserve`. With a capacity they are
+    allocated once, when the first rows arrive, and new rows replace the oldest ones.
 
-    :param capacity: Most rows to keep; None for no limit
+    :param capacity: Maximum number of rows, or None for no limit
     """
 
     def __init__(self, capacity: int | None = None) -> None:
@@ -26,7 +26,7 @@ class Dataset:
 
     @property
     def obs(self) -> Obs:
-        """The observations in use, of shape (``size``, …): views, not copies."""
+        """Observations in use, of shape (``size``, …), as views."""
         if "obs" in self._columns:
             return self._columns["obs"][: self.size]
         names = [name for name in self._columns if name.startswith(KEY)]
@@ -34,19 +34,19 @@ class Dataset:
 
     @property
     def actions(self) -> Array:
-        """The expert's actions, of shape (``size``, …): a view, not a copy."""
+        """The expert's actions in use, of shape (``size``, …), as a view."""
         return self._columns["actions"][: self.size]
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are allocated."""
+        """Number of allocated bytes."""
         return sum(column.nbytes for column in self._columns.values())
 
     def add(self, obs: Obs, actions: Array) -> None:
-        """Append rows; where the capacity is reached, the oldest go.
+        """Append rows, which replace the oldest ones if the capacity is reached.
 
-        :param obs: Of shape (M, …), or a dict of such arrays
-        :param actions: Of shape (M, …)
+        :param obs: Observations, of shape (M, …), or a dict of such arrays
+        :param actions: Actions of the expert, of shape (M, …)
         """
         rows = {"actions": actions} | (
             {KEY + key: value for key, value in obs.items()}
@@ -58,29 +58,30 @@ class Dataset:
             self._allocate(max(self.size + n, 2 * self._allocated), rows)
         where = (self._next + np.arange(n)) % max(1, self._allocated)
         for name, row in rows.items():
-            self._columns[name][where] = row  # of rows for one place, NumPy leaves the last
+            self._columns[name][where] = row  # of several rows for one index, NumPy keeps the last
         self.size = min(self.size + n, self._allocated)
         self._next = (self._next + n) % max(1, self._allocated)
 
     def reserve(self, n: int) -> None:
-        """Make room for so many more rows at once, if it is known what a row looks like.
+        """Allocate room for more rows, unless the data set has had no rows yet.
 
-        :param n: How many
+        :param n: Number of rows to make room for
         """
         if self._columns and self.size + n > self._allocated:
             self._allocate(self.size + n, self._columns)
 
     def state(self) -> dict[str, Any]:
-        """Return everything as plain arrays, for a file."""
+        """Return the content as plain arrays, for a file."""
         rows = {name: column[: self.size] for name, column in self._columns.items()}
         return rows | {"next": np.array(self._next)}
 
     @classmethod
     def from_state(cls, state: dict[str, Any], capacity: int | None) -> "Dataset":
-        """Undo :meth:`state`.
+        """Make a data set from the arrays that :meth:`state` returned.
 
-        :param state: What it returned
-        :param capacity: As of the constructor
+        :param state: Arrays by name
+        :param capacity: Maximum number of rows, or None for no limit
+        :return: Data set with the same content
         """
         dataset = cls(capacity)
         columns = {name: column for name, column in state.items() if name != "next"}
@@ -95,7 +96,7 @@ class Dataset:
         return len(self._columns["actions"]) if self._columns else 0
 
     def _allocate(self, n: int, like: dict[str, Array]) -> None:
-        """Move to arrays of n rows, or of the capacity."""
+        """Move to arrays with n rows, or as many as the capacity if there is one."""
         n = n if self.capacity is None else self.capacity
         if n == self._allocated:
             return

@@ -1,4 +1,4 @@
-"""Demonstrations from wherever they come, as two arrays that fit the environment's spaces."""
+"""Demonstrations from files and other libraries, as two arrays that fit an environment's spaces."""
 
 import math
 import zipfile
@@ -17,7 +17,7 @@ from sb3_course.imitation.cs285 import load_cs285_demonstrations
 from sb3_course.imitation.dataset import KEY
 
 Demonstrations: TypeAlias = Any
-"""What :func:`arrays_of` takes."""
+"""Demonstrations of any kind that :func:`arrays_of` takes."""
 
 NAMES = (
     ("obs", "acts"),
@@ -25,40 +25,41 @@ NAMES = (
     ("observation", "action"),
     ("observations", "actions"),
 )
-"""What observations and actions are called, by those who store them."""
+"""Names of observations and actions in the libraries that store them."""
 
 MINARI = "minari:"
+ALLOWED = "a .npz, a .pkl, a folder or minari:NAME"
 
 
 def load_demonstrations(source: str | Path) -> Demonstrations:
     """Load demonstrations from a file.
 
     ==================  ====================================================================
-    source              read as
+    source              content
     ==================  ====================================================================
     ``FILE.npz``        plain arrays ``obs`` and ``acts`` (or ``actions``, ``observations``,
                         …); ``obs:KEY`` for each key of Dict observations
-    ``FILE.pkl``        paths of CS285's homework; what else the pickle asks for is refused
+    ``FILE.pkl``        paths of CS285's homework; a pickle with anything else is refused
     a folder            trajectories that ``imitation.data.serialize.save`` wrote
     ``minari:NAME``     a Minari data set, if the package ``minari`` is installed
     ==================  ====================================================================
 
-    :param source: A path, or ``minari:NAME``
-    :return: What ``BC(demonstrations=…)`` takes
-    :raises UserError: There is no such file, or it holds no demonstrations
+    :param source: Path, or ``minari:NAME``
+    :return: Demonstrations for ``BC(demonstrations=…)``
+    :raises UserError: If there is no such file, or it holds no demonstrations
     """
     if str(source).startswith(MINARI):
         return _load_minari(str(source).removeprefix(MINARI))
     path = Path(source)
     if not path.exists():
-        raise UserError(f"{path} does not exist; give a .npz, a .pkl, a folder or minari:NAME")
+        raise UserError(f"{path} does not exist; allowed: {ALLOWED}")
     if path.is_dir():
         return _load_folder(path)
     if path.suffix == ".npz":
         return _load_npz(path)
     if path.suffix in (".pkl", ".pickle"):
         return load_cs285_demonstrations(path)
-    raise UserError(f"{path}: unknown kind of file; give a .npz, a .pkl, a folder or minari:NAME")
+    raise UserError(f"{path}: unknown kind of file; allowed: {ALLOWED}")
 
 
 def arrays_of(
@@ -66,40 +67,40 @@ def arrays_of(
     observation_space: spaces.Space[Any],
     action_space: spaces.Space[Any],
 ) -> tuple[Obs, Array]:
-    """Turn demonstrations of any kind into what a policy for these spaces is trained on.
+    """Convert demonstrations of any kind to arrays that a policy is trained on.
 
-    :param demonstrations: ``imitation``'s transitions or trajectories, a Minari data set, a mapping
-        with observations and actions (``obs`` and ``acts``, ``observations`` and ``actions``, …), a
-        list of such mappings, or what :func:`load_demonstrations` takes
-    :param observation_space: The environment's, unnormalized
-    :param action_space: The environment's
-    :return: Observations of shape (M, …), or a dict of them, and actions: of a Box flat, of shape
-        (M, A), float32 and not clipped
-    :raises UserError: There are none, they do not fit the spaces, or are not finite
+    :param demonstrations: Transitions or trajectories of ``imitation``, a Minari data set, a
+        mapping with observations and actions (``obs`` and ``acts``, ``observations`` and
+        ``actions``, …), a list of such objects, or a source for :func:`load_demonstrations`
+    :param observation_space: Observation space of the environment, without normalization
+    :param action_space: Action space of the environment
+    :return: Observations, of shape (M, …) or a dict of such arrays, and actions as returned by
+        :func:`fit_actions`
+    :raises UserError: If there are none, they do not fit the spaces, or are not finite
     """
     if isinstance(demonstrations, (str, Path)):
         demonstrations = load_demonstrations(demonstrations)
     pairs = [_pair(item) for item in _items(demonstrations)]
     if not pairs or sum(len(actions) for _, actions in pairs) == 0:
-        raise UserError("there are no demonstrations: they hold no transition")
+        raise UserError("there are no demonstrations: no transition was given")
     obs = fit_observations(join([obs for obs, _ in pairs]), observation_space)
     actions = fit_actions(np.concatenate([np.asarray(a) for _, a in pairs]), action_space)
     return obs, actions
 
 
 def fit_observations(obs: Obs, space: spaces.Space[Any]) -> Obs:
-    """Check observations against the space; images get their channels where the space has them.
+    """Check observations against the space, and move images' channels to where the space has them.
 
-    :param obs: Of shape (M, …), or a dict of such arrays
-    :param space: The observation space
-    :return: The same, floats as float32
-    :raises UserError: They do not fit, or are not finite
+    :param obs: Observations, of shape (M, …), or a dict of such arrays
+    :param space: Observation space
+    :return: Observations that fit the space, floats as float32
+    :raises UserError: If they do not fit, or are not finite
     """
     if isinstance(space, spaces.Dict):
         if not isinstance(obs, dict) or obs.keys() != space.spaces.keys():
-            given = sorted(obs) if isinstance(obs, dict) else "an array"
+            given = f"have the keys {sorted(obs)}" if isinstance(obs, dict) else "are an array"
             raise UserError(
-                f"the observations are {given}, the environment's have the keys {sorted(space)}"
+                f"the observations {given}, the environment's have the keys {sorted(space)}"
             )
         return {key: _fit_column(obs[key], sub, key) for key, sub in space.spaces.items()}
     if isinstance(obs, dict):
@@ -109,34 +110,36 @@ def fit_observations(obs: Obs, space: spaces.Space[Any]) -> Obs:
 
 def _fit_column(values: Array, space: spaces.Space[Any], key: str) -> Array:
     values = np.asarray(values)
-    of = f"observations {key!r}".removesuffix(" ''")
+    name = f"observations {key!r}".removesuffix(" ''")
     if isinstance(space, spaces.Box) and len(values):
         values = maybe_transpose(values, space)
     if values.shape[1:] != space.shape:
         raise UserError(
-            f"the {of} have the shape {values.shape[1:]}, the environment's {space.shape}"
+            f"the {name} have the shape {values.shape[1:]}, the environment's {space.shape}"
         )
-    _check_finite(of, values)
+    _check_finite(name, values)
     with np.errstate(over="ignore", invalid="ignore"):
         fitted = values.astype(space.dtype, copy=False)
-    _check_finite(of, fitted)  # what is too large for the space's floats has become infinite
+    _check_finite(name, fitted)  # numbers too large for the space's floats have become infinite
     whole = fitted.dtype.kind in "iu"
     if whole and ((fitted != values).any() or not _inside(fitted, space)):
-        raise UserError(f"the {of} are from {values.min()} to {values.max()}, the space is {space}")
+        raise UserError(
+            f"the {name} are from {values.min()} to {values.max()}, the space is {space}"
+        )
     return compact(fitted)
 
 
 def fit_actions(actions: Array, space: spaces.Space[Any]) -> Array:
     """Check actions against the space.
 
-    A Box's bounds do not count: experts overshoot them, and what they meant is learned better than
-    what the environment makes of it.
+    A Box's bounds are not checked: experts exceed them, and unclipped actions are learned better
+    than clipped ones.
 
-    :param actions: Of shape (M, …)
-    :param space: The action space
-    :return: Of shape (M, A), float32, for a Box; of the space's shape for the others, int64, or
-        float32 for MultiBinary
-    :raises UserError: They do not fit, or are not finite
+    :param actions: Actions, of shape (M, …)
+    :param space: Action space
+    :return: Actions of shape (M, A), float32 and not clipped, for a Box; of the space's shape for
+        other spaces, int64, or float32 for MultiBinary
+    :raises UserError: If they do not fit, or are not finite
     """
     actions = np.asarray(actions)
     shape = space.shape or ()
@@ -149,7 +152,7 @@ def fit_actions(actions: Array, space: spaces.Space[Any]) -> Array:
     _check_finite("actions", actions)
     if isinstance(space, spaces.Box):
         return actions.reshape(len(actions), -1).astype(np.float32)
-    kind = np.float32 if isinstance(space, spaces.MultiBinary) else np.int64  # as SB3's take them
+    kind = np.float32 if isinstance(space, spaces.MultiBinary) else np.int64  # as SB3 takes them
     whole = actions.reshape(-1, *shape).astype(kind)
     if (whole != actions).any() or not _inside(whole, space):
         raise UserError(
@@ -173,7 +176,7 @@ def _inside(actions: Array, space: spaces.Space[Any]) -> bool:
 
 def _check_finite(what: str, values: Array) -> None:
     if values.dtype.kind not in "biuf":
-        raise UserError(f"the {what} are no real numbers, but {values.dtype}")
+        raise UserError(f"the {what} are not real numbers, but {values.dtype}")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
         raise UserError(f"the {what} of transition {row} are not finite")
@@ -187,11 +190,11 @@ def _items(demonstrations: Demonstrations) -> Iterable[Any]:
         return episodes
     if isinstance(demonstrations, Iterable):
         return demonstrations
-    raise UserError(f"{type(demonstrations).__name__} holds no demonstrations that are known here")
+    raise UserError(f"{type(demonstrations).__name__} is not a known kind of demonstrations")
 
 
 def _pair(item: Any) -> tuple[Obs, Array]:
-    """Observations and actions of one item; an episode's last observation has no action."""
+    """Return one item's observations and actions, without a last observation that has no action."""
     get = item.get if isinstance(item, Mapping) else lambda name: getattr(item, name, None)
     for names in NAMES:
         obs, actions = map(get, names)
@@ -202,7 +205,7 @@ def _pair(item: Any) -> tuple[Obs, Array]:
         _check_rows(obs, actions)
         return take(obs, 0, len(actions)), actions
     raise UserError(
-        f"a {type(item).__name__} holds no demonstrations: it needs "
+        f"a {type(item).__name__} holds no demonstrations; allowed: objects with "
         + ", or ".join(" and ".join(names) for names in NAMES)
     )
 
@@ -210,11 +213,14 @@ def _pair(item: Any) -> tuple[Obs, Array]:
 def _check_rows(obs: Obs, actions: Array) -> None:
     columns = list(obs.values()) if isinstance(obs, dict) else [obs]
     if actions.ndim == 0 or any(column.ndim == 0 for column in columns):
-        raise UserError("demonstrations are arrays of transitions, not of a single number")
+        raise UserError("demonstrations must be arrays of transitions, not a single number")
     rows = {len(column) for column in columns}
     if len(rows) != 1 or min(rows) - len(actions) not in (0, 1):
         given = " or ".join(map(str, sorted(rows))) or "no"
-        raise UserError(f"{given} observations do not go with {len(actions)} actions")
+        raise UserError(
+            f"{given} observations do not match {len(actions)} actions; allowed: as many, or one "
+            "more in each episode"
+        )
 
 
 def _load_npz(path: Path) -> dict[str, Any]:
@@ -225,19 +231,19 @@ def _load_npz(path: Path) -> dict[str, Any]:
             ]
             arrays = {name: file[name] for name in dict.fromkeys(names)}
     except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is no file of plain arrays: {error}") from error
+        raise UserError(f"{path} is not a file of plain arrays: {error}") from error
     keys = {n.removeprefix(KEY): arrays.pop(n) for n in list(arrays) if n.startswith(KEY)}
     return arrays | ({"obs": keys} if keys else {})
 
 
 def _load_folder(path: Path) -> list[dict[str, Array]]:
-    """Read observations and actions alone: the infos there are pickles in disguise."""
+    """Read only observations and actions: the infos are jsonpickled, and could execute code."""
     import datasets
 
     try:
         rows = datasets.load_from_disk(str(path)).select_columns(["obs", "acts"])
     except (FileNotFoundError, ValueError) as error:
-        raise UserError(f"{path} is no folder of trajectories: {error}") from error
+        raise UserError(f"{path} is not a folder of trajectories: {error}") from error
     return [{name: np.asarray(row[name]) for name in ("obs", "acts")} for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""Experts from wherever they come, as functions from observations to actions."""
+"""Experts from files and models, as functions from observations to actions."""
 
 import warnings
 from collections.abc import Callable
@@ -25,24 +25,24 @@ from sb3_course.loading import load
 from sb3_course.registry import find_algorithm
 
 Expert: TypeAlias = Callable[[Any], Array]
-"""From M raw observations, an array of shape (M, …) or a dict of such arrays, to M actions."""
+"""Function from M raw observations, of shape (M, …) or a dict of such arrays, to M actions."""
 
 CHUNK = 16_384
-"""Most observations that an expert is asked about at a time."""
+"""Maximum number of observations in one call of an expert."""
 
 
 def as_expert(expert: Any, vec_normalize: VecNormalize | None = None) -> Expert:
-    """Make a function from raw observations to actions of anything that can act.
+    """Make a function from raw observations to actions of a model, a policy or a file.
 
-    Models act deterministically. A Gaussian policy's action is its mean as it is, which the
-    environment's bounds would clip: what the expert meant is easier to learn.
+    Models act deterministically. The action of a Gaussian policy is its mean, not clipped to the
+    environment's bounds: the unclipped mean is easier to learn.
 
-    :param expert: A model or a policy of SB3 or sb3-contrib, a callable from M observations to M
-        actions, or what :func:`load_expert` takes
-    :param vec_normalize: The statistics that a model was trained with; None for those of the
-        environment that the model holds, if any
-    :return: From M raw observations to M actions
-    :raises UserError: It is none of these
+    :param expert: Model or policy of SB3 or sb3-contrib, callable from M observations to M
+        actions, or path of a file for :func:`load_expert`
+    :param vec_normalize: Normalization that a model was trained with, or None for that of the
+        model's environment, if it has one
+    :return: Function from M raw observations to M actions
+    :raises UserError: If the expert is of another kind
     """
     if isinstance(expert, (str, Path)):
         return load_expert(expert)
@@ -51,7 +51,9 @@ def as_expert(expert: Any, vec_normalize: VecNormalize | None = None) -> Expert:
     if isinstance(expert, (BaseAlgorithm, BasePolicy)):
         policy = expert.policy if isinstance(expert, BaseAlgorithm) else expert
         if hasattr(policy, "lstm_actor"):
-            raise UserError("a recurrent policy is no expert here: it acts on what it remembers")
+            raise UserError(
+                "a recurrent policy cannot be the expert: its actions depend on past observations"
+            )
         choose = _mode if isinstance(policy, ActorCriticPolicy) else _predict
 
         def act(obs: Obs) -> Array:
@@ -63,8 +65,8 @@ def as_expert(expert: Any, vec_normalize: VecNormalize | None = None) -> Expert:
         given: Expert = expert
         return given
     raise UserError(
-        f"a {type(expert).__name__} is no expert; give a model of SB3, a file, or a callable from "
-        "observations to actions"
+        f"a {type(expert).__name__} is not an expert; allowed: a model of SB3, a file, or a "
+        "callable from observations to actions"
     )
 
 
@@ -73,7 +75,7 @@ def _predict(policy: Any, obs: Obs) -> Array:
 
 
 def _mode(policy: Any, obs: Obs) -> Array:
-    """Give what ``predict`` gives before it clips."""
+    """Return the actions that ``predict`` returns, before they are clipped."""
     if policy.squash_output:
         return _predict(policy, obs)
     policy.set_training_mode(False)
@@ -87,27 +89,28 @@ def load_expert(path: str | Path, algo: str | None = None) -> Expert:
     """Load an expert from a file.
 
     ================================  ==========================================================
-    file                              read as
+    file                              content
     ================================  ==========================================================
-    ``.zip`` that this package wrote  the model, with the normalization statistics in the file
-    ``.zip`` of SB3 or sb3-contrib    the model of the class ``algo``, such as ``"PPO"``; for one
-                                      trained with ``VecNormalize``, load both yourself and use
-                                      :func:`as_expert`
-    ``.pkl``                          an expert of CS285's homework
+    ``.zip`` that this package wrote  model, with the normalization statistics in the file
+    ``.zip`` of SB3 or sb3-contrib    model of the class ``algo``, such as ``"PPO"``; for one that
+                                      was trained with ``VecNormalize``, load both yourself and
+                                      use :func:`as_expert`
+    ``.pkl``                          expert of CS285's homework
     ================================  ==========================================================
 
-    SB3's zip files hold pickles, which SB3 executes: load only those of people whom you trust. The
+    SB3's zip files contain pickles, which SB3 executes: load only files from people you trust. The
     homework's files are read without executing anything.
 
-    :param path: The file
-    :param algo: Class of a model that SB3 saved, without its name
-    :return: From M raw observations to M actions
-    :raises UserError: There is no such file, or it holds no expert
+    :param path: File of the expert
+    :param algo: Class of a model that SB3 saved, whose file does not name it
+    :return: Function from M raw observations to M actions
+    :raises UserError: If there is no such file, or it holds no expert
     """
     path = Path(path)
     if not path.exists():
         raise UserError(
-            f"{path} does not exist; give a .zip that `train` saved, or a .pkl of CS285"
+            f"{path} does not exist; allowed: a .zip that `sb3-course train` saved, or a .pkl of "
+            "CS285's homework"
         )
     if path.suffix in (".pkl", ".pickle"):
         return load_cs285_expert(path)
@@ -119,7 +122,7 @@ def load_expert(path: str | Path, algo: str | None = None) -> Expert:
             model = load(path, device="cpu")
         header = read_header(path)
     except ValueError as error:
-        raise UserError(f"{error}; algo names it, as in algo='PPO'") from error
+        raise UserError(f"{error}; for a model of SB3 add its class, as in algo='PPO'") from error
     if "vec_normalize" not in header:
         return as_expert(model)
     venv = DummyVecEnv([lambda: SpacesOnlyEnv(model.observation_space, model.action_space)])
@@ -129,55 +132,55 @@ def load_expert(path: str | Path, algo: str | None = None) -> Expert:
 
 
 def label(expert: Expert, obs: Obs, action_space: spaces.Space[Any]) -> Array:
-    """Ask the expert what it would do.
+    """Query the expert for its actions.
 
-    :param expert: From M raw observations to M actions
-    :param obs: Of shape (M, …), or a dict of such arrays
-    :param action_space: The environment's
-    :return: The actions as a policy is trained on, see
+    :param expert: Function from M raw observations to M actions
+    :param obs: Observations, of shape (M, …), or a dict of such arrays
+    :param action_space: Action space of the environment
+    :return: Actions as a policy is trained on them, as returned by
         :func:`~sb3_course.imitation.demonstrations.fit_actions`
-    :raises UserError: What it gives are not M finite actions of the space, or it refuses
+    :raises UserError: If the expert fails, or does not return M finite actions of the space
     """
     n = rows_of(obs)
     try:
         parts = [np.asarray(expert(take(obs, i, i + CHUNK))) for i in range(0, n, CHUNK)]
     except (ValueError, TypeError, RuntimeError) as error:
-        given = map_obs(np.shape, obs)
+        shape = map_obs(np.shape, obs)
         raise UserError(
-            f"the expert cannot act on observations of shape {given}: {error}"
+            f"the expert cannot act on observations of shape {shape}: {error}"
         ) from error
     for part, start in zip(parts, range(0, n, CHUNK), strict=True):
-        asked = min(CHUNK, n - start)
-        if part.ndim == 0 or len(part) != asked:
+        queried = min(CHUNK, n - start)
+        if part.ndim == 0 or len(part) != queried:
             raise UserError(
-                f"the expert was asked about {asked} observations and gave an array of shape "
-                f"{part.shape}: it must take a batch and give an action for each"
+                f"the expert was called with {queried} observations and returned an array of "
+                f"shape {part.shape}: it must take a batch and return one action for each"
             )
     try:
         return fit_actions(np.concatenate(parts), action_space)
     except UserError as error:
-        raise UserError(f"the expert does not fit: {error}") from error
+        raise UserError(f"the expert does not fit the environment: {error}") from error
 
 
 def demonstrate(
     expert: Any, env: VecEnv, n_episodes: int = 2, seed: int | None = None
 ) -> list[TrajectoryWithRew]:
-    """Let an expert play, and keep what it did.
+    """Play episodes with an expert, and record them.
 
     Episodes count in the order in which they start, so that short ones are not over-represented.
 
-    :param expert: What :func:`as_expert` takes
+    :param expert: Expert of any kind that :func:`as_expert` takes
     :param env: Environments, not normalized
-    :param n_episodes: How many episodes
-    :param seed: Of the first environment; None leaves them as they are
-    :return: A trajectory of ``imitation`` for each episode, with raw rewards
+    :param n_episodes: Number of episodes
+    :param seed: Seed of the first environment, or None to leave the seeds unchanged
+    :return: One trajectory of ``imitation`` per episode, with raw rewards
     """
     act = as_expert(expert)
     if seed is not None:
         env.seed(seed)
     space = env.action_space
 
-    def both(obs: Obs) -> tuple[Array, Array]:
+    def choose(obs: Obs) -> tuple[Array, Array]:
         actions = label(act, obs, space)
         if not isinstance(space, spaces.Box):
             return actions, actions
@@ -185,19 +188,19 @@ def demonstrate(
 
     first_obs: Any = env.reset()
     schedule = collection.WholeEpisodes(env.num_envs, n_episodes=n_episodes)
-    collected = collection.collect(env, first_obs, both, schedule, lambda _: True)
-    assert collected is not None, "nothing stops it"
+    collected = collection.collect(env, first_obs, choose, schedule, lambda _: True)
+    assert collected is not None, "no callback stops it"
     return _trajectories(collected[0])
 
 
 def _trajectories(rollout: collection.Rollout) -> list[TrajectoryWithRew]:
-    found = []
+    trajectories = []
     for number in range(rollout.n_trajectories):
         steps, environments = np.nonzero(rollout.mask & (rollout.trajectory == number))
         n = environments[0]
         last = rollout.terminal_obs[int(steps[-1]), int(n)]
         obs = map_obs(itemgetter((steps, n)), rollout.obs)
-        found.append(
+        trajectories.append(
             TrajectoryWithRew(
                 obs=_append(obs, last),
                 acts=rollout.actions[steps, n],
@@ -206,7 +209,7 @@ def _trajectories(rollout: collection.Rollout) -> list[TrajectoryWithRew]:
                 rews=rollout.rewards[steps, n],
             )
         )
-    return found
+    return trajectories
 
 
 def _append(obs: Obs, last: Obs) -> Any:

@@ -1,4 +1,4 @@
-"""CS285's first homework in one call: clone an expert, then go on with DAgger."""
+"""CS285's first homework in one call: clone an expert, then continue with DAgger."""
 
 import copy
 import warnings
@@ -21,7 +21,7 @@ from sb3_course.imitation.demonstrations import load_demonstrations
 from sb3_course.imitation.experts import Expert, as_expert, demonstrate, load_expert
 
 EXPERTS = Path(__file__).resolve().parents[2] / "results" / "experts"
-"""Experts of our own, in a checkout of the project."""
+"""Folder of the project's own experts, in a checkout of the project."""
 
 HOMEWORK: dict[str, Any] = {
     "learning_rate": LinearSchedule(5e-3, 0.0, 1.0),
@@ -30,28 +30,28 @@ HOMEWORK: dict[str, Any] = {
     "batch_size": 100,
     "policy_kwargs": {"net_arch": [64, 64], "ortho_init": False},
 }
-"""The settings of CS285's first homework (tanh layers are SB3's default, torch's own initialization
-is not), but that the learning rate falls to 0 in each round: with a constant one, a round's last
-policy is a lottery."""
+"""Settings of CS285's first homework (tanh layers are SB3's default, torch's own initialization is
+not), except that the learning rate falls to 0 in each round: with a constant one, the quality of a
+round's last policy is random."""
 
 N_DEMONSTRATED = 2
-"""Episodes that an expert demonstrates, as many as in the homework's files."""
+"""Number of episodes that an expert demonstrates, the same as in the homework's files."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """The command's arguments.
+    """Arguments of ``sb3-course imitate``.
 
-    :param env: Gymnasium name
-    :param expert: File of the expert; None for ours, if one is needed and there is one
-    :param demos: Demonstrations; None has the expert give some
-    :param dagger: Whether to go on with rounds of DAgger
-    :param rounds: How many
-    :param collect: False for the control
-    :param seed: Of everything random
+    :param env: Gymnasium id
+    :param expert: File of the expert, or None for the project's own, if one is needed
+    :param demos: Source of demonstrations, or None to have the expert demonstrate
+    :param dagger: Whether to continue with rounds of DAgger
+    :param rounds: Number of rounds of DAgger
+    :param collect: Whether rounds add new data; False for the control experiment
+    :param seed: Seed of all random numbers
     :param algo: Class of an expert that SB3 saved
-    :param out: Where to save the model; None not to
-    :param video: Where to put a video; None for none
+    :param out: File to save the model to, or None
+    :param video: Video file to record, or None
     """
 
     env: str
@@ -66,45 +66,46 @@ class Options:
     video: Path | None
 
 
-def imitate(options: Options, say: Callable[[str], None]) -> bool:
-    """Imitate, with the homework's settings, and say how well it goes.
+def imitate(options: Options, print_line: Callable[[str], None]) -> bool:
+    """Imitate an expert with the homework's settings, and print the results of each round.
 
-    :param options: The arguments
-    :param say: Prints a line
-    :return: Whether it came to its end; false if Ctrl-C did, after saving what there is
-    :raises UserError: An argument does not fit
+    :param options: Arguments of the command
+    :param print_line: Function that prints a line
+    :return: Whether training finished; False after Ctrl-C, which still saves the model
+    :raises UserError: If an argument does not fit
     """
     if options.video is not None:
         check_video(options.video)
-        use_no_screen()  # MuJoCo asks once, when it is first imported
+        use_no_screen()  # before MuJoCo is first imported, when it reads the choice
     out = None if options.out is None else place_to_save(options.out)
     expert = _expert(options)
-    model = _model(options, expert, say)
-    model.set_logger(Logger(None, [_Lines(say)]))
-    shown: dict[str, Any] = {}
+    model = _model(options, expert, print_line)
+    model.set_logger(Logger(None, [_RoundPrinter(print_line)]))
+    players: dict[str, Any] = {"Expert": expert} if expert else {}
     finished = True
     try:
         model.learn(0)
-        shown["BC"] = _frozen(model)
+        players["BC"] = _frozen(model)
         if options.dagger:
             model.learn(options.rounds * model.n_steps, reset_num_timesteps=False)
-            shown["DAgger" if options.collect else "Control"] = as_expert(model)
+            players["DAgger" if options.collect else "Control"] = as_expert(model)
     except KeyboardInterrupt:
         finished = False
-        say(f"interrupted after {model.n_rounds} rounds")
+        print_line(f"interrupted after {model.n_rounds} rounds")
     if out is not None:
         model.save(out)
-        say(f"saved {out}")
+        print_line(f"saved {out}")
     if options.video is not None and finished:
-        record(({"Expert": expert} if expert else {}) | shown, options.env, options.video)
-        say(f"recorded {options.video}")
+        record(players, options.env, options.video)
+        print_line(f"recorded {options.video}")
     return finished
 
 
 def default_expert(env_id: str) -> Path | None:
-    """Return the file of this project's own expert, if there is one.
+    """Return the file of the project's own expert, if there is one.
 
-    :param env_id: Gymnasium name
+    :param env_id: Gymnasium id
+    :return: Path of the file, or None
     """
     path = EXPERTS / f"{env_id}.zip"
     return path if path.exists() else None
@@ -113,17 +114,17 @@ def default_expert(env_id: str) -> Path | None:
 def _expert(options: Options) -> Expert | None:
     path = options.expert or default_expert(options.env)
     if options.expert is None and options.demos is not None and not options.dagger:
-        return None  # demonstrations are all that BC needs
+        return None  # BC needs only the demonstrations
     if path is None:
         known = ", ".join(sorted(p.stem for p in EXPERTS.glob("*.zip"))) or "no environment"
         raise UserError(
-            f"there is no expert for {options.env} (there is one for {known}): give --expert FILE"
-            + ("" if options.dagger else ", or --demos FILE")
+            f"there is no expert for {options.env} (there is one for {known}): add --expert FILE"
+            + ("" if options.dagger else " or --demos FILE")
         )
     return load_expert(path, options.algo)
 
 
-def _model(options: Options, expert: Expert | None, say: Callable[[str], None]) -> DAgger:
+def _model(options: Options, expert: Expert | None, print_line: Callable[[str], None]) -> DAgger:
     """Make a DAgger, whose round 0 is BC, with demonstrations."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*out of date.*")
@@ -132,11 +133,11 @@ def _model(options: Options, expert: Expert | None, say: Callable[[str], None]) 
     if options.demos is not None:
         demonstrations = load_demonstrations(options.demos)
     else:
-        assert expert is not None, "_expert() has seen to it"
+        assert expert is not None, "_expert() requires one"
         players = evaluation_envs(options.env, N_DEMONSTRATED)
         demonstrations = demonstrate(expert, players, N_DEMONSTRATED, options.seed)
         returns = [float(t.rews.sum()) for t in demonstrations]
-        say(f"the expert's returns: {', '.join(f'{value:,.0f}' for value in returns)}")
+        print_line(f"the expert's returns: {', '.join(f'{value:,.0f}' for value in returns)}")
     try:
         return DAgger(
             "MlpPolicy",
@@ -153,20 +154,20 @@ def _model(options: Options, expert: Expert | None, say: Callable[[str], None]) 
 
 
 def _frozen(model: BC) -> Expert:
-    """A copy of the policy as it is now."""
+    """Return a copy of the policy as it is now."""
     return as_expert(copy.deepcopy(model.policy))
 
 
-class _Lines(KVWriter):
-    """A line for each round."""
+class _RoundPrinter(KVWriter):
+    """Log writer that prints a line for each round."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, print_line: Callable[[str], None]) -> None:
+        self._print_line = print_line
 
     def write(
         self, key_values: dict[str, Any], key_excluded: dict[str, Any], step: int = 0
     ) -> None:
-        """Say what matters of a round; see SB3's ``KVWriter``."""
+        """Print the number of transitions, the returns and the loss; see SB3's ``KVWriter``."""
         get = key_values.get
         line = f"round {get('dagger/round'):2d}: {get('dagger/n_transitions'):,} transitions"
         if "eval/mean_reward" in key_values:
@@ -174,7 +175,7 @@ class _Lines(KVWriter):
                 f", return {get('eval/mean_reward'):,.0f} ± {get('eval/std_reward'):,.0f} "
                 f"({get('eval/min_reward'):,.0f} to {get('eval/max_reward'):,.0f})"
             )
-        self._say(line + f", loss {get('train/loss'):.2f}")
+        self._print_line(line + f", loss {get('train/loss'):.2f}")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""

@@ -26,7 +26,7 @@ from stable_baselines3.common.logger import Logger
 from sb3_course import BC, DAgger
 from sb3_course.benchmark.reporting.figures import PAGE, style
 from sb3_course.collection.observations import Array
-from sb3_course.envs.enumerable import Tightrope
+from sb3_course.envs.lecture_worlds import Tightrope
 from sb3_course.lectures.toolkit import (
     FONT_SCALE,
     Conclusion,

@@ -16,7 +16,8 @@ from sb3_course import REINFORCE, estimators
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
-from sb3_course.envs.enumerable import LectureWorld, TabularMDP
+from sb3_course.envs.enumerable import TabularMDP
+from sb3_course.envs.lecture_worlds import LectureWorld
 from sb3_course.estimators import natural_gradient
 from sb3_course.lectures.toolkit import make, select_environments
 

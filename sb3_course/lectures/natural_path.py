@@ -25,7 +25,7 @@ from matplotlib.lines import Line2D
 from sb3_course import NPG, REINFORCE
 from sb3_course.benchmark.reporting.figures import PAGE, style
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
-from sb3_course.envs.enumerable import LectureWorld
+from sb3_course.envs.lecture_worlds import LectureWorld
 from sb3_course.estimators import natural_gradient
 from sb3_course.lectures.gradients import exact_gradient, natural_step, policy_on, with_theta
 from sb3_course.lectures.toolkit import (

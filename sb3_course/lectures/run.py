@@ -24,6 +24,8 @@ from sb3_course.lectures import FIGURES
 from sb3_course.lectures.toolkit import FONT_SCALE, Conclusion, Note, check_finite, silent
 
 FLOAT_FORMAT = "%.8g"
+CONCLUSIONS = "conclusions.json"
+"""File of the sentences and numbers of all figures."""
 
 
 def make_figures(names: Sequence[str], quick: bool, folder: Path, console: Console) -> list[str]:
@@ -31,8 +33,8 @@ def make_figures(names: Sequence[str], quick: bool, folder: Path, console: Conso
 
     :param names: Names from :data:`~sb3_course.lectures.FIGURES`
     :param quick: Whether to use each figure's ``QUICK`` setting
-    :param folder: Folder of the results: ``NAME.csv``, ``.json``, ``.svg``, ``.pdf``, ``.png``, and
-        ``report.html`` and ``manifest.json`` for all figures
+    :param folder: Folder of the results: ``NAME.csv``, ``.svg``, ``.pdf``, ``.png``, and for all
+        figures ``conclusions.json``, ``manifest.json`` and ``report.html``
     :param console: Console that progress is shown on
     :return: Names of the figures whose claim does not hold in their numbers
     """
@@ -92,7 +94,7 @@ def write_up(name: str, quick: bool, folder: Path) -> Conclusion:
         "quick": quick,
         "config": asdict(module.QUICK if quick else module.Config()),
     }
-    write_whole(folder / f"{name}.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    _write_entry(folder / CONCLUSIONS, name, content)
     return conclusion
 
 
@@ -118,16 +120,25 @@ def one_thread() -> Iterator[None]:
 
 def _write_manifest(folder: Path, name: str, quick: bool, seconds: float) -> None:
     """Record code, machine and versions of a figure, in the same file as those of the others."""
-    path = folder / "manifest.json"
-    manifest: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    manifest[name] = {
+    entry = {
         "quick": quick,
         "seconds": round(seconds, 1),
         "git_commit": provenance.git_commit(),
         "machine": provenance.machine(),
         "versions": provenance.versions(),
     }
-    write_whole(path, json.dumps(dict(sorted(manifest.items())), indent=1) + "\n")
+    _write_entry(folder / "manifest.json", name, entry)
+
+
+def _entries(path: Path) -> dict[str, Any]:
+    entries: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return entries
+
+
+def _write_entry(path: Path, name: str, entry: dict[str, Any]) -> None:
+    """Write what is known of a figure into a file that holds it for all of them."""
+    entries = dict(sorted((_entries(path) | {name: entry}).items()))
+    write_whole(path, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
 
 
 def publish(folder: Path) -> Path:
@@ -142,10 +153,11 @@ def publish(folder: Path) -> Path:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    present = [name for name in FIGURES if (folder / f"{name}.json").exists()]
-    manifest = json.loads((folder / "manifest.json").read_text())
+    conclusions = _entries(folder / CONCLUSIONS)
+    present = [name for name in FIGURES if name in conclusions]
+    manifest = _entries(folder / "manifest.json")
     page = environment.get_template("report.html.j2").render(
-        figures=[_content(folder, name) for name in present],
+        figures=[_content(folder, conclusions[name]) for name in present],
         missing=[name for name in FIGURES if name not in present],
         manifest=manifest,
     )
@@ -154,12 +166,13 @@ def publish(folder: Path) -> Path:
     return path
 
 
-def _content(folder: Path, name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
-    content["drawing"] = figures.data_uri(_drawing(folder, name))
-    content["formula"] = figures.data_uri(formula(content["equation"]))
-    content["settings"] = json.dumps(content["config"], indent=1, ensure_ascii=False)
-    return content
+def _content(folder: Path, conclusion: dict[str, Any]) -> dict[str, Any]:
+    drawing, equation = _drawing(folder, conclusion["name"]), formula(conclusion["equation"])
+    return conclusion | {
+        "drawing": figures.data_uri(drawing),
+        "formula": figures.data_uri(equation),
+        "settings": json.dumps(conclusion["config"], indent=1, ensure_ascii=False),
+    }
 
 
 def _drawing(folder: Path, name: str) -> str:

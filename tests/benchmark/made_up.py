@@ -3,8 +3,7 @@
 import numpy as np
 
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
-from sb3_course.benchmark.storage.result import RunResult
-from sb3_course.common.evaluation import Measurement
+from sb3_course.benchmark.storage.result import Measurement, RunResult
 
 ENVIRONMENTS = (
     "CartPole-v1",

@@ -17,11 +17,10 @@ from sb3_course.benchmark.api import plan_grid, run_plan
 from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.definition.yaml_source import GridError
 from sb3_course.benchmark.execution import executors
-from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.benchmark.storage.returns_table import COLUMNS
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
-from sb3_course.common.evaluation import Measurement
 from tests.benchmark.helpers import InThisProcess, content
 
 TWO = {"A": {"class": "A2C"}, "B": {"class": "A2C", "params": {"gamma": 0.9}}}

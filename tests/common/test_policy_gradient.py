@@ -6,11 +6,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from sb3_course import BatchActorCritic, estimators
 from sb3_course.collection import FixedSteps, WholeEpisodes
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
-from tests.contract.helpers import (
-    copy_parameters,
-    equal_tensors,
-    small_model,
-)
+from tests.contract.helpers import copy_parameters, equal_tensors, small_model
 from tests.worlds import Scripted
 
 
@@ -113,7 +109,7 @@ def test_only_batches_of_whole_episodes_begin_with_a_reset(whole_episodes, first
     model = small_model(BatchActorCritic, DummyVecEnv([Scripted]), n_steps=2).learn(2)
     if whole_episodes:
         model._schedule = lambda: WholeEpisodes(1, n_episodes=1)
-    model.learn(2, reset_num_timesteps=False)
+    model.learn(1, reset_num_timesteps=False)
     assert model.rollout.obs[0].item() == first_obs
 
 

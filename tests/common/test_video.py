@@ -96,12 +96,12 @@ def test_the_missing_library_is_named(tmp_path, monkeypatch):
 
 def test_an_environment_that_draws_nothing_is_refused(painter, tmp_path, monkeypatch):
     with (
-        pytest.raises(UserError, match="Blind-v0 draws no pictures"),
+        pytest.raises(UserError, match="Blind-v0 renders no images"),
         film(tmp_path / "a.mp4") as v,
     ):
         filmed_env("Blind-v0", v)
     monkeypatch.setitem(sys.modules, "pygame", None)
-    with pytest.raises(UserError, match="cannot be drawn here"), film(tmp_path / "a.mp4") as v:
+    with pytest.raises(UserError, match="cannot be rendered here"), film(tmp_path / "a.mp4") as v:
         filmed_env("CartPole-v1", v)
     assert list(tmp_path.iterdir()) == []
 

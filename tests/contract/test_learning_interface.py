@@ -1,12 +1,21 @@
 """``learn``, its callbacks and its logs work as SB3's do."""
 
+import copy
+
 import pytest
 from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import sb3_course
-from tests.contract.helpers import every_class, small_model, takes
+from tests.contract.helpers import (
+    copy_parameters,
+    equal_tensors,
+    every_class,
+    every_variant,
+    small_model,
+    takes,
+)
 from tests.worlds import Scripted
 
 
@@ -114,3 +123,25 @@ def test_episode_statistics_leave_out_steps_that_do_not_count(algorithm):
     ended = CountEnded()
     model = small_model(algorithm, "CartPole-v1").learn(200, callback=ended)
     assert len(model.ep_info_buffer) == ended.n > 0
+
+
+@every_variant
+def test_the_same_seed_gives_the_same_parameters_bit_for_bit(algorithm, kwargs):
+    def train(seed):
+        return copy_parameters(
+            small_model(algorithm, "CartPole-v1", **kwargs | {"seed": seed}).learn(300)
+        )
+
+    first = train(seed=0)
+    assert equal_tensors(first, train(seed=0))
+    assert not equal_tensors(first, train(seed=1))
+
+
+@every_class
+def test_a_deep_copy_learns_without_changing_the_original(algorithm):
+    model = small_model(algorithm, "CartPole-v1")
+    clone = copy.deepcopy(model)
+    before = copy_parameters(model)
+    clone.learn(100)
+    assert equal_tensors(before, copy_parameters(model))
+    assert not equal_tensors(before, copy_parameters(clone))

@@ -156,7 +156,7 @@ def test_callables_go_through_stable_baselines3() -> None:
         ({"backend": "jax"}, "auto, envpool, dummy, subproc"),
         ({"n_envs": 0, "backend": "auto"}, "n_envs must be at least 1"),
         ({"n_envs": 0, "backend": "dummy"}, "n_envs must be at least 1"),
-        ({"env_id": make_cartpole, "backend": "envpool"}, "an id, not a callable"),
+        ({"env_id": make_cartpole, "backend": "envpool"}, "an environment id, not a callable"),
     ],
 )
 def test_bad_input(kwargs: dict, message: str) -> None:

@@ -2,11 +2,7 @@ import numpy as np
 import pytest
 import torch as th
 
-from sb3_course.estimators.baselines import (
-    covariance_trace,
-    leave_one_out_mean,
-    optimal_baseline,
-)
+from sb3_course.estimators.baselines import covariance_trace, leave_one_out_mean, optimal_baseline
 
 
 def test_leave_one_out_mean_by_hand():

@@ -59,7 +59,7 @@ def test_files(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("missing.zip", "does not exist"), ("no.zip", "no zip"), ("a2c.zip", "algo='PPO'")],
+    [("missing.zip", "does not exist"), ("no.zip", "not a zip"), ("a2c.zip", "algo='PPO'")],
 )
 def test_says_what_is_wrong_with_a_file(tmp_path, name, said):
     (tmp_path / "no.zip").write_text("text")
@@ -69,7 +69,7 @@ def test_says_what_is_wrong_with_a_file(tmp_path, name, said):
 
 
 def test_a_number_is_no_expert():
-    with pytest.raises(UserError, match="int is no expert"):
+    with pytest.raises(UserError, match="int is not an expert"):
         as_expert(3)
 
 
@@ -89,7 +89,7 @@ def test_labels_come_in_batches_and_in_order():
 @pytest.mark.parametrize(
     ("expert", "said"),
     [
-        (lambda obs: 0.0, r"asked about 4 .* shape \(\)"),
+        (lambda obs: 0.0, r"called with 4 .* shape \(\)"),
         (lambda obs: np.zeros((1, 2)), r"shape \(1, 2\)"),
         (lambda obs: np.zeros((4, 3)), "expert does not fit"),
         (lambda obs: np.full((4, 2), np.nan), "expert does not fit.*finite"),

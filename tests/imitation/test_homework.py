@@ -88,7 +88,7 @@ def test_our_own_experts_are_there(env_id):
             ["CartPole-v1", "--dagger"],
             "no expert for CartPole-v1 (there is one for Ant-v4",
         ),
-        (["CartPole-v1"], "give --expert FILE, or --demos FILE"),
+        (["CartPole-v1"], "add --expert FILE or --demos FILE"),
         (["CartPol-v1"], "did you mean 'CartPole-v1'"),
         (["CartPole-v1", "--demos", "no.npz"], "no.npz does not exist"),
         (["CartPole-v1", "--expert", "no.zip"], "no.zip does not exist"),

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sb3_course.envs.enumerable import Tightrope
+from sb3_course.envs.lecture_worlds import Tightrope
 from sb3_course.lectures.compounding_error import (
     QUICK,
     conclude,

@@ -2,7 +2,8 @@ import pytest
 import torch as th
 
 from sb3_course import REINFORCE
-from sb3_course.envs.enumerable import LectureWorld, TabularMDP
+from sb3_course.envs.enumerable import TabularMDP
+from sb3_course.envs.lecture_worlds import LectureWorld
 from sb3_course.lectures.gradients import (
     KINDS,
     OPTIMAL,

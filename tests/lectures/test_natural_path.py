@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from sb3_course.envs.enumerable import LectureWorld
+from sb3_course.envs.lecture_worlds import LectureWorld
 from sb3_course.lectures.natural_path import KINDS, NATURAL, QUICK, conclude, exact_path, measure
 
 

@@ -10,10 +10,10 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_course.benchmark.definition.grid import RunSpec
+from sb3_course.benchmark.execution.evaluation_callback import EvaluationCallback
 from sb3_course.benchmark.execution.heartbeat import beat
 from sb3_course.benchmark.storage import provenance
 from sb3_course.benchmark.storage.result import RunResult
-from sb3_course.common.evaluation import EvaluationCallback
 from sb3_course.registry import build
 
 KEPT = 20_000

@@ -1,9 +1,28 @@
-"""The result of a run."""
+"""The result of a run. This module imports neither torch nor SB3."""
+
+from dataclasses import dataclass
 
 from pydantic import BaseModel
 
 from sb3_course.benchmark.definition.grid import RunSpec
-from sb3_course.common.evaluation import Measurement
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One evaluation of a policy.
+
+    :param step: Declared environment step of the evaluation
+    :param num_timesteps: Environment steps that had been taken when it was made
+    :param wall_time: Seconds of training until then, without the time spent on evaluation
+    :param returns: Undiscounted raw return of each episode
+    :param lengths: Number of steps in each episode
+    """
+
+    step: int
+    num_timesteps: int
+    wall_time: float
+    returns: list[float]
+    lengths: list[int]
 
 
 class RunResult(BaseModel):

@@ -58,7 +58,7 @@ def a2c(params=None, **settings) -> dict:
         (
             {"algorithms": {"a": {"class": f"{HERE}:tiny"}}},
             "algorithms.a.class",
-            "no subclass of BaseAlgorithm",
+            "not a subclass of BaseAlgorithm",
         ),
         (
             a2c({"learning_rat": 1}),

@@ -128,7 +128,6 @@ def test_our_own_grids_load(path):
 @pytest.mark.parametrize(
     ("name", "known"),
     [
-        ("demo", "a2c_cartpole-v1_seed1_87380595add2"),
         ("classic", "a2c_acrobot-v1_seed0_b1f9bf99aeaa"),
         ("mujoco", "a2c_ant-v4_seed0_90a333ce60b1"),
     ],

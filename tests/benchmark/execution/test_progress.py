@@ -8,8 +8,7 @@ from rich.console import Console
 from sb3_course.benchmark.execution import progress
 from sb3_course.benchmark.execution.heartbeat import SILENT, beat, heartbeat_file
 from sb3_course.benchmark.execution.progress import Steps, display, summary
-from sb3_course.benchmark.storage.result import RunResult
-from sb3_course.common.evaluation import Measurement
+from sb3_course.benchmark.storage.result import Measurement, RunResult
 from tests.benchmark.helpers import tiny
 
 FIRST, SECOND = SPECS = tiny().runs()  # of 200 steps each

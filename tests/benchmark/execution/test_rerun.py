@@ -10,10 +10,9 @@ from sb3_course.benchmark import api
 from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.execution import executors, rerun
 from sb3_course.benchmark.storage import provenance
-from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.cli import app, terminal
-from sb3_course.common.evaluation import Measurement
 from tests.benchmark.helpers import InThisProcess, content, tiny
 
 ALGORITHMS = {"A": {"class": "A2C"}, "B": {"class": "A2C", "params": {"gamma": 0.9}}}

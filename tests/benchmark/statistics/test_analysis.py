@@ -6,8 +6,7 @@ from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.statistics import bootstrap
 from sb3_course.benchmark.statistics.analysis import ALL, analyze
 from sb3_course.benchmark.statistics.scores import load_references
-from sb3_course.benchmark.storage.result import RunResult
-from sb3_course.common.evaluation import Measurement
+from sb3_course.benchmark.storage.result import Measurement, RunResult
 from tests.benchmark import made_up
 
 

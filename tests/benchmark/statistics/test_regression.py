@@ -24,11 +24,10 @@ from sb3_course.benchmark.statistics.regression import (
     relative_width,
     summary,
 )
-from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.cli import app, terminal
 from sb3_course.common.errors import UserError
-from sb3_course.common.evaluation import Measurement
 from tests.benchmark.helpers import InThisProcess, content, tiny
 
 ROOT = Path(__file__).parents[3]

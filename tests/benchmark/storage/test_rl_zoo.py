@@ -4,9 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.benchmark.storage.rl_zoo import folder_names, write_zoo
-from sb3_course.common.evaluation import Measurement
 from tests.benchmark.helpers import tiny
 
 

@@ -1,0 +1,105 @@
+import json
+import shutil
+
+import pytest
+
+from sb3_course.benchmark.definition.grid import load_grid
+from sb3_course.benchmark.execution import executors
+from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.cli import app, grids, terminal
+from tests.benchmark.helpers import HERE, InThisProcess, tiny
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run"], ["GRID"]),
+        (["run", "none.yaml"], ["none.yaml"]),
+        (["run", "grid.yaml", "--workers", "0"], ["--workers", "1"]),
+        (["run", "grid.yaml", "--only", "sed=0"], ["'sed'", "algorithm, environment, seed"]),
+        (["run", "grid.yaml", "--only", "algorithm=B"], ["'B'", "allowed: A2C"]),
+        (["run", "grid.yaml", "--executor", "slurm"], ["'slurm'", "'local', 'ray'"]),
+        (["run", "grid.yaml", "--address", "auto"], ["--address requires --executor ray"]),
+        (["report", "grid.yaml"], ["no results", "`sb3-course run`"]),
+        (["regression", "none.yaml"], ["none.yaml"]),
+        (["regression", "grid.yaml"], ["A2C on CartPole-v1", "0 stored runs", "at least 10"]),
+        (["regression", "grid.yaml", "--seeds", "0"], ["--seeds", "1"]),
+        (["status", "none.yaml"], ["none.yaml", "cannot be read"]),
+    ],
+)
+def test_wrong_arguments_get_one_clear_line(grid, misused, words, expected):
+    grid()
+    error = misused(words)
+    for part in expected:
+        assert part in error
+
+
+def test_run_resume_report(grid, tmp_path, capsys, monkeypatch):
+    """One run works, one fails; running again tries the failed one alone."""
+    monkeypatch.setattr(executors, "LocalProcesses", InThisProcess)
+    broken = {"class": f"{HERE}:Raises"}
+    path = grid(seeds=1, algorithms={"A2C": {"class": "A2C"}, "Broken": broken})
+    assert app.invoke(["run", path, "--dry-run"]) == terminal.OK
+    assert capsys.readouterr().out.count("to do") == 3
+    assert app.invoke(["run", path, "--workers", "1"]) == terminal.FAILED
+    error = capsys.readouterr().err
+    assert "ZeroDivisionError: made to fail" in error
+    assert "1 runs failed" in error
+    results = tmp_path / "results" / "tiny"
+    assert "made to fail" in (results / "report.html").read_text()
+    assert str(tmp_path) not in (results / "manifest.json").read_text()
+    assert app.invoke(["run", path, "--dry-run"]) == terminal.OK
+    assert "2 runs, 1 done, 1 to do" in capsys.readouterr().out
+    assert app.invoke(["run", path, "--only", "algorithm=A2C"]) == terminal.OK
+    assert (results / "zoo" / "a2c" / "CartPole-v1_1" / "evaluations.npz").exists()
+    shutil.rmtree(results / "zoo")
+    assert app.invoke(["report", path]) == terminal.OK
+    assert (results / "zoo" / "a2c" / "CartPole-v1_1" / "evaluations.npz").exists()
+
+
+def test_a_constructors_refusal_comes_before_any_run(grid, tmp_path, capsys):
+    path = grid(algorithms={"A2C": {"class": "A2C", "params": {"learning_rate": -1}}})
+    assert app.invoke(["run", path]) == terminal.MISUSED
+    error = capsys.readouterr().err
+    assert "algorithms.A2C.params.learning_rate: given -1" in error
+    assert not (tmp_path / "results").exists()
+
+
+def test_status_counts_runs_and_fails_if_one_has(grid, tmp_path, capsys):
+    path = grid()
+    assert app.invoke(["status", path]) == terminal.OK
+    assert "2 runs: 0 done, 0 running, 0 failed, 2 missing" in capsys.readouterr().out
+    spec = load_grid(tmp_path / path).runs()[0]
+    (tmp_path / "results" / "tiny" / "failed").mkdir(parents=True)
+    failed = tmp_path / "results" / "tiny" / "failed" / f"{spec.id}.json"
+    failed.write_text(json.dumps({"failure": "Traceback\nOSError: made to fail"}))
+    assert app.invoke(["status", path]) == terminal.FAILED
+    assert "OSError: made to fail" in capsys.readouterr().out
+
+
+def test_demo_says_where_it_is_at_home(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(grids, "DEMO", tmp_path / "none.yaml")
+    assert app.invoke(["demo"]) == terminal.MISUSED
+    assert "checkout" in capsys.readouterr().err
+
+
+def test_brackets_in_a_failure_are_no_markup(grid, capsys):
+    (spec,) = tiny(algorithms={"A [/b]": {"class": "A2C"}}, seeds=1).runs()
+    failed = RunResult(spec=spec, failure="KeyError: '[/x]'")
+    assert grids._show_failures([failed]) == terminal.FAILED
+    error = capsys.readouterr().err
+    assert "A [/b]" in error
+    assert "[/x]" in error
+
+
+def test_results_that_cannot_be_written_get_one_clear_line(grid, tmp_path, capsys):
+    (tmp_path / "taken").write_text("no folder")
+    assert app.invoke(["run", grid(), "--results", "taken"]) == terminal.FAILED
+    assert capsys.readouterr().err == "sb3-course: taken/tiny/logs: Not a directory\n"
+
+
+def test_a_damaged_manifest_is_named(grid, tmp_path, capsys):
+    (tmp_path / "results" / "tiny").mkdir(parents=True)
+    (tmp_path / "results" / "tiny" / "manifest.json").write_text('{"grid')
+    assert app.invoke(["report", grid()]) == terminal.MISUSED
+    assert "manifest.json is damaged" in capsys.readouterr().err

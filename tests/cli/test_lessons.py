@@ -1,0 +1,73 @@
+import pytest
+
+from sb3_course.cli import app, terminal
+from sb3_course.lectures import run
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Replace the figures by a function that records its arguments."""
+    calls = []
+
+    def make_figures(names, quick, folder, console):
+        calls.append((names, quick, folder.name))
+        return ["natural_path"]
+
+    monkeypatch.setattr(run, "make_figures", make_figures)
+    return calls
+
+
+def test_figures_are_made_in_the_lectures_order(made, capsys):
+    words = ["figures", "kl_expansion", "natural_path", "--quick", "--out", "mine"]
+    assert app.invoke(words) == terminal.OK
+    assert made == [(["natural_path", "kl_expansion"], True, "mine")]
+    out, err = capsys.readouterr()
+    assert out.endswith("mine/report.html\n")
+    assert err.startswith("sb3-course: natural_path: the claim does not hold")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), terminal.INTERRUPTED, "finished figures are kept in"),
+        (FloatingPointError("cost is nan"), terminal.FAILED, "cost is nan"),
+    ],
+)
+def test_figures_that_stop_say_why(monkeypatch, capsys, error, code, message):
+    def make_figures(*arguments):
+        raise error
+
+    monkeypatch.setattr(run, "make_figures", make_figures)
+    assert app.invoke(["figures"]) == code
+    out, err = capsys.readouterr()
+    assert message in err and out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], {"dagger": False, "collect": True, "rounds": 6, "seed": 0, "expert": None}),
+        (["--dagger", "--rounds", "2"], {"dagger": True, "collect": True, "rounds": 2}),
+        (["--no-collect", "--seed", "3"], {"dagger": True, "collect": False, "seed": 3}),
+        (["--algo", "PPO", "--demos", "minari:a"], {"algo": "PPO", "demos": "minari:a"}),
+    ],
+)
+@pytest.mark.parametrize("finished", [True, False])
+def test_imitate_passes_its_options_on(monkeypatch, words, expected, finished):
+    homework = pytest.importorskip("sb3_course.imitation.homework")
+    calls = []
+
+    def imitate(options, print_line):
+        calls.append(options)
+        return finished
+
+    monkeypatch.setattr(homework, "imitate", imitate)
+    code = app.invoke(["imitate", "CartPole-v1", *words])
+    assert code == (terminal.OK if finished else terminal.INTERRUPTED)
+    (options,) = calls
+    assert options.env == "CartPole-v1"
+    assert {key: getattr(options, key) for key in expected} == expected
+
+
+def test_imitate_names_an_unknown_environment(misused):
+    assert "did you mean 'CartPole-v1'" in misused(["imitate", "CartPol-v1"])

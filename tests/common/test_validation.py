@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from sb3_course.common.validation import check, check_action_space, check_count
+
+
+def test_a_check_names_the_parameter_the_range_and_the_value():
+    check("gamma", 0.5, True, "a number from 0 to 1")
+    with pytest.raises(ValueError, match=r"^gamma must be a number from 0 to 1, got '2'$"):
+        check("gamma", "2", False, "a number from 0 to 1")
+
+
+@pytest.mark.parametrize("count", [1, 2**40, np.int64(3), np.uint8(1)])
+def test_positive_whole_numbers_are_counts(count):
+    check_count("n_steps", count)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, True, None, "1", np.float64(2), np.int64(0)])
+def test_anything_else_is_no_count(value):
+    with pytest.raises(ValueError, match="^n_steps must be a whole number of at least 1, got "):
+        check_count("n_steps", value)
+    with pytest.raises(ValueError, match="a whole number of at least 1 or None, got"):
+        check_count("n_steps", value, "or None")
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(-1, 1, (2,)),
+        spaces.Discrete(2),
+        spaces.MultiDiscrete([2, 3]),
+        spaces.MultiBinary(2),
+    ],
+)
+def test_the_action_spaces_of_sb3_are_allowed(space):
+    check_action_space(space)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (spaces.Tuple([spaces.Discrete(2)]), "must be Box, Discrete, .* got Tuple"),
+        (spaces.Dict({"a": spaces.Discrete(2)}), "must be Box, Discrete, .* got Dict"),
+        (spaces.Box(-1, np.inf, (2,)), "finite bounds, got Box.*RescaleAction"),
+        (spaces.Box(-np.inf, 1, (2,)), "finite bounds"),
+    ],
+)
+def test_other_action_spaces_are_refused(space, message):
+    with pytest.raises(ValueError, match=message):
+        check_action_space(space)
