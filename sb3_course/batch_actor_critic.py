@@ -124,7 +124,7 @@ class BatchActorCritic(PolicyGradientAlgorithm):
 
     def train(self) -> None:
         """Fit the critic to ``self.rollout``, then take one policy-gradient step."""
-        self.policy.set_training_mode(True)
+        self.policy.set_training_mode(False)
         self.update_learning_rates()
         rollout = self.rollout
         obs, actions = self.tensors(rollout)

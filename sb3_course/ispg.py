@@ -200,7 +200,7 @@ class ISPG(REINFORCE):
 
     def train(self) -> None:
         """Take ``n_epochs`` steps over the past batches, then fit the critic."""
-        self.policy.set_training_mode(True)
+        self.policy.set_training_mode(False)
         self.update_learning_rates()
         new, behaviors = self._remember(self.rollout)
 

@@ -165,7 +165,7 @@ class NPG(PolicyGradientAlgorithm):
 
     def train(self) -> None:
         """Take one natural-gradient step on ``self.rollout``, then fit the critic."""
-        self.policy.set_training_mode(True)
+        self.policy.set_training_mode(False)
         self.update_learning_rates()
         rollout = self.rollout
         obs, actions = self.tensors(rollout)

@@ -19,6 +19,8 @@ from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 Self = TypeVar("Self", bound="OnlineActorCritic")
 
 LOG_INTERVAL = 10_000
+TRANSIENT = ("_act", "_critic", "_transition")
+"""Attributes that are made again when they are missing."""
 
 
 class Transition(NamedTuple):
@@ -141,7 +143,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         :param progress_bar: Whether to show a progress bar
         :return: The model itself
         """
-        self._act, self._critic = make_actor(self.policy), make_critic(self.policy)
+        self._make_functions()
         self._log_every = None if log_interval is None else max(1, log_interval // self.n_envs)
         self._first_update = self._n_updates
         return super().learn(
@@ -153,8 +155,23 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             progress_bar,
         )
 
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self._log_every, self._first_update = None, 0
+
+    def _make_functions(self) -> None:
+        """Make the fast functions of the present policy."""
+        self._act, self._critic = make_actor(self.policy), make_critic(self.policy)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what can be pickled or copied: all but the functions and the last transition."""
+        state = vars(self).copy()
+        for name in TRANSIENT:
+            state.pop(name, None)
+        return state
+
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_act", "_critic", "_transition"]
+        return [*super()._excluded_save_params(), *TRANSIENT]
 
     def collect_rollouts(
         self,
@@ -173,8 +190,10 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         :raises FloatingPointError: An observation or reward is not finite
         """
         assert self._last_obs is not None
-        if not self.policy.training:
-            self.policy.set_training_mode(True)
+        if not hasattr(self, "_act"):
+            self._make_functions()
+        if self.policy.training:
+            self.policy.set_training_mode(False)
         callback.on_rollout_start()
         check_finite("observation", self._last_obs, step=self.num_timesteps)
         obs = self.to_tensor(map_obs(compact, self._last_obs))

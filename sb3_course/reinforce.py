@@ -169,7 +169,7 @@ class REINFORCE(PolicyGradientAlgorithm):
 
     def train(self) -> None:
         """Take one step along the policy gradient of ``self.rollout``, then fit the critic."""
-        self.policy.set_training_mode(True)
+        self.policy.set_training_mode(False)
         self.update_learning_rates()
         rollout = self.rollout
         obs, actions = self.tensors(rollout)

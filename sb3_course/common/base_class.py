@@ -144,7 +144,8 @@ class CourseAlgorithm(BaseAlgorithm):
         """Load a model that :meth:`save` wrote.
 
         If the model was trained with ``VecNormalize``, ``env`` is wrapped in one with the saved
-        statistics (a ``VecNormalize`` that it already has takes them over).
+        statistics. A ``VecNormalize`` that it already has keeps its own settings, such as
+        ``training=False, norm_reward=False`` for evaluation, and takes the statistics alone.
 
         :param path: File to read, with or without ``.zip``
         :param env: Environment to continue with, raw or vectorized; None to predict only
@@ -156,11 +157,12 @@ class CourseAlgorithm(BaseAlgorithm):
             and leaves rewards raw, for evaluation
         :param kwargs: Attributes to change on loading
         :return: The model
-        :raises ValueError: The file is no checkpoint, or ``normalize`` is neither
+        :raises ValueError: The file is no checkpoint of this class, or ``normalize`` is neither
         """
         if normalize not in ("train", "freeze"):
             raise ValueError(f"normalize must be 'train' or 'freeze', got {normalize!r}")
         header = checkpoint.read_header(path)
+        cls._check_class(path, header.get("class"))
         if env is not None and "vec_normalize" in header:
             env = checkpoint.wrap_normalized(env, header, normalize)
         elif "vec_normalize" in header:
@@ -174,3 +176,16 @@ class CourseAlgorithm(BaseAlgorithm):
         return super().load(
             path, env, device, custom_objects, print_system_info, force_reset, **kwargs
         )
+
+    @classmethod
+    def _check_class(cls, path: checkpoint.CheckpointPath, saved: str | None) -> None:
+        """Refuse a file of another class; a user's class loads the files of its bases as well."""
+        own = cls.__module__.startswith("sb3_course")
+        known = {cls.__name__} if own else {base.__name__ for base in cls.__mro__}
+        if saved not in known:
+            raise ValueError(
+                f"{path} was saved by {saved or 'another library'}, not by {cls.__name__}: use "
+                f"{saved}.load, or sb3_course.load, which finds the class"
+                if saved
+                else f"{path} was saved by another library, not by {cls.__name__}"
+            )

@@ -15,8 +15,13 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
+    VecCheckNan,
     VecEnv,
+    VecEnvWrapper,
+    VecMonitor,
     VecNormalize,
+    VecTransposeImage,
+    VecVideoRecorder,
     unwrap_vec_normalize,
 )
 
@@ -67,6 +72,7 @@ def append_header(file: io.BytesIO, algorithm: BaseAlgorithm) -> None:
     venv = algorithm.get_vec_normalize_env()
     if venv is not None:
         header |= normalization(venv)
+        header["above_vec_normalize"] = _wrappers_above(algorithm.get_env(), venv)
         append_arrays(file, STATISTICS, header.pop("statistics"))
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr(HEADER, json.dumps(header, indent=2, default=lambda number: number.item()))
@@ -172,17 +178,26 @@ def _source(path: CheckpointPath) -> CheckpointPath:
 def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -> VecEnv:
     """Wrap an environment in the normalization that a checkpoint was trained with.
 
-    :param env: Environment, raw or vectorized; a ``VecNormalize`` in it takes over the
-        checkpoint's statistics
+    A ``VecNormalize`` that the environment already has, however deep, keeps all of its settings
+    and takes the checkpoint's statistics alone.
+
+    :param env: Environment, raw or vectorized
     :param header: Header of the checkpoint, with its statistics
-    :param normalize: ``"train"`` to continue updating the statistics, ``"freeze"`` to keep them
-        and return raw rewards
+    :param normalize: ``"train"`` to continue updating the statistics (a ``VecNormalize`` in the
+        environment decides for itself), ``"freeze"`` to keep them and return raw rewards
     :return: Environment with normalization
-    :raises ValueError: If a ``VecNormalize`` in it differs in whether it normalizes observations
+    :raises ValueError: If a ``VecNormalize`` in it differs in whether it normalizes observations,
+        or if there is none and the checkpoint's was below another wrapper
     """
     venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: Monitor(env)])
-    settings = header["vec_normalize"]
+    settings, above = header["vec_normalize"], header.get("above_vec_normalize", [])
     wrapper = unwrap_vec_normalize(venv)
+    if wrapper is None and above:
+        order = "(".join([*above, "VecNormalize(env)"]) + ")" * len(above)
+        raise ValueError(
+            f"the model was trained with VecNormalize below {', '.join(above)}: pass the "
+            f"environment with a VecNormalize there, as in {order}, which takes the statistics"
+        )
     if wrapper is None:
         wrapper = venv = VecNormalize(venv, **settings)
     elif wrapper.norm_obs != settings["norm_obs"]:
@@ -190,8 +205,6 @@ def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -
             f"the model was trained with VecNormalize(norm_obs={settings['norm_obs']}), the "
             f"environment has norm_obs={wrapper.norm_obs}: pass it without VecNormalize"
         )
-    for name, value in settings.items():
-        setattr(wrapper, name, value)
     statistics = header["statistics"]
     for name, rms in _running_moments(wrapper).items():
         for moment in MOMENTS:
@@ -200,6 +213,16 @@ def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -
         wrapper.training = False
         wrapper.norm_reward = False
     return venv
+
+
+def _wrappers_above(env: VecEnv | None, venv: VecNormalize) -> list[str]:
+    """Return the names of the wrappers above a ``VecNormalize`` that change what a policy sees."""
+    names = []
+    while isinstance(env, VecEnvWrapper) and env is not venv:
+        if not isinstance(env, (VecTransposeImage, VecMonitor, VecCheckNan, VecVideoRecorder)):
+            names.append(type(env).__name__)
+        env = env.venv
+    return names
 
 
 def _running_moments(venv: VecNormalize) -> dict[str, RunningMeanStd]:

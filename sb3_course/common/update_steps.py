@@ -24,6 +24,10 @@ PREDICT_CHUNK = 16_384
 class UpdateSteps(CourseAlgorithm):
     """An algorithm with an actor and a critic, and the steps from which its ``train`` is written.
 
+    ``train`` evaluates the policy in the mode in which it acts (``set_training_mode(False)``):
+    importance weights, the KL and the gradient are of the policy that collected the batch, also
+    with dropout.
+
     A parameter that is frozen (``requires_grad`` is False) stays as it is until it is unfrozen, as
     with SB3's optimizers.
     """
@@ -115,9 +119,15 @@ class UpdateSteps(CourseAlgorithm):
 
         :param advantages: Advantages, of shape (M,)
         :return: Standardized or unchanged advantages, of shape (M,)
+        :raises ValueError: There is one transition only
         """
         if not self.normalize_advantage:
             return advantages
+        if len(advantages) < 2:
+            raise ValueError(
+                "normalize_advantage=True needs at least 2 transitions in a batch, got 1: its "
+                "standardized advantage is always 0"
+            )
         standard: Array = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         return standard
 

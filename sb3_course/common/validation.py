@@ -68,6 +68,11 @@ def check_action_space(space: spaces.Space[Any]) -> None:
             "the environment's action space must be Box, Discrete, MultiDiscrete or MultiBinary, "
             f"got {space}"
         )
+    if np.any(getattr(space, "start", 0) != 0):
+        raise ValueError(
+            f"the environment's action space must start at 0, got {space}: shift its actions with "
+            "gymnasium.wrappers.TransformAction"
+        )
     if isinstance(space, spaces.Box) and not (
         np.isfinite(space.low).all() and np.isfinite(space.high).all()
     ):

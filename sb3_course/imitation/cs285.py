@@ -9,6 +9,7 @@ import itertools
 import math
 import pickle
 import pickletools
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -215,7 +216,9 @@ class CS285Expert:
         h_0 = \frac{s - \mu}{\sigma + 10^{-6}}, \quad \sigma^2 = \max(0, m_2 - \mu^2)
 
     with the mean μ and the mean square m₂ of observations from the file, and φ = tanh or a leaky
-    ReLU. The action of a Gaussian policy is its mean.
+    ReLU. The action of a Gaussian policy is its mean. Observations of another length are padded
+    with zeros or cut, as by the homework's own loader: its expert for Ant was trained on the 111
+    numbers that include contact forces, of which Ant-v4 observes 27.
 
     :param mean: Mean μ, of shape (D,)
     :param std: Standard deviation σ, of shape (D,)
@@ -228,6 +231,7 @@ class CS285Expert:
     ) -> None:
         self.mean, self.std, self.layers = mean, std, layers
         self.nonlinearity = nonlinearity
+        self._warned = False
 
     @property
     def observation_size(self) -> int:
@@ -237,12 +241,46 @@ class CS285Expert:
     def __call__(self, obs: Array) -> Array:
         """Return float32 actions, of shape (M, A), for observations of shape (M, D)."""
         activate = _NONLINEAR[self.nonlinearity]
-        hidden = (obs - self.mean) / (self.std + 1e-6)
+        hidden = (self._fit(np.asarray(obs)) - self.mean) / (self.std + 1e-6)
         for weight, bias in self.layers[:-1]:
             hidden = activate(hidden @ weight + bias)
         weight, bias = self.layers[-1]
         actions: Array = (hidden @ weight + bias).astype(np.float32)
         return actions
+
+    def predict(
+        self,
+        observation: Array,
+        state: Any = None,
+        episode_start: Array | None = None,
+        deterministic: bool = True,
+    ) -> tuple[Array, Any]:
+        """Return actions as SB3's ``predict`` does, so that ``evaluate_policy`` takes the expert.
+
+        :param observation: Observations, of shape (M, D) or (D,)
+        :param state: Returned unchanged; the expert has no memory
+        :param episode_start: Not used
+        :param deterministic: Not used; the action is always the mean
+        :return: Actions, of shape (M, A) or (A,), and ``state``
+        """
+        return self(observation), state
+
+    def _fit(self, obs: Array) -> Array:
+        """Pad or cut observations to the expert's length, with a warning the first time."""
+        given, wanted = obs.shape[-1], self.observation_size
+        if given == wanted:
+            return obs
+        if not self._warned:
+            self._warned = True
+            how = "padded with zeros" if given < wanted else "cut"
+            warnings.warn(
+                f"the expert takes {wanted} numbers, observations have {given}: they are {how}, as "
+                "by the homework's own loader",
+                stacklevel=3,
+            )
+        if given > wanted:
+            return obs[..., :wanted]
+        return np.pad(obs, [(0, 0)] * (obs.ndim - 1) + [(0, wanted - given)])
 
 
 def load_cs285_expert(path: PathLike) -> CS285Expert:

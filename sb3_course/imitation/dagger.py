@@ -1,6 +1,7 @@
 """DAgger: data-set aggregation, labels from the expert in the states that the policy visits."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -142,6 +143,8 @@ class DAgger(BC):
             device=device,
             _init_setup_model=_init_setup_model,
         )
+        if env is not None and expert is not None and not isinstance(expert, (str, Path)):
+            as_expert(expert, action_space=self.action_space)  # refuses what does not fit
 
     @property
     def _capacity(self) -> int | None:
@@ -302,7 +305,7 @@ class DAgger(BC):
                 "DAgger has no expert: pass DAgger(..., expert=...), or after loading "
                 "DAgger.load(path, env=env, expert=...)"
             )
-        return as_expert(self.expert)
+        return as_expert(self.expert, action_space=self.action_space)
 
     def _seed(self, purpose: int) -> int:
         return draw_seed(self.seed_entropy, self.n_rounds, purpose)

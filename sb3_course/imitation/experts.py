@@ -31,7 +31,11 @@ CHUNK = 16_384
 """Maximum number of observations in one call of an expert."""
 
 
-def as_expert(expert: Any, vec_normalize: VecNormalize | None = None) -> Expert:
+def as_expert(
+    expert: Any,
+    vec_normalize: VecNormalize | None = None,
+    action_space: spaces.Space[Any] | None = None,
+) -> Expert:
     """Make a function from raw observations to actions of a model, a policy or a file.
 
     Models act deterministically. The action of a Gaussian policy is its mean, not clipped to the
@@ -41,11 +45,12 @@ def as_expert(expert: Any, vec_normalize: VecNormalize | None = None) -> Expert:
         actions, or path of a file for :func:`load_expert`
     :param vec_normalize: Normalization that a model was trained with, or None for that of the
         model's environment, if it has one
+    :param action_space: Action space that a model's own has to equal; None for no check
     :return: Function from M raw observations to M actions
-    :raises UserError: If the expert is of another kind
+    :raises UserError: If the expert is of another kind, or acts in another space
     """
     if isinstance(expert, (str, Path)):
-        return load_expert(expert)
+        expert = load_expert(expert)
     if isinstance(expert, BaseAlgorithm) and vec_normalize is None:
         vec_normalize = expert.get_vec_normalize_env()
     if isinstance(expert, (BaseAlgorithm, BasePolicy)):
@@ -54,19 +59,39 @@ def as_expert(expert: Any, vec_normalize: VecNormalize | None = None) -> Expert:
             raise UserError(
                 "a recurrent policy cannot be the expert: its actions depend on past observations"
             )
+        _check_action_space(policy.action_space, action_space)
         choose = _mode if isinstance(policy, ActorCriticPolicy) else _predict
 
         def act(obs: Obs) -> Array:
             given = obs if vec_normalize is None else vec_normalize.normalize_obs(obs)
             return choose(policy, given)
 
+        vars(act)["action_space"] = policy.action_space  # for whoever gets the function alone
         return act
     if callable(expert):
+        _check_action_space(getattr(expert, "action_space", None), action_space)
         given: Expert = expert
         return given
     raise UserError(
         f"a {type(expert).__name__} is not an expert; allowed: a model of SB3, a file, or a "
         "callable from observations to actions"
+    )
+
+
+def _check_action_space(own: Any, wanted: spaces.Space[Any] | None) -> None:
+    """Refuse an expert whose actions mean something else in this environment."""
+    if wanted is None or not isinstance(own, spaces.Space) or own == wanted:
+        return
+    if (
+        isinstance(own, spaces.Box)
+        and isinstance(wanted, spaces.Box)
+        and own.shape == wanted.shape
+        and np.allclose([own.low, own.high], [wanted.low, wanted.high])
+    ):
+        return
+    raise UserError(
+        f"the expert does not fit: it acts in {own}, the environment in {wanted}; rescale one of "
+        "them with gymnasium.wrappers.RescaleAction"
     )
 
 
@@ -175,7 +200,7 @@ def demonstrate(
     :param seed: Seed of the first environment, or None to leave the seeds unchanged
     :return: One trajectory of ``imitation`` per episode, with raw rewards
     """
-    act = as_expert(expert)
+    act = as_expert(expert, action_space=env.action_space)
     if seed is not None:
         env.seed(seed)
     space = env.action_space

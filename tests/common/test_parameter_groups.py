@@ -1,10 +1,14 @@
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
 from torch import nn
 
+import sb3_course
+from sb3_course import BC, OnlineActorCritic
 from sb3_course.common.parameter_groups import split_parameters
+from tests.contract.test_other_peoples_code import demonstrations
 
 IMAGES = spaces.Box(0, 255, (1, 36, 36), dtype="uint8")
 
@@ -65,3 +69,107 @@ def test_what_depends_on_a_parameter_decides_whose_it_is_not_its_name():
     )
     assert "temperature" in actor
     assert "unused" not in actor | critic
+
+
+VARIANTS = [
+    *((getattr(sb3_course, name), {}) for name in sb3_course.ALGORITHMS),
+    (sb3_course.REINFORCE, {"baseline": "optimal"}),
+    (sb3_course.ISPG, {"baseline": "optimal", "n_batches": 2}),
+    (sb3_course.ISPG, {"balance_heuristic": True, "n_batches": 2}),
+    (sb3_course.NPG, {"line_search": True}),
+]
+every_variant = pytest.mark.parametrize(("algorithm", "kwargs"), VARIANTS)
+
+
+def make(algorithm, env_id="CartPole-v1", **kwargs):
+    size = {} if algorithm is OnlineActorCritic else {"n_steps": 32}
+    env = make_vec_env(env_id, 2, seed=0)
+    return algorithm("MlpPolicy", env, seed=0, device="cpu", **size, **kwargs)
+
+
+def moved(model, steps=400):
+    """Names of the parameters that learning changes."""
+    before = {name: p.detach().clone() for name, p in model.policy.named_parameters()}
+    model.learn(steps, reset_num_timesteps=False)
+    return {n for n, p in model.policy.named_parameters() if not th.equal(p, before[n])}
+
+
+@every_variant
+@pytest.mark.parametrize("frozen", ["mlp_extractor.policy_net.0", "action_net", "value_net"])
+def test_a_frozen_layer_stays_and_the_rest_learns(algorithm, kwargs, frozen):
+    model = make(algorithm, **kwargs)
+    names = {n for n, _ in model.policy.named_parameters()}
+    uses_critic = kwargs.get("baseline", "value") == "value"
+    learning = names if uses_critic else {n for n in names if "value" not in n}
+    layer = model.policy.get_submodule(frozen).requires_grad_(False)
+    those = {n for n in names if n.startswith(frozen)}
+    assert moved(model) == learning - those
+    layer.requires_grad_(True)
+    assert those & learning <= moved(model)
+    layer.requires_grad_(False)  # after steps that left gradients and moments
+    assert not those & moved(model)
+
+
+@every_variant
+def test_a_frozen_deviation(algorithm, kwargs):
+    model = make(algorithm, "Pendulum-v1", **kwargs)
+    model.policy.log_std.requires_grad_(False)
+    changed = moved(model)
+    assert "log_std" not in changed and "action_net.weight" in changed
+
+
+@every_variant
+def test_a_frozen_actor_leaves_the_critic_to_learn(algorithm, kwargs):
+    if kwargs.get("baseline") == "optimal":
+        pytest.skip("has no critic")
+    model = make(algorithm, **kwargs)
+    for parameter in model.actor_parameters:
+        parameter.requires_grad_(False)
+    changed = moved(model)
+    assert changed and all("value" in name for name in changed)
+
+
+class ConstantDeviation(ActorCriticPolicy):
+    """A Gaussian policy whose deviation is no parameter."""
+
+    def _build(self, lr_schedule):
+        super()._build(lr_schedule)
+        constant = self.log_std.detach().clone()
+        del self.log_std
+        self.register_buffer("log_std", constant)
+        kwargs = {"lr": lr_schedule(1), **self.optimizer_kwargs}
+        self.optimizer = self.optimizer_class(self.parameters(), **kwargs)
+
+
+@every_variant
+def test_a_policy_with_a_constant_deviation(algorithm, kwargs):
+    size = {} if algorithm is OnlineActorCritic else {"n_steps": 32}
+    env = make_vec_env("Pendulum-v1", 2, seed=0)
+    model = algorithm(ConstantDeviation, env, seed=0, device="cpu", **size, **kwargs)
+    assert "action_net.weight" in moved(model)
+
+
+class FrozenAtFirst(ActorCriticPolicy):
+    """Its first layers are frozen when it is made, as for fine-tuning."""
+
+    def _build(self, lr_schedule):
+        super()._build(lr_schedule)
+        self.mlp_extractor.policy_net.requires_grad_(False)
+
+
+@every_variant
+def test_layers_frozen_at_construction_are_trained_once_they_are_unfrozen(algorithm, kwargs):
+    size = {} if algorithm is OnlineActorCritic else {"n_steps": 32}
+    env = make_vec_env("CartPole-v1", 2, seed=0)
+    model = algorithm(FrozenAtFirst, env, seed=0, device="cpu", **size, **kwargs)
+    assert not {n for n in moved(model) if "policy_net" in n}
+    model.policy.mlp_extractor.policy_net.requires_grad_(True)
+    assert {n for n in moved(model) if "policy_net" in n}
+
+
+def test_behavioral_cloning_with_a_frozen_layer():
+    model = BC("MlpPolicy", "CartPole-v1", demonstrations(), seed=0, device="cpu")
+    assert isinstance(model.policy.action_net, nn.Linear)
+    model.policy.action_net.requires_grad_(False)
+    changed = moved(model, 1000)
+    assert changed == {n for n in changed if "policy_net" in n} != set()

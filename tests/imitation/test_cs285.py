@@ -2,13 +2,14 @@ import collections
 import os
 import pickle
 import random
+import warnings
 
 import numpy as np
 import pytest
 
 from sb3_course.common.errors import UserError
 from sb3_course.imitation import load_cs285_demonstrations, load_cs285_expert
-from sb3_course.imitation.cs285 import RefusedPickleError, load_plain_pickle
+from sb3_course.imitation.cs285 import CS285Expert, RefusedPickleError, load_plain_pickle
 from tests.imitation.helpers import homework_expert, homework_paths, write
 
 every_protocol = pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -219,3 +220,19 @@ def test_demonstrations_become_trajectories(tmp_path):
 def test_refuses_what_are_no_demonstrations(tmp_path, content):
     with pytest.raises(UserError, match=r"data\.pkl"):
         load_cs285_demonstrations(write(tmp_path / "data.pkl", content))
+
+
+@pytest.mark.parametrize(("wanted", "given"), [(111, 27), (8, 12)])
+def test_an_expert_of_another_length_pads_or_cuts_and_says_so_once(wanted, given):
+    rng = np.random.default_rng(0)
+    layers = [(rng.normal(size=(wanted, 2)), np.zeros(2))]
+    expert = CS285Expert(np.zeros(wanted), np.ones(wanted), layers, "tanh")
+    obs = rng.normal(size=(5, given))
+    fitted = np.pad(obs, ((0, 0), (0, max(0, wanted - given))))[:, :wanted]
+    with pytest.warns(UserWarning, match=f"takes {wanted} numbers, observations have {given}"):
+        actions = expert(obs)
+    assert np.allclose(actions, expert(fitted))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        single, _ = expert.predict(obs[0], deterministic=True)
+    assert np.allclose(single, actions[0])

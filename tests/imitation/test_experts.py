@@ -7,7 +7,7 @@ from stable_baselines3 import A2C, DQN, SAC
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_course import NPG
+from sb3_course import NPG, DAgger
 from sb3_course.common.errors import UserError
 from sb3_course.imitation import as_expert, demonstrate, load_expert
 from sb3_course.imitation.experts import CHUNK, label
@@ -123,3 +123,20 @@ def test_an_expert_of_another_task_is_refused(tmp_path):
     space = spaces.Box(-1, 1, (2,))
     with pytest.raises(UserError, match=r"cannot act on observations of shape \(2, 11\)"):
         label(expert, np.zeros((2, 11)), space)
+
+
+@pytest.mark.parametrize("kind", ["model", "policy", "file", "function"])
+def test_an_expert_of_another_box_is_refused(kind, tmp_path):
+    scaled = gym.wrappers.RescaleAction(gym.make("Pendulum-v1"), -1.0, 1.0)
+    model = NPG("MlpPolicy", scaled, n_steps=32, seed=0)
+    model.save(tmp_path / "expert.zip")
+    expert = {
+        "model": model,
+        "policy": model.policy,
+        "file": tmp_path / "expert.zip",
+        "function": as_expert(model),
+    }[kind]
+    with pytest.raises(ValueError, match=r"acts in Box\(-1\.0, 1\.0.*RescaleAction"):
+        DAgger(
+            "MlpPolicy", "Pendulum-v1", expert, n_steps=10, gradient_steps=1, n_eval_episodes=0
+        ).learn(20)

@@ -1,0 +1,309 @@
+"""What other people pass in: vector environments of other kinds, schedules, wrappers."""
+
+import math
+import pickle
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3 import A2C
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecFrameStack, VecNormalize
+
+import sb3_course
+from sb3_course import BC, ISPG, NPG, REINFORCE, DAgger, OnlineActorCritic
+from sb3_course.common.evaluation import evaluate, evaluation_envs
+from sb3_course.ispg import RATIOS
+from tests.worlds import RandomSpaces
+
+KINDS = [np.uint8, np.int64, np.float32, object]
+
+
+class Foreign(VecEnvWrapper):
+    """Gives dones, rewards and the flag of a time limit in another kind, as SuperSuit does."""
+
+    def __init__(self, venv, kind):
+        super().__init__(venv)
+        self.kind = kind
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_wait(self):
+        obs, rewards, dones, infos = self.venv.step_wait()
+        for info in infos:
+            if "TimeLimit.truncated" in info:
+                info["TimeLimit.truncated"] = np.uint8(info["TimeLimit.truncated"])
+        return obs, rewards.astype(np.int64), dones.astype(self.kind), infos
+
+
+def envs(kind=None):
+    """CartPole with a time limit of 20 steps, so that both ends of an episode occur."""
+    made = DummyVecEnv([lambda: gym.make("CartPole-v1", max_episode_steps=20)] * 2)
+    return made if kind is None else Foreign(made, kind)
+
+
+def train(algorithm, env):
+    size = {} if algorithm is sb3_course.OnlineActorCritic else {"n_steps": 32}
+    model = algorithm("MlpPolicy", env, seed=0, device="cpu", **size).learn(200)
+    return model.get_parameters()["policy"]
+
+
+@pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
+def test_the_kind_of_dones_changes_nothing(name):
+    algorithm = getattr(sb3_course, name)
+    expected = train(algorithm, envs())
+    for kind in KINDS:
+        learned = train(algorithm, envs(kind))
+        assert all(th.equal(learned[key], expected[key]) for key in expected), kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_training_return_of_dagger_is_that_of_the_episodes(kind):
+    def balance(obs):
+        return (obs[:, 2] + obs[:, 3] > 0).astype(int)
+
+    model = DAgger(
+        "MlpPolicy", envs(kind), balance, n_steps=40, gradient_steps=2, n_eval_episodes=0, seed=0
+    ).learn(80)
+    assert model.rounds[0]["rollout/ep_rew_mean"] == 20  # the expert reaches the limit
+
+
+def test_evaluation_takes_them_too():
+    model = sb3_course.NPG("MlpPolicy", envs(), n_steps=32, seed=0)
+    plain = evaluate(model, evaluation_envs("CartPole-v1", 3), 0)
+    foreign = evaluate(model, Foreign(evaluation_envs("CartPole-v1", 3), np.uint8), 0)
+    assert np.array_equal(plain[0], foreign[0]) and np.array_equal(plain[1], foreign[1])
+
+
+def test_tuple_observations_are_refused_in_words():
+    class Tuples(Foreign):
+        def step_wait(self):
+            obs, *rest = super().step_wait()
+            return (obs,), *rest
+
+    model = sb3_course.NPG("MlpPolicy", Tuples(envs(), bool), n_steps=32)
+    with pytest.raises(TypeError, match="Tuple observations are not supported"):
+        model.learn(64)
+
+
+SCHEDULED = [
+    (getattr(sb3_course, name), parameter)
+    for name in sb3_course.ALGORITHMS
+    for parameter in ("learning_rate", "critic_learning_rate", "target_kl", "step_size")
+    if parameter in getattr(sb3_course, name).__init__.__code__.co_varnames
+]
+every_schedule = pytest.mark.parametrize(("algorithm", "parameter"), SCHEDULED)
+
+
+def make(algorithm, **kwargs):
+    size = {} if algorithm is OnlineActorCritic else {"n_steps": 200}
+    env = make_vec_env("CartPole-v1", 2, seed=0)
+    return algorithm("MlpPolicy", env, seed=0, device="cpu", **size, **kwargs)
+
+
+@every_schedule
+def test_progress_is_from_one_to_zero_however_far_the_last_batch_goes(algorithm, parameter):
+    asked = []
+
+    def linear(progress):
+        asked.append(progress)
+        return 1e-2 * progress
+
+    make(algorithm, **{parameter: linear}).learn(450)
+    assert max(asked) == 1 or parameter in ("target_kl", "step_size")  # asked in updates alone
+    assert min(asked) == 0
+
+
+def test_the_last_step_of_a_linear_schedule_is_none_and_not_one_backwards():
+    model = make(REINFORCE, learning_rate=lambda progress: 1e-2 * progress, baseline=None)
+    model.learn(450)
+    assert model.actor_optimizer.param_groups[0]["lr"] == 0
+
+
+@every_schedule
+@pytest.mark.parametrize("value", [-1e-3, math.nan, math.inf, (-1.0) ** 0.5, None, "fast"])
+def test_a_value_that_is_no_rate_is_an_error_that_names_the_parameter(algorithm, parameter, value):
+    with pytest.raises(ValueError, match=rf"^{parameter}: its schedule must return a finite"):
+        make(algorithm, **{parameter: lambda progress: value}).learn(450)
+
+
+def test_a_schedule_that_turns_bad_is_told_with_the_progress():
+    with pytest.raises(ValueError, match=r"target_kl: .* got nan at progress 0\.\d+"):
+        make(NPG, target_kl=lambda p: 0.02 if p > 0.9 else math.nan).learn(2000)
+
+
+def demonstrations(n=64):
+    obs = np.random.default_rng(0).normal(size=(n, 4)).astype(np.float32)
+    return {"obs": obs, "acts": (obs[:, 2] > 0).astype(int)}
+
+
+@pytest.mark.parametrize("algorithm", [BC, DAgger])
+def test_imitation_checks_its_learning_rate_too(algorithm):
+    kwargs = {"demonstrations": demonstrations(), "seed": 0, "device": "cpu"}
+    if algorithm is DAgger:
+        kwargs |= {"gradient_steps": 5, "n_eval_episodes": 0}
+    asked = []
+    model = algorithm(
+        "MlpPolicy", "CartPole-v1", learning_rate=lambda p: asked.append(p) or 1e-3 * p, **kwargs
+    )
+    model.learn(0 if algorithm is DAgger else 250)
+    assert 0 <= min(asked) < max(asked) == 1
+    with pytest.raises(ValueError, match="learning_rate: its schedule"):
+        algorithm("MlpPolicy", "CartPole-v1", learning_rate=lambda p: -p, **kwargs).learn(250)
+
+
+# -- wrappers ------------------------------------------------------------------------------------
+
+
+def pendulum(**settings):
+    return VecNormalize(DummyVecEnv([lambda: gym.make("Pendulum-v1")]), **settings)
+
+
+EVALUATION = {"training": False, "norm_reward": False, "clip_obs": 3.0, "gamma": 0.5}
+TRAINING = {"training": True, "norm_reward": True, "clip_obs": 7.0}
+
+
+@pytest.fixture(params=["NPG", "BC"])
+def trained(request, tmp_path):
+    """A file of a model that was trained with other settings than those given at loading."""
+    if request.param == "NPG":
+        model = NPG("MlpPolicy", pendulum(clip_obs=5.0), n_steps=64, seed=0).learn(128)
+    else:
+        obs = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
+        model = BC("MlpPolicy", pendulum(clip_obs=5.0), {"obs": obs, "acts": obs[:, :1]}, seed=0)
+        model.learn(500)
+    model.save(tmp_path / "model")
+    return model, tmp_path / "model"
+
+
+@pytest.mark.parametrize("settings", [EVALUATION, TRAINING])
+@pytest.mark.parametrize("load", ["class", "package"])
+def test_a_wrapper_given_to_load_keeps_its_settings(trained, settings, load):
+    model, path = trained
+    env = pendulum(**settings)
+    (type(model).load if load == "class" else sb3_course.load)(path, env=env)
+    assert {name: getattr(env, name) for name in settings} == settings
+    statistics = model.get_vec_normalize_env().obs_rms
+    assert np.array_equal(env.obs_rms.mean, statistics.mean)
+    assert env.obs_rms.count == statistics.count
+
+
+def test_a_wrapper_given_to_from_imitation_keeps_its_settings(trained):
+    model, _ = trained
+    if isinstance(model, BC):
+        env = pendulum(**EVALUATION)
+        NPG.from_imitation(model, env, n_steps=32)
+        assert {name: getattr(env, name) for name in EVALUATION} == EVALUATION
+
+
+def test_evaluation_after_loading_sees_raw_rewards(trained):
+    _, path = trained
+    env = pendulum(training=False, norm_reward=False)
+    mean, _ = evaluate_policy(sb3_course.load(path, env=env), env, 2)
+    assert mean < -400  # normalized it would be about -5
+
+
+def test_a_wrapper_below_another_one_takes_the_statistics(tmp_path):
+    def stacked():
+        return VecFrameStack(pendulum(), 2)
+
+    model = NPG("MlpPolicy", stacked(), n_steps=64, seed=0).learn(128)
+    model.save(tmp_path / "model")
+    loaded = NPG.load(tmp_path / "model", env=stacked())
+    old, new = (m.get_vec_normalize_env().obs_rms for m in (model, loaded))
+    assert np.array_equal(old.mean, new.mean) and old.count == new.count
+    raw = VecFrameStack(DummyVecEnv([lambda: gym.make("Pendulum-v1")]), 2)
+    with pytest.raises(ValueError, match=r"VecFrameStack\(VecNormalize\(env\)\)"):
+        NPG.load(tmp_path / "model", env=raw)
+
+
+# -- classes, spaces and modes -------------------------------------------------------------------
+
+
+def test_a_class_refuses_the_file_of_another_one(tmp_path):
+    make(NPG).save(tmp_path / "npg")
+    A2C("MlpPolicy", "CartPole-v1").save(tmp_path / "a2c")
+    for algorithm in (REINFORCE, sb3_course.BatchActorCritic, BC):
+        with pytest.raises(ValueError, match=f"saved by NPG, not by {algorithm.__name__}"):
+            algorithm.load(tmp_path / "npg")
+    with pytest.raises(ValueError, match="saved by another library, not by NPG"):
+        NPG.load(tmp_path / "a2c")
+
+    class Mine(NPG):
+        """A user's own."""
+
+    assert type(Mine.load(tmp_path / "npg")) is Mine
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Discrete(3, start=1), spaces.MultiDiscrete([2, 3], start=[0, 1])]
+)
+def test_actions_that_do_not_start_at_zero_are_refused(space):
+    with pytest.raises(ValueError, match="must start at 0"):
+        NPG("MlpPolicy", RandomSpaces(spaces.Box(-1, 1, (2,)), space))
+
+
+@pytest.mark.parametrize("algorithm", [NPG, sb3_course.BatchActorCritic])
+def test_one_transition_with_normalized_advantages_is_refused(algorithm):
+    model = algorithm("MlpPolicy", "CartPole-v1", n_steps=1, normalize_advantage=True)
+    with pytest.raises(ValueError, match="at least 2 transitions"):
+        model.learn(2)
+
+
+class Dropout(FlattenExtractor):
+    """Drops half of what it sees, in training mode."""
+
+    def __init__(self, observation_space):
+        super().__init__(observation_space)
+        self.dropout = th.nn.Dropout(0.5)
+
+    def forward(self, observations):
+        return self.dropout(super().forward(observations))
+
+
+def test_with_dropout_the_realized_kl_is_the_target(capsys):
+    kwargs = {"policy_kwargs": {"features_extractor_class": Dropout}, "target_kl": 0.01}
+    model = make(NPG, **kwargs).learn(800)
+    assert model.n_skipped_updates == 0
+    assert model.logger.name_to_value["train/kl_divergence"] == pytest.approx(0.01, rel=0.5)
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_with_dropout_the_weights_of_a_new_batch_are_one(ratio):
+    kwargs = {"policy_kwargs": {"features_extractor_class": Dropout}, "n_epochs": 1}
+    model = make(ISPG, ratio=ratio, **kwargs).learn(400)
+    assert model.logger.name_to_value["train/ess/0"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
+def test_a_model_can_be_pickled_and_goes_on(name):
+    model = make(getattr(sb3_course, name)).learn(400)
+    copy = pickle.loads(pickle.dumps(model))
+    before = copy.get_parameters()["policy"]["action_net.weight"].clone()
+    copy.learn(400, reset_num_timesteps=False)
+    assert not th.equal(before, copy.get_parameters()["policy"]["action_net.weight"])
+
+
+class Normalized(FlattenExtractor):
+    """With batch normalization, which in training mode needs more than one environment."""
+
+    def __init__(self, observation_space):
+        super().__init__(observation_space)
+        self.norm = th.nn.BatchNorm1d(4)
+
+    def forward(self, observations):
+        return self.norm(super().forward(observations))
+
+
+@pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
+def test_batch_normalization_on_one_environment(name):
+    algorithm = getattr(sb3_course, name)
+    kwargs = {} if algorithm is OnlineActorCritic else {"n_steps": 32}
+    kwargs["policy_kwargs"] = {"features_extractor_class": Normalized}
+    model = algorithm("MlpPolicy", "CartPole-v1", seed=0, device="cpu", **kwargs).learn(100)
+    assert np.isfinite(model.policy.action_net.weight.detach().numpy()).all()
