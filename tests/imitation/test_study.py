@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 @pytest.fixture
 def study(monkeypatch):
-    spec = importlib.util.spec_from_file_location("imitate_study", BENCHMARKS / "imitate.py")
+    spec = importlib.util.spec_from_file_location("imitate_study", SCRIPTS / "imitate.py")
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
@@ -28,7 +28,7 @@ def idle(obs):
 def test_the_study_makes_the_runs_that_it_plans(study, tmp_path, monkeypatch):
     shown = {"obs": np.zeros((20, 11)), "acts": np.zeros((20, 3))}
     monkeypatch.setattr(study, "teacher", lambda *_: (idle, shown, 1.0))
-    plan = study.read_yaml((BENCHMARKS / "imitation.yaml").read_text())
+    plan = study.read_yaml((SCRIPTS / "imitation.yaml").read_text())
     run = next(study.runs_of(plan, with_files=False))
     small = {"n_steps": 10, "gradient_steps": 3}
     run = dataclasses.replace(run, rounds=1, episodes=1, settings=run.settings | small)
@@ -45,6 +45,6 @@ def test_the_study_makes_the_runs_that_it_plans(study, tmp_path, monkeypatch):
 
 def test_the_published_table_is_that_of_the_stored_runs(study):
     folder = study.RESULTS / "imitation"
-    plan = study.read_yaml((BENCHMARKS / "imitation.yaml").read_text())
+    plan = study.read_yaml((SCRIPTS / "imitation.yaml").read_text())
     table = study.by_plan(study.table_of(folder), plan)
     assert table.to_csv(index=False) == (folder / "returns.csv").read_text()

@@ -1,4 +1,4 @@
-"""Code, versions and machine that a grid was run with."""
+"""Commit, versions and machine of this process, for the manifests and for each run."""
 
 import hashlib
 import os
