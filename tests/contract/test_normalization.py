@@ -19,14 +19,14 @@ def test_a_loaded_model_plays_with_the_statistics_of_its_file(algorithm, wrap, t
     before = model.get_vec_normalize_env()
     model.save(tmp_path / "model")
     env = gym.make("Pendulum-v1") if wrap == "raw" else make_vec_env("Pendulum-v1", 1)
-    env = VecNormalize(env) if wrap == "normalized" else env
+    env = VecNormalize(env, clip_obs=5.0) if wrap == "normalized" else env
     loaded = sb3_course.load(tmp_path / "model", env=env, normalize="freeze")
     after = loaded.get_vec_normalize_env()
     assert (after.obs_rms.mean == before.obs_rms.mean).all()
     assert (after.obs_rms.var == before.obs_rms.var).all()
     assert after.obs_rms.count == before.obs_rms.count
     assert after.ret_rms.var == before.ret_rms.var
-    assert (after.gamma, after.clip_obs) == (0.9, 5.0)
+    assert (after.gamma, after.clip_obs) == ((0.99, 5.0) if wrap == "normalized" else (0.9, 5.0))
     assert not after.training and not after.norm_reward
 
     before.training = before.norm_reward = False
