@@ -9,7 +9,7 @@ from sb3_course.benchmark.reporting.answers import questions, summary
 from sb3_course.benchmark.reporting.content import BAND, BAR, Picture, Section, quantity
 from sb3_course.benchmark.reporting.styles import Style, styles
 from sb3_course.benchmark.statistics.analysis import Analysis
-from sb3_course.benchmark.statistics.bootstrap import STATISTICS
+from sb3_course.benchmark.statistics.metrics import STATISTICS
 
 
 def sections(analysis: Analysis, manifest: dict[str, Any], configuration: str) -> list[Section]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sb3_course.benchmark.reporting.content import Table, interval, quantity
 from sb3_course.benchmark.statistics.analysis import ALL, MEASURES, Analysis
-from sb3_course.benchmark.statistics.bootstrap import STATISTICS
+from sb3_course.benchmark.statistics.metrics import STATISTICS
 from sb3_course.benchmark.storage.result import RunResult
 
 NOTHING = "—"

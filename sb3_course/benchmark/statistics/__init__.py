@@ -5,7 +5,8 @@ module          contents
 ==============  ==========================================================================
 ``curves``      runs with different evaluation steps, interpolated on one declared grid
 ``scores``      normalized scores with fixed reference returns
-``bootstrap``   rliable's statistics and their confidence intervals
+``metrics``     rliable's statistics: aggregates, profiles, probability of improvement
+``bootstrap``   intervals of statistics, by a stratified bootstrap
 ``analysis``    every number of a report
 ``regression``  whether new runs learn what the stored ones did
 ==============  ==========================================================================

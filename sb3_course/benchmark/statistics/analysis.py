@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sb3_course.benchmark.definition.grid import Grid
-from sb3_course.benchmark.statistics import bootstrap
+from sb3_course.benchmark.statistics import metrics
 from sb3_course.benchmark.statistics.bootstrap import CURVE_REPS, Estimate, estimate
 from sb3_course.benchmark.statistics.curves import RUN, on_grid, split_complete
 from sb3_course.benchmark.statistics.scores import (
@@ -38,9 +38,9 @@ def _whole_run(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 MEASURES = {
-    "P(X > Y)": (bootstrap.probability_of_improvement, _end),
-    "at the end": (bootstrap.difference, _end),
-    "over the run": (bootstrap.difference, _whole_run),
+    "P(X > Y)": (metrics.probability_of_improvement, _end),
+    "at the end": (metrics.difference, _end),
+    "over the run": (metrics.difference, _whole_run),
 }
 """What a comparison measures: a statistic of two arrays and the scores that it is applied to. These
 are the scores at the end, or each run's mean over the evaluations after training began, which is
@@ -192,7 +192,7 @@ def return_curves(whole: pd.DataFrame) -> pd.DataFrame:
     for (algorithm, environment), rows in whole.groupby(["algorithm", "environment"]):
         runs = rows.pivot(index="seed", columns="step", values="return_mean")
         times = rows.groupby("step")["wall_time"].median().to_numpy()
-        result = estimate(bootstrap.mean, runs.to_numpy()[:, np.newaxis], reps=CURVE_REPS)
+        result = estimate(metrics.mean, runs.to_numpy()[:, np.newaxis], reps=CURVE_REPS)
         part: dict[str, Any] = {"algorithm": algorithm, "environment": environment}
         part |= {"step": runs.columns, "seconds": times, **result._asdict(), "n_runs": len(runs)}
         parts.append(pd.DataFrame(part))
@@ -207,7 +207,7 @@ def iqm_by_environment(final: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for (algorithm, environment), runs in final.groupby(["algorithm", "environment"]):
-        result = estimate(bootstrap.iqm, runs["score"].to_numpy()[:, np.newaxis])
+        result = estimate(metrics.iqm, runs["score"].to_numpy()[:, np.newaxis])
         rows.append((algorithm, environment, *map(float, result), len(runs)))
     return pd.DataFrame(rows, columns=["algorithm", "environment", *ESTIMATE, "n_runs"])
 
@@ -220,8 +220,8 @@ def aggregates(arranged: Cubes) -> pd.DataFrame:
     """
     rows = []
     for algorithm, array in arranged.scores.items():
-        result = estimate(bootstrap.aggregates, array[..., -1])
-        for name, *numbers in zip(bootstrap.STATISTICS, *result, strict=True):
+        result = estimate(metrics.aggregates, array[..., -1])
+        for name, *numbers in zip(metrics.STATISTICS, *result, strict=True):
             rows.append((algorithm, name, *map(float, numbers), len(array)))
     return pd.DataFrame(rows, columns=["algorithm", "statistic", *ESTIMATE, "n_runs"])
 
@@ -237,7 +237,7 @@ def performance_profiles(arranged: Cubes) -> pd.DataFrame:
     highest = max((array.max() for array in final.values()), default=1.0)
     # Scores below -1 (a policy far worse than chance) still count but do not stretch the axis.
     thresholds = np.linspace(min(max(lowest, -1.0), 0.0), max(highest, 1.0), 101)
-    statistic = partial(bootstrap.performance_profile, thresholds=thresholds)
+    statistic = partial(metrics.performance_profile, thresholds=thresholds)
     return _along("score", thresholds, final, statistic)
 
 
@@ -247,7 +247,7 @@ def sample_efficiency(arranged: Cubes) -> pd.DataFrame:
     :param arranged: Scores of the seeds that finished on every environment
     :return: Table with one row per algorithm and fraction of the budget
     """
-    return _along("fraction", arranged.points, arranged.scores, bootstrap.iqm)
+    return _along("fraction", arranged.points, arranged.scores, metrics.iqm)
 
 
 def probability_of_improvement(arranged: Cubes, algorithms: Sequence[str]) -> pd.DataFrame:
@@ -261,7 +261,7 @@ def probability_of_improvement(arranged: Cubes, algorithms: Sequence[str]) -> pd
     present = [name for name in algorithms if name in arranged.scores]
     for x, y in combinations(present, 2):
         pair = arranged.scores[x][..., -1], arranged.scores[y][..., -1]
-        result = estimate(bootstrap.probability_of_improvement, *pair)
+        result = estimate(metrics.probability_of_improvement, *pair)
         rows.append((x, y, *map(float, result), *map(len, pair)))
     return pd.DataFrame(rows, columns=["x", "y", *ESTIMATE, "n_runs_x", "n_runs_y"])
 
@@ -299,7 +299,7 @@ def best_of_runs(whole: pd.DataFrame) -> pd.DataFrame:
     rows = []
     highest = whole.groupby(RUN)["return_mean"].max().reset_index()
     for (algorithm, environment), runs in highest.groupby(["algorithm", "environment"]):
-        result = estimate(bootstrap.mean, runs["return_mean"].to_numpy()[:, np.newaxis])
+        result = estimate(metrics.mean, runs["return_mean"].to_numpy()[:, np.newaxis])
         rows.append((algorithm, environment, *map(float, result), len(runs)))
     return pd.DataFrame(rows, columns=["algorithm", "environment", *ESTIMATE, "n_runs"])
 
@@ -308,7 +308,7 @@ def _along(
     name: str,
     positions: NDArray[np.float64],
     scores: Mapping[str, NDArray[np.float64]],
-    statistic: bootstrap.Statistic,
+    statistic: metrics.Statistic,
 ) -> pd.DataFrame:
     """Estimate for each algorithm a statistic that has one value at each of several positions."""
     parts = [pd.DataFrame(columns=["algorithm", name, *ESTIMATE, "n_runs"])]

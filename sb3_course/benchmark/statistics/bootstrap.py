@@ -1,25 +1,18 @@
-"""rliable's statistics with stratified bootstrap intervals, vectorized over resamples.
+"""Stratified bootstrap intervals of statistics, vectorized over resamples.
 
-The scores of one algorithm are an array of shape ``(n_runs, n_environments, ...)``; the axes after
-the second, such as evaluation steps, are kept separate. A statistic reduces the first two axes and
-keeps the others, so it can be applied in one call to many resamples stacked on a last axis.
-
-The definitions, the resamples (the same draws from the same seed) and the percentile intervals are
-rliable's. ``rliable.library.get_interval_estimates`` processes one resample at a time, which takes
-minutes for a table of ten algorithms.
+The resamples (the same draws from the same seed) and the percentile intervals are rliable's, of
+which ``library.get_interval_estimates`` processes one resample at a time: minutes for a table of
+ten algorithms. Scores and statistics have the shapes of :mod:`.metrics`.
 
 Source: Agarwal et al. 2021, *Deep Reinforcement Learning at the Edge of the Statistical Precipice*.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from rliable import metrics
 
-Array = NDArray[np.float64]
-Statistic = Callable[..., Array]
+from sb3_course.benchmark.statistics.metrics import Array, Statistic
 
 REPS = 10_000
 """Bootstrap replications of an interval of final scores."""
@@ -39,95 +32,6 @@ class Estimate(NamedTuple):
     point: Array
     low: Array
     high: Array
-
-
-def iqm(scores: Array) -> Array:
-    """Compute the interquartile mean of all scores, with runs and environments pooled.
-
-    :param scores: Array of shape ``(n_runs, n_environments, ...)``
-    :return: Mean of the middle half of the scores
-    """
-    pooled = scores.reshape(-1, *scores.shape[2:])
-    first, last = len(pooled) // 4, len(pooled) - len(pooled) // 4 - 1
-    return np.asarray(np.partition(pooled, (first, last), axis=0)[first : last + 1].mean(axis=0))
-
-
-def median(scores: Array) -> Array:
-    """Compute the median over environments of the mean over runs.
-
-    :param scores: Array of shape ``(n_runs, n_environments, ...)``
-    :return: Median of the environments' mean scores
-    """
-    return np.asarray(metrics.aggregate_median(scores))
-
-
-def mean(scores: Array) -> Array:
-    """Compute the mean over environments of the mean over runs.
-
-    :param scores: Array of shape ``(n_runs, n_environments, ...)``
-    :return: Mean of the environments' mean scores
-    """
-    return np.asarray(metrics.aggregate_mean(scores))
-
-
-def optimality_gap(scores: Array) -> Array:
-    """Compute the mean amount by which scores fall short of 1; lower is better.
-
-    :param scores: Array of shape ``(n_runs, n_environments, ...)``
-    :return: ``1 - E[min(score, 1)]``
-    """
-    return np.asarray(1.0 - np.minimum(scores, 1.0).mean(axis=(0, 1)))
-
-
-STATISTICS: dict[str, Statistic] = {
-    "IQM": iqm,
-    "Median": median,
-    "Mean": mean,
-    "Optimality gap": optimality_gap,
-}
-"""The aggregates, by the names that tables and figures use."""
-
-
-def aggregates(scores: Array) -> Array:
-    """Compute all of :data:`STATISTICS`, in their order.
-
-    :param scores: Array of shape ``(n_runs, n_environments, ...)``
-    :return: Array of shape ``(n_statistics, ...)``
-    """
-    return np.stack([statistic(scores) for statistic in STATISTICS.values()])
-
-
-def performance_profile(scores: Array, thresholds: Array) -> Array:
-    """Compute the performance profile: the fraction of scores above each threshold.
-
-    :param scores: Array of shape ``(n_runs, n_environments, ...)``
-    :param thresholds: Array of shape ``(n_thresholds,)``
-    :return: Array of shape ``(n_thresholds, ...)``
-    """
-    return np.stack([(scores > threshold).mean(axis=(0, 1)) for threshold in thresholds])
-
-
-def probability_of_improvement(x: Array, y: Array) -> Array:
-    """Compute the probability that a run of X scores higher than a run of Y.
-
-    The probability is averaged over environments.
-
-    :param x: Array of shape ``(n_runs_x, n_environments, ...)``
-    :param y: Array of shape ``(n_runs_y, n_environments, ...)``
-    :return: ``P(X > Y) + P(X = Y) / 2``, the Mann-Whitney statistic divided by the number of pairs
-    """
-    x, y = x[:, np.newaxis], y[np.newaxis]
-    return np.asarray((0.5 * (x > y) + 0.5 * (x >= y)).mean(axis=(0, 1)).mean(axis=0))
-
-
-def difference(x: Array, y: Array) -> Array:
-    """Compute the interquartile mean of X minus that of Y.
-
-    :param x: Array of shape ``(n_runs_x, n_environments, ...)``
-    :param y: Array of shape ``(n_runs_y, n_environments, ...)``
-    :return: Difference of the two interquartile means
-    """
-    return iqm(x) - iqm(y)
 
 
 def estimate(statistic: Statistic, *scores: Array, reps: int = REPS, seed: int = 0) -> Estimate:

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from rliable import library, metrics
+from rliable import library
+from rliable import metrics as rliable_metrics
 
-from sb3_course.benchmark.statistics import bootstrap
+from sb3_course.benchmark.statistics import bootstrap, metrics
 
 REPS = 130  # more than a chunk, and not a whole number of them
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}  # sums in another order
@@ -35,24 +36,24 @@ def test_aggregates_equal_rliables(shape):
     def rliables(matrix):
         return np.array(
             [
-                metrics.aggregate_iqm(matrix),
-                metrics.aggregate_median(matrix),
-                metrics.aggregate_mean(matrix),
-                metrics.aggregate_optimality_gap(matrix),
+                rliable_metrics.aggregate_iqm(matrix),
+                rliable_metrics.aggregate_median(matrix),
+                rliable_metrics.aggregate_mean(matrix),
+                rliable_metrics.aggregate_optimality_gap(matrix),
             ]
         )
 
     matrix = scores(*shape)
-    ours = bootstrap.estimate(bootstrap.aggregates, matrix, reps=REPS)
+    ours = bootstrap.estimate(metrics.aggregates, matrix, reps=REPS)
     check(ours, *theirs(rliables, matrix))
-    assert list(bootstrap.STATISTICS) == ["IQM", "Median", "Mean", "Optimality gap"]
+    assert list(metrics.STATISTICS) == ["IQM", "Median", "Mean", "Optimality gap"]
 
 
 @pytest.mark.parametrize("digits", [None, 1])  # rounded scores lie exactly on thresholds
 def test_profiles_equal_rliables(digits):
     matrix, thresholds = scores(5, 3, digits=digits), np.linspace(-0.5, 1.5, 21).round(1)
     ours = bootstrap.estimate(
-        lambda x: bootstrap.performance_profile(x, thresholds), matrix, reps=REPS
+        lambda x: metrics.performance_profile(x, thresholds), matrix, reps=REPS
     )
     np.random.seed(0)
     points, intervals = library.create_performance_profile({"A": matrix}, thresholds, reps=REPS)
@@ -63,36 +64,38 @@ def test_profiles_equal_rliables(digits):
 @pytest.mark.parametrize(("n_x", "n_y"), [(5, 5), (4, 7)])
 def test_probability_of_improvement_equals_rliables(n_x, n_y, digits):
     x, y = scores(n_x, 3, digits=digits), scores(n_y, 3, seed=1, digits=digits)
-    ours = bootstrap.estimate(bootstrap.probability_of_improvement, x, y, reps=REPS)
-    points, intervals = theirs(metrics.probability_of_improvement, x, y)
+    ours = bootstrap.estimate(metrics.probability_of_improvement, x, y, reps=REPS)
+    points, intervals = theirs(rliable_metrics.probability_of_improvement, x, y)
     check(ours, points, intervals)
 
 
 def test_sample_efficiency_equals_rliables():
     def rliables(cube):
-        return np.array([metrics.aggregate_iqm(cube[..., i]) for i in range(cube.shape[-1])])
+        return np.array(
+            [rliable_metrics.aggregate_iqm(cube[..., i]) for i in range(cube.shape[-1])]
+        )
 
     cube = scores(5, 3, 7)
-    check(bootstrap.estimate(bootstrap.iqm, cube, reps=REPS), *theirs(rliables, cube))
+    check(bootstrap.estimate(metrics.iqm, cube, reps=REPS), *theirs(rliables, cube))
 
 
 def test_statistics_of_a_small_table_computed_by_hand():
     """Eight scores: the middle half is 2 to 5 of 0 to 7 quarters."""
     matrix = np.arange(8).reshape(4, 2) / 4
-    iqm, median, mean, gap = bootstrap.aggregates(matrix)
+    iqm, median, mean, gap = metrics.aggregates(matrix)
     assert (iqm, median, mean) == (0.875, 0.875, 0.875)
     assert gap == 1 - np.mean([0, 0.25, 0.5, 0.75, 1, 1, 1, 1])
-    assert bootstrap.performance_profile(matrix, np.array([0.5, 2.0])).tolist() == [5 / 8, 0]
-    assert bootstrap.probability_of_improvement(matrix, matrix) == 0.5
+    assert metrics.performance_profile(matrix, np.array([0.5, 2.0])).tolist() == [5 / 8, 0]
+    assert metrics.probability_of_improvement(matrix, matrix) == 0.5
     # Adding 0.5 shifts X by one row: of 16 pairs 1 + 2 + 3 + 4 are wins and 3 are ties.
-    assert bootstrap.probability_of_improvement(matrix + 0.5, matrix) == (10 + 3 / 2) / 16
+    assert metrics.probability_of_improvement(matrix + 0.5, matrix) == (10 + 3 / 2) / 16
 
 
 def test_one_run_has_no_interval():
     alone, five = scores(1, 3), scores(5, 3)
     for result in (
-        bootstrap.estimate(bootstrap.aggregates, alone),
-        bootstrap.estimate(bootstrap.probability_of_improvement, five, alone),
+        bootstrap.estimate(metrics.aggregates, alone),
+        bootstrap.estimate(metrics.probability_of_improvement, five, alone),
     ):
         assert np.isfinite(result.point).all()
         assert np.isnan(result.low).all()
@@ -113,10 +116,10 @@ def test_the_global_generator_is_neither_used_nor_advanced():
     matrix = scores(5, 3)
     np.random.seed(5)
     before = np.random.get_state()[1].copy()
-    one = bootstrap.estimate(bootstrap.aggregates, matrix, reps=50)
+    one = bootstrap.estimate(metrics.aggregates, matrix, reps=50)
     assert np.array_equal(np.random.get_state()[1], before)
     np.random.seed(6)
-    again = bootstrap.estimate(bootstrap.aggregates, matrix, reps=50)
+    again = bootstrap.estimate(metrics.aggregates, matrix, reps=50)
     assert all(np.array_equal(a, b) for a, b in zip(one, again))
 
 
@@ -129,12 +132,12 @@ matrices = hnp.arrays(
 
 @given(matrices, matrices)
 def test_the_probability_of_the_converse_is_the_complement(x, y):
-    assert bootstrap.probability_of_improvement(x, y) + bootstrap.probability_of_improvement(
+    assert metrics.probability_of_improvement(x, y) + metrics.probability_of_improvement(
         y, x
     ) == pytest.approx(1)
 
 
 @given(matrices)
 def test_an_interquartile_mean_lies_among_the_scores(matrix):
-    assert matrix.min() - 1e-9 <= bootstrap.iqm(matrix) <= matrix.max() + 1e-9
-    assert bootstrap.iqm(matrix) == pytest.approx(metrics.aggregate_iqm(matrix))
+    assert matrix.min() - 1e-9 <= metrics.iqm(matrix) <= matrix.max() + 1e-9
+    assert metrics.iqm(matrix) == pytest.approx(rliable_metrics.aggregate_iqm(matrix))
