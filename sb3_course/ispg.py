@@ -11,7 +11,7 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from sb3_course import estimators
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
-from sb3_course.common.validation import check, check_count
+from sb3_course.common.validation import check, check_count, check_number
 from sb3_course.estimators import natural_gradient
 from sb3_course.reinforce import REINFORCE, Baseline
 
@@ -182,8 +182,9 @@ class ISPG(REINFORCE):
         check_count("n_epochs", self.n_epochs)
         check_count("n_batches", self.n_batches)
         limit = self.max_weight
-        check("max_weight", limit, limit is None or limit > 0, "a positive number or None")
-        check("min_ess", self.min_ess, 0.0 <= self.min_ess <= 1.0, "a number from 0 to 1")
+        if limit is not None:
+            check_number("max_weight", limit, 0, above=True, more="or None")
+        check_number("min_ess", self.min_ess, 0, 1)
         if self.balance_heuristic:
             alone = "since only the weighted sum over all batches is unbiased"
             if self.baseline in ("mean", "optimal"):

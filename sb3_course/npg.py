@@ -13,7 +13,7 @@ from sb3_course import estimators
 from sb3_course.collection.collector import FixedSteps
 from sb3_course.collection.observations import TensorObs, rows_of, select
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
-from sb3_course.common.validation import check, check_count, scheduled
+from sb3_course.common.validation import check, check_count, check_number, scheduled
 from sb3_course.estimators import natural_gradient
 
 DEFAULT_TARGET_KL = 0.02
@@ -145,9 +145,10 @@ class NPG(PolicyGradientAlgorithm):
         check_count("cg_max_steps", self.cg_max_steps)
         check_count("line_search_max_iter", self.line_search_max_iter)
         factor = self.line_search_shrinking_factor
-        check("line_search_shrinking_factor", factor, 0 < factor < 1, "a number between 0 and 1")
+        inside = isinstance(factor, float) and 0 < factor < 1
+        check("line_search_shrinking_factor", factor, inside, "a number between 0 and 1")
         check_count("sub_sampling_factor", self.sub_sampling_factor)
-        check("cg_damping", self.cg_damping, self.cg_damping >= 0, "a number of at least 0")
+        check_number("cg_damping", self.cg_damping, 0)
         if self.target_kl is not None and self.step_size is not None:
             raise ValueError(
                 "pass target_kl or step_size, not both: "
@@ -158,7 +159,7 @@ class NPG(PolicyGradientAlgorithm):
         for name in ("target_kl", "step_size"):
             value = getattr(self, name)
             if value is not None and not callable(value):
-                check(name, value, 0 < value < float("inf"), "a positive number or a schedule")
+                check_number(name, value, 0, above=True, more="or a schedule")
 
     def _schedule(self) -> FixedSteps:
         return FixedSteps(self.n_envs, self.n_steps)

@@ -22,7 +22,13 @@ from sb3_course.collection.rollout import Rollout
 from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.update_steps import UpdateSteps
-from sb3_course.common.validation import check, check_action_space, check_count, scheduled
+from sb3_course.common.validation import (
+    check_action_space,
+    check_count,
+    check_number,
+    check_observation_space,
+    scheduled,
+)
 
 Self = TypeVar("Self", bound="PolicyGradientAlgorithm")
 
@@ -98,6 +104,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         if env is not None:
             env = maybe_make_env(env, verbose)
             check_action_space(env.action_space)
+            check_observation_space(env.observation_space)
         super().__init__(
             policy,
             env,  # type: ignore[arg-type]
@@ -142,18 +149,18 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
     def _check_parameters(self) -> None:
         """Check all parameters before anything is built."""
         self._check_policy()
-        check("gamma", self.gamma, 0.0 <= self.gamma <= 1.0, "a number from 0 to 1")
-        check("gae_lambda", self.gae_lambda, 0.0 <= self.gae_lambda <= 1.0, "a number from 0 to 1")
-        check("ent_coef", self.ent_coef, np.isfinite(self.ent_coef), "a finite number")
-        norm = self.max_grad_norm
-        check("max_grad_norm", norm, norm is None or norm > 0, "a positive number or None")
+        check_number("gamma", self.gamma, 0, 1)
+        check_number("gae_lambda", self.gae_lambda, 0, 1)
+        check_number("ent_coef", self.ent_coef)
+        if self.max_grad_norm is not None:
+            check_number("max_grad_norm", self.max_grad_norm, 0, above=True, more="or None")
         check_count("n_critic_updates", self.n_critic_updates)
         if self.batch_size is not None:
             check_count("batch_size", self.batch_size, "or None")
         for name in ("learning_rate", "critic_learning_rate"):
             rate = getattr(self, name)
             if not callable(rate) and rate is not None:
-                check(name, rate, rate >= 0, "a number of at least 0 or a schedule")
+                check_number(name, rate, 0, more="or a schedule")
 
     # -- collection ------------------------------------------------------------------------------
 

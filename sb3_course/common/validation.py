@@ -21,6 +21,36 @@ def check(name: str, value: object, ok: bool | np.bool_, takes: str) -> None:
         raise ValueError(f"{name} must be {takes}, got {value!r}")
 
 
+def check_number(
+    name: str,
+    value: object,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    more: str = "",
+) -> None:
+    """Check that a parameter is a finite number in a range.
+
+    :param name: Name of the parameter
+    :param value: Given value
+    :param low: Smallest number that is allowed
+    :param high: Largest number that is allowed
+    :param above: Whether ``low`` itself is not allowed
+    :param more: Other values that are allowed, for the message
+    :raises ValueError: The value is of another type, not finite or out of its range
+    """
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    ok = real and math.isfinite(value) and low <= value <= high  # type: ignore[arg-type,operator]
+    ok = ok and not (above and value == low)
+    takes = "a finite number"
+    if high < math.inf:
+        takes = f"a number from {low:g} to {high:g}"
+    elif low > -math.inf:
+        takes = "a positive number" if above else f"a number of at least {low:g}"
+    check(name, value, ok, f"{takes} {more}".rstrip())
+
+
 def scheduled(name: str, schedule: Schedule, progress_remaining: float) -> float:
     """Compute a schedule's value, a finite number of at least 0.
 
@@ -77,6 +107,22 @@ def check_action_space(space: spaces.Space[Any]) -> None:
         np.isfinite(space.low).all() and np.isfinite(space.high).all()
     ):
         raise ValueError(
-            f"the environment's action space must have finite bounds, got {space}: "
-            "wrap it in gymnasium.wrappers.RescaleAction"
+            f"the environment's action space must have finite bounds, got {space}: give it some, "
+            "as in gymnasium.wrappers.TransformAction(env, lambda action: action, "
+            f"gymnasium.spaces.Box(-1, 1, {space.shape}))"
+        )
+
+
+def check_observation_space(space: spaces.Space[Any]) -> None:
+    """Check that SB3's policies can observe an observation space.
+
+    :param space: Observation space
+    :raises ValueError: It is a Tuple, or a Dict that holds a Tuple or another Dict
+    """
+    inner = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
+    refused = (spaces.Tuple, spaces.Dict) if isinstance(space, spaces.Dict) else (spaces.Tuple,)
+    if any(isinstance(part, refused) for part in inner):
+        raise ValueError(
+            "the environment's observation space must hold neither Tuple nor nested Dicts, got "
+            f"{space}: SB3 has no policy for them; a flat Dict takes MultiInputPolicy"
         )

@@ -9,7 +9,8 @@ module              content
 ``dataset``         observations and the expert's actions, in preallocated arrays
 ``demonstrations``  demonstrations from files and other libraries
 ``experts``         experts from files and models
-``cs285``           files of CS285's homework, read without executing anything
+``cs285``           files of CS285's homework
+``plain_pickle``    pickles of plain data, read without executing anything
 ``homework``        ``sb3-course imitate``: the homework in one call
 ==================  =============================================================
 """

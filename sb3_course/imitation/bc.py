@@ -25,7 +25,13 @@ from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.optimization import descend
 from sb3_course.common.parameter_groups import split_parameters, trainable
-from sb3_course.common.validation import check, check_action_space, check_count, scheduled
+from sb3_course.common.validation import (
+    check_action_space,
+    check_count,
+    check_number,
+    check_observation_space,
+    scheduled,
+)
 from sb3_course.imitation.dataset import Dataset
 from sb3_course.imitation.demonstrations import Demonstrations, arrays_of
 from sb3_course.imitation.minibatches import SeededMinibatches
@@ -94,6 +100,7 @@ class BC(CourseAlgorithm):
         if env is not None:
             env = maybe_make_env(env, verbose)
             check_action_space(env.action_space)
+            check_observation_space(env.observation_space)
         super().__init__(
             policy,
             env,
@@ -136,10 +143,9 @@ class BC(CourseAlgorithm):
         """Check all parameters before anything is built."""
         self._check_policy()
         check_count("batch_size", self.batch_size)
-        check("ent_coef", self.ent_coef, np.isfinite(self.ent_coef), "a finite number")
-        rate = self.learning_rate
-        ok = callable(rate) or rate >= 0
-        check("learning_rate", rate, ok, "a number of at least 0 or a schedule")
+        check_number("ent_coef", self.ent_coef)
+        if not callable(self.learning_rate):
+            check_number("learning_rate", self.learning_rate, 0, more="or a schedule")
 
     # -- data ------------------------------------------------------------------------------------
 
@@ -187,7 +193,7 @@ class BC(CourseAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Learn from at least ``total_timesteps`` transitions, reshuffled once all have been used.
+        """Learn from at least ``total_timesteps`` transitions, reshuffled once all were used.
 
         Here a time step is a demonstrated transition that a gradient step uses: there are
         ``total_timesteps / batch_size`` gradient steps and ``total_timesteps / M`` epochs of M
@@ -249,16 +255,16 @@ class BC(CourseAlgorithm):
 
     def train(self) -> None:
         """Take one gradient step on a minibatch of demonstrations."""
-        rate = scheduled("learning_rate", self.lr_schedule, self._current_progress_remaining)
+        progress = self._current_progress_remaining
+        rate = scheduled("learning_rate", self.lr_schedule, progress)
         update_learning_rate(self.policy.optimizer, rate)
         indices = self._minibatches.draw()
         obs = select(self._obs, indices)  # s_i
         actions = self._actions[indices]  # a*_i
         log_prob, entropy = self._evaluate_actions(obs, actions)  # log π_θ(a*_i|s_i), H(π_θ)
         loss = -log_prob.mean() - self.ent_coef * entropy  # L(θ)
-        value = descend(
-            loss, trainable(self._actor_group), self.policy.optimizer
-        )  # θ ← θ − α ∇L(θ)
+        parameters = trainable(self._actor_group)
+        value = descend(loss, parameters, self.policy.optimizer)  # θ ← θ − α ∇L(θ)
         self._losses.append(value)
         self._n_updates += 1
 
@@ -319,14 +325,7 @@ class BC(CourseAlgorithm):
 
     @classmethod
     def load(cls: type[Self], path: checkpoint.CheckpointPath, *args: Any, **kwargs: Any) -> Self:
-        """Load a model that :meth:`save` wrote, with the demonstrations.
-
-        :param path: File to read, with or without ``.zip``
-        :param args: Arguments of :meth:`.CourseAlgorithm.load`
-        :param kwargs: Keyword arguments of :meth:`.CourseAlgorithm.load`
-        :return: The model
-        :raises ValueError: The file is no checkpoint
-        """
+        """Load as :meth:`.CourseAlgorithm.load` does, with the demonstrations."""
         model = super().load(path, *args, **kwargs)
         state = checkpoint.read_arrays(path, DEMONSTRATIONS)
         model.dataset = Dataset.from_state(state, model._capacity)

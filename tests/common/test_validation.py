@@ -42,7 +42,7 @@ def test_the_action_spaces_of_sb3_are_allowed(space):
     [
         (spaces.Tuple([spaces.Discrete(2)]), "must be Box, Discrete, .* got Tuple"),
         (spaces.Dict({"a": spaces.Discrete(2)}), "must be Box, Discrete, .* got Dict"),
-        (spaces.Box(-1, np.inf, (2,)), "finite bounds, got Box.*RescaleAction"),
+        (spaces.Box(-1, np.inf, (2,)), "finite bounds, got Box.*TransformAction"),
         (spaces.Box(-np.inf, 1, (2,)), "finite bounds"),
     ],
 )

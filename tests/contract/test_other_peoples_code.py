@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import re
 
 import gymnasium as gym
 import numpy as np
@@ -307,3 +308,55 @@ def test_batch_normalization_on_one_environment(name):
     kwargs["policy_kwargs"] = {"features_extractor_class": Normalized}
     model = algorithm("MlpPolicy", "CartPole-v1", seed=0, device="cpu", **kwargs).learn(100)
     assert np.isfinite(model.policy.action_net.weight.detach().numpy()).all()
+
+
+# -- types and spaces ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("learning_rate", "3e-4"),
+        ("critic_learning_rate", [1e-3]),
+        ("gamma", None),
+        ("gamma", math.nan),
+        ("ent_coef", "auto"),
+        ("max_grad_norm", True),
+        ("target_kl", "abc"),
+        ("step_size", -1),
+        ("min_ess", "half"),
+        ("gae_lambda", None),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_its_name(name, parameter, value):
+    algorithm = getattr(sb3_course, name)
+    if parameter in algorithm.__init__.__code__.co_varnames:
+        with pytest.raises(
+            ValueError, match=rf"^{parameter} must be .*, got {re.escape(repr(value))}"
+        ):
+            make(algorithm, **{parameter: value})
+
+
+@pytest.mark.parametrize("high", [np.inf, 1.0])
+def test_the_advice_for_actions_without_bounds_works(high):
+    space = spaces.Box(-np.inf, high, (2,), dtype=np.float32)
+    env = RandomSpaces(spaces.Box(-1, 1, (3,)), space)
+    with pytest.raises(ValueError, match="must have finite bounds") as caught:
+        NPG("MlpPolicy", env)
+    advice = str(caught.value).partition("as in ")[2]
+    wrapped = eval(advice, {"gymnasium": gym, "env": env})
+    NPG("MlpPolicy", wrapped, n_steps=16).learn(16)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Tuple([spaces.Discrete(2), spaces.Discrete(2)]),
+        spaces.Dict({"a": spaces.Dict({"b": spaces.Discrete(2)})}),
+    ],
+)
+@pytest.mark.parametrize("algorithm", [NPG, BC])
+def test_observations_without_a_policy_are_refused(algorithm, space):
+    with pytest.raises(ValueError, match="must hold neither Tuple nor nested Dicts"):
+        algorithm("MultiInputPolicy", RandomSpaces(space, spaces.Discrete(2)))

@@ -9,7 +9,8 @@ import pytest
 
 from sb3_course.common.errors import UserError
 from sb3_course.imitation import load_cs285_demonstrations, load_cs285_expert
-from sb3_course.imitation.cs285 import CS285Expert, RefusedPickleError, load_plain_pickle
+from sb3_course.imitation.cs285 import CS285Expert
+from sb3_course.imitation.plain_pickle import RefusedPickleError, load_plain_pickle
 from tests.imitation.helpers import homework_expert, homework_paths, write
 
 every_protocol = pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
