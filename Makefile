@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# uv takes local wheels from UV_FIND_LINKS alone: pass on what pip was told.
+# uv takes local wheels from UV_FIND_LINKS alone: pass on the setting of pip.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export UV_PYTHON_DOWNLOADS := never
 # More than one thread slows small networks, and several runs share the machine.
@@ -50,7 +50,7 @@ check: setup ## ruff, format, mypy, the direction of imports, docstrings
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pydoclint sb3_course
 
-format: setup ## mend what ruff can mend
+format: setup ## fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -33,7 +33,7 @@ class MeanAndStd(th.nn.Module):
         self.policy = policy
 
     def forward(self, obs: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
-        """Give means and deviations."""
+        """Return means and deviations."""
         normal = self.policy.get_distribution(obs).distribution
         return normal.loc, normal.scale
 

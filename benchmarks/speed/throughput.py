@@ -46,7 +46,7 @@ CONTENDERS: dict[str, tuple[Any, Backend, dict[str, Any]]] = {
 
 
 def learner(name: str, env_id: str, n_envs: int, steps: int) -> Callable[[], float]:
-    """Make a function that learns for so many steps and gives the steps a second."""
+    """Make a function that learns for a number of steps and returns the steps per second."""
     algorithm, backend, kwargs = CONTENDERS[name]
     env = make_vec_env(env_id, n_envs, seed=0, backend=backend, verbose=0)
     model = algorithm("MlpPolicy", env, seed=0, device="cpu", **kwargs)

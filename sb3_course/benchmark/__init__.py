@@ -1,7 +1,7 @@
 """Benchmark suite: from one grid file to a table of returns, interval estimates and a report.
 
 ===============  ===============================================================================
-package          its one idea
+package          contents
 ===============  ===============================================================================
 ``definition``   definition of the runs: the grid file, and checks of every name in it
 ``execution``    execution of the runs: processes, queue, progress

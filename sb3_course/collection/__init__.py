@@ -1,7 +1,7 @@
 """From environments to a batch: the policy acts, nothing else runs until the batch is complete.
 
 ================  ==============================================================================
-module            its one idea
+module            contents
 ================  ==============================================================================
 ``collector``     which steps count, and when a batch is complete
 ``rollout``       one batch, time-major and frozen

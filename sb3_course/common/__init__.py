@@ -1,7 +1,7 @@
 """What all algorithms share.
 
 ====================  ====================================================================
-module                its one idea
+module                contents
 ====================  ====================================================================
 ``base_class``        what BC, DAgger and the policy gradients share
 ``policy_gradient``   ``PolicyGradientAlgorithm``: constructor, collection, SB3's interface
@@ -11,7 +11,7 @@ module                its one idea
 ``checkpoint``        one-file checkpoints
 ``files``             files that are written whole or not at all
 ``validation``        checks of constructor arguments
-``errors``            mistakes that a user can mend
+``errors``            mistakes that a user can correct
 ``yaml_values``       values written as in a grid file
 ``evaluation``        a policy's returns, without disturbing its training
 ``video``             films of policies

@@ -1,7 +1,7 @@
 """The lectures' estimators as pure functions; each may be imported alone.
 
 ========================  ======================================================================
-module                    its one idea
+module                    contents
 ========================  ======================================================================
 ``returns``               reward to go, total return, TD errors, GAE, next values
 ``baselines``             leave-one-out mean, optimal baseline, variance of the estimate

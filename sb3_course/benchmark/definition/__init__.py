@@ -1,7 +1,7 @@
 """Definition of the runs: the grid file, and checks of every name and setting in it.
 
 ======================  ==================================================================
-module                  its one idea
+module                  contents
 ======================  ==================================================================
 ``grid``                schema of the grid file, and the runs that it defines
 ``yaml_source``         YAML with line numbers, and included files

@@ -1,7 +1,7 @@
 """Execution of runs: processes, queue, progress, without any plotting or statistics library.
 
 ===============  =========================================================================
-module           its one idea
+module           contents
 ===============  =========================================================================
 ``runner``       run the missing runs of a grid and store their results
 ``train_run``    train and evaluate one run

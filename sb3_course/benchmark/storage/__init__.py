@@ -1,7 +1,7 @@
 """Stored results, and what they were made with.
 
 =================  =======================================================================
-module             its one idea
+module             contents
 =================  =======================================================================
 ``result``         the result of a run
 ``store``          the results of a grid
