@@ -17,6 +17,22 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
 
+def whole_number(text: str) -> int:
+    """Read a whole number of at least 1, which may be written as 1e5 or 100_000.
+
+    :param text: Word of the command line
+    :return: The number
+    :raises typer.BadParameter: If the text is anything else
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.5
+    if not (number >= 1 and number.is_integer()):
+        raise typer.BadParameter(f"{text!r}; allowed: a whole number of at least 1, as in 1e5")
+    return int(number)
+
+
 def train(
     algo: Annotated[
         str, typer.Argument(metavar="ALGO", help="Algorithm: REINFORCE, A2C, module:Class, …")
@@ -27,7 +43,7 @@ def train(
         typer.Option("-p", "--param", metavar="KEY=VALUE", help="Hyper-parameter, in YAML."),
     ] = None,
     timesteps: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Environment steps to train for.")
+        int, typer.Option(parser=whole_number, metavar="N", help="Environment steps to train for.")
     ] = 100_000,
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of all random numbers.")] = 0,
     n_envs: Annotated[

@@ -1,7 +1,7 @@
 import pytest
 from stable_baselines3 import A2C
 
-from sb3_course.cli import app, terminal
+from sb3_course.cli import app, models, terminal
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,15 @@ def test_what_was_learned_before_a_stop_is_saved(tmp_path, capsys, monkeypatch, 
     assert app.invoke(["train", "A2C", "CartPole-v1", "--n-envs", "1"]) == code
     assert "after 5 steps" in capsys.readouterr().err
     assert (tmp_path / "model.zip").exists()
+
+
+@pytest.mark.parametrize("text", ["1e5", "100000", "100_000", "1E5"])
+def test_a_number_of_steps_may_be_written_with_an_exponent(text):
+    assert models.whole_number(text) == 100_000
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "1.5", "1e-3", "many", "inf", "nan"])
+def test_other_numbers_of_steps_are_refused(text, capsys):
+    assert app.invoke(["train", "NPG", "CartPole-v1", "--timesteps", text]) == terminal.MISUSED
+    error = capsys.readouterr().err
+    assert repr(text) in error and "a whole number of at least 1, as in 1e5" in error
