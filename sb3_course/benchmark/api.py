@@ -24,7 +24,7 @@ from sb3_course.benchmark.definition.grid import Grid, RunSpec, load_grid
 from sb3_course.benchmark.definition.yaml_source import GridSource
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.executors import make_executor
-from sb3_course.benchmark.execution.rerun import replace_stored, staging_store
+from sb3_course.benchmark.execution.rerun import check_user_code, replace_stored, staging_store
 from sb3_course.benchmark.storage import manifest
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
@@ -48,6 +48,7 @@ class GridPlan:
     :param runs: Selected runs of the grid
     :param todo: Selected runs that have not finished, the longest first
     :param rerun: Whether finished runs are repeated
+    :param keep: Whether to keep finished runs although a module of the user has changed since
     """
 
     grid: Grid
@@ -82,6 +83,7 @@ def plan_grid(
     only: Sequence[str] = (),
     results: str | Path = RESULTS,
     rerun: bool = False,
+    keep: bool = False,
 ) -> GridPlan:
     """Check a grid and list its runs, without executing any.
 
@@ -95,6 +97,7 @@ def plan_grid(
         those with the same key, for every key
     :param results: Folder of all results, with a subfolder for each grid
     :param rerun: Whether to repeat finished runs and replace their stored results
+    :param keep: Whether to keep finished runs although a module of the user has changed since
     :return: The plan
     :raises GridError: If the grid has mistakes or a constructor refuses its settings; the message
         lists all of them
@@ -105,6 +108,8 @@ def plan_grid(
     store = staging_store(kept) if rerun else kept
     runs = runner.select(loaded.runs(), only)
     todo = runner.to_do(runs, store)
+    if not (rerun or keep):
+        check_user_code(runs, kept)
     if todo:
         check_constructors(todo, grid)
     return GridPlan(loaded, kept, store, runs, todo, rerun)
@@ -171,6 +176,7 @@ def run_grid(
     only: Sequence[str] = (),
     results: str | Path = RESULTS,
     rerun: bool = False,
+    keep: bool = False,
     executor: Literal["local", "ray"] = "local",
     workers: int | None = None,
     address: str | None = None,
@@ -203,6 +209,7 @@ def run_grid(
     :param results: Folder of all results, with a subfolder for each grid
     :param rerun: Whether to repeat finished runs and replace their stored results, once all new
         runs have finished
+    :param keep: Whether to keep finished runs although a module of the user has changed since
     :param executor: ``"local"`` for processes of this machine, ``"ray"`` for a Ray cluster
     :param workers: Number of runs at a time; None for one per CPU
     :param address: Address of a running Ray cluster; None starts one on this machine
@@ -218,7 +225,7 @@ def run_grid(
         continues from there
     """
     return run_plan(
-        plan_grid(grid, only=only, results=results, rerun=rerun),
+        plan_grid(grid, only=only, results=results, rerun=rerun, keep=keep),
         executor=executor,
         workers=workers,
         address=address,

@@ -71,6 +71,10 @@ def run(
         bool,
         typer.Option("--rerun", help="Repeat finished runs, and replace the stored results."),
     ] = False,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Keep finished runs although a module of yours has changed."),
+    ] = False,
 ) -> int:
     """Run a grid: finished runs are skipped, failed ones are tried again.
 
@@ -97,7 +101,7 @@ def run(
         raise typer.BadParameter("--address requires --executor ray")
     from sb3_course.benchmark.api import plan_grid
 
-    plan = plan_grid(grid, only=only or [], results=results, rerun=rerun)
+    plan = plan_grid(grid, only=only or [], results=results, rerun=rerun, keep=keep)
     _show_plan(plan)
     if dry_run:
         _list_runs(plan)

@@ -1,6 +1,7 @@
 """Repetition of stored runs, whose results are replaced once all new runs have finished."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,11 +10,42 @@ from typing import Any
 
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.storage.manifest import read_manifest
-from sb3_course.benchmark.storage.provenance import digest_of_code, git_commit, versions
+from sb3_course.benchmark.storage.provenance import (
+    SOURCE_OF,
+    digest_of_code,
+    git_commit,
+    user_code,
+    user_modules,
+    versions,
+)
 from sb3_course.benchmark.storage.store import Store
+from sb3_course.common.errors import UserError
 from sb3_course.common.files import write_whole
 
 FOLDER = ".rerun"
+
+
+def check_user_code(runs: Sequence[RunSpec], store: Store) -> None:
+    """Check that the user's modules are those that the finished runs were made with.
+
+    :param runs: Runs of a grid
+    :param store: Store with their results
+    :raises UserError: A module has changed since; names it and the number of runs
+    """
+    modules = {spec.names: user_modules(spec.model_dump(mode="json")) for spec in runs}
+    code = {names: user_code(mentioned) for names, mentioned in modules.items() if mentioned}
+    finished = store.finished() if any(code.values()) else set()
+    changed: Counter[str] = Counter()
+    for result in store.read([s for s in runs if code.get(s.names) and s.id in finished]):
+        then = result.made_with or {}
+        now = code[result.spec.names]
+        changed.update(key for key in now if key in then and then[key] != now[key])
+    if changed:
+        parts = [f"{n} runs with another {k.removeprefix(SOURCE_OF)}" for k, n in changed.items()]
+        raise UserError(
+            f"{store.folder} has {' and '.join(parts)}, which has changed since: --rerun "
+            "(rerun=True) makes them again, --keep (keep=True) keeps them as they are"
+        )
 
 
 def staging_store(store: Store) -> Store:

@@ -84,7 +84,7 @@ def run_one(
         spec=spec,
         measurements=evaluation.measurements,
         seconds=seconds,
-        made_with=provenance.of_a_run(),
+        made_with=made_with(spec),
     )
 
 
@@ -106,8 +106,18 @@ def attempt(
             spec=spec,
             seconds=time.perf_counter() - started,
             failure=portable(traceback.format_exc()),
-            made_with=provenance.of_a_run(),
+            made_with=made_with(spec),
         )
+
+
+def made_with(spec: RunSpec) -> dict[str, str | None]:
+    """Return the provenance of a run of this process, with the source of the user's modules.
+
+    :param spec: Run
+    :return: Commit, versions, system and processor, and a digest of each module's source
+    """
+    modules = provenance.user_modules(spec.model_dump(mode="json"))
+    return provenance.of_a_run() | provenance.user_code(modules)
 
 
 def portable(text: str) -> str:

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from sb3_course.benchmark.definition.grid import Grid
-from sb3_course.benchmark.storage.provenance import git_commit, machine, versions
+from sb3_course.benchmark.storage.provenance import (
+    commit_of,
+    git_commit,
+    machine,
+    source_file,
+    user_code,
+    user_modules,
+    versions,
+)
 from sb3_course.common.errors import UserError
 from sb3_course.common.files import write_whole
 
@@ -56,6 +64,7 @@ def write_manifest(
         "grid": configuration(grid),
         "commands": list(commands),
         "git_commit": git_commit(),
+        "user_code": _user_code(grid),
         "versions": versions(),
         "machine": machine(),
         "workers": workers,
@@ -63,6 +72,16 @@ def write_manifest(
     }
     write_whole(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     return manifest
+
+
+def _user_code(grid: Grid) -> dict[str, Any]:
+    """Return the source's digest and the commit of each module that the grid mentions."""
+    paths = {module: source_file(module) for module in user_modules(configuration(grid))}
+    return {
+        module: {**user_code([module]), "git_commit": commit_of(path.parent)}
+        for module, path in sorted(paths.items())
+        if path is not None
+    }
 
 
 def is_of(grid: Grid, folder: Path) -> bool:

@@ -3,10 +3,13 @@
 import hashlib
 import os
 import platform
+import re
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,10 @@ PACKAGES = (
     "envpool",
     "rliable",
 )
+
+
+SOURCE_OF = "source of "
+"""Begins the keys of :func:`user_code`."""
 
 
 def versions() -> dict[str, str | None]:
@@ -57,8 +64,15 @@ def git_commit() -> str | None:
     Files in ``results/`` are ignored, since a grid's own report changes them, but no code.
     """
     folder = Path(__file__).resolve().parents[3]
-    if not (folder / ".git").exists():
-        return None
+    return commit_of(folder) if (folder / ".git").exists() else None
+
+
+def commit_of(folder: Path) -> str | None:
+    """Return the commit of the checkout that a folder is in, marked if files differ, or None.
+
+    :param folder: Folder inside the checkout
+    :return: Commit, with ``-dirty`` if tracked files outside ``results/`` differ from it
+    """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         tracked = ["status", "--porcelain", "--untracked-files=no", "--"]
@@ -66,6 +80,47 @@ def git_commit() -> str | None:
         return commit + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def user_modules(data: Any) -> set[str]:
+    """Return the modules that names of the form ``module:name`` mention, at any depth.
+
+    :param data: Settings of a run or a grid as plain data
+    :return: Names of modules
+    """
+    if isinstance(data, str):
+        found = re.fullmatch(r"([A-Za-z_][\w.]*):[\w./-]+", data)
+        return {found[1]} if found else set()
+    parts = [*data, *data.values()] if isinstance(data, dict) else data
+    return set().union(*map(user_modules, parts)) if isinstance(parts, list) else set()
+
+
+def user_code(modules: Iterable[str]) -> dict[str, str | None]:
+    """Return a digest of the source of modules, in which the user's own classes are.
+
+    :param modules: Names of modules
+    :return: Digest by ``source of MODULE``, without modules that have no source file
+    """
+    paths = {module: source_file(module) for module in sorted(modules)}
+    return {
+        f"{SOURCE_OF}{module}": hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        for module, path in paths.items()
+        if path is not None
+    }
+
+
+def source_file(module: str) -> Path | None:
+    """Return the source file of a module, which is not imported unless it is in a package.
+
+    :param module: Name of the module
+    :return: Path of the file, None if there is none
+    """
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    path = Path(spec.origin) if spec is not None and spec.origin else None
+    return path if path is not None and path.is_file() else None
 
 
 def digest_of_code() -> str:

@@ -1,8 +1,15 @@
 import subprocess
+import sys
 
 import pytest
 
+from sb3_course.benchmark import run_grid
+from sb3_course.benchmark.api import plan_grid
+from sb3_course.benchmark.execution import executors
 from sb3_course.benchmark.storage import provenance
+from sb3_course.benchmark.storage.manifest import read_manifest
+from sb3_course.common.errors import UserError
+from tests.benchmark.helpers import InThisProcess, content
 
 
 @pytest.fixture
@@ -32,3 +39,62 @@ def test_results_leave_a_checkout_as_it_was_and_code_does_not(checkout):
 def test_no_checkout_has_no_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "a" / "b" / "c" / "provenance.py"))
     assert provenance.git_commit() is None
+
+
+# -- the user's own code -------------------------------------------------------------------------
+
+OWN = "class Mine(A2C):\n    twist = {}\n"
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A module of the user's, and a grid that names it; returns what plans the grid."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(executors, "LocalProcesses", InThisProcess)
+    module = tmp_path / "my_own_algorithm.py"
+
+    def write(twist):
+        module.write_text("from stable_baselines3 import A2C\n\n\n" + OWN.format(twist))
+
+    write(1)
+    grid = content(algorithms={"Mine": {"class": "my_own_algorithm:Mine"}, "A2C": {"class": "A2C"}})
+    outcome = run_grid(grid, results=tmp_path / "results", report=False)
+    assert not outcome.failures
+    yield grid, tmp_path / "results", write
+    sys.modules.pop("my_own_algorithm", None)
+
+
+def test_a_changed_module_is_told_with_the_number_of_its_runs(own):
+    grid, results, write = own
+    assert not plan_grid(grid, results=results).todo  # nothing has changed
+    write(2)
+    with pytest.raises(UserError, match="2 runs with another my_own_algorithm, which has changed"):
+        plan_grid(grid, results=results)
+    assert not plan_grid(grid, results=results, keep=True).todo
+    assert len(plan_grid(grid, results=results, rerun=True).todo) == 4
+    assert not plan_grid(grid, results=results, only=["algorithm=A2C"]).todo  # they name no module
+    write(1)
+    assert not plan_grid(grid, results=results).todo  # the same source again
+
+
+def test_a_run_and_the_manifest_name_the_source(own):
+    grid, results, _ = own
+    manifest = read_manifest(results / "tiny")
+    (key,) = set(manifest["user_code"]["my_own_algorithm"]) - {"git_commit"}
+    assert key == "source of my_own_algorithm"
+    assert manifest["user_code"]["my_own_algorithm"]["git_commit"] is None  # in no repository
+
+
+@pytest.mark.parametrize(
+    ("data", "modules"),
+    [
+        ("my.module:Class", {"my.module"}),
+        ("A2C", set()),
+        ("NPG, small: steps", set()),
+        ({"policy": "mine:P", "kwargs": [{"extractor": "other:E"}]}, {"mine", "other"}),
+        ({"environments": {"my.tasks:Maze/Large-v0": {}}}, {"my.tasks"}),
+        (3, set()),
+    ],
+)
+def test_modules_are_found_at_any_depth(data, modules):
+    assert provenance.user_modules(data) == modules
