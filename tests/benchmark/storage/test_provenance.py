@@ -78,7 +78,7 @@ def test_a_changed_module_is_told_with_the_number_of_its_runs(own):
 
 
 def test_a_run_and_the_manifest_name_the_source(own):
-    grid, results, _ = own
+    _, results, _ = own
     manifest = read_manifest(results / "tiny")
     (key,) = set(manifest["user_code"]["my_own_algorithm"]) - {"git_commit"}
     assert key == "source of my_own_algorithm"
