@@ -159,7 +159,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
             check_count("batch_size", self.batch_size, "or None")
         for name in ("learning_rate", "critic_learning_rate"):
             rate = getattr(self, name)
-            if not callable(rate) and rate is not None:
+            if not callable(rate) and (rate, name) != (None, "critic_learning_rate"):
                 check_number(name, rate, 0, more="or a schedule")
 
     # -- collection ------------------------------------------------------------------------------

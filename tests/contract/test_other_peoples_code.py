@@ -318,6 +318,7 @@ def test_batch_normalization_on_one_environment(name):
     ("parameter", "value"),
     [
         ("learning_rate", "3e-4"),
+        ("learning_rate", None),
         ("critic_learning_rate", [1e-3]),
         ("gamma", None),
         ("gamma", math.nan),
