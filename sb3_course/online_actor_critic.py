@@ -223,6 +223,8 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             "infos": infos,
             "actions": sampled,
             "clipped_actions": clipped_actions,
+            "values": values.detach(),
+            "log_probs": log_prob.detach(),
             "n_steps": 1,
             "running": np.ones_like(dones),
         }

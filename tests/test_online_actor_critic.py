@@ -32,6 +32,32 @@ def weights(model):
     return [t.detach().double().numpy().copy().ravel() for t in (*tensors, policy.action_net.bias)]
 
 
+class Values(BaseCallback):
+    """Compares the values and log-probabilities of a step with the policy's own."""
+
+    def _on_rollout_start(self):
+        self.obs = self.model._last_obs.copy()
+
+    def _on_step(self):
+        actions = th.as_tensor(self.locals["actions"])
+        with th.no_grad():
+            values, log_probs, _ = self.model.policy.evaluate_actions(
+                th.as_tensor(self.obs), actions
+            )
+        assert th.allclose(self.locals["values"].flatten(), values.flatten(), atol=1e-6)
+        assert th.allclose(self.locals["log_probs"], log_probs, atol=1e-6)
+        assert not self.locals["values"].requires_grad
+        return True
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_callbacks_see_the_values_and_log_probabilities_of_each_step(shared):
+    kwargs = {"net_arch": [8], "share_features_extractor": shared}
+    model = OnlineActorCritic("MlpPolicy", "CartPole-v1", policy_kwargs=kwargs, device="cpu")
+    model.learn(30, callback=Values())
+    assert model.num_timesteps == 30
+
+
 @pytest.mark.parametrize("end", ["terminated", "truncated"])
 def test_three_steps_of_a_chain_by_hand(end):
     """Rewards 1, 2, 4 at observations 0, 1, 2; linear V and softmax; SGD; γ = ½; one actor."""

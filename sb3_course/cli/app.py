@@ -39,6 +39,23 @@ for command in (
     app.command()(command)
 
 
+# Extras by the modules that they install; all other optional modules are of the extra "benchmark".
+EXTRAS = {
+    "Box2D": "box2d",
+    "envpool": "envpool",
+    "imageio_ffmpeg": "video",
+    "imitation": "imitation",
+    "mujoco": "mujoco",
+    "pygame": "video",
+    "ray": "ray",
+    "tensorboard": "tensorboard",
+}
+
+
+def _extra_with(module: str) -> str:
+    return f"sb3-course[{EXTRAS.get(module.partition('.')[0], 'benchmark')}]"
+
+
 def invoke(arguments: Sequence[str]) -> int:
     """Run the command line.
 
@@ -50,7 +67,7 @@ def invoke(arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("sb3_course"):
             raise
-        print_error(f"{error.name} is not installed: pip install 'sb3-course[benchmark]'")
+        print_error(f"{error.name} is not installed: pip install '{_extra_with(error.name or '')}'")
         return FAILED
     except UserError as error:
         print_error(str(error))

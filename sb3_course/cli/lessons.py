@@ -82,7 +82,9 @@ def imitate(
         typer.Option(metavar="FILE", help="Record the policies side by side, as FILE.mp4."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the model here.")] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of all random numbers.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, metavar="S", help="Seed of all random numbers.")
+    ] = 0,
     algo: Annotated[
         str | None,
         typer.Option(

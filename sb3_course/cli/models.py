@@ -45,7 +45,9 @@ def train(
     timesteps: Annotated[
         int, typer.Option(parser=whole_number, metavar="N", help="Environment steps to train for.")
     ] = 100_000,
-    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of all random numbers.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, metavar="S", help="Seed of all random numbers.")
+    ] = 0,
     n_envs: Annotated[
         int, typer.Option("--n-envs", min=1, metavar="K", help="Number of parallel environments.")
     ] = 8,
@@ -98,7 +100,9 @@ def enjoy(
         typer.Argument(metavar="ENV", help="Gymnasium environment (default: the model's own)."),
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, metavar="N", help="Number of episodes.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the first episode.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, metavar="S", help="Seed of the first episode.")
+    ] = 0,
     video: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Record the episodes, as FILE.mp4.")
     ] = None,

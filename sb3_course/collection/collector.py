@@ -142,6 +142,8 @@ def collect(
         check_finite("reward", rewards, step)
         truncated = truncations(dones, infos)
         for n in np.flatnonzero(dones & running) if dones.any() else ():
+            if "terminal_observation" not in infos[n]:
+                continue  # a terminal state has the value 0, whatever it looks like
             terminal = map_obs(compact, infos[n]["terminal_observation"])
             check_finite(f"last observation of environment {n}", terminal, step, of_one=True)
             terminal_obs[step, int(n)] = terminal
@@ -188,11 +190,17 @@ def truncations(dones: Array, infos: list[dict[str, Any]]) -> Array:
     :param dones: Whether each episode ended, bool of shape (N,)
     :param infos: SB3's infos, N of them
     :return: Whether a time limit cut each episode, bool of shape (N,)
+    :raises KeyError: Such an episode's last observation, of which the value is needed, is missing
     """
     truncated = np.zeros(len(dones), dtype=bool)
     if dones.any():
         for n in np.flatnonzero(dones):
             truncated[n] = bool(infos[n].get("TimeLimit.truncated", False))
+            if truncated[n] and "terminal_observation" not in infos[n]:
+                raise KeyError(
+                    f"infos[{n}] of an episode cut by a time limit has no 'terminal_observation', "
+                    f"only {sorted(map(str, infos[n]))}: SB3's VecEnv puts the last one there"
+                )
     return truncated
 
 

@@ -96,12 +96,15 @@ def true_next_obs(new_obs: Obs, dones: Array, infos: list[dict[str, Any]]) -> Ob
     :param new_obs: Observations that the environments returned, of shape (N, …)
     :param dones: Whether each episode ended, of shape (N,)
     :param infos: SB3's infos, with ``terminal_observation`` where an episode ended
-    :return: s', of the same structure; ``new_obs`` itself if no episode ended
+    :return: s', of the same structure; ``new_obs`` itself if no episode ended. Where the last
+        observation is missing, the next episode's first stands in its place
     """
     if not dones.any():
         return new_obs
     next_obs = map_obs(np.copy, new_obs)
     for n in np.flatnonzero(dones):
+        if "terminal_observation" not in infos[n]:
+            continue
         terminal = infos[n]["terminal_observation"]
         if isinstance(next_obs, dict):
             for key, value in next_obs.items():

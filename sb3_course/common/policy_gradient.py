@@ -27,6 +27,7 @@ from sb3_course.common.validation import (
     check_count,
     check_number,
     check_observation_space,
+    check_seed,
     scheduled,
 )
 
@@ -149,6 +150,8 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
     def _check_parameters(self) -> None:
         """Check all parameters before anything is built."""
         self._check_policy()
+        if self.seed is not None:
+            check_seed(self.seed)
         check_number("gamma", self.gamma, 0, 1)
         check_number("gae_lambda", self.gae_lambda, 0, 1)
         check_number("ent_coef", self.ent_coef)

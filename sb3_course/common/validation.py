@@ -7,6 +7,8 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import Schedule
 
+MAX_SEED = 2**32 - 1  # the largest that numpy.random.seed takes
+
 
 def check(name: str, value: object, ok: bool | np.bool_, takes: str) -> None:
     """Check that a parameter is in its range.
@@ -84,6 +86,17 @@ def check_count(name: str, value: object, more: str = "") -> None:
     """
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1
     check(name, value, whole, f"a whole number of at least 1 {more}".rstrip())
+
+
+def check_seed(value: object) -> None:
+    """Check that all random generators can be seeded with a number.
+
+    :param value: Given seed
+    :raises ValueError: It is not an int from 0 to 2³² - 1
+    """
+    whole = isinstance(value, int) and not isinstance(value, bool)  # Python takes no np.integer
+    ok = whole and 0 <= value <= MAX_SEED  # type: ignore[operator]
+    check("seed", value, ok, f"an int from 0 to {MAX_SEED}, or None")
 
 
 def check_action_space(space: spaces.Space[Any]) -> None:

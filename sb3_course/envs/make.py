@@ -1,5 +1,6 @@
 """One function that makes vector environments of every backend."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,12 @@ _CLASSES: dict[str, type[VecEnv]] = {
 }
 
 
+# Arguments that SB3's function has and ours passes on.
+_SB3_KWARGS = inspect.signature(env_util.make_vec_env).parameters.keys() - {
+    *("env_id", "n_envs", "seed", "env_kwargs")
+}
+
+
 def make_vec_env(
     env_id: str | Callable[..., Env],
     n_envs: int = 1,
@@ -34,8 +41,9 @@ def make_vec_env(
     normalize: bool | dict[str, Any] = False,
     env_kwargs: dict[str, Any] | None = None,
     verbose: int = 1,
+    **sb3_kwargs: Any,
 ) -> VecEnv:
-    """Make a vector environment that reports its episodes in ``infos[i]["episode"]``.
+    r"""Make a vector environment that reports its episodes in ``infos[i]["episode"]``.
 
     Lengths and time limits count environment steps.
 
@@ -61,7 +69,11 @@ def make_vec_env(
         keyword arguments
     :param env_kwargs: Keyword arguments of the environment
     :param verbose: Verbosity; 0 silences ``"auto"``
+    :param \**sb3_kwargs: Other keyword arguments of SB3's ``make_vec_env``, such as
+        ``wrapper_class``, ``monitor_dir`` and ``vec_env_cls``, which Gymnasium's environments take:
+        with them ``"auto"`` stands for ``vec_env_cls``, by default ``DummyVecEnv``
     :return: Vector environment, whose backend :func:`backend_of` names
+    :raises TypeError: If SB3's function has no such argument, or the backend excludes it
     :raises ValueError: If the backend is unknown, or there is less than one environment
     :raises ImportError: If the backend is ``"envpool"`` and EnvPool is not installed
     """
@@ -72,12 +84,15 @@ def make_vec_env(
     if n_envs < 1:
         raise ValueError(f"n_envs must be at least 1, got {n_envs}")
     kwargs = dict(env_kwargs or {})
-    if backend == "auto":
+    if sb3_kwargs:
+        _check_sb3_kwargs(sb3_kwargs, backend)
+        venv = _make_gymnasium(env_id, n_envs, seed, kwargs, backend, sb3_kwargs)
+    elif backend == "auto":
         venv = _make_auto(env_id, n_envs, seed, kwargs, verbose)
     elif backend == "envpool":
         venv = _make_envpool(env_id, n_envs, seed, kwargs)
     else:
-        venv = _make_gymnasium(env_id, n_envs, seed, kwargs, backend)
+        venv = _make_gymnasium(env_id, n_envs, seed, kwargs, backend, {})
     if normalize is False:
         return venv
     return VecNormalize(venv, **({} if normalize is True else normalize))
@@ -96,6 +111,21 @@ def backend_of(venv: VecEnv) -> str:
     raise ValueError(f"{type(venv.unwrapped).__name__} is not one of make_vec_env's backends")
 
 
+def _check_sb3_kwargs(given: dict[str, Any], backend: str) -> None:
+    for name in given.keys() - _SB3_KWARGS:
+        raise TypeError(
+            f"make_vec_env has no argument {name!r}; of SB3's it takes "
+            f"{', '.join(sorted(_SB3_KWARGS))}"
+        )
+    if backend == "envpool":
+        raise TypeError(
+            f"backend 'envpool' has no Gymnasium environments for {', '.join(sorted(given))}; "
+            "allowed: 'auto', 'dummy' and 'subproc'"
+        )
+    if backend != "auto" and given.get("vec_env_cls") is not None:
+        raise TypeError(f"vec_env_cls and backend {backend!r} both choose the class: give one")
+
+
 def _make_auto(
     env_id: str | Callable[..., Env],
     n_envs: int,
@@ -112,7 +142,7 @@ def _make_auto(
         unknown = venv.get_attr("spec")[0] is None
         reason = "EnvPool has it" + (", Gymnasium cannot make it here" if unknown else "")
     except (ImportError, UnsupportedEnvError) as error:
-        venv = _make_gymnasium(env_id, n_envs, seed, env_kwargs, "dummy")
+        venv = _make_gymnasium(env_id, n_envs, seed, env_kwargs, "dummy", {})
         reason = str(error)
     if verbose >= 1:
         name = env_id if isinstance(env_id, str) else getattr(env_id, "__name__", repr(env_id))
@@ -134,11 +164,10 @@ def _make_gymnasium(
     seed: int | None,
     env_kwargs: dict[str, Any],
     backend: str,
+    sb3_kwargs: dict[str, Any],
 ) -> VecEnv:
+    if backend == "subproc":
+        sb3_kwargs = {**sb3_kwargs, "vec_env_cls": SubprocVecEnv}
     return env_util.make_vec_env(
-        env_id,
-        n_envs=n_envs,
-        seed=seed,
-        env_kwargs=env_kwargs,
-        vec_env_cls=SubprocVecEnv if backend == "subproc" else DummyVecEnv,
+        env_id, n_envs=n_envs, seed=seed, env_kwargs=env_kwargs, **sb3_kwargs
     )

@@ -223,7 +223,12 @@ def _trajectories(rollout: collection.Rollout) -> list[TrajectoryWithRew]:
     for number in range(rollout.n_trajectories):
         steps, environments = np.nonzero(rollout.mask & (rollout.trajectory == number))
         n = environments[0]
-        last = rollout.terminal_obs[int(steps[-1]), int(n)]
+        end = int(steps[-1]), int(n)
+        if end not in rollout.terminal_obs:
+            raise KeyError(
+                f"infos[{n}] has no 'terminal_observation', which a demonstration ends with"
+            )
+        last = rollout.terminal_obs[end]
         obs = map_obs(itemgetter((steps, n)), rollout.obs)
         trajectories.append(
             TrajectoryWithRew(

@@ -57,6 +57,29 @@ def test_no_part_of_a_help_text_is_taken_for_markup():
             assert "[" not in (parameter.help or ""), f"{command.name}: {parameter.name}"
 
 
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [
+        ("ray", "ray"),
+        ("imitation.data", "imitation"),
+        ("mujoco", "mujoco"),
+        ("Box2D", "box2d"),
+        ("pygame", "video"),
+        ("pandas", "benchmark"),
+        ("rliable.metrics", "benchmark"),
+    ],
+)
+def test_a_missing_package_is_told_with_the_extra_that_brings_it(
+    monkeypatch, capsys, module, extra
+):
+    def missing(*arguments, **options):
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr(app, "app", missing)
+    assert app.invoke(["status"]) == terminal.FAILED
+    assert f"pip install 'sb3-course[{extra}]'" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_help_does_not_import_torch():
     code = (
         "import sys; from sb3_course.cli.app import invoke; invoke(['run', '--help']);"

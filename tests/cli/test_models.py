@@ -15,6 +15,8 @@ from sb3_course.cli import app, models, terminal
         (["train", "A2C", "CartPole-v1", "-p", "gamma=[1"], ["'gamma=[1'", "not valid YAML"]),
         (["train", "A2C", "CartPole-v1", "--backend", "envpol"], ["'envpol'", "'envpool'"]),
         (["train", "A2C", "CartPole-v1", "--out", "file/a.zip"], ["--out", "file"]),
+        (["train", "A2C", "CartPole-v1", "--seed", str(2**32)], ["--seed", str(2**32 - 1)]),
+        (["enjoy", "none.zip", "--seed", str(2**32)], ["--seed", str(2**32 - 1)]),
         (["enjoy", "none.zip", "CartPole-v1"], ["none.zip", "train"]),
         (["enjoy", "file.txt", "CartPole-v1"], ["file.txt", "not a zip file"]),
         (["enjoy", "file.txt", "--video", "a.mp4", "--render"], ["--video", "--render"]),

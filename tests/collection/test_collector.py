@@ -212,7 +212,8 @@ def test_callbacks_see_each_steps_variables():
 
 
 def test_truncations_are_ends_by_a_time_limit_alone():
-    infos = [{"TimeLimit.truncated": True}, {"TimeLimit.truncated": False}, {}]
+    cut = {"TimeLimit.truncated": True, "terminal_observation": np.zeros(1)}
+    infos = [cut, {"TimeLimit.truncated": False}, {}]
     assert truncations(np.array([True, True, True]), infos).tolist() == [True, False, False]
     assert truncations(np.array([False, True, True]), infos).tolist() == [False, False, False]
 

@@ -63,6 +63,34 @@ def test_the_kind_of_dones_changes_nothing(name):
         assert all(th.equal(learned[key], expected[key]) for key in expected), kind
 
 
+class Forgetful(VecEnvWrapper):
+    """Reports no last observation where an episode ended by itself, or nowhere."""
+
+    def __init__(self, venv, where):
+        super().__init__(venv)
+        self.where = where
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_wait(self):
+        obs, rewards, dones, infos = self.venv.step_wait()
+        for info in infos:
+            if self.where == "everywhere" or not info.get("TimeLimit.truncated"):
+                info.pop("terminal_observation", None)
+        return obs, rewards, dones, infos
+
+
+@pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
+def test_the_last_observation_is_needed_only_where_a_time_limit_cut(name):
+    algorithm = getattr(sb3_course, name)
+    expected = train(algorithm, envs())
+    learned = train(algorithm, Forgetful(envs(), "terminated"))
+    assert all(th.equal(learned[key], expected[key]) for key in expected)
+    with pytest.raises(KeyError, match=r"infos\[\d\] .* no 'terminal_observation', only \['TimeLi"):
+        train(algorithm, Forgetful(envs(), "everywhere"))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_training_return_of_dagger_is_that_of_the_episodes(kind):
     def balance(obs):
@@ -337,6 +365,15 @@ def test_a_value_of_another_type_is_refused_with_its_name(name, parameter, value
             ValueError, match=rf"^{parameter} must be .*, got {re.escape(repr(value))}"
         ):
             make(algorithm, **{parameter: value})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.5, True, np.int64(1)])
+def test_a_seed_that_numpy_cannot_take_is_refused_before_anything_is_built(seed):
+    with pytest.raises(
+        ValueError, match=f"^seed must be .*{2**32 - 1}.*, got {re.escape(repr(seed))}"
+    ):
+        NPG("MlpPolicy", "CartPole-v1", seed=seed)
+    NPG("MlpPolicy", "CartPole-v1", seed=2**32 - 1, device="cpu")
 
 
 @pytest.mark.parametrize("high", [np.inf, 1.0])

@@ -172,3 +172,60 @@ def test_backend_of_knows_only_these_backends() -> None:
 
     with pytest.raises(ValueError, match="not one of make_vec_env's backends"):
         backend_of(Other([make_cartpole]))
+
+
+class Doubled(gym.RewardWrapper):
+    def __init__(self, env, times=2.0):
+        super().__init__(env)
+        self.times = times
+
+    def reward(self, reward):
+        return self.times * float(reward)
+
+
+@pytest.mark.parametrize("backend", ["auto", "dummy", "subproc"])
+def test_a_wrapper_is_put_around_each_environment_as_sb3_does(backend, tmp_path):
+    venv = make_vec_env(
+        "CartPole-v1",
+        2,
+        seed=3,
+        backend=backend,
+        wrapper_class=Doubled,
+        wrapper_kwargs={"times": 3.0},
+        monitor_dir=str(tmp_path / "logs"),
+    )
+    try:
+        assert backend_of(venv) == ("dummy" if backend == "auto" else backend)
+        np.testing.assert_array_equal(
+            venv.reset(), make_vec_env("CartPole-v1", 2, seed=3, backend="dummy").reset()
+        )
+        assert venv.step(np.zeros(2, dtype=np.int64))[1].tolist() == [3, 3]
+        assert len(list((tmp_path / "logs").glob("*.monitor.csv"))) == 2
+    finally:
+        venv.close()
+
+
+def test_the_class_and_its_arguments_are_those_of_sb3():
+    venv = make_vec_env(
+        make_cartpole,
+        vec_env_cls=SubprocVecEnv,
+        vec_env_kwargs={"start_method": "spawn"},
+        env_kwargs={"max_episode_steps": 5},
+        start_index=4,
+    )
+    assert type(venv) is SubprocVecEnv
+    venv.close()
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"wrapper": Doubled}, "no argument 'wrapper'; of SB3's it takes .*wrapper_class"),
+        ({"backend": "envpool", "wrapper_class": Doubled}, "'envpool' .* for wrapper_class"),
+        ({"backend": "envpool", "monitor_dir": "logs"}, "'envpool' .* for monitor_dir"),
+        ({"backend": "dummy", "vec_env_cls": SubprocVecEnv}, "vec_env_cls and backend 'dummy'"),
+    ],
+)
+def test_arguments_of_sb3_that_do_not_fit_are_refused(kwargs, message):
+    with pytest.raises(TypeError, match=message):
+        make_vec_env("CartPole-v1", **kwargs)
