@@ -1,5 +1,6 @@
 """Collection of experience: the policy acts, nothing else runs until the batch is complete."""
 
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -85,6 +86,13 @@ class WholeEpisodes:
             ended = np.flatnonzero(self.running & dones)
             self.running[ended] = False
             self._start(ended, step)
+        limit = None if self.n_episodes is not None else 10 * (self.n_steps or 0)
+        if step == limit and self.running.any():
+            warnings.warn(
+                f"a batch of whole episodes has taken {step:,} vector steps, 10 times n_steps: "
+                "an environment without a time limit needs gymnasium.wrappers.TimeLimit",
+                stacklevel=2,
+            )
 
 
 class FixedSteps:

@@ -1,3 +1,5 @@
+import warnings
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -129,6 +131,24 @@ def test_an_episode_without_end_is_an_error(monkeypatch):
         RuntimeError, match="environment 0 has not ended its episode within 55 step"
     ):
         collect_whole_episodes(env, n_steps=5)
+
+
+@pytest.mark.parametrize(("length", "warned"), [(50, False), (51, True), (60, True)])
+def test_a_batch_of_ten_times_the_steps_is_told(length, warned):
+    env = scripted({"rewards": (0.0,) * length})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        collect_whole_episodes(env, n_steps=5)
+    told = [str(w.message) for w in caught if "TimeLimit" in str(w.message)]
+    assert len(told) == warned
+    assert all("50 vector steps, 10 times n_steps" in text for text in told)
+
+
+def test_a_number_of_episodes_may_take_any_number_of_steps():
+    env = scripted({"rewards": (0.0,) * 60})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        collect_whole_episodes(env, n_episodes=3)
 
 
 def test_a_callback_stops_the_collection():
