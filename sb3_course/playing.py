@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +81,7 @@ def load_to_play(
     :return: Loaded model
     :raises UserError: If the algorithm cannot load the file, or it does not fit the environment
     """
-    name = name or header.get("class")
-    if name is None:
-        raise UserError(f"{path} does not name its class: add it, as in --algo A2C")
-    try:
-        algorithm = find_algorithm(name)
-    except UserError as error:
-        raise UserError(f"{path} needs --algo: {error}") from error
+    algorithm = _find_class(path, header, name)
     try:
         if issubclass(algorithm, CourseAlgorithm):
             return algorithm.load(path, env=env, normalize="freeze", device="cpu")
@@ -95,3 +90,19 @@ def load_to_play(
         return algorithm.load(path, env=env, device="cpu")
     except Exception as error:
         raise UserError(f"{path} cannot be loaded: {in_words(error)}") from error
+
+
+def _find_class(path: Path, header: dict[str, Any], name: str | None) -> type[BaseAlgorithm]:
+    name = name or header.get("class")
+    if name is None:
+        raise UserError(f"{path} does not name its class: add it, as in --algo A2C")
+    if name == header.get("class") and "module" in header:
+        name = f"{header['module']}:{name}"
+    package = import_module("sb3_course")  # its names are resolved on first use
+    if name in package.IMITATION:
+        algorithm: type[BaseAlgorithm] = getattr(package, name)
+        return algorithm
+    try:
+        return find_algorithm(name)
+    except UserError as error:
+        raise UserError(f"{path} needs --algo: {error}") from error

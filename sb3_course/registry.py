@@ -23,12 +23,10 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn, optim
 from torch.nn.modules import activation
 
+from sb3_course.common.checkpoint import LIBRARIES
 from sb3_course.common.errors import Key, UserError, in_words, unknown
 from sb3_course.envs.backends import Backend
 from sb3_course.envs.make import make_vec_env
-
-LIBRARIES = ("sb3_course", "stable_baselines3", "sb3_contrib")
-"""Libraries in which plain names are looked up, in this order."""
 
 SET_BY_THE_RUN = frozenset(
     {"self", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"}

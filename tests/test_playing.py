@@ -6,6 +6,7 @@ import pytest
 from stable_baselines3 import A2C
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+import sb3_course
 from sb3_course import loading, playing, registry
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError
@@ -80,13 +81,31 @@ def test_a_model_that_sb3_saved_needs_environment_and_class(tmp_path):
     assert len(list(playing.play(path, "CartPole-v1", 2, 0, name="A2C"))) == 2
 
 
-def test_a_model_of_ones_own_class_needs_its_module(tmp_path):
+def test_a_model_of_ones_own_class_is_found_in_its_module(tmp_path, monkeypatch):
     path = tmp_path / "model.zip"
     name = "tests.benchmark.helpers:PassesOn"
-    loading.save(build(name, {}), path)
-    with pytest.raises(UserError, match="needs --algo: unknown algorithm 'PassesOn'"):
-        next(playing.play(path, None, 1, 0))
+    model = build(name, {})
+    loading.save(model, path)
+    assert checkpoint.read_header(path)["module"] == "tests.benchmark.helpers"
+    assert len(list(playing.play(path, None, 1, 0))) == 1
     assert len(list(playing.play(path, None, 1, 0, name=name))) == 1
+    for module in ("__main__", "no_such_module"):
+        monkeypatch.setattr(type(model), "__module__", module)
+        loading.save(model, path)
+        with pytest.raises(UserError, match="needs --algo: (unknown|cannot import) .*PassesOn'"):
+            next(playing.play(path, None, 1, 0))
+
+
+@pytest.mark.parametrize("name", sb3_course.IMITATION)
+def test_a_student_plays_without_its_expert(tmp_path, name):
+    def balance(obs):
+        return (obs[:, 2] + obs[:, 3] > 0).astype(int)
+
+    given = {"n_steps": 40, "expert": balance} if name == "DAgger" else {}
+    model = getattr(sb3_course, name)("MlpPolicy", "CartPole-v1", seed=0, device="cpu", **given)
+    model.save(tmp_path / "student.zip")
+    ((total, length),) = playing.play(tmp_path / "student.zip", None, 1, 0)
+    assert total == length > 0
 
 
 def test_files_that_are_no_models_are_refused(tmp_path, saved):

@@ -31,6 +31,8 @@ from sb3_course.common.files import write_atomically
 CheckpointPath: TypeAlias = str | Path | io.BufferedIOBase
 Normalize: TypeAlias = Literal["train", "freeze"]
 
+#: Libraries in which plain names of classes are looked up, in this order.
+LIBRARIES = ("sb3_course", "stable_baselines3", "sb3_contrib")
 HEADER = "sb3_course.json"
 STATISTICS = "vec_normalize.npz"
 SETTINGS = (
@@ -69,6 +71,9 @@ def append_header(file: io.BytesIO, algorithm: BaseAlgorithm) -> None:
         "version": version("sb3-course"),
         "env": environment_id(algorithm),
     }
+    module = type(algorithm).__module__
+    if module.partition(".")[0] not in (*LIBRARIES, "__main__"):
+        header["module"] = module  # where the class of one's own is imported from
     venv = algorithm.get_vec_normalize_env()
     if venv is not None:
         header |= normalization(venv)
