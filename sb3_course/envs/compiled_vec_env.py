@@ -75,10 +75,10 @@ class CompiledVecEnv(VecEnv):
     def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
         """Check that there are no reset options, which EnvPool does not have.
 
-        :param options: None, or an empty list or dict
+        :param options: None, an empty dict, or a list of empty dicts
         :raises NotImplementedError: If there are options
         """
-        if options:
+        if any(options) if isinstance(options, list) else options:
             raise NotImplementedError(f"EnvPool has no reset options: {_USE_DUMMY}")
 
     def get_images(self) -> Sequence[np.ndarray | None]:

@@ -117,7 +117,10 @@ def test_an_environment_gets_the_saved_normalization(wrap, normalize):
 
 def test_statistics_of_dict_observations_keep_their_keys():
     space = spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Box(-1, 1, (3,))})
-    make = lambda: make_vec_env(lambda: RandomSpaces(space, spaces.Discrete(2)), 2, seed=0)  # noqa: E731
+
+    def make():
+        return make_vec_env(lambda: RandomSpaces(space, spaces.Discrete(2)), 2, seed=0)
+
     trained = VecNormalize(make())
     trained.reset()
     trained.step(np.zeros(2, dtype=int))

@@ -35,6 +35,7 @@ def test_attributes() -> None:
         (lambda venv: venv.render(), NotImplementedError),
         (lambda venv: venv.get_images(), NotImplementedError),
         (lambda venv: venv.set_options({"low": 0.0}), NotImplementedError),
+        (lambda venv: venv.set_options([{}, {"low": 0.0}]), NotImplementedError),
     ],
 )
 def test_what_envpool_cannot_do_names_the_backend_that_can(
@@ -44,7 +45,8 @@ def test_what_envpool_cannot_do_names_the_backend_that_can(
         call(EnvPoolVecEnv("CartPole-v1"))
 
 
-def test_no_options_are_no_error() -> None:
+@pytest.mark.parametrize("options", [None, {}, [], [{}, {}]])
+def test_no_options_are_no_error(options) -> None:
     venv = EnvPoolVecEnv("CartPole-v1", seed=0)
-    venv.set_options()
+    venv.set_options(options)
     np.testing.assert_array_equal(venv.reset(), EnvPoolVecEnv("CartPole-v1", seed=0).reset())
