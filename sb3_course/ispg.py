@@ -17,6 +17,8 @@ from sb3_course.reinforce import REINFORCE, Baseline
 
 Ratio: TypeAlias = Literal["trajectory", "per_decision", "prefix", "step"]
 
+MAX_LOG_WEIGHT = 80.0
+"""Logarithm of the largest weight that leaves room for returns in float32."""
 RATIOS = ("trajectory", "per_decision", "prefix", "step")
 
 
@@ -108,6 +110,7 @@ class ISPG(REINFORCE):
     :param n_critic_updates: Gradient steps of the critic per batch
     :param batch_size: Transitions of each of these steps; None for the whole batch
     :raises ValueError: A parameter is out of its range; names it and what is allowed
+    :raises FloatingPointError: In training, an importance weight overflows
     """
 
     def __init__(  # noqa: DOC101, DOC103
@@ -291,8 +294,17 @@ class ISPG(REINFORCE):
         """Compute w_t from log w_t, of shape (T, N), normalized and truncated as asked for."""
         if self.self_normalize:
             log_weights = estimators.self_normalized(self.ratio, log_weights, rollout)
-        weights: Array = np.exp(log_weights)
-        return weights if self.max_weight is None else np.minimum(weights, self.max_weight)
+        with np.errstate(over="ignore"):
+            weights: Array = np.exp(log_weights)
+        if self.max_weight is not None:
+            return np.minimum(weights, self.max_weight)
+        if log_weights.max() > MAX_LOG_WEIGHT:
+            raise FloatingPointError(
+                f"an importance weight is e^{log_weights.max():.0f}: the policy has moved far from "
+                "the one that collected the batch; pass max_weight or self_normalize=True, or take "
+                "fewer or shorter steps (n_epochs, n_batches, learning_rate)"
+            )
+        return weights
 
     def _centered(self, rollout: Rollout, advantages: Array, weights: Array) -> th.Tensor:
         """Return the advantages, centered and scaled if ``normalize_advantage``, of shape (M,)."""

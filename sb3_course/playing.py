@@ -14,8 +14,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.errors import UserError, in_words
-from sb3_course.common.evaluation import evaluate, make_env
-from sb3_course.common.video import film, filmed_env, has_screen
+from sb3_course.common.evaluation import evaluate
+from sb3_course.common.video import film, filmed_env, has_screen, render_modes
+from sb3_course.envs.gymnasium_env import make_env
 from sb3_course.registry import check_environment, find_algorithm
 
 
@@ -53,14 +54,17 @@ def play(
     check_environment(env_id)
     if render and not has_screen():
         raise UserError("--render needs a screen, and there is none; --video FILE.mp4 does not")
+    if render and "human" not in (modes := render_modes(env_id)):
+        declared = ", ".join(modes) or "none"
+        raise UserError(f"{env_id} opens no window (human); its render modes: {declared}")
     with ExitStack() as stack:
         make: Callable[[], gymnasium.Env[Any, Any]]
         if video is not None:
             make = partial(filmed_env, env_id, stack.enter_context(film(video)))
         elif render:
-            make = partial(make_env, env_id, render_mode="human")
+            make = partial(make_env, env_id, disable_env_checker=True, render_mode="human")
         else:
-            make = partial(make_env, env_id)
+            make = partial(make_env, env_id, disable_env_checker=True)
         env = DummyVecEnv([make])
         stack.callback(env.close)
         model = load_to_play(path, header, env, name)

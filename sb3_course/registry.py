@@ -279,7 +279,8 @@ def check_environment(name: Any) -> None:
             warnings.simplefilter("ignore")  # a newer version of the environment exists
             gymnasium.spec(plain)
     except gymnasium.error.Error as error:
-        raise UserError(unknown("environment", name, gymnasium.registry)) from error
+        own = "" if module else f"; an environment of your own names its module: my_module:{plain}"
+        raise UserError(unknown("environment", name, gymnasium.registry) + own) from error
     except Exception as error:
         raise UserError(f"cannot import {module!r}: {error}") from error
 

@@ -222,6 +222,22 @@ def test_long_products_do_not_overflow():
     assert rollout.flat(got).tolist() == [1000, 1000, 1500, 1500, 1500]
 
 
+@pytest.mark.parametrize("settings", [{}, {"max_weight": 5.0}, {"self_normalize": True}])
+@pytest.mark.parametrize("log_weight", [90.0, 800.0])  # beyond float32, and beyond float64
+def test_a_weight_that_overflows_stops_training_and_says_how_to_go_on(settings, log_weight):
+    model, *_ = off_policy("step", n_episodes=4, **settings)
+    rollout = two_episodes()
+    logs = np.zeros((6, 1))
+    logs[2] = log_weight
+    if not settings:
+        with pytest.raises(FloatingPointError, match=rf"e\^{log_weight:.0f}.*max_weight"):
+            model._weights(rollout, logs)
+        return
+    weights = model._weights(rollout, logs)
+    assert np.isfinite(weights).all()
+    assert weights.max() == pytest.approx(5.0)  # the mean of five is 1: one has all
+
+
 @pytest.mark.parametrize(
     ("ratio", "weights", "means"),
     [

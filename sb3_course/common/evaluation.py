@@ -1,13 +1,11 @@
 """Evaluation of policies, also during their training and without disturbing it."""
 
 import random
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_course.collection.collector import step_wait
+from sb3_course.envs.gymnasium_env import make_env
 
 SEED_OFFSET, SEEDS_PER_RUN = 1_000_000, 1_000
 """Evaluation episodes of run ``seed`` have the seeds ``SEED_OFFSET + SEEDS_PER_RUN * seed`` and
@@ -30,19 +29,6 @@ def evaluation_seed(seed: int) -> int:
     return SEED_OFFSET + SEEDS_PER_RUN * seed
 
 
-def make_env(env_id: str, **settings: Any) -> gymnasium.Env[Any, Any]:
-    r"""Make Gymnasium's own environment, without its warning about old versions.
-
-    :param env_id: Gymnasium id
-    :param \**settings: Keyword arguments of the environment, such as ``render_mode``, which not
-        every environment takes
-    :return: Environment
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*out of date.*")
-        return gymnasium.make(env_id, disable_env_checker=True, **settings)
-
-
 def evaluation_envs(env_id: str, episodes: int) -> DummyVecEnv:
     """Make Gymnasium's own environments for an evaluation, one per episode.
 
@@ -50,7 +36,7 @@ def evaluation_envs(env_id: str, episodes: int) -> DummyVecEnv:
     :param episodes: Number of episodes
     :return: Vector environment, not normalized
     """
-    return DummyVecEnv([partial(make_env, env_id)] * episodes)
+    return DummyVecEnv([partial(make_env, env_id, disable_env_checker=True)] * episodes)
 
 
 def evaluate(

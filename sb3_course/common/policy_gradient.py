@@ -47,6 +47,22 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
     with parameters of its own passes ``_init_setup_model=False`` on, sets its attributes, and calls
     ``self._setup_model()`` last.
 
+    A callback finds SB3's local variables in ``self.locals`` as far as they exist here:
+
+    ======================  ====================================================================
+    variable                content
+    ======================  ====================================================================
+    at every step           ``new_obs``, ``rewards``, ``dones``, ``infos``, ``actions``,
+                            ``clipped_actions``, ``n_steps`` (of the batch so far), ``running``
+                            (environments whose step counts, bool of shape (N,)), and from
+                            :class:`.OnlineActorCritic` ``values`` and ``log_probs``
+    at a rollout's end      ``rollout``, the batch as a :class:`.Rollout`, in place of SB3's
+                            ``rollout_buffer``; its observations and actions give V and log π
+    ======================  ====================================================================
+
+    There are no ``obs_tensor``, ``values`` and ``log_probs`` at the steps of a batch: the critic
+    and the density are not evaluated until the batch is complete.
+
     gSDE is not offered: its noise is held for many steps, so that a trajectory's likelihood is not
     the product of its steps', as every estimator of this family assumes.
 
@@ -221,6 +237,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         self.logger.record("rollout/n_trajectories", self.rollout.n_trajectories)
         self.logger.record("rollout/n_transitions", counted)
         self.logger.record("rollout/wasted_fraction", 1.0 - counted / self.rollout.mask.size)
+        callback.update_locals({"rollout": self.rollout, "dones": dones})
         callback.on_rollout_end()
         return True
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from sb3_course.collection.observations import Array
 from sb3_course.common.errors import UserError, in_words
-from sb3_course.common.evaluation import make_env
+from sb3_course.envs.gymnasium_env import make_env
 
 DEFAULT_FPS = 30.0
 """Frames per second of an environment that does not declare any."""
@@ -156,17 +156,32 @@ def drawn_env(env_id: str) -> gymnasium.Env[Any, Any]:
     :raises UserError: If the environment renders no images here
     """
     use_no_screen()
+    modes: list[str] = []
     try:
-        env = make_env(env_id, render_mode="rgb_array")
-        follow(env)
-        env.reset()
-        frame = env.render()
+        modes += render_modes(env_id)
+        frame = None
+        if "rgb_array" in modes:
+            env = make_env(env_id, disable_env_checker=True, render_mode="rgb_array")
+            follow(env)
+            env.reset()
+            frame = env.render()
     except Exception as error:
         raise UserError(f"{env_id} cannot be rendered here: {in_words(error)}") from error
     if not (isinstance(frame, np.ndarray) and frame.ndim == 3):
-        modes = ", ".join(env.metadata.get("render_modes", [])) or "none"
-        raise UserError(f"{env_id} renders no images (rgb_array); its render modes: {modes}")
+        declared = ", ".join(modes) or "none"
+        raise UserError(f"{env_id} renders no images (rgb_array); its render modes: {declared}")
     return env
+
+
+def render_modes(env_id: str) -> list[str]:
+    """Return the render modes that an environment declares.
+
+    :param env_id: Gymnasium id
+    :return: Names of the modes
+    """
+    env = make_env(env_id, disable_env_checker=True)
+    env.close()
+    return list(env.metadata.get("render_modes") or [])
 
 
 def frames_per_second(env: gymnasium.Env[Any, Any]) -> float:
@@ -192,9 +207,13 @@ def follow(env: gymnasium.Env[Any, Any]) -> None:
 
 
 def use_no_screen() -> None:
-    """Make MuJoCo render off-screen if there is no screen, unless the user has chosen how."""
+    """Make MuJoCo and pygame render without a screen if there is none, unless the user chose how.
+
+    pygame would print that ``XDG_RUNTIME_DIR`` is not set, too.
+    """
     if not has_screen():
         os.environ.setdefault("MUJOCO_GL", "egl")
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 
 def has_screen() -> bool:

@@ -7,6 +7,7 @@ module                content
 ``backends``          names of the backends
 ``envpool_vec_env``   EnvPool with the semantics of SB3's ``DummyVecEnv``
 ``compiled_vec_env``  base class of vector environments that run outside of Python
+``gymnasium_env``     Gymnasium's own environments, without noise
 ``_envpool_spec``     EnvPool's description of an environment, compared with Gymnasium's
 ``enumerable``        small MDPs in which every expectation can be computed
 ``lecture_worlds``    worlds of CS285's lectures and homework

@@ -10,6 +10,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from sb3_course.envs.gymnasium_env import make_env
+
 Space = spaces.Space[Any]
 
 #: EnvPool writes "no limit" as the largest int32.
@@ -155,7 +157,7 @@ def _gymnasium_env(env_id: str, env_kwargs: Mapping[str, Any]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a newer version of the environment exists
         try:
-            env = gym.make(env_id, disable_env_checker=True, **env_kwargs)
+            env = make_env(env_id, disable_env_checker=True, **env_kwargs)
         except (gym.error.Error, ImportError):
             return None
         except TypeError as error:

@@ -11,6 +11,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from sb3_course.envs._envpool_spec import NO_LIMIT, import_envpool, read_spec
 from sb3_course.envs.compiled_vec_env import CompiledVecEnv
+from sb3_course.envs.gymnasium_env import quiet_mujoco
 
 
 class EnvPoolVecEnv(CompiledVecEnv):
@@ -205,6 +206,7 @@ class EnvPoolVecEnv(CompiledVecEnv):
         """Replace the pool by one with the pending seeds, or with random ones."""
         if self._seeds[0] is None:
             self.seed()
+        quiet_mujoco()
         self._pool = import_envpool().make_gymnasium(
             self.env_id,
             num_envs=self.num_envs,

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -11,6 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 from sb3_course.envs._envpool_spec import UnsupportedEnvError
 from sb3_course.envs.backends import Backend
 from sb3_course.envs.envpool_vec_env import EnvPoolVecEnv
+from sb3_course.envs.gymnasium_env import make_drawable_env
 
 Env = gym.Env[Any, Any]
 
@@ -168,6 +170,7 @@ def _make_gymnasium(
 ) -> VecEnv:
     if backend == "subproc":
         sb3_kwargs = {**sb3_kwargs, "vec_env_cls": SubprocVecEnv}
+    make = partial(make_drawable_env, env_id) if isinstance(env_id, str) else env_id
     return env_util.make_vec_env(
-        env_id, n_envs=n_envs, seed=seed, env_kwargs=env_kwargs, **sb3_kwargs
+        make, n_envs=n_envs, seed=seed, env_kwargs=env_kwargs, **sb3_kwargs
     )

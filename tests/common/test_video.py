@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from imageio_ffmpeg import read_frames
 
 from sb3_course.common.errors import UserError
@@ -106,13 +107,39 @@ def test_an_environment_that_draws_nothing_is_refused(painter, tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({}, "its render modes: none"),
+        ({"render_modes": None}, "its render modes: none"),
+        ({"render_modes": ["ansi", "human"]}, "its render modes: ansi, human"),
+        ({"render_modes": ["rgb_array_list"]}, "its render modes: rgb_array_list"),
+    ],
+)
+def test_an_environment_without_images_is_refused_with_what_it_has(
+    monkeypatch, tmp_path, recwarn, metadata, words
+):
+    """Its constructor need not take ``render_mode``; no other words come first."""
+
+    class Words(Painter):
+        def __init__(self):
+            super().__init__()
+
+    monkeypatch.setattr(Words, "metadata", metadata, raising=False)
+    monkeypatch.setitem(gymnasium.registry, "Words-v0", EnvSpec("Words-v0", Words))
+    with pytest.raises(UserError, match=words), film(tmp_path / "a.mp4") as v:
+        filmed_env("Words-v0", v)
+    assert not any("initialised with render_mode" in str(w.message) for w in recwarn.list)
+
+
 def test_mujoco_draws_off_screen_where_there_is_none(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
-    for name in ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL", "SDL_VIDEODRIVER"):
+        monkeypatch.setenv(name, "")  # restored at the end
+        monkeypatch.delenv(name)
     use_no_screen()
     assert not has_screen()
-    assert os.environ["MUJOCO_GL"] == "egl"
+    assert (os.environ["MUJOCO_GL"], os.environ["SDL_VIDEODRIVER"]) == ("egl", "dummy")
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
     use_no_screen()
     assert os.environ["MUJOCO_GL"] == "osmesa"

@@ -101,6 +101,25 @@ def test_an_interrupted_batch_is_discarded(algorithm):
 
 
 @every_class
+def test_a_callback_finds_the_batch_at_the_end_of_a_rollout(algorithm):
+    class Watch(BaseCallback):
+        def _on_step(self):
+            self.last = self.locals["dones"].copy()
+            return True
+
+        def _on_rollout_end(self):
+            assert (self.locals["dones"] == self.last).all()
+            if algorithm is sb3_course.OnlineActorCritic:  # its batch is the step
+                assert self.locals["values"].shape == self.locals["log_probs"].shape
+                return
+            rollout = self.locals["rollout"]
+            assert rollout is self.model.rollout
+            assert (rollout.ends[-1] == self.last).all()
+
+    small_model(algorithm, "CartPole-v1").learn(200, callback=Watch())
+
+
+@every_class
 def test_the_log_holds_the_common_keys_and_its_folder_the_classs_name(algorithm, tmp_path, capsys):
     model = small_model(algorithm, "CartPole-v1", tensorboard_log=str(tmp_path), verbose=1)
     interval = {"log_interval": 20} if algorithm is sb3_course.OnlineActorCritic else {}

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
-import gymnasium
 from gymnasium.spaces import Space
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_course.benchmark.definition.grid import RunConfig, RunSpec
 from sb3_course.benchmark.definition.yaml_source import GridSource, Mistake, Source
 from sb3_course.common.errors import Key, in_words
+from sb3_course.envs.gymnasium_env import make_env
 from sb3_course.envs.make import make_vec_env
 from sb3_course.envs.spaces_only import SpacesOnlyEnv
 from sb3_course.registry import at_fault, refusal, value
@@ -76,7 +76,7 @@ def _refused(config: RunConfig, spaces: Spaces) -> tuple[Key, str] | None:
 def _spaces(environment: str, backends: set[str]) -> Spaces:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        env = gymnasium.make(environment, disable_env_checker=True)  # evaluation makes it, too
+        env = make_env(environment, disable_env_checker=True)  # evaluation makes it, too
         spaces = env.observation_space, env.action_space
         env.close()
         if "envpool" in backends:

@@ -14,8 +14,7 @@ from sb3_course.benchmark.storage.provenance import (
     SOURCE_OF,
     digest_of_code,
     git_commit,
-    user_code,
-    user_modules,
+    of_user,
     versions,
 )
 from sb3_course.benchmark.storage.store import Store
@@ -32,8 +31,8 @@ def check_user_code(runs: Sequence[RunSpec], store: Store) -> None:
     :param store: Store with their results
     :raises UserError: A module has changed since; names it and the number of runs
     """
-    modules = {spec.names: user_modules(spec.model_dump(mode="json")) for spec in runs}
-    code = {names: user_code(mentioned) for names, mentioned in modules.items() if mentioned}
+    settings = {spec.names: spec.model_dump(mode="json") for spec in runs}
+    code = {names: of_user(data) for names, data in settings.items()}
     finished = store.finished() if any(code.values()) else set()
     changed: Counter[str] = Counter()
     for result in store.read([s for s in runs if code.get(s.names) and s.id in finished]):

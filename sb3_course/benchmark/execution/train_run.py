@@ -114,10 +114,9 @@ def made_with(spec: RunSpec) -> dict[str, str | None]:
     """Return the provenance of a run of this process, with the source of the user's modules.
 
     :param spec: Run
-    :return: Commit, versions, system and processor, and a digest of each module's source
+    :return: Commit, versions, system and processor, and digests of the user's code
     """
-    modules = provenance.user_modules(spec.model_dump(mode="json"))
-    return provenance.of_a_run() | provenance.user_code(modules)
+    return provenance.of_a_run() | provenance.of_user(spec.model_dump(mode="json"))
 
 
 def portable(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+import pandas as pd
+
 from sb3_course.benchmark.reporting import tables
 from sb3_course.benchmark.reporting.content import BAR, Section, interval, quantity
 from sb3_course.benchmark.statistics.analysis import Analysis
@@ -40,24 +42,33 @@ def answers(analysis: Analysis) -> Iterator[str]:
     names = list(analysis.grid.algorithms)
     iqm = analysis.aggregates[analysis.aggregates["statistic"] == "IQM"]
     if len(iqm) > 1:
-        row = tables.best(iqm, names)
-        value = interval(row["point"], row["low"], row["high"])
-        yield f"Highest interquartile mean of scores: {row['algorithm']}, {value}."
+        rows = tables.best(iqm, names)
+        first = rows.iloc[0]
+        value = interval(first["point"], first["low"], first["high"])
+        equal = f" {first['point']:,.2f} each" if len(rows) > 1 else f" {value}"
+        yield f"Highest interquartile mean of scores: {_joined(rows)},{equal}."
         few = len(iqm) <= MAX_ALGORITHMS
-        yield from _improvements(analysis, names if few else [row["algorithm"]])
+        yield from _improvements(analysis, names if few else list(rows["algorithm"]))
     means = analysis.final.groupby(["environment", "algorithm"], as_index=False)
     ends = means.agg(value=("return_mean", "mean"), n=("seed", "size"))
     for environment in analysis.grid.environments:
         rows = ends[ends["environment"] == environment]
         if len(rows) > 1:
-            row = tables.best(rows, names, "value")
-            number = f"{row['value']:,.1f} ({quantity(row['n'], 'run')})"
-            yield f"Highest mean return on {environment}: {row['algorithm']}, {number}."
+            highest = tables.best(rows, names, "value")
+            number = f"{highest['value'].max():,.1f}"
+            runs = " each" if len(highest) > 1 else f" ({quantity(highest.iloc[0]['n'], 'run')})"
+            yield f"Highest mean return on {environment}: {_joined(highest)}, {number}{runs}."
     if len(ends) and (fewest := ends["n"].min()) < MIN_SEEDS:
         yield (
             f"An algorithm has only {quantity(fewest, 'seed')} on some environment, which makes "
             f"intervals too narrow to be reliable; use at least {MIN_SEEDS} seeds for claims."
         )
+
+
+def _joined(rows: pd.DataFrame) -> str:
+    """Return the names of the best algorithms: one, or those that tie."""
+    *others, last = rows["algorithm"]
+    return f"{', '.join(others)} and {last} (a tie)" if others else str(last)
 
 
 def _improvements(analysis: Analysis, algorithms: Sequence[str]) -> Iterator[str]:

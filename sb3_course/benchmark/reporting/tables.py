@@ -320,13 +320,14 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def best(table: pd.DataFrame, algorithms: Sequence[str], column: str = "point") -> pd.Series:
-    """Return the row with the highest value; among equal ones the first in the order of the grid.
+def best(table: pd.DataFrame, algorithms: Sequence[str], column: str = "point") -> pd.DataFrame:
+    """Return the rows with the highest value, in the order of the grid: several if they tie.
 
     :param table: Table with a column ``algorithm``
     :param algorithms: Algorithms in the order of the grid
     :param column: Column of the value
-    :return: Row of the best algorithm
+    :return: Rows of the best algorithms
     """
     ranked = table.assign(position=[list(algorithms).index(name) for name in table["algorithm"]])
-    return ranked.sort_values([column, "position"], ascending=[False, True]).iloc[0]
+    first: pd.DataFrame = ranked[ranked[column] == ranked[column].max()]
+    return first.sort_values("position")

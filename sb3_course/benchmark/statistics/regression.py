@@ -1,33 +1,35 @@
 """Regression tests of learning: compare new runs with stored ones and reach a verdict on each.
 
 If versions and processor are those of the stored runs, every return must be the same. Otherwise
-the last bits of floating-point numbers differ, which after some updates changes whole runs; then
-the mean of the new runs must fall into a band that is computed from the stored ones.
+the last bits of floating-point numbers differ, which after some updates changes whole runs; then an
+exact rank test compares the new runs with the stored runs of other seeds. Its probability of a
+false alarm is known whatever the distribution of the returns; its power against a policy that
+learns nothing, and one that gains half as much, is computed from the stored runs beside it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from math import sqrt
 from typing import TypeAlias
 
 import numpy as np
 from rich import box
 from rich.table import Table
 from rich.text import Text
-from scipy import stats
 
 from sb3_course.benchmark.definition.grid import Grid
+from sb3_course.benchmark.statistics.rank_test import alarm, alarm_probability, critical_value
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
+from sb3_course.collection.observations import Array
 from sb3_course.common.errors import UserError
 
 Task: TypeAlias = tuple[str, str]
 """An algorithm and an environment, by their names in the grid."""
-FALSE_ALARM = 1e-4
-"""Probability that a round fails although nothing has changed, if returns are normal."""
-MIN_SEEDS = 10
-"""Smallest number of stored runs from which a useful band can be computed."""
+FALSE_ALARM = 1e-3
+"""Largest probability that a round fails although nothing has changed."""
+MIN_POWER = 0.99
+"""Smallest probability with which a policy that learns nothing must be noticed."""
 UNDER_TEST = frozenset({"git_commit", "sb3-course"})
 """Recorded conditions that may differ, because the code is what a regression test examines."""
 
@@ -36,31 +38,17 @@ class Verdict(str, Enum):
     """Outcome of a comparison."""
 
     EXACT = "exactly as stored"
-    INSIDE = "inside the band"
-    CHANGED = "inside the band, not as stored"
+    ALIKE = "like the stored runs"
+    CHANGED = "like the stored runs, not the same"
     """Although the versions and the processor are the same."""
-    BELOW = "below the band"
-    ABOVE = "above the band"
+    WORSE = "worse than the stored runs"
+    BETTER = "better than the stored runs"
     FAILED = "failed"
 
     @property
     def good(self) -> bool:
         """Whether the code passes."""
-        return self in (Verdict.EXACT, Verdict.INSIDE)
-
-
-@dataclass(frozen=True)
-class Band:
-    """Interval in which the mean of new runs is expected.
-
-    :param mean: Mean of the stored runs
-    :param low: Lower end of the interval
-    :param high: Upper end of the interval
-    """
-
-    mean: float
-    low: float
-    high: float
+        return self in (Verdict.EXACT, Verdict.ALIKE)
 
 
 @dataclass(frozen=True)
@@ -69,34 +57,45 @@ class Comparison:
 
     :param algorithm: Algorithm's name in the grid
     :param environment: Environment's name
-    :param band: Band in which the mean was expected
-    :param mean: Mean of the new runs' :func:`summary`; None if a run failed or is
-        :func:`incomparable`
+    :param stored: :func:`summary` of each stored run of another seed
+    :param new: :func:`summary` of each new run; None if a run failed or is :func:`incomparable`
     :param verdict: Outcome of the comparison
+    :param power: Probability that a policy that learns nothing is noticed
+    :param half_power: Probability that a loss of half of the gain is noticed
     :param difference: First return that differs, in words; empty if none does
     """
 
     algorithm: str
     environment: str
-    band: Band
-    mean: float | None
+    stored: Array
+    new: Array | None
     verdict: Verdict
+    power: float
+    half_power: float
     difference: str = ""
 
     def __str__(self) -> str:
-        mean = "no result" if self.mean is None else f"mean return {self.mean:,.1f}"
-        where = f"band {self.band.low:,.1f} to {self.band.high:,.1f}"
-        parts = [f"{self.algorithm} on {self.environment}: {self.verdict.value}", mean, where]
+        median = "no result" if self.new is None else f"median return {np.median(self.new):,.1f}"
+        where = f"stored {np.median(self.stored):,.1f} ({interval(self.stored)})"
+        parts = [f"{self.algorithm} on {self.environment}: {self.verdict.value}", median, where]
         return "; ".join([*parts, self.difference] if self.difference else parts)
 
 
+def interval(values: Array) -> str:
+    """Return the smallest and the largest value in words.
+
+    :param values: Values
+    :return: Both ends, with one digit behind the point
+    """
+    return f"{values.min():,.1f} to {values.max():,.1f}"
+
+
 def summary(result: RunResult) -> float:
-    """Compute the mean return over all evaluations but the first.
+    """Compute the mean return over all evaluations but the first: the area under the curve.
 
     It measures how much was learned, and how fast. The first evaluation is of the untrained policy,
     which no algorithm has influenced. The last one alone contains nothing about speed, has the
-    noise of a few episodes, and is at its maximum where a task is solved. The mean over the curve
-    is closer to a normal variable, which a band assumes.
+    noise of a few episodes, and is at its maximum where a task is solved.
 
     :param result: Finished run with at least two evaluations
     :return: Undiscounted raw return
@@ -104,64 +103,25 @@ def summary(result: RunResult) -> float:
     return float(np.mean([np.mean(m.returns) for m in result.measurements[1:]]))
 
 
-def band(
-    stored: Sequence[float], k: int, comparisons: int = 1, false_alarm: float = FALSE_ALARM
-) -> Band:
-    r"""Compute the band in which the mean of k new runs is expected from n stored ones.
+def powers(stored: Sequence[RunResult], k: int, false_alarm: float) -> tuple[float, float]:
+    """Compute the power against learning nothing, and against losing half of the gain.
 
-    Assume that stored and new runs are independent draws from one normal distribution with unknown
-    mean and variance. The difference of their means has the variance σ² (1/n + 1/k), and the stored
-    runs' variance s² is independent of both means, so
+    A policy that learns nothing has the return x_0 of its first evaluation throughout; one that
+    loses half of its gain has x_0 + (x - x_0) / 2, where x is the :func:`summary`. Both are taken
+    from the stored runs themselves.
 
-    .. math:: \frac{\bar y_k - \bar x_n}{s \sqrt{1/n + 1/k}} \sim t_{n-1}
-
-    and the new mean falls outside
-
-    .. math:: \bar x_n \pm t_{n-1,\,1-\alpha/2m} \; s \sqrt{\frac 1 n + \frac 1 k}
-
-    with probability α/m. By Bonferroni's inequality, the probability that one or more of m such
-    comparisons fail is at most α = ``false_alarm`` for the whole round, whatever their dependence.
-    New runs whose seeds are among the stored ones can only be closer to these.
-
-    =====  ================  ==================================================
-    n      ``len(stored)``   number of stored runs, with mean x̄ and deviation s
-    k      ``k``             number of new runs, with mean ȳ
-    m      ``comparisons``   number of comparisons in the round
-    α      ``false_alarm``   false-alarm probability of the round
-    =====  ================  ==================================================
-
-    The returns of runs are not normal: a few seeds learn much faster than the others. How much that
-    matters is measured in ``tests/benchmark/statistics/test_regression.py``, by drawing from the
-    stored runs themselves. For this, α leaves a factor of ten below the 1 in 1,000 that the project
-    promises.
-
-    :param stored: :func:`summary` of each stored run, of shape (n,), n >= 2
+    :param stored: Finished runs of one algorithm on one environment; the first k are trained again
     :param k: Number of new runs
-    :param comparisons: Number of comparisons in the round
-    :param false_alarm: Probability that one or more of them fail although nothing has changed
-    :return: Mean of the stored runs and the ends of the band
-    :raises UserError: If all stored runs are equal, so the band has no width
+    :param false_alarm: Largest probability of a false alarm
+    :return: Probabilities that ``train()`` without effect and a gain of one half are noticed
     """
-    n, mean, s = len(stored), float(np.mean(stored)), float(np.std(stored, ddof=1))
-    if min(stored) == max(stored):  # rounding may leave s a little above 0
-        raise UserError(
-            f"all {n} stored runs have the mean return {mean:g}, so the band has no width; choose "
-            "a budget in which the task is neither hopeless nor solved immediately"
-        )
-    half = s * relative_width(n, k, comparisons, false_alarm)
-    return Band(mean, mean - half, mean + half)
-
-
-def relative_width(n: int, k: int, comparisons: int, false_alarm: float) -> float:
-    """Compute half the width of a :func:`band` in standard deviations of the stored runs.
-
-    :param n: Number of stored runs
-    :param k: Number of new runs
-    :param comparisons: Number of comparisons in the round
-    :param false_alarm: Probability that one or more of them fail although nothing has changed
-    :return: Half of the band's width divided by the standard deviation of the stored runs
-    """
-    return float(stats.t.isf(false_alarm / comparisons / 2, n - 1)) * sqrt(1 / n + 1 / k)
+    results = np.array([summary(result) for result in stored])
+    first = np.array([np.mean(result.measurements[0].returns) for result in stored])
+    others = results[k:]
+    return (
+        alarm_probability(others, first, k, false_alarm),
+        alarm_probability(others, (first + results) / 2, k, false_alarm),
+    )
 
 
 def by_task(results: Sequence[RunResult]) -> dict[Task, list[RunResult]]:
@@ -183,56 +143,81 @@ def stored_tasks(grid: Grid, store: Store, seeds: int = 1) -> dict[Task, list[Ru
     :param store: Store of the grid's results
     :param seeds: Number of seeds that will be trained again
     :return: Finished runs of each algorithm on each environment
-    :raises UserError: If a task has too few stored runs or none that a band can be computed from;
-        the message names the first such task
+    :raises UserError: If a task has too few stored runs for an alarm, or would not notice a policy
+        that learns nothing; the message names the first such task
     """
     finished = [result for result in store.read(grid.runs()) if result.failure is None]
     tasks = by_task(finished)
-    for algorithm, environment in dict.fromkeys(spec.names for spec in grid.runs()):
-        count = len(tasks.get((algorithm, environment), []))
-        found = f"{algorithm} on {environment} has {count} stored runs in {store.folder}"
-        if count < MIN_SEEDS:
+    names = list(dict.fromkeys(spec.names for spec in grid.runs()))
+    false_alarm = FALSE_ALARM / len(names)
+    for task in names:
+        runs = tasks.get(task, [])
+        found = f"{' on '.join(task)} has {len(runs)} stored runs in {store.folder}"
+        needed = fewest_stored(seeds, false_alarm)
+        if len(runs) < needed:
             raise UserError(
-                f"{found}; a band needs at least {MIN_SEEDS}: run the grid with `sb3-course run` "
-                "and at least this many seeds"
+                f"{found}; with --seeds {seeds} a test needs at least {needed}, so that its false "
+                f"alarms are below 1 in {1 / FALSE_ALARM:,.0f}: run the grid with `sb3-course run` "
+                "and at least this many seeds, or train more of them again"
             )
-        if seeds > count:
-            raise UserError(f"--seeds: given {seeds}, but {found}; allowed: 1 to {count}")
-        try:  # fail before anything is trained
-            band([summary(result) for result in tasks[algorithm, environment]], seeds)
-        except UserError as error:
-            raise UserError(f"{algorithm} on {environment}: {error}") from error
+        power, _ = powers(runs, seeds, false_alarm)  # fail before anything is trained
+        if power < MIN_POWER:
+            raise UserError(
+                f"{found}; with --seeds {seeds}, a policy that learns nothing would be noticed "
+                f"with probability {power:.2f} only, and {MIN_POWER} is needed: choose a longer "
+                "budget, an easier task, more evaluations or more seeds"
+            )
     return tasks
+
+
+def fewest_stored(k: int, false_alarm: float) -> int:
+    """Compute how many stored runs a task needs, those that are trained again included.
+
+    :param k: Number of new runs
+    :param false_alarm: Largest probability of a false alarm
+    :return: Smallest number with which an alarm is possible
+    """
+    n = 1
+    while critical_value(n, k, false_alarm / 2) < 0:
+        n += 1
+    return n + k
 
 
 def compare(
     stored: Sequence[RunResult], new: Sequence[RunResult], comparisons: int = 1
 ) -> Comparison:
-    """Compare new runs with stored ones, both return by return and with the band.
+    """Compare new runs with stored ones, return by return and with the rank test.
+
+    The rank test takes the stored runs of other seeds, which are independent of the new ones. The
+    m comparisons of a round share :data:`FALSE_ALARM` (Bonferroni).
 
     :param stored: Finished runs of one algorithm on one environment
     :param new: New runs of the same algorithm and environment, with seeds that are stored
-    :param comparisons: Number of comparisons in the round
-    :return: Band, mean of the new runs and verdict
+    :param comparisons: Number of comparisons in the round, m
+    :return: Verdict, with the power of the test
     """
     names = stored[0].spec.names
-    expected = band([summary(result) for result in stored], len(new), comparisons)
     before = {result.spec.seed: result for result in stored}
-    for result in new:
-        if reason := incomparable(before[result.spec.seed], result):
-            return Comparison(*names, expected, None, Verdict.FAILED, reason)
-    mean = float(np.mean([summary(result) for result in new]))
+    again = [before.pop(result.spec.seed) for result in new]
+    others = np.array([summary(result) for result in before.values()])
+    false_alarm = FALSE_ALARM / comparisons
+    power = powers([*again, *before.values()], len(new), false_alarm)
+    pairs = list(zip(again, new, strict=True))
+    for old, result in pairs:
+        if reason := incomparable(old, result):
+            return Comparison(*names, others, None, Verdict.FAILED, *power, reason)
+    results = np.array([summary(result) for result in new])
     differences = [
-        (difference, same_conditions(before[result.spec.seed], result))
-        for result in new
-        if (difference := first_difference(before[result.spec.seed], result))
+        (difference, same_conditions(old, result))
+        for old, result in pairs
+        if (difference := first_difference(old, result))
     ]
     if not differences:
-        return Comparison(*names, expected, mean, Verdict.EXACT)
-    verdict = Verdict.CHANGED if any(alike for _, alike in differences) else Verdict.INSIDE
-    if not expected.low <= mean <= expected.high:
-        verdict = Verdict.BELOW if mean < expected.low else Verdict.ABOVE
-    return Comparison(*names, expected, mean, verdict, differences[0][0])
+        return Comparison(*names, others, results, Verdict.EXACT, *power)
+    verdict = Verdict.CHANGED if any(alike for _, alike in differences) else Verdict.ALIKE
+    if found := alarm(others, results, false_alarm):
+        verdict = Verdict.WORSE if found < 0 else Verdict.BETTER
+    return Comparison(*names, others, results, verdict, *power, differences[0][0])
 
 
 def same_conditions(stored: RunResult, new: RunResult) -> bool:
@@ -288,16 +273,21 @@ def table(comparisons: Sequence[Comparison], terminal: bool) -> Table:
 
     :param comparisons: Comparisons, one per row
     :param terminal: Whether the table is for a terminal, with colors and lines
-    :return: Table with one row per comparison
+    :return: Table with one row per comparison; the two columns of power are the probabilities that
+        a policy that learns nothing, and one that gains half as much, are noticed
     """
     rows = Table("algorithm", "environment", box=box.SIMPLE_HEAD if terminal else None)
-    for name in ("stored", "band", "new"):
+    for name in ("stored", "range", "new", "power: none", "half"):
         rows.add_column(name, justify="right")
     rows.add_column("verdict")
     for c in comparisons:
-        mean = "-" if c.mean is None else f"{c.mean:,.1f}"
-        limits = f"{c.band.low:,.1f} to {c.band.high:,.1f}"
+        numbers = (
+            f"{np.median(c.stored):,.1f}",
+            interval(c.stored),
+            "-" if c.new is None else f"{np.median(c.new):,.1f}",
+            f"{c.power:.3f}",
+            f"{c.half_power:.3f}",
+        )
         verdict = Text(c.verdict.value, "green" if c.verdict.good else "red")
-        names = Text(c.algorithm), Text(c.environment)
-        rows.add_row(*names, f"{c.band.mean:,.1f}", limits, mean, verdict)
+        rows.add_row(Text(c.algorithm), Text(c.environment), *numbers, verdict)
     return rows

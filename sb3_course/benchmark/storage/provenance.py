@@ -1,10 +1,12 @@
 """Commit, versions and machine of this process, for the manifests and for each run."""
 
 import hashlib
+import json
 import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
@@ -12,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 PACKAGES = (
     "sb3-course",
@@ -82,17 +86,60 @@ def commit_of(folder: Path) -> str | None:
         return None
 
 
+def user_names(data: Any) -> set[tuple[str, str]]:
+    """Return the names of the form ``module:name`` in settings, at any depth.
+
+    :param data: Settings of a run or a grid as plain data
+    :return: Modules and names in them
+    """
+    if isinstance(data, str):
+        found = re.fullmatch(r"([A-Za-z_][\w.]*):([\w./-]+)", data)
+        return {(found[1], found[2])} if found else set()
+    parts = [*data, *data.values()] if isinstance(data, dict) else data
+    return set().union(*map(user_names, parts)) if isinstance(parts, list) else set()
+
+
 def user_modules(data: Any) -> set[str]:
     """Return the modules that names of the form ``module:name`` mention, at any depth.
 
     :param data: Settings of a run or a grid as plain data
     :return: Names of modules
     """
-    if isinstance(data, str):
-        found = re.fullmatch(r"([A-Za-z_][\w.]*):[\w./-]+", data)
-        return {found[1]} if found else set()
-    parts = [*data, *data.values()] if isinstance(data, dict) else data
-    return set().union(*map(user_modules, parts)) if isinstance(parts, list) else set()
+    return {module for module, _ in user_names(data)}
+
+
+def of_user(data: Any) -> dict[str, str | None]:
+    """Return digests of all that settings take from the user's modules.
+
+    :param data: Settings of a run as plain data
+    :return: :func:`user_code` of its modules, and a digest of what each of its environments was
+        registered with, by ``registration of MODULE:ID``; without those whose module has not been
+        imported
+    """
+    code = user_code(user_modules(data))
+    for module, name in sorted(user_names(data)):
+        if module in sys.modules and (registration := _registration(name)):
+            digest = hashlib.sha256(registration.encode()).hexdigest()[:12]
+            code[f"registration of {module}:{name}"] = digest
+    return code
+
+
+def _registration(name: str) -> str | None:
+    """Return what Gymnasium makes an environment of, without the addresses of objects."""
+    import gymnasium
+
+    spec = gymnasium.registry.get(name)
+    if spec is None:
+        return None
+    facts = [spec.kwargs, spec.max_episode_steps, spec.entry_point, spec.additional_wrappers]
+    return json.dumps(facts, sort_keys=True, default=_name_of)
+
+
+def _name_of(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def user_code(modules: Iterable[str]) -> dict[str, str | None]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel
+from pydantic import BaseModel, FiniteFloat
 
 from sb3_course.benchmark.definition.grid import RunSpec
 
@@ -14,14 +14,15 @@ class Measurement:
     :param step: Declared environment step of the evaluation
     :param num_timesteps: Environment steps that had been taken when it was made
     :param wall_time: Seconds of training until then, without the time spent on evaluation
-    :param returns: Undiscounted raw return of each episode
+    :param returns: Undiscounted raw return of each episode; a stored one that is not finite is
+        refused
     :param lengths: Number of steps in each episode
     """
 
     step: int
     num_timesteps: int
-    wall_time: float
-    returns: list[float]
+    wall_time: FiniteFloat
+    returns: list[FiniteFloat]
     lengths: list[int]
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from sb3_course.benchmark.reporting.answers import MAX_ALGORITHMS, questions, summary
 from sb3_course.benchmark.statistics.analysis import analyze
 from tests.benchmark import made_up
@@ -15,6 +17,41 @@ def test_the_summary_states_the_main_results():
     assert "of 3 pairs, for which the interval of P(X > Y) excludes 0.5." in text
     assert "Highest mean return on CartPole-v1: " in text
     assert "An algorithm has only 3 seeds on some environment" in text
+
+
+def test_a_tie_names_every_winner():
+    """Of three algorithms that solve CartPole in every run, none is told as the best."""
+    grid = made_up.grid(n_environments=2, seeds=3)
+    solved = [
+        result.model_copy(
+            update={"measurements": [replace(m, returns=[500.0] * 3) for m in result.measurements]}
+        )
+        if result.spec.environment == "CartPole-v1"
+        else result
+        for result in made_up.results(grid)
+    ]
+    points = summary(analyze(grid, solved)).points
+    first, second, third = grid.algorithms
+    tie = f"{first}, {second} and {third} (a tie), 500.0 each."
+    assert f"Highest mean return on CartPole-v1: {tie}" in points
+    (cheetah,) = (p for p in points if "HalfCheetah" in p)
+    assert "tie" not in cheetah
+
+
+def test_a_tie_of_all_scores_names_every_winner():
+    grid = made_up.grid(n_algorithms=2, n_environments=1, seeds=3)
+    same = [
+        result.model_copy(
+            update={"measurements": [replace(m, returns=[500.0] * 3) for m in result.measurements]}
+        )
+        for result in made_up.results(grid)
+    ]
+    points = summary(analyze(grid, same)).points
+    assert any(
+        point.startswith("Highest interquartile mean of scores: NPG and BatchActorCritic (a tie)")
+        for point in points
+    )
+    assert not any("is likely to score higher" in point for point in points)
 
 
 def test_enough_seeds_need_no_warning():

@@ -1,6 +1,9 @@
 import subprocess
 import sys
+from dataclasses import replace
 
+import gymnasium
+import numpy as np
 import pytest
 
 from sb3_course.benchmark import run_grid
@@ -83,6 +86,63 @@ def test_a_run_and_the_manifest_name_the_source(own):
     (key,) = set(manifest["user_code"]["my_own_algorithm"]) - {"git_commit"}
     assert key == "source of my_own_algorithm"
     assert manifest["user_code"]["my_own_algorithm"]["git_commit"] is None  # in no repository
+
+
+TASK = """import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+
+class Task(CartPoleEnv):
+    def __init__(self, length=1, render_mode=None):
+        super().__init__(render_mode=render_mode)
+
+
+gymnasium.register("MyTask-v0", Task, {how})
+"""
+
+
+@pytest.fixture
+def task(tmp_path, monkeypatch):
+    """An environment of the user's, registered with arguments; returns what registers it anew."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(executors, "LocalProcesses", InThisProcess)
+    module = tmp_path / "my_own_task.py"
+    module.write_text(TASK.format(how="max_episode_steps=9, kwargs={'length': 2}"))
+    grid = content(
+        seeds=1,
+        environments={"my_own_task:MyTask-v0": {"total_timesteps": 200, "n_envs": 2}},
+    )
+    outcome = run_grid(grid, results=tmp_path / "results", report=False)
+    assert not outcome.failures
+    spec = gymnasium.registry["MyTask-v0"]
+
+    def register(**changes):
+        gymnasium.registry["MyTask-v0"] = replace(spec, **changes)
+
+    yield grid, tmp_path / "results", register
+    sys.modules.pop("my_own_task", None)
+    gymnasium.registry.pop("MyTask-v0", None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kwargs": {"length": 3}},
+        {"kwargs": {"length": np.array([2.0])}},
+        {"max_episode_steps": 8},
+        {"entry_point": "elsewhere:Task"},
+    ],
+)
+def test_another_registration_is_told_like_another_module(task, changes):
+    """The source of the module that a grid names does not hold what it was registered with."""
+    grid, results, register = task
+    assert not plan_grid(grid, results=results).todo
+    register(**changes)
+    with pytest.raises(UserError, match="1 runs with another registration of my_own_task:MyTask"):
+        plan_grid(grid, results=results)
+    assert not plan_grid(grid, results=results, keep=True).todo
+    register()
+    assert not plan_grid(grid, results=results).todo
 
 
 @pytest.mark.parametrize(

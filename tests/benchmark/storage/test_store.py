@@ -225,6 +225,16 @@ def test_a_damaged_line_is_named_with_its_file(tmp_path, results, damage):
     assert len(Store(tmp_path).read(SPECS)) == len(SPECS) - 1
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "null"])
+def test_a_stored_return_that_is_not_finite_is_refused(tmp_path, results, number):
+    path = Store(tmp_path).path(FIRST)
+    stored = json.loads(path.read_text())
+    stored["measurements"][0]["returns"][0] = "HERE"
+    path.write_text(json.dumps(stored).replace('"HERE"', number) + "\n")
+    with pytest.raises(UserError, match=f"{path} is no result"):
+        Store(tmp_path).read(SPECS)
+
+
 def test_a_damaged_line_keeps_files_from_being_packed(tmp_path, results):
     (tmp_path / "runs.jsonl").write_text("no run\n")
     with pytest.raises(UserError, match="line 1 of"):
