@@ -134,13 +134,9 @@ def is_actor_critic(config: RunConfig) -> bool:
     return config.algorithm_class not in WHOLE_EPISODES
 
 
-def rates(config: RunConfig) -> dict[str, str]:
-    """Return the arguments that set the length of the policy's and of the critic's steps."""
-    if config.algorithm_class == "NPG":
-        return {"learning rate": "target_kl", "critic's rate": "learning_rate"}
-    has_critic = is_actor_critic(config) or baseline(config) == "value"
-    critics = {"critic's rate": "critic_learning_rate"} if has_critic else {}
-    return {"learning rate": "learning_rate", **critics}
+def rates(config: RunConfig) -> tuple[str, ...]:
+    """Return the arguments that set the length of steps; NPG's learning rate is its critic's."""
+    return ("learning_rate", "target_kl") if config.algorithm_class == "NPG" else ("learning_rate",)
 
 
 def plants_of(config: RunConfig) -> dict[str, Plant]:
@@ -151,7 +147,7 @@ def plants_of(config: RunConfig) -> dict[str, Plant]:
     plants["missing gamma"] = missing_gamma
     if config.algorithm_class in ("NPG", "BatchActorCritic"):
         plants["GAE without the episode's end"] = gae_without_the_episode_end
-    for who, name in rates(config).items():
-        plants[f"{who} x 10"] = partial(scaled, name, 10.0)
-        plants[f"{who} / 10"] = partial(scaled, name, 0.1)
+    for name in rates(config):
+        plants[f"{name} x 10"] = partial(scaled, name, 10.0)
+        plants[f"{name} / 10"] = partial(scaled, name, 0.1)
     return plants

@@ -256,6 +256,27 @@ def load_results(grid: GridSource, *, results: str | Path = RESULTS) -> "pd.Data
     return tidy(_stored(loaded, results).read(loaded.runs()))
 
 
+def rankings(grid: GridSource, *, results: str | Path = RESULTS) -> list[str]:
+    """Describe the mean final returns of a grid's finished runs, the highest first.
+
+    :param grid: Grid file, or its content as a mapping
+    :param results: Folder of all results, with a subfolder for each grid
+    :return: A line for each environment, as in ``CartPole-v1: NPG 500, A2C 421``
+    :raises GridError: If the grid has mistakes
+    :raises UserError: If there are no results
+    """
+    table = load_results(grid, results=results)
+    by_run = table.sort_values("step").groupby(["environment", "algorithm", "seed"], sort=False)
+    final = by_run["return_mean"].last().groupby(["environment", "algorithm"], sort=False).mean()
+    lines = []
+    for environment in load_grid(grid).environments:
+        if environment in final.index.get_level_values(0):
+            ranked = final[environment].sort_values(ascending=False, kind="stable")
+            means = ", ".join(f"{name} {mean:,.0f}" for name, mean in ranked.items())
+            lines.append(f"{environment}: {means}")
+    return lines
+
+
 def write_report(grid: GridSource, *, results: str | Path = RESULTS) -> Path:
     """Write the report of a grid from its stored results: tables, figures and a page.
 
@@ -277,7 +298,7 @@ def write_report(grid: GridSource, *, results: str | Path = RESULTS) -> Path:
 
 def compare_with_stored(
     grid: GridSource,
-    n_seeds: int = 3,
+    n_seeds: int = 8,
     *,
     results: str | Path = RESULTS,
     workers: int | None = None,
@@ -294,7 +315,7 @@ def compare_with_stored(
     :param console: Console on which progress is shown; None for no output
     :return: Comparisons, one for each algorithm on each environment
     :raises GridError: If the grid has mistakes
-    :raises UserError: If too few runs are stored
+    :raises UserError: If too few runs are stored, or learning nothing would go unnoticed
     """
     from sb3_course.benchmark.statistics import regression
 

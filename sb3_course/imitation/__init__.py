@@ -19,7 +19,8 @@ from importlib.util import find_spec
 
 if find_spec("imitation") is None:
     raise ImportError(
-        "BC and DAgger need the extra 'imitation': pip install 'sb3-course[imitation]'",
+        "BC and DAgger need imitation: pip install --no-deps imitation==1.0.1 (with its dependencies, "
+        "pip would go back to Gymnasium 0.29)",
         name="imitation",
     )
 

@@ -14,14 +14,15 @@ from stable_baselines3.common.utils import LinearSchedule
 from sb3_course.common.checkpoint import place_to_save
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import evaluation_envs
+from sb3_course.common.shipped import shipped
 from sb3_course.common.video import check_video, record, use_no_screen
 from sb3_course.imitation.bc import BC
 from sb3_course.imitation.dagger import DAgger
 from sb3_course.imitation.demonstrations import load_demonstrations
 from sb3_course.imitation.experts import Expert, as_expert, demonstrate, load_expert
 
-EXPERTS = Path(__file__).resolve().parents[2] / "results" / "experts"
-"""Folder of the project's own experts, in a checkout of the project."""
+EXPERTS = shipped("results/experts")
+"""Folder of the project's own experts."""
 
 HOMEWORK: dict[str, Any] = {
     "learning_rate": LinearSchedule(5e-3, 0.0, 1.0),

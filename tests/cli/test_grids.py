@@ -1,5 +1,7 @@
 import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -7,7 +9,9 @@ from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.execution import executors
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.cli import app, grids, terminal
-from tests.benchmark.helpers import HERE, InThisProcess, tiny
+from tests.benchmark.helpers import HERE, InThisProcess, content, tiny
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -22,7 +26,7 @@ from tests.benchmark.helpers import HERE, InThisProcess, tiny
         (["run", "grid.yaml", "--address", "auto"], ["--address requires --executor ray"]),
         (["report", "grid.yaml"], ["no results", "`sb3-course run`"]),
         (["regression", "none.yaml"], ["none.yaml"]),
-        (["regression", "grid.yaml"], ["A2C on CartPole-v1", "0 stored runs", "at least 10"]),
+        (["regression", "grid.yaml"], ["A2C on CartPole-v1", "0 stored runs", "needs at least"]),
         (["regression", "grid.yaml", "--seeds", "0"], ["--seeds", "1"]),
         (["status", "none.yaml"], ["none.yaml", "cannot be read"]),
     ],
@@ -77,10 +81,26 @@ def test_status_counts_runs_and_fails_if_one_has(grid, tmp_path, capsys):
     assert "OSError: made to fail" in capsys.readouterr().out
 
 
-def test_demo_says_where_it_is_at_home(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(grids, "DEMO", tmp_path / "none.yaml")
-    assert app.invoke(["demo"]) == terminal.MISUSED
-    assert "checkout" in capsys.readouterr().err
+def test_the_demo_ends_with_its_report_and_the_answer_in_three_lines(grid, monkeypatch, capsys):
+    monkeypatch.setattr(executors, "LocalProcesses", InThisProcess)
+    cart_pole = content()["environments"]["CartPole-v1"]
+    both = {"CartPole-v1": cart_pole, "Acrobot-v1": {**cart_pole, "total_timesteps": 100}}
+    algorithms = {"A2C": {"class": "A2C"}, "NPG": {"class": "NPG", "params": {"n_steps": 10}}}
+    path = Path(grid(environments=both, algorithms=algorithms)).resolve()
+    monkeypatch.setattr(grids, "DEMO", path)
+    assert app.invoke(["demo"]) == terminal.OK
+    page, *answer = capsys.readouterr().out.strip().splitlines()[-4:]
+    assert page == "results/tiny/report.html"
+    assert Path(page).exists()
+    assert re.fullmatch(r"Acrobot-v1: (A2C|NPG) -\d+, (A2C|NPG) -\d+", answer[0])
+    assert re.fullmatch(r"CartPole-v1: (A2C|NPG) \d+, (A2C|NPG) \d+", answer[1])
+    assert answer[2].startswith("Means of 2 seeds")
+
+
+def test_the_demos_own_grid_is_complete_and_its_runs_are_three_seeds_of_six_algorithms():
+    assert grids.DEMO == ROOT / "benchmarks" / "demo.yaml"
+    runs = load_grid(grids.DEMO).runs()
+    assert len(runs) == 36
 
 
 def test_brackets_in_a_failure_are_no_markup(grid, capsys):

@@ -274,10 +274,10 @@ def table(comparisons: Sequence[Comparison], terminal: bool) -> Table:
     :param comparisons: Comparisons, one per row
     :param terminal: Whether the table is for a terminal, with colors and lines
     :return: Table with one row per comparison; the two columns of power are the probabilities that
-        a policy that learns nothing, and one that gains half as much, are noticed
+        a policy that learns nothing, and one that gains half as much, are caught
     """
     rows = Table("algorithm", "environment", box=box.SIMPLE_HEAD if terminal else None)
-    for name in ("stored", "range", "new", "power: none", "half"):
+    for name in ("stored", "range", "new", "caught: nothing", "half"):
         rows.add_column(name, justify="right")
     rows.add_column("verdict")
     for c in comparisons:

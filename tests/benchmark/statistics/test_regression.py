@@ -1,29 +1,26 @@
 """Short runs are trained again and compared with stored ones: the fast regression tests.
 
-The false-alarm rate of all comparisons with stored runs together is below 1 in 1,000: 1 in 10,000
-if returns were normal (``regression.band``), 8 in 10,000 for the distribution of the stored runs
-themselves, which a test below measures. With the stored runs' versions and processor the tests are
-deterministic.
+The false-alarm rate of all comparisons with stored runs together is below 1 in 1,000 for every law
+of the returns (``rank_test``). What the tests catch is in ``results/regression_dilemmas/power.md``.
+With the stored runs' versions and processor the tests are deterministic.
 """
 
+import importlib.util
+import json
+import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from sb3_course import REINFORCE, estimators
 from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.execution import executors
 from sb3_course.benchmark.execution.train_run import attempt
 from sb3_course.benchmark.statistics import regression
-from sb3_course.benchmark.statistics.regression import (
-    Verdict,
-    band,
-    compare,
-    relative_width,
-    summary,
-)
+from sb3_course.benchmark.statistics.rank_test import alarm_probability, critical_value, size
+from sb3_course.benchmark.statistics.regression import Verdict, compare, powers, summary
 from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.cli import app, terminal
@@ -31,22 +28,26 @@ from sb3_course.common.errors import UserError
 from tests.benchmark.helpers import InThisProcess, content, tiny
 
 ROOT = Path(__file__).parents[3]
-K = 3
-"""Number of seeds of each algorithm that are trained again."""
+K, SLOW_K = 8, 5
+"""Numbers of seeds of each algorithm that are trained again, here and by `make regression`."""
+DILEMMAS, PENDULUM = "sb3_course.envs.dilemmas:Dilemmas-v0", "InvertedPendulum-v4"
 
 
-def stored(name):
+def stored(name, seeds=K):
     grid = load_grid(ROOT / "benchmarks" / "regression" / f"{name}.yaml")
-    return regression.stored_tasks(grid, Store(ROOT / "results" / grid.name), K)
+    return regression.stored_tasks(grid, Store(ROOT / "results" / grid.name), seeds)
 
 
-FAST = {**stored("cartpole"), **stored("inverted_pendulum")}
-SLOW = stored("mujoco")
+def planted_bugs():
+    path = ROOT / "benchmarks" / "regression" / "planted_bugs.py"
+    spec = importlib.util.spec_from_file_location("planted_bugs", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def trained_again(task, seeds=K):
-    new = [attempt(result.spec) for result in FAST[task][:seeds]]
-    return compare(FAST[task], new, len(FAST))
+FAST = {**stored("dilemmas"), **stored("inverted_pendulum")}
+plants_of = planted_bugs().plants_of
 
 
 # -- the code as it is ----------------------------------------------------------------------------
@@ -55,136 +56,125 @@ def trained_again(task, seeds=K):
 @pytest.mark.parametrize("task", FAST, ids=" on ".join)
 def test_runs_learn_what_the_stored_ones_did(task):
     """If the numbers are meant to change: ``sb3-course run benchmarks/regression/… --rerun``."""
-    comparison = trained_again(task)
+    comparison = compare(FAST[task], [attempt(run.spec) for run in FAST[task][:K]], len(FAST))
     assert comparison.verdict.good, str(comparison)
-    assert comparison.band.low <= comparison.mean <= comparison.band.high, str(comparison)
 
 
 def test_every_class_has_stored_runs_and_every_stored_run_records_its_conditions():
     classes = {runs[0].spec.config.algorithm_class for runs in FAST.values()}
     assert classes == {"REINFORCE", "ISPG", "NPG", "BatchActorCritic", "OnlineActorCritic"}
-    for runs in (*FAST.values(), *SLOW.values()):
+    for runs in (*FAST.values(), *stored("mujoco", SLOW_K).values()):
         assert all(not run.made_with["git_commit"].endswith("-dirty") for run in runs)
         assert all(regression.same_conditions(runs[0], run) for run in runs)
 
 
-# -- planted bugs: the band alone catches them -----------------------------------------------------
-
-
-def flipped_baseline_sign(monkeypatch):
-    baselines = REINFORCE.baselines
-    monkeypatch.setattr(REINFORCE, "baselines", lambda *a: -baselines(*a))
-
-
-def missing_gamma(monkeypatch):
-    to_go, errors = estimators.reward_to_go, estimators.td_errors
-    monkeypatch.setattr(estimators, "reward_to_go", lambda r, e, g, c=0.0: to_go(r, e, 1.0, c))
-    monkeypatch.setattr(estimators, "td_errors", lambda r, v, f, g: errors(r, v, f, 1.0))
-    monkeypatch.setattr(estimators, "gae", lambda d, e, g, gae_lambda: to_go(d, e, gae_lambda))
-
-
-def gae_without_the_episode_end(monkeypatch):
-    """Continue the recursion and V(s_{t+1}) into the next episode."""
-    to_go = estimators.reward_to_go
-
-    def next_values(values, ends, bootstrap_values):
-        shifted = bootstrap_values.copy()
-        shifted[:-1] = values[1:]
-        return shifted
-
-    monkeypatch.setattr(estimators, "next_values", next_values)
-    monkeypatch.setattr(
-        estimators, "gae", lambda d, e, g, gae_lambda: to_go(d, np.zeros_like(e), g * gae_lambda)
-    )
-
-
-CARTPOLE = "CartPole-v1"
-
-
-@pytest.mark.parametrize(
-    ("bug", "algorithm", "seeds", "expected"),
-    [
-        (flipped_baseline_sign, "REINFORCE (value)", 6, Verdict.BELOW),
-        (missing_gamma, "REINFORCE (mean, total return)", K, Verdict.ABOVE),
-        (gae_without_the_episode_end, "NPG", K, Verdict.BELOW),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
-def test_the_band_catches_a_planted_bug(monkeypatch, bug, algorithm, seeds, expected):
-    """
-    With other versions or processors the draws differ; their mean is at least 3 standard errors
-    outside the band.
-    """
-    bug(monkeypatch)
-    comparison = trained_again((algorithm, CARTPOLE), seeds)
-    assert comparison.verdict is expected, str(comparison)
-
-
-@pytest.mark.parametrize(
-    ("bug", "algorithm"),
-    [
-        (flipped_baseline_sign, "ISPG (step)"),
-        (missing_gamma, "BatchActorCritic (TD)"),
-        (gae_without_the_episode_end, "BatchActorCritic (GAE)"),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
-def test_a_planted_bug_changes_the_returns(monkeypatch, bug, algorithm):
-    """The exact comparison, where it applies, detects this with one seed."""
-    bug(monkeypatch)
-    result = FAST[algorithm, CARTPOLE][0]
-    assert regression.first_difference(result, attempt(result.spec))
-
-
-# -- the band -------------------------------------------------------------------------------------
-
-
-def alarms(draw, n, k, alpha, repeats=200_000):
-    """Compute how often the mean of k draws falls outside the band of n others."""
-    rng = np.random.default_rng(0)
-    old, new = draw(rng, (repeats, n)), draw(rng, (repeats, k)).mean(axis=1)
-    half = relative_width(n, k, 1, alpha) * old.std(axis=1, ddof=1)
-    return float(np.mean(np.abs(new - old.mean(axis=1)) > half))
-
-
-def test_a_band_by_hand():
-    # The 0.975 quantile of t with 9 degrees of freedom is 2.262; m = 5 comparisons share 0.25.
-    values = [4.0, 6.0] * 5  # of mean 5 and s² = 10 / 9
-    half = 2.262 * np.sqrt(10 / 9) * np.sqrt(1 / 10 + 1 / 2)
-    result = band(values, k=2, comparisons=5, false_alarm=0.25)
-    assert (result.mean, result.low, result.high) == pytest.approx((5.0, 5 - half, 5 + half), 1e-3)
-
-
-@pytest.mark.parametrize("value", [500.0, 0.3])  # ten copies of 0.3 have a deviation of 6e-17
-def test_equal_stored_runs_have_no_band(value):
-    with pytest.raises(UserError, match=rf"mean return {value:g}, so the band has no width"):
-        band([value] * 10, k=3)
-
-
-@pytest.mark.parametrize("n", [10, 20])
-@pytest.mark.parametrize("k", [1, 3])
-def test_the_band_has_the_stated_false_alarm_rate_for_a_normal_distribution(n, k):
-    # 200,000 repetitions with a fixed seed: within 5 standard errors of a rate of 1 in 100.
-    rate = alarms(lambda rng, shape: rng.normal(3.0, 2.0, shape), n, k, alpha=0.01)
-    assert rate == pytest.approx(0.01, abs=5 * np.sqrt(0.01 * 0.99 / 200_000))
+# -- both errors ----------------------------------------------------------------------------------
 
 
 def test_a_round_with_correct_code_fails_in_fewer_than_1_in_1000():
-    """For the distribution of the stored runs themselves, by a smoothed bootstrap.
-
-    Silverman 1986: one of the stored values, drawn with replacement, plus normal noise of
-    Silverman's width, which adds tails beyond the largest stored value.
-    """
-    total = 0.0
+    """By the law of the rank test, and by that of the stored runs, without smoothing."""
+    share = regression.FALSE_ALARM / len(FAST)
+    by_rank, by_stored = 0.0, 0.0
     for runs in FAST.values():
-        values = np.array([summary(run) for run in runs])
-        width = 0.9 * values.std(ddof=1) * len(values) ** -0.2
+        results = np.array([summary(run) for run in runs])
+        n = len(results) - K
+        by_rank += 2 * size(n, K, critical_value(n, K, share / 2))
+        by_stored += alarm_probability(results[K:], results, K, share)
+    assert 1e-4 < by_rank <= 1e-3  # the promise is used, so that the test has power
+    assert by_stored <= 1e-3
 
-        def draw(rng, shape, values=values, width=width):
-            return rng.choice(values, shape) + rng.normal(0.0, width, shape)
 
-        total += alarms(draw, len(values), K, regression.FALSE_ALARM / len(FAST))
-    assert total < 1e-3
+@pytest.mark.parametrize("task", FAST, ids=" on ".join)
+def test_a_policy_that_learns_nothing_is_noticed(task):
+    nothing, half = powers(FAST[task], K, regression.FALSE_ALARM / len(FAST))
+    assert nothing >= 0.99
+    assert half >= 0.9
+
+
+@cache
+def planted(name):
+    """Results of the runs with planted bugs, by class and bug, then by task."""
+    found = {}
+    lines = (ROOT / "results" / f"regression_{name}" / "planted_bugs.jsonl").read_text()
+    for line in map(json.loads, lines.splitlines()):
+        task = tuple(line["task"])
+        algorithm_class = FAST[task][0].spec.config.algorithm_class
+        by_task = found.setdefault((algorithm_class, line["bug"]), {})
+        by_task.setdefault(task, []).append(line["summary"])
+    return found
+
+
+BUGS = (
+    "train() does nothing",
+    "flipped baseline sign",
+    "missing gamma",
+    "GAE without the episode's end",
+    "learning_rate x 10",
+    "learning_rate / 10",
+    "target_kl x 10",
+    "target_kl / 10",
+)
+
+
+def every_bug_of_every_class():
+    for algorithm_class, bug in planted("dilemmas"):
+        if bug in BUGS:
+            yield algorithm_class, bug
+
+
+@pytest.mark.parametrize(("algorithm_class", "bug"), every_bug_of_every_class())
+def test_each_bug_is_caught_with_probability_0_99(algorithm_class, bug):
+    """Whatever class it is planted in, by the tasks of this class together."""
+    missed = 1.0
+    for task, results in planted("dilemmas")[algorithm_class, bug].items():
+        others = np.array([summary(run) for run in FAST[task][K:]])
+        assert len(results) >= 16
+        assert None not in results
+        missed *= 1 - alarm_probability(others, results, K, regression.FALSE_ALARM / len(FAST))
+    assert missed <= 0.01
+
+
+def test_every_class_has_had_every_bug_that_it_can_have():
+    wanted = {
+        (runs[0].spec.config.algorithm_class, bug)
+        for (_, environment), runs in FAST.items()
+        if environment == DILEMMAS
+        for bug in plants_of(runs[0].spec.config)
+    }
+    assert set(planted("dilemmas")) == wanted
+    assert {bug for _, bug in wanted} >= set(BUGS)
+
+
+ONCE = [
+    ("train() does nothing", "OnlineActorCritic"),
+    ("flipped baseline sign", "REINFORCE (mean)"),
+    ("missing gamma", "BatchActorCritic (TD)"),
+    ("GAE without the episode's end", "NPG"),
+    ("learning_rate x 10", "ISPG (per decision, two batches)"),
+    ("learning_rate / 10", "BatchActorCritic (GAE)"),
+]
+ALL = [
+    (bug, algorithm)
+    for (algorithm, environment), runs in FAST.items()
+    if environment == DILEMMAS
+    for bug in plants_of(runs[0].spec.config)
+    if bug in BUGS and (bug, algorithm) not in ONCE
+]
+
+
+@pytest.mark.parametrize(
+    ("bug", "algorithm"), [*ONCE, *(pytest.param(*case, marks=pytest.mark.slow) for case in ALL)]
+)
+def test_a_planted_bug_is_caught(bug, algorithm):
+    """For real: planted in the code, trained, and compared with the stored runs."""
+    runs = FAST[algorithm, DILEMMAS]
+    new = []
+    for run in runs[:K]:
+        with plants_of(run.spec.config)[bug](run.spec.config) as config:
+            result = attempt(run.spec.model_copy(update={"config": config}))
+        new.append(result.model_copy(update={"spec": run.spec}))
+    comparison = compare(runs, new, len(FAST))
+    assert comparison.verdict in (Verdict.WORSE, Verdict.BETTER), str(comparison)
 
 
 # -- verdicts -------------------------------------------------------------------------------------
@@ -203,7 +193,7 @@ def made_up(seed, *means, made_with=MADE_WITH, failure=None):
     )
 
 
-STORED = [made_up(seed, 9.0, 10.0 + seed, 20.0 + seed) for seed in range(10)]
+STORED = [made_up(seed, 1.0, 10.0 + seed, 20.0 + seed) for seed in range(40)]
 LATER = {**MADE_WITH, "git_commit": "b", "sb3-course": "2"}
 ELSEWHERE = {**LATER, "torch": "3"}
 
@@ -213,35 +203,59 @@ def test_the_summary_is_the_mean_over_the_curve_after_the_untrained_policy():
 
 
 @pytest.mark.parametrize(
-    ("returns", "made_with", "expected"),
+    ("means", "made_with", "expected"),
     [
-        ((9.0, 10.0, 20.0), LATER, Verdict.EXACT),
-        ((9.0, 10.0, 20.0), ELSEWHERE, Verdict.EXACT),
-        ((9.0, 10.0, 21.0), LATER, Verdict.CHANGED),
-        ((8.0, 10.0, 20.0), LATER, Verdict.CHANGED),  # the first evaluation counts here
-        ((9.0, 10.0, 21.0), ELSEWHERE, Verdict.INSIDE),
-        ((9.0, 10.0, 21.0), None, Verdict.INSIDE),
-        ((9.0, 110.0, 20.0), LATER, Verdict.ABOVE),
-        ((9.0, 110.0, 20.0), ELSEWHERE, Verdict.ABOVE),
-        ((9.0, -90.0, 20.0), ELSEWHERE, Verdict.BELOW),
+        ((10.0, 20.0), LATER, Verdict.EXACT),
+        ((10.0, 20.0), ELSEWHERE, Verdict.EXACT),
+        ((10.0, 20.5), LATER, Verdict.CHANGED),
+        ((10.0, 20.5), ELSEWHERE, Verdict.ALIKE),
+        ((10.0, 20.5), None, Verdict.ALIKE),
+        ((110.0, 20.0), LATER, Verdict.BETTER),
+        ((110.0, 20.0), ELSEWHERE, Verdict.BETTER),
+        ((-90.0, 20.0), ELSEWHERE, Verdict.WORSE),
     ],
 )
-def test_verdicts(returns, made_with, expected):
-    comparison = compare(STORED, [made_up(0, *returns, made_with=made_with)])
+def test_verdicts(means, made_with, expected):
+    """Three runs, each changed alike, against the 37 stored ones of other seeds."""
+    first, second = means
+    new = [
+        made_up(seed, 1.0, first + seed, second + seed, made_with=made_with)
+        for seed in (20, 21, 22)
+    ]
+    comparison = compare(STORED, new)
     assert comparison.verdict is expected
-    assert comparison.verdict.good == (expected in (Verdict.EXACT, Verdict.INSIDE))
+    assert comparison.verdict.good == (expected in (Verdict.EXACT, Verdict.ALIKE))
     assert bool(comparison.difference) == (expected is not Verdict.EXACT)
+    assert len(comparison.stored) == 37
+    assert comparison.power == 1.0
+
+
+def test_the_first_evaluation_counts_for_the_exact_comparison():
+    new = [made_up(0, 2.0, 10.0, 20.0, made_with=LATER)]
+    assert compare(STORED, new).verdict is Verdict.CHANGED
+
+
+def test_new_runs_are_compared_with_stored_ones_of_other_seeds():
+    """With the same seeds they would not be independent; here the lowest learn least."""
+    new = [made_up(s, 1.0, 10.0 + s, 20.0 + s, made_with=ELSEWHERE) for s in range(3)]
+    comparison = compare(STORED, new)
+    assert comparison.verdict is Verdict.EXACT
+    assert comparison.stored.min() == summary(STORED[3])
+    changed = [made_up(s, 1.0, 10.1 + s, 20.0 + s, made_with=ELSEWHERE) for s in range(3)]
+    assert compare(STORED, changed).verdict is Verdict.WORSE
 
 
 def test_the_first_return_that_differs_is_reported():
-    new = [made_up(0, 9.0, 10.0, 20.0), made_up(1, 9.0, 11.0, 22.0)]
+    new = [made_up(20, 1.0, 30.0, 40.0), made_up(21, 1.0, 32.0, 43.0), STORED[22]]
     comparison = compare(STORED, new)
-    assert comparison.difference == "seed 1, step 200, episode 0: 20.0 stored, 21.0 new"
-    assert "A2C on CartPole-v1: inside the band, not as stored; mean return 15.8" in str(comparison)
+    assert comparison.difference == "seed 21, step 100, episode 0: 30.0 stored, 31.0 new"
+    assert "A2C on CartPole-v1: like the stored runs, not the same; median return 37" in str(
+        comparison
+    )
 
 
 def test_a_failed_run_is_reported_with_its_reason():
-    new = [made_up(0, 9.0, 10.0, 20.0), made_up(1, failure="Traceback\nOSError: made to fail")]
+    new = [STORED[0], made_up(1, failure="Traceback\nOSError: made to fail"), STORED[2]]
     comparison = compare(STORED, new)
     assert comparison.verdict is Verdict.FAILED
     assert not comparison.verdict.good
@@ -256,31 +270,46 @@ def test_a_failed_run_is_reported_with_its_reason():
     ],
 )
 def test_a_run_with_more_or_fewer_evaluations_has_failed(evaluations, expected):
-    new = [made_up(0, 9.0, 10.0, 20.0), made_up(1, *[9.0, 11.0, 21.0, 21.0][:evaluations])]
+    new = [STORED[0], made_up(1, *[1.0, 11.0, 21.0, 21.0][:evaluations]), STORED[2]]
     comparison = compare(STORED, new)
     assert comparison.verdict is Verdict.FAILED
     assert comparison.difference == expected
 
 
-def test_stored_runs_without_a_band_are_rejected_before_anything_is_trained(tmp_path):
+def test_the_powers_are_those_of_the_untrained_policy_and_of_half_the_gain():
+    nothing, half = powers(STORED, 3, 1e-3)
+    assert nothing == 1.0  # the untrained policy has 1, the lowest stored run 15
+    results = np.array([summary(run) for run in STORED])
+    halved = (1.0 + results) / 2
+    assert half == alarm_probability(results[3:], halved, 3, 1e-3)
+    assert 0.0 < half < 0.5
+
+
+@pytest.mark.parametrize("untrained", [15.0, 500.0])
+def test_a_task_in_which_learning_nothing_goes_unnoticed_is_rejected(tmp_path, untrained):
+    """Before anything is trained: a hopeless task, and one that is solved at once."""
     for result in STORED:
-        same = made_up(result.spec.seed, 9.0, 500.0, 500.0)
-        Store(tmp_path).write(same)
-    with pytest.raises(UserError, match="A2C on CartPole-v1: all 10 stored runs .* 500"):
-        regression.stored_tasks(tiny(seeds=10), Store(tmp_path), 3)
+        Store(tmp_path).write(made_up(result.spec.seed, untrained, 500.0, 500.0))
+    nothing_learned = untrained == 500.0
+    if not nothing_learned:
+        regression.stored_tasks(tiny(seeds=40), Store(tmp_path), 3)
+        return
+    with pytest.raises(UserError, match=r"A2C on CartPole-v1 .*noticed with probability 0\.00"):
+        regression.stored_tasks(tiny(seeds=40), Store(tmp_path), 3)
 
 
-@pytest.mark.parametrize(
-    ("count", "seeds", "message"),
-    [(9, 1, "has 9 stored runs .* at least 10"), (10, 11, "--seeds: given 11.*allowed: 1 to 10")],
-)
-def test_too_few_stored_runs_are_rejected(tmp_path, count, seeds, message):
+@pytest.mark.parametrize(("count", "seeds"), [(1, 1), (22, 3), (39, 2), (3, 3)])
+def test_too_few_stored_runs_are_rejected(tmp_path, count, seeds):
     store = Store(tmp_path)
     for result in STORED[:count]:
         store.write(result)
-    store.write(made_up(10, failure="made to fail"))
-    with pytest.raises(UserError, match=message):
-        regression.stored_tasks(tiny(seeds=11), store, seeds)
+    store.write(made_up(count, failure="made to fail"))
+    with pytest.raises(UserError, match=f"has {count} stored runs .*needs at least") as caught:
+        regression.stored_tasks(tiny(seeds=count + 1), store, seeds)
+    needed = int(re.search(r"at least (\d+)", str(caught.value))[1])
+    n = needed - seeds
+    assert critical_value(n, seeds, 5e-4) == 0
+    assert critical_value(n - 1, seeds, 5e-4) == -1
 
 
 # -- the command ----------------------------------------------------------------------------------
@@ -290,7 +319,7 @@ def test_too_few_stored_runs_are_rejected(tmp_path, count, seeds, message):
 def command(tmp_path, monkeypatch):
     """Return a function that runs ``sb3-course regression`` with runs made by another function."""
     monkeypatch.chdir(tmp_path)
-    Path("grid.yaml").write_text(yaml.safe_dump(content(seeds=10)))
+    Path("grid.yaml").write_text(yaml.safe_dump(content(seeds=40)))
     for result in STORED:
         Store(tmp_path / "results" / "tiny").write(result)
 
@@ -313,26 +342,30 @@ def test_the_command_trains_the_first_seeds_and_leaves_the_store_unchanged(
     command, tmp_path, capsys
 ):
     before, trained = files(tmp_path), []
-    code = command(lambda seed: (trained.append(seed), STORED[seed])[1], "--seeds", "2")
+    code = command(lambda seed: (trained.append(seed), STORED[seed])[1], "--seeds", "3")
     assert code == terminal.OK
-    assert trained == [0, 1]
+    assert trained == [0, 1, 2]
     assert files(tmp_path) == before
     header, row = capsys.readouterr().out.strip().splitlines()
-    assert header.split() == ["algorithm", "environment", "stored", "band", "new", "verdict"]
-    assert row.split()[:3] == ["A2C", "CartPole-v1", "19.5"]
-    assert row.strip().endswith("15.5  exactly as stored")
+    assert header.split() == [
+        *("algorithm", "environment", "stored", "range", "new"),
+        *("caught:", "nothing", "half", "verdict"),
+    ]
+    assert row.split()[:6] == ["A2C", "CartPole-v1", "36.0", "18.0", "to", "54.0"]
+    assert row.split()[6:8] == ["16.0", "1.000"]
+    assert row.strip().endswith("exactly as stored")
 
 
 @pytest.mark.parametrize(
     ("new", "message"),
     [
-        (lambda seed: made_up(seed, 9.0, 500.0, 500.0), "above the band; mean return 500.0"),
-        (lambda seed: made_up(seed, 9.0, 10.0, 20.5), "not as stored; mean return 15.2"),
+        (lambda seed: made_up(seed, 1.0, 500.0, 500.0), "better than the stored runs; median"),
+        (lambda seed: made_up(seed, 1.0, 30.0 + seed, 40.5), "not the same; median return"),
         (lambda seed: made_up(seed, failure="OSError: made to fail"), "OSError: made to fail"),
     ],
 )
 def test_the_command_fails_if_a_verdict_is_bad(command, capsys, new, message):
-    assert command(new) == terminal.FAILED
+    assert command(new, "--seeds", "3") == terminal.FAILED
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
     assert message in line
 
@@ -342,5 +375,5 @@ def test_an_interrupt_leaves_the_store_unchanged(command, tmp_path):
         raise KeyboardInterrupt
 
     before = files(tmp_path)
-    assert command(interrupt) == terminal.INTERRUPTED
+    assert command(interrupt, "--seeds", "3") == terminal.INTERRUPTED
     assert files(tmp_path) == before
