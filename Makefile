@@ -11,10 +11,10 @@ export OMP_NUM_THREADS ?= 1
 export MUJOCO_GL ?= egl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow regression check format throughput clean
+.PHONY: help setup demo test slow regression test-matrix coverage mutants check format throughput clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 # uv is taken from the path; where it is missing, from a small environment of its own (so that an
 # externally managed pip is no obstacle).
@@ -32,7 +32,7 @@ $(VENV)/.complete: pyproject.toml
 	@touch $@
 
 demo: setup ## the main job in a few minutes: train, evaluate, compare, draw
-	$(BIN)/sb3-course run benchmarks/demo.yaml
+	$(BIN)/sb3-course demo
 
 test: setup ## the fast tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"
@@ -40,8 +40,18 @@ test: setup ## the fast tests
 slow: setup ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-regression: setup ## do MuJoCo runs still learn what the stored ones did? (minutes)
+regression: setup ## do longer runs still learn what the stored ones did? (minutes)
+	$(BIN)/sb3-course regression benchmarks/regression/cartpole.yaml --seeds 8
 	$(BIN)/sb3-course regression benchmarks/regression/mujoco.yaml --seeds 5
+
+test-matrix: setup ## the fast tests on every supported Python, oldest and newest SB3 and Gymnasium, and the wheel
+	$(BIN)/nox
+
+coverage: setup ## the fast tests, with the lines and branches that they reach
+	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term-missing:skip-covered
+
+mutants: setup ## do the tests of the estimators notice a change of any operator or number?
+	$(BIN)/mutmut run --max-children 2 && $(BIN)/mutmut results
 
 check: setup ## ruff, format, mypy, the direction of imports, docstrings
 	$(BIN)/ruff check .
@@ -58,4 +68,4 @@ throughput: setup ## environment steps a second, beside SB3's and sb3-contrib's
 	$(BIN)/python benchmarks/speed/throughput.py
 
 clean: ## remove the environment and the caches
-	rm -rf $(VENV) .uv .pytest_cache .mypy_cache .ruff_cache .hypothesis uv.lock
+	rm -rf $(VENV) .uv .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage mutants uv.lock

@@ -1,6 +1,6 @@
 """Measure what the regression tests catch: each planted bug on each task.
 
-    python benchmarks/regression/power.py GRID --seeds 16 --workers 2
+    python benchmarks/regression/power.py GRID --seeds 10 --workers 2
 
 trains every task of a grid with every bug that it can have, and writes the returns to
 `results/GRID/planted_bugs.jsonl` and the probabilities to `results/GRID/power.md`. An interrupted
@@ -138,7 +138,7 @@ def main() -> None:
     """Read the command line, train what is missing and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("grid", help="name of a grid in benchmarks/regression, as in dilemmas")
-    parser.add_argument("--seeds", type=int, default=16, help="runs of each bug on each task")
+    parser.add_argument("--seeds", type=int, default=10, help="runs of each bug on each task")
     parser.add_argument("--workers", type=int, default=2, help="number of processes")
     parser.add_argument("--k", type=int, default=8, help="new runs in a comparison")
     given = parser.parse_args()

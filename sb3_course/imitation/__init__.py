@@ -19,8 +19,8 @@ from importlib.util import find_spec
 
 if find_spec("imitation") is None:
     raise ImportError(
-        "BC and DAgger need imitation: pip install --no-deps imitation==1.0.1 (with its dependencies, "
-        "pip would go back to Gymnasium 0.29)",
+        "BC and DAgger need imitation: pip install --no-deps imitation==1.0.1 (with its "
+        "dependencies, pip would go back to Gymnasium 0.29)",
         name="imitation",
     )
 

