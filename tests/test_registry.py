@@ -37,6 +37,29 @@ def test_what_is_no_algorithm_is_told(name, expected):
 
 
 @pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("PointMass-v0", "of your own names its module: my_module:PointMass-v0"),
+        ("CartPol-v1", "did you mean 'CartPole-v1'?"),
+        ("CartPole-v99", "unknown environment 'CartPole-v99'"),
+        ("no_module:PointMass-v0", "cannot import 'no_module'"),
+    ],
+)
+def test_an_unknown_environment_is_told_with_how_an_own_one_is_named(name, expected):
+    """Also by a worker, in whose process an environment of a notebook is not registered."""
+    with pytest.raises(UserError, match=expected.replace("?", r"\?")):
+        registry.check_environment(name)
+    with pytest.raises(UserError, match=expected.replace("?", r"\?")):
+        registry.build("NPG", {}, name, 1, 0, "auto", False)
+
+
+def test_a_module_that_does_not_register_the_name_gets_no_advice_to_name_it():
+    with pytest.raises(UserError) as caught:
+        registry.check_environment("sb3_course.envs.dilemmas:Dilemma-v0")
+    assert "names its module" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("key", "name", "expected"),
     [
         ("activation_fn", "ReLU", nn.ReLU),
