@@ -81,8 +81,9 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
     :param normalize_advantage: Whether to standardize the multipliers of ∇log π over the batch
     :param n_critic_updates: Gradient steps of the critic per batch
     :param batch_size: Transitions of each of these steps; None for the whole batch
-    :param stats_window_size: Number of episodes over which ``rollout/ep_rew_mean`` is averaged;
-        classes that collect whole episodes average over those of the batch instead
+    :param stats_window_size: Number of episodes over which ``rollout/ep_rew_mean`` and
+        ``success_rate`` are averaged; classes that collect whole episodes average over those of the
+        batch instead
     :param tensorboard_log: Folder of TensorBoard's logs; None for none
     :param policy_kwargs: Keyword arguments of the policy's constructor; its ``optimizer_class`` and
         ``optimizer_kwargs`` serve both optimizers
@@ -209,10 +210,14 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         callback.on_rollout_start()
 
         episodes: list[dict[str, Any]] = []
+        successes: list[Any] = []
 
         def on_step(step_locals: dict[str, Any]) -> bool:
             ended = np.flatnonzero(step_locals["dones"] & step_locals["running"])
-            episodes.extend(step_locals["infos"][n].get("episode", {}) for n in ended)
+            infos = [step_locals["infos"][n] for n in ended]
+            episodes.extend(info.get("episode", {}) for info in infos)
+            known = (info.get("is_success") for info in infos)
+            successes.extend(success for success in known if success is not None)
             return self.after_step(callback, step_locals)
 
         first_obs, self._last_obs = self._last_obs, None  # an interrupt makes learn() reset
@@ -233,6 +238,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         self._last_episode_starts = dones
         if budget.whole_episodes:  # the last to end are the longest: a window over them is biased
             self.ep_info_buffer = deque(filter(None, episodes), maxlen=max(1, len(episodes)))
+            self.ep_success_buffer = deque(successes, maxlen=max(1, len(successes)))
         counted = self.rollout.n_transitions
         self.logger.record("rollout/n_trajectories", self.rollout.n_trajectories)
         self.logger.record("rollout/n_transitions", counted)

@@ -80,15 +80,22 @@ class Dataset:
         """Make a data set from the arrays that :meth:`state` returned.
 
         :param state: Arrays by name
-        :param capacity: Maximum number of rows, or None for no limit
+        :param capacity: Maximum number of rows, or None for no limit; a smaller one than before
+            keeps the newest rows
         :return: Data set with the same content
         """
         dataset = cls(capacity)
         columns = {name: column for name, column in state.items() if name != "next"}
+        if not columns:
+            return dataset
+        size = len(columns["actions"])
+        oldest = int(state["next"]) % size if size else 0
+        if capacity not in (None, size):  # the ring is another one: from the oldest to the newest
+            columns = {name: np.roll(column, -oldest, 0) for name, column in columns.items()}
         obs = {k.removeprefix(KEY): v for k, v in columns.items() if k.startswith(KEY)}
-        if columns:
-            dataset.add(obs or columns["obs"], columns["actions"])
-            dataset._next = int(state["next"])
+        dataset.add(obs or columns["obs"], columns["actions"])
+        if capacity in (None, size):
+            dataset._next = oldest
         return dataset
 
     @property

@@ -398,3 +398,51 @@ def test_the_advice_for_actions_without_bounds_works(high):
 def test_observations_without_a_policy_are_refused(algorithm, space):
     with pytest.raises(ValueError, match="must hold neither Tuple nor nested Dicts"):
         algorithm("MultiInputPolicy", RandomSpaces(space, spaces.Discrete(2)))
+
+
+class Coin(gym.Env):
+    """Half of the episodes succeed and have 1 step; the others have ``long`` steps."""
+
+    observation_space = spaces.Box(-1, 1, (1,))
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, long=50, key="is_success"):
+        self.long, self.key = long, key
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t, self.length = 0, int(self.np_random.choice([1, self.long]))
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        over = self.t == self.length
+        good = over and self.length == 1
+        return np.zeros(1, np.float32), float(good), over, False, {self.key: good} if over else {}
+
+
+@pytest.mark.parametrize("algorithm", [REINFORCE, ISPG])
+def test_the_rates_of_a_batch_are_those_of_its_own_episodes(algorithm):
+    """A window over the last to end favors the long ones: 0.06 instead of one half."""
+    env = make_vec_env(Coin, 64, seed=0)
+    model = algorithm("MlpPolicy", env, n_episodes=640, seed=0, device="cpu").learn(1)
+    lengths = model.rollout.lengths
+    successes = (lengths == 1).mean()
+    assert np.mean([episode["r"] for episode in model.ep_info_buffer]) == successes
+    assert np.mean(model.ep_success_buffer) == successes
+    assert abs(successes - 0.5) < 0.1
+    model.learn(1, reset_num_timesteps=False)
+    assert len(model.ep_success_buffer) == 640  # of the new batch alone
+
+
+def test_without_successes_there_is_no_rate():
+    env = make_vec_env(Coin, 4, seed=0, env_kwargs={"key": "other"})
+    model = REINFORCE("MlpPolicy", env, n_episodes=8, seed=0, device="cpu").learn(1)
+    assert len(model.ep_success_buffer) == 0
+
+
+@pytest.mark.parametrize("algorithm", [NPG, OnlineActorCritic])
+def test_classes_of_fixed_batches_keep_sb3s_window(algorithm):
+    env = make_vec_env(Coin, 4, seed=0, env_kwargs={"long": 3})
+    model = algorithm("MlpPolicy", env, stats_window_size=7, seed=0, device="cpu").learn(500)
+    assert len(model.ep_success_buffer) == len(model.ep_info_buffer) == 7

@@ -56,3 +56,20 @@ def test_goes_on_from_its_state(capacity):
     np.testing.assert_array_equal(copy.actions, dataset.actions)
     assert content(copy) == content(dataset)
     assert Dataset.from_state(Dataset(capacity).state(), capacity).size == 0
+
+
+@pytest.mark.parametrize("before", [5, 8, 20, None])
+@pytest.mark.parametrize("after", [3, 5, 8, 20, None])
+@pytest.mark.parametrize("n", [4, 5, 8])
+def test_another_capacity_keeps_the_newest_rows(before, after, n):
+    """A file may be loaded with another ``buffer_size``; then the oldest rows are dropped first."""
+    dataset = Dataset(before)
+    for i in range(n):
+        dataset.add(*rows(i, i + 1))
+    kept = list(range(n))[-(before or n) :]
+    resized = Dataset.from_state(dataset.state(), after)
+    for i in range(n, n + 6):
+        kept = kept[-(after or len(kept)) :]
+        assert content(resized) == kept
+        resized.add(*rows(i, i + 1))
+        kept.append(i)
