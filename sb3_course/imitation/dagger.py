@@ -180,8 +180,8 @@ class DAgger(BC):
         vector step, and around each round's collection.
 
         :param total_timesteps: Environment steps, over all environments
-        :param callback: SB3 callback or callbacks; in their ``locals``, ``clipped_actions`` are what
-            acted, the expert's where it was its turn, and ``actions`` the policy's own samples
+        :param callback: SB3 callback or callbacks; in their ``locals``, ``clipped_actions`` are
+            what acted, the expert's where it was its turn, and ``actions`` the policy's samples
         :param log_interval: Rounds between two logs
         :param tb_log_name: Name of the run in TensorBoard
         :param reset_num_timesteps: Whether to count steps from 0 again
