@@ -56,7 +56,11 @@ plants_of = planted_bugs().plants_of
 @pytest.mark.parametrize("task", FAST, ids=" on ".join)
 def test_runs_learn_what_the_stored_ones_did(task):
     """If the numbers are meant to change: ``sb3-course run benchmarks/regression/… --rerun``."""
-    comparison = compare(FAST[task], [attempt(run.spec) for run in FAST[task][:K]], len(FAST))
+    runs = FAST[task]
+    new = [attempt(run.spec) for run in runs[:2]]
+    if compare(runs, new, len(FAST)).verdict is not Verdict.EXACT:  # another machine, or a change
+        new += [attempt(run.spec) for run in runs[2:K]]
+    comparison = compare(runs, new, len(FAST))
     assert comparison.verdict.good, str(comparison)
 
 
@@ -134,7 +138,7 @@ def every_bug_of_every_class():
             yield algorithm_class, bug
 
 
-@pytest.mark.parametrize(("algorithm_class", "bug"), every_bug_of_every_class())
+@pytest.mark.parametrize(("algorithm_class", "bug"), list(every_bug_of_every_class()))
 def test_each_bug_is_caught_with_probability_0_99(algorithm_class, bug):
     """Whatever class it is planted in, by the tasks of this class together."""
     missed = 1.0
