@@ -45,7 +45,7 @@ regression: setup ## do longer runs still learn what the stored ones did? (minut
 	$(BIN)/sb3-course regression benchmarks/regression/mujoco.yaml --seeds 5
 
 test-matrix: setup ## the fast tests on every supported Python, oldest and newest SB3 and Gymnasium, and the wheel
-	$(BIN)/nox
+	PATH="$(CURDIR)/.uv/bin:$$PATH" $(BIN)/nox
 
 coverage: setup ## the fast tests, with the lines and branches that they reach
 	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term-missing:skip-covered

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
-from sb3_course.common.shipped import shipped
+from sb3_course.common.files import shipped
 
 if TYPE_CHECKING:
     from sb3_course.benchmark.api import GridPlan

@@ -9,7 +9,7 @@ module                contents
 ``optimization``      critic regression, gradient steps, minibatches
 ``parameter_groups``  which parameters are the actor's and which the critic's
 ``checkpoint``        one-file checkpoints
-``files``             files that are written whole or not at all
+``files``             files that are written whole or not at all, and those of the package
 ``validation``        checks of constructor arguments
 ``errors``            mistakes that a user can correct
 ``yaml_values``       values written as in a grid file

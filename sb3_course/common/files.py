@@ -1,10 +1,14 @@
-"""Files that are replaced atomically, so that no reader sees a partial one."""
+"""Files that are replaced atomically, and files that come with the package."""
 
 import os
 import pathlib
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+IN_WHEEL = PACKAGE / "shipped"
+"""Where a wheel holds them; ``pyproject.toml`` names each."""
 
 
 def write_atomically(path: pathlib.Path, content: bytes) -> None:
@@ -37,3 +41,13 @@ def write_whole(path: Path, text: str) -> None:
     :param text: New content
     """
     write_atomically(path, text.encode())
+
+
+def shipped(path: str) -> Path:
+    """Return a file or folder that comes with the package.
+
+    :param path: Its path in a checkout of the project, such as ``benchmarks/demo.yaml``
+    :return: Its place in the installed wheel, or in the checkout
+    """
+    inside = IN_WHEEL / path
+    return inside if inside.exists() else PACKAGE.parent / path

@@ -14,7 +14,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from sb3_course.common.checkpoint import place_to_save
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import evaluation_envs
-from sb3_course.common.shipped import shipped
+from sb3_course.common.files import shipped
 from sb3_course.common.video import check_video, record, use_no_screen
 from sb3_course.imitation.bc import BC
 from sb3_course.imitation.dagger import DAgger

@@ -3,7 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from sb3_course.common.files import write_atomically, write_whole
+from sb3_course.common import files
+from sb3_course.common.files import shipped, write_atomically, write_whole
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_file_is_created_with_its_folders_and_replaced(tmp_path):
@@ -58,3 +61,20 @@ def test_permissions_are_those_of_any_new_file(tmp_path, mask):
 def test_text_is_written_in_utf_8(tmp_path):
     write_whole(tmp_path / "file.txt", "β ≤ 1\n")
     assert (tmp_path / "file.txt").read_bytes() == "β ≤ 1\n".encode()
+
+
+def test_a_checkout_has_its_own_files():
+    assert shipped("benchmarks/demo.yaml") == ROOT / "benchmarks" / "demo.yaml"
+
+
+def test_a_wheel_has_them_inside(monkeypatch, tmp_path):
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "demo.yaml").touch()
+    monkeypatch.setattr(files, "IN_WHEEL", tmp_path)
+    assert shipped("benchmarks/demo.yaml") == tmp_path / "benchmarks" / "demo.yaml"
+
+
+@pytest.mark.parametrize("path", ["benchmarks/demo.yaml", "results/experts"])
+def test_what_is_asked_for_is_in_the_wheel(path):
+    assert (ROOT / path).exists()
+    assert f'"{path}" = "sb3_course/shipped/{path}"' in (ROOT / "pyproject.toml").read_text()
