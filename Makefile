@@ -41,7 +41,7 @@ slow: setup ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 regression: setup ## do longer runs still learn what the stored ones did? (minutes)
-	$(BIN)/sb3-course regression benchmarks/regression/inverted_pendulum_long.yaml --seeds 10
+	$(BIN)/sb3-course regression benchmarks/regression/inverted_pendulum_long.yaml --seeds 12
 	$(BIN)/sb3-course regression benchmarks/regression/mujoco.yaml --seeds 5
 
 test-matrix: setup ## the fast tests on every supported Python, oldest and newest SB3 and Gymnasium, and the wheel

@@ -18,12 +18,14 @@ IMITATION = "imitation==1.0.1"
 """Without its dependencies, whose caps would hold Gymnasium at 0.29."""
 TESTS = ["hypothesis>=6.100", "pytest>=8.2", "pytest-xdist>=3.6", "datasets>=2.8"]
 ENV = {"OMP_NUM_THREADS": "1", "MUJOCO_GL": "egl"}
+WITHOUT_OVERRIDES = {"UV_NO_CONFIG": "1"}
+"""uv would apply what pyproject.toml overrides in the environment of this checkout."""
 
 
 @nox.session(python=PYTHONS)
 def newest(session: nox.Session) -> None:
     """Run the fast tests with the newest release of every dependency."""
-    session.install(".[all]", *TESTS)
+    session.install(".[all]", *TESTS, env=WITHOUT_OVERRIDES)
     session.install("--no-deps", IMITATION)
     test(session)
 
@@ -31,9 +33,8 @@ def newest(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[:2])
 def oldest(session: nox.Session) -> None:
     """Run the fast tests with the oldest SB3 and Gymnasium that are supported."""
-    session.install(
-        ".[all]", *TESTS, "stable-baselines3==2.7.0", "sb3-contrib==2.7.0", "gymnasium==1.0.0"
-    )
+    oldest = ("stable-baselines3==2.7.0", "sb3-contrib==2.7.0", "gymnasium==1.0.0")
+    session.install(".[all]", *TESTS, *oldest, env=WITHOUT_OVERRIDES)
     session.install("--no-deps", IMITATION)
     test(session)
 
