@@ -13,8 +13,8 @@ place              right action            wrong action                   what c
                                                                           sign: both pay so much
                                                                           that whatever was sampled
                                                                           seems good
-4 × patience       11, and the end         0 now, and 15 after eight      a missing γ: 15 > 11, but
-                                           steps of waiting               γ⁸ 15 = 6.5
+4 × patience       11, and the end         0 now, and 15 after seven      a missing γ: 15 > 11, but
+                                           more steps                     γ⁷ 15 = 7.2
 4 × ending         11/5 at each of five    6, and the end                 sums that do not stop at
                    steps                                                  the end of an episode: six
                                                                           a step is more than 11/5

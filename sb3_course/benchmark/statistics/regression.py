@@ -30,8 +30,9 @@ FALSE_ALARM = 1e-3
 """Largest probability that a round fails although nothing has changed."""
 MIN_POWER = 0.99
 """Smallest probability with which a policy that learns nothing must be noticed."""
-UNDER_TEST = frozenset({"git_commit", "sb3-course"})
-"""Recorded conditions that may differ, because the code is what a regression test examines."""
+UNDER_TEST, OWN = frozenset({"git_commit", "sb3-course"}), "sb3_course"
+"""Recorded conditions that may differ, because the code is what a regression test examines; so may
+the source of this package's modules."""
 
 
 class Verdict(str, Enum):
@@ -229,10 +230,14 @@ def same_conditions(stored: RunResult, new: RunResult) -> bool:
     :param new: New run
     :return: True if all recorded conditions but those under test are the same
     """
-    before, now = ({**(result.made_with or {})} for result in (stored, new))
-    for name in UNDER_TEST:
-        before.pop(name, None)
-        now.pop(name, None)
+    before, now = (
+        {
+            name: value
+            for name, value in (result.made_with or {}).items()
+            if name not in UNDER_TEST and OWN not in name
+        }
+        for result in (stored, new)
+    )
     return bool(now) and before == now
 
 

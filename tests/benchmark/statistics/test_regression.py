@@ -70,6 +70,15 @@ def test_verdicts(means, made_with, expected):
     assert comparison.power == 1.0
 
 
+def test_the_source_of_the_package_is_what_a_test_examines():
+    other = {**LATER, "source of sb3_course.envs.dilemmas": "0", "registration of sb3_course": "0"}
+    new = [made_up(s, 1.0, 10.5 + s, 20.0 + s, made_with=other) for s in (20, 21, 22)]
+    assert compare(STORED, new).verdict is Verdict.CHANGED
+    of_users = {**LATER, "source of my_module": "0"}
+    new = [made_up(s, 1.0, 10.5 + s, 20.0 + s, made_with=of_users) for s in (20, 21, 22)]
+    assert compare(STORED, new).verdict is Verdict.ALIKE
+
+
 def test_the_first_evaluation_counts_for_the_exact_comparison():
     new = [made_up(0, 2.0, 10.0, 20.0, made_with=LATER)]
     assert compare(STORED, new).verdict is Verdict.CHANGED

@@ -150,6 +150,7 @@ def test_another_registration_is_told_like_another_module(task, changes):
     [
         ("my.module:Class", {"my.module"}),
         ("A2C", set()),
+        ("sb3_course.envs.dilemmas:Dilemmas-v0", set()),
         ("NPG, small: steps", set()),
         ({"policy": "mine:P", "kwargs": [{"extractor": "other:E"}]}, {"mine", "other"}),
         ({"environments": {"my.tasks:Maze/Large-v0": {}}}, {"my.tasks"}),
