@@ -15,8 +15,9 @@ nox.options.reuse_existing_virtualenvs = True
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 IMITATION = "imitation==1.0.1"
-"""Without its dependencies, whose caps would hold Gymnasium at 0.29."""
-TESTS = ["hypothesis>=6.100", "pytest>=8.2", "pytest-xdist>=3.6", "datasets>=2.8"]
+"""Without its dependencies, whose caps would hold Gymnasium at 0.29; the tests read files that it
+saves with datasets and jsonpickle."""
+TESTS = ["hypothesis>=6.100", "pytest>=8.2", "pytest-xdist>=3.6", "datasets>=2.8", "jsonpickle>=3"]
 ENV = {"OMP_NUM_THREADS": "1", "MUJOCO_GL": "egl"}
 WITHOUT_OVERRIDES = {"UV_NO_CONFIG": "1"}
 """uv would apply what pyproject.toml overrides in the environment of this checkout."""
