@@ -1,5 +1,8 @@
 import os
+import subprocess
+import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import gymnasium
@@ -128,3 +131,11 @@ class InThisProcess:
 def changed(spec: RunSpec, **changes) -> RunSpec:
     config = RunConfig.model_validate({**spec.config.model_dump(), **changes})
     return spec.model_copy(update={"config": config})
+
+
+@cache
+def loaded_by_sb3() -> set[str]:
+    """Packages that SB3 loads by itself; until 2.7 matplotlib and pandas are among them."""
+    code = "import sys, stable_baselines3; print(*{m.partition('.')[0] for m in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
