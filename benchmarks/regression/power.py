@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from planted_bugs import plants_of
@@ -37,7 +38,7 @@ HALF = "half of the gain lost"
 Job = tuple[str, RunSpec]
 
 
-def planted_run(job: Job) -> dict[str, object]:
+def planted_run(job: Job) -> dict[str, Any]:
     """Train one run with a bug.
 
     :param job: Name of the bug, and the run without it
@@ -60,7 +61,7 @@ def jobs_of(grid: Grid, seeds: int) -> list[Job]:
     return [(bug, spec) for spec in seeded.runs() for bug in plants_of(spec.config)]
 
 
-def train(jobs: Iterable[Job], file: Path, workers: int) -> list[dict[str, object]]:
+def train(jobs: Iterable[Job], file: Path, workers: int) -> list[dict[str, Any]]:
     """Train the runs that are missing in a file, and return all of them.
 
     :param jobs: Bugs and runs
@@ -84,7 +85,7 @@ def train(jobs: Iterable[Job], file: Path, workers: int) -> list[dict[str, objec
 
 
 def table(
-    stored: dict[regression.Task, list[RunResult]], lines: list[dict[str, object]], k: int
+    stored: dict[regression.Task, list[RunResult]], lines: list[dict[str, Any]], k: int
 ) -> str:
     """Return the probabilities of false alarms and of alarms as a table in Markdown.
 
@@ -96,8 +97,8 @@ def table(
     """
     found: dict[tuple[str, regression.Task], list[float | None]] = defaultdict(list)
     for line in lines:
-        algorithm, environment = line["task"]  # type: ignore[misc]
-        found[str(line["bug"]), (algorithm, environment)].append(line["summary"])  # type: ignore[arg-type]
+        algorithm, environment = line["task"]
+        found[str(line["bug"]), (algorithm, environment)].append(line["summary"])
     bugs = list(dict.fromkeys(bug for bug, _ in found))
     false_alarm = regression.FALSE_ALARM / len(stored)
     n = min(len(runs) for runs in stored.values()) - k
@@ -136,7 +137,7 @@ def table(
 
 def main() -> None:
     """Read the command line, train what is missing and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("grid", help="name of a grid in benchmarks/regression, as in dilemmas")
     parser.add_argument("--seeds", type=int, default=10, help="runs of each bug on each task")
     parser.add_argument("--workers", type=int, default=2, help="number of processes")
