@@ -71,6 +71,19 @@ def test_what_does_not_fit_is_told(saved, changes, expected, monkeypatch):
     assert expected in str(caught.value)
 
 
+def test_what_opens_no_window_is_told_with_its_render_modes(saved, monkeypatch):
+    monkeypatch.setattr(playing, "has_screen", lambda: True)
+    env_id = "sb3_course.envs.dilemmas:Dilemmas-v0"
+    with pytest.raises(UserError, match=r"opens no window \(human\); its render modes: none"):
+        list(playing.play(saved[0], env_id, episodes=1, seed=0, render=True))
+
+
+def test_a_file_that_names_no_environment_needs_one(saved, monkeypatch):
+    monkeypatch.setattr(checkpoint, "read_header", lambda path: {"class": "A2C"})
+    with pytest.raises(UserError, match="add its id, as in CartPole-v1"):
+        list(playing.play(saved[0], None, episodes=1, seed=0))
+
+
 def test_a_model_that_sb3_saved_needs_environment_and_class(tmp_path):
     path = tmp_path / "a2c.zip"
     A2C("MlpPolicy", "CartPole-v1", device="cpu").save(path)

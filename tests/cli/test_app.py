@@ -1,11 +1,13 @@
 import re
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 import typer
 
 from sb3_course.cli import app, terminal
+from sb3_course.common.errors import UserError
 from tests.benchmark.helpers import loaded_by_sb3
 
 OPTIONAL = (
@@ -79,6 +81,51 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it(
     monkeypatch.setattr(app, "app", missing)
     assert app.invoke(["status"]) == terminal.FAILED
     assert f"pip install 'sb3-course[{extra}]'" in capsys.readouterr().err.replace("\n", " ")
+
+
+class Abort(Exception):
+    """What Typer raises for Ctrl-C, whatever its release."""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (KeyboardInterrupt(), terminal.INTERRUPTED, ""),
+        (Abort(), terminal.INTERRUPTED, ""),
+        (PermissionError(13, "Permission denied", "/root/x"), terminal.FAILED, "/root/x: Permis"),
+        (UserError("a mistake"), terminal.MISUSED, "sb3-course: a mistake"),
+    ],
+)
+def test_errors_of_users_and_machines_are_one_line(monkeypatch, capsys, error, code, words):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(app, "app", fail)
+    assert app.invoke(["status"]) == code
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("no file is to blame"),
+        ZeroDivisionError("a fault of ours"),
+        ModuleNotFoundError("No module named 'sb3_course.x'", name="sb3_course.x"),
+    ],
+)
+def test_our_own_faults_keep_their_traceback(monkeypatch, error):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(app, "app", fail)
+    with pytest.raises(type(error)):
+        app.invoke(["status"])
+
+
+@pytest.mark.parametrize("package", ["sb3_course", "sb3_course.envs", "sb3_course.benchmark"])
+def test_a_package_has_only_the_names_that_it_has(package):
+    with pytest.raises(AttributeError, match="no attribute 'NoSuchName'"):
+        import_module(package).NoSuchName  # noqa: B018
 
 
 def test_help_does_not_import_torch():

@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,13 @@ def test_status_counts_runs_and_fails_if_one_has(grid, tmp_path, capsys):
     failed.write_text(json.dumps({"failure": "Traceback\nOSError: made to fail"}))
     assert app.invoke(["status", path]) == terminal.FAILED
     assert "OSError: made to fail" in capsys.readouterr().out
+
+
+def test_the_recorded_command_names_no_folder_of_this_machine(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    elsewhere, inside = tmp_path.parent / "else" / "g.yaml", tmp_path / "grids" / "my grid.yaml"
+    monkeypatch.setattr(sys, "argv", ["x", "run", str(elsewhere), str(inside), "--only", "seed=0"])
+    assert grids._command() == "sb3-course run g.yaml 'grids/my grid.yaml' --only seed=0"
 
 
 def test_the_demo_ends_with_its_report_and_the_answer_in_three_lines(grid, monkeypatch, capsys):

@@ -145,6 +145,9 @@ def test_mujoco_draws_off_screen_where_there_is_none(monkeypatch):
     assert os.environ["MUJOCO_GL"] == "osmesa"
     monkeypatch.setenv("DISPLAY", ":0")
     assert has_screen()
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert has_screen()
 
 
 def test_mujocos_camera_follows():

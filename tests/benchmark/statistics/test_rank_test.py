@@ -48,6 +48,11 @@ def test_too_few_runs_can_raise_no_alarm():
     assert alarm_probability(np.array([5.0, 6.0, 7.0]), [-1e9], 2, 0.1) == 0.0
 
 
+def test_what_may_always_alarm_always_does():
+    assert critical_value(3, 2, 1.0) == 6
+    assert size(3, 2, 6) == 1.0
+
+
 STORED = np.arange(30.0)
 
 

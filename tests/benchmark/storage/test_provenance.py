@@ -44,6 +44,13 @@ def test_no_checkout_has_no_commit(tmp_path, monkeypatch):
     assert provenance.git_commit() is None
 
 
+def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
+    monkeypatch.setattr(provenance, "PACKAGES", ("numpy", "no-such-package"))
+    versions = provenance.versions()
+    assert versions["numpy"] == np.__version__
+    assert versions["no-such-package"] is None
+
+
 # -- the user's own code -------------------------------------------------------------------------
 
 OWN = "class Mine(A2C):\n    twist = {}\n"
