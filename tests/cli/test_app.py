@@ -92,7 +92,7 @@ class Abort(Exception):
     [
         (KeyboardInterrupt(), terminal.INTERRUPTED, ""),
         (Abort(), terminal.INTERRUPTED, ""),
-        (PermissionError(13, "Permission denied", "/root/x"), terminal.FAILED, "/root/x: Permis"),
+        (PermissionError(13, "Permission denied", "taken/x"), terminal.FAILED, "taken/x: Permis"),
         (UserError("a mistake"), terminal.MISUSED, "sb3-course: a mistake"),
     ],
 )
