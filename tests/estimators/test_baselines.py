@@ -9,6 +9,7 @@ def test_leave_one_out_mean_by_hand():
     returns = np.array([1.0, 2.0, 6.0, 10.0])
     means = leave_one_out_mean(returns, np.array([0, 0, 0, 1]))
     assert means.tolist() == [4, 3.5, 1.5, 0]
+    assert leave_one_out_mean(returns, np.array([0, 0, 1, 1])).tolist() == [2, 1, 10, 6]
 
 
 def test_optimal_baseline_by_hand():
@@ -17,6 +18,13 @@ def test_optimal_baseline_by_hand():
     baseline = optimal_baseline(scores, estimates)
     assert baseline[0].tolist() == pytest.approx([(14 + 27) / (4 + 9), 2])
     assert baseline[2].tolist() == pytest.approx([(5 + 14) / (1 + 4), 0])  # no score but 0
+
+
+def test_optimal_baseline_of_two_trajectories_is_each_others():
+    scores, estimates = th.tensor([[1.0], [2.0]]), th.tensor([[5.0], [7.0]])
+    baseline = optimal_baseline(scores, estimates)
+    assert baseline.tolist() == [[3.5], [5.0]]
+    assert baseline.dtype == scores.dtype
 
 
 def test_optimal_baseline_does_not_depend_on_the_trajectorys_own_estimate():
@@ -41,7 +49,7 @@ def test_optimal_baseline_minimizes_the_variance():
 
 
 def test_optimal_baseline_of_one_trajectory_is_refused():
-    with pytest.raises(ValueError, match="at least 2 trajectories, got 1"):
+    with pytest.raises(ValueError, match="at least 2 trajectories, got 1: each one's"):
         optimal_baseline(th.ones(1, 3), th.ones(1, 3))
 
 

@@ -82,6 +82,42 @@ def test_self_normalized_weights_by_hand(ratio, weights, means, shift):
     assert np.exp(rollout.flat(logs)) == pytest.approx(np.array(weights) / means)
 
 
+def side_by_side() -> Rollout:
+    """Two environments: an episode of three steps; one of one step, masked from then on."""
+    ends = np.array([[0, 1], [0, 1], [1, 1]], dtype=bool)
+    mask = np.array([[1, 1], [1, 0], [1, 0]], dtype=bool)
+    zeros = np.zeros((3, 2))
+    return Rollout(zeros, zeros, zeros, ends, np.zeros_like(ends), mask, zeros[0], {})
+
+
+def test_masked_steps_of_one_environment_do_not_touch_the_other_ones_weights():
+    rollout, logs = side_by_side(), np.log([[2.0, 5.0], [3.0, 7.0], [0.5, 7.0]])
+    weights = {
+        "trajectory": [[3, 5], [3, 1], [3, 1]],
+        "prefix": [[2, 5], [6, 1], [3, 1]],
+        "step": [[2, 5], [3, 1], [0.5, 1]],
+    }
+    for ratio, expected in weights.items():
+        behaviors = np.zeros((1, 3, 2))
+        got = log_importance_weights(ratio, logs, behaviors, np.ones(1), rollout)
+        assert np.exp(got) == pytest.approx(np.array(expected))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "means"),
+    [
+        ("prefix", [[3.5, 3.5], [5.5, None], [4, None]]),
+        ("step", [[4, 4], [4, None], [4, None]]),
+    ],
+)
+def test_self_normalized_weights_of_two_environments_by_hand(ratio, means):
+    """The second episode keeps its weight, 5, after its end; what is masked counts nowhere."""
+    rollout, weights = side_by_side(), np.array([[2.0, 5.0], [6.0, 70.0], [3.0, 70.0]])
+    logs = self_normalized(ratio, np.log(weights), rollout)
+    expected = (weights / np.array(means, dtype=float))[rollout.mask]
+    assert np.exp(logs[rollout.mask]) == pytest.approx(expected)
+
+
 # -- returns -------------------------------------------------------------------------------------
 
 TO_GO = column([2, 2, 12, 16, 16])  # of the rewards 1, 2 and 4, 8, 16 with discount 1/2

@@ -133,8 +133,35 @@ def test_kl_divergence_by_hand():
 def test_an_unknown_distribution_is_named():
     odd = StateDependentNoiseDistribution(2)
     odd.distribution = th.distributions.Laplace(th.zeros(2), th.ones(2))
-    with pytest.raises(TypeError, match="Normal, Categorical and Bernoulli.*got Laplace"):
+    message = "^the natural gradient supports Normal, Categorical and Bernoulli.*got Laplace"
+    with pytest.raises(TypeError, match=message):
         ng.components(odd)
+
+
+def test_kl_divergence_of_distributions_with_different_parts_is_refused():
+    policies = [
+        ActorCriticPolicy(spaces.Box(-1, 1, (3,)), spaces.MultiDiscrete(sizes), lambda _: 0)
+        for sizes in ([2, 3], [2, 3, 2])
+    ]
+    with pytest.raises(ValueError, match="zip"):
+        ng.kl_divergence(*(policy.get_distribution(OBS) for policy in policies))
+
+
+def test_the_product_of_a_constant_distribution_is_its_damping():
+    """No parameter at all, or a distribution that depends on none: F = 0."""
+    policy = make_policy("gaussian")
+    parameters, _ = split_parameters(policy)
+    v = th.tensor([1.0, -2.0, 4.0])
+    assert ng.fisher_vector_product(policy.get_distribution(OBS), [], 0.5)(v).tolist() == [
+        0.5,
+        -1,
+        2,
+    ]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    free = [th.nn.Parameter(th.zeros(3))]
+    multiply = ng.fisher_vector_product(policy.get_distribution(OBS), free, 0.5)
+    assert multiply(v).tolist() == [0.5, -1, 2]
 
 
 def test_conjugate_gradient_solves_a_linear_system():
@@ -155,6 +182,24 @@ def test_conjugate_gradient_stops_after_max_steps_or_at_the_residual():
     assert ng.conjugate_gradient(lambda v: 2 * v, b, max_steps=50).iterations == 1
 
 
+def test_conjugate_gradient_stopped_early_tells_its_residual_and_curvature():
+    """One step on diag(1, 3) from b = (2, 2): x = b / 2, so that b - A x = (1, -1), xᵀ A x = 4."""
+    matrix, b = th.diag(th.tensor([1.0, 3.0])), th.tensor([2.0, 2.0])
+    solution = ng.conjugate_gradient(lambda v: matrix @ v, b, max_steps=1)
+    assert solution.x.tolist() == pytest.approx([1, 1])
+    assert solution.residual == pytest.approx(0.5)
+    assert solution.curvature == pytest.approx(4)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize(("tolerance", "iterations"), [(0.6, 1), (0.5, 1), (0.4, 2)])
+def test_conjugate_gradient_stops_at_the_relative_residual(tolerance, iterations, scale):
+    """As above: the residual of the first step is half of b, whatever the size of b."""
+    matrix, b = th.diag(th.tensor([1.0, 3.0])), scale * th.tensor([2.0, 2.0])
+    solution = ng.conjugate_gradient(lambda v: matrix @ v, b, 5, tolerance + 1e-6)
+    assert solution.iterations == iterations
+
+
 def test_conjugate_gradient_of_zero_is_zero():
     solution = ng.conjugate_gradient(lambda v: v, th.zeros(3), max_steps=5)
     assert solution.x.tolist() == [0, 0, 0]
@@ -171,8 +216,9 @@ def test_conjugate_gradient_keeps_its_solution_where_curvature_is_not_positive(b
 
 
 def test_step_length_reaches_the_target_to_second_order():
-    length = ng.step_length(0.02, curvature=4.0)
-    assert 0.5 * length**2 * 4.0 == pytest.approx(0.02)
+    for curvature in (1e-6, 0.25, 4.0):
+        length = ng.step_length(0.02, curvature)
+        assert 0.5 * length**2 * curvature == pytest.approx(0.02)
 
 
 def test_step_length_is_zero_where_curvature_is_not_a_positive_number():
@@ -186,3 +232,7 @@ def test_flatten_undoes_assign():
     ng.assign(parameters, vector)
     assert th.equal(ng.flatten(parameters), vector)
     assert th.equal(parameters_to_vector(parameters), vector)
+
+
+def test_flatten_of_nothing_is_an_empty_vector():
+    assert ng.flatten([]).shape == (0,)

@@ -29,6 +29,26 @@ def test_reward_to_go_adds_the_discounted_value_after_a_cut_only():
     assert returns.ravel().tolist() == [2, 2, 12 + 0.125 * 100, 16 + 0.25 * 100, 16 + 0.5 * 100]
 
 
+def test_values_of_single_precision_are_discounted_in_double():
+    """0.99 in single precision is off by 1e-8, which a return of a million would show."""
+    bootstrap_values = np.array([[1_234_567]], dtype=np.float32)
+    returns = reward_to_go(np.zeros((1, 1)), np.array([[True]]), 0.99, bootstrap_values)
+    assert returns.item() == 0.99 * 1_234_567
+
+
+def test_an_episode_that_goes_on_at_the_edge_of_the_batch():
+    """The first step follows nothing, and what follows the last one is its bootstrap value."""
+    ends = np.array([[False], [True], [False], [False], [False]])
+    assert reward_to_go(REWARDS, ends, 0.5).ravel().tolist() == [2, 2, 12, 16, 16]
+    assert running_sum(REWARDS, ends).ravel().tolist() == [1, 3, 4, 12, 28]
+
+
+def test_next_values_inside_the_batch_of_an_episode_that_a_limit_cut():
+    bootstrap_values = np.array([[0.0], [70.0], [0.0], [0.0], [60.0]])
+    got = next_values(VALUES, ENDS, bootstrap_values)
+    assert got.ravel().tolist() == [20, 70, 40, 50, 60]
+
+
 def test_reward_to_go_does_not_change_its_arguments():
     rewards, ends = REWARDS.copy(), ENDS.copy()
     reward_to_go(rewards, ends, 0.5)

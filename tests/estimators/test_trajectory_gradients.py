@@ -4,14 +4,17 @@ import sys
 import pytest
 import torch as th
 from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
 from stable_baselines3.common.policies import (
     ActorCriticCnnPolicy,
     ActorCriticPolicy,
     MultiInputActorCriticPolicy,
 )
+from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from sb3_course.common.parameter_groups import split_parameters
-from sb3_course.estimators.trajectory_gradients import trajectory_gradients
+from sb3_course.estimators.trajectory_gradients import _chunks, trajectory_gradients
 
 GENERATOR = th.Generator().manual_seed(0)
 LENGTHS = [4, 1, 7, 3]
@@ -82,6 +85,70 @@ def test_a_features_extractor_keeps_its_parameters(share):
         got = trajectory_gradients(policy, parameters, *batch, LENGTHS)
         assert th.allclose(got, one_by_one(policy, parameters, *batch), atol=1e-4)
         assert [*map(id, policy.parameters())] == before
+
+
+def test_images_that_are_not_divided_by_255():
+    th.manual_seed(0)
+    policy = ActorCriticCnnPolicy(
+        spaces.Box(0, 255, (1, 36, 36), dtype="uint8"),
+        spaces.Discrete(3),
+        lambda _: 1e-3,
+        features_extractor_kwargs={"features_dim": 4},
+        normalize_images=False,
+    )
+    parameters, _ = split_parameters(policy)
+    obs = th.randint(0, 255, (15, 1, 36, 36), dtype=th.uint8)
+    batch = (obs, ACTIONS["discrete"][1], th.randn(15, 2))
+    expected = one_by_one(policy, parameters, *batch)
+    assert th.allclose(
+        trajectory_gradients(policy, parameters, *batch, LENGTHS), expected, rtol=1e-4, atol=1e-2
+    )
+    assert expected.abs().max() > 10  # a difference of 255 times would show
+
+
+class Noisy(FlattenExtractor):
+    """Draws random numbers whenever it is called."""
+
+    def forward(self, observations):
+        return super().forward(observations) + 0 * th.rand_like(observations)
+
+
+def test_a_features_extractor_may_draw_random_numbers():
+    (obs_space, obs), (action_space, actions) = OBSERVATIONS["box"], ACTIONS["box"]
+    policy = ActorCriticPolicy(
+        obs_space, action_space, lambda _: 1e-3, features_extractor_class=Noisy
+    )
+    parameters, _ = split_parameters(policy)
+    batch = (obs, actions, th.randn(15, 2))
+    got = trajectory_gradients(policy, parameters, *batch, LENGTHS)
+    assert th.allclose(got, one_by_one(policy, parameters, *batch), atol=1e-5)
+
+
+def test_multipliers_of_double_precision():
+    policy = ActorCriticPolicy(*(OBSERVATIONS["box"][0], ACTIONS["box"][0]), lambda _: 1e-3)
+    parameters, _ = split_parameters(policy)
+    obs, actions = OBSERVATIONS["box"][1], ACTIONS["box"][1]
+    weights = th.randn(15, 2)
+    single = trajectory_gradients(policy, parameters, obs, actions, weights, LENGTHS)
+    double = trajectory_gradients(policy, parameters, obs, actions, weights.double(), LENGTHS)
+    assert double.dtype == th.float32
+    assert th.equal(single, double)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(1, 100))
+def test_chunks_are_within_their_bound_and_few(lengths, bound):
+    """Padded to its longest trajectory a chunk is within the bound, and one more would not be."""
+    chunks = _chunks(lengths, bound)
+    assert sorted(i for chunk in chunks for i in chunk) == list(range(len(lengths)))
+    for chunk in chunks:
+        longest = max(lengths[i] for i in chunk)
+        assert len(chunk) == 1 or longest * len(chunk) <= bound
+        if chunk is not chunks[-1]:
+            assert longest * (len(chunk) + 1) > bound
+
+
+def test_chunks_hold_trajectories_of_similar_length():
+    assert _chunks([1, 9, 2, 8], 18) == [[1, 3], [2, 0]]
 
 
 MEMORY = """
