@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export MUJOCO_GL ?= egl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow regression test-matrix coverage mutants check format throughput clean
+.PHONY: help setup demo test slow regression test-matrix coverage mutants fuzz check format throughput clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ coverage: setup ## the fast tests, with the lines and branches that they reach
 
 mutants: setup ## do the tests of the estimators notice a change of any operator or number?
 	$(BIN)/mutmut run --max-children 2 && $(BIN)/mutmut results
+
+fuzz: setup ## damaged and hostile files, for about ten minutes
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-2000} $(BIN)/python -m pytest tests/fuzz -n 2
 
 check: setup ## ruff, format, mypy, the direction of imports, docstrings
 	$(BIN)/ruff check .
