@@ -1,7 +1,8 @@
 """Files of CS285's first homework: its experts and its demonstrations."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,16 +10,14 @@ from imitation.data.types import TrajectoryWithRew
 
 from sb3_course.collection.observations import Array
 from sb3_course.common.errors import UserError
-from sb3_course.imitation.plain_pickle import (
-    MOST_BYTES,
-    PathLike,
-    RefusedPickleError,
-    load_plain_pickle,
-)
+from sb3_course.imitation.plain_pickle import PathLike, RefusedPickleError, load_plain_pickle
 
 PATH = ("observation", "action", "reward", "next_observation", "terminal")
 """Keys of a demonstrated path."""
 
+
+MOST_TIMES = 10
+"""Size of the arrays, each counted as often as it is used, relative to the size of the file."""
 
 SLOPE = 0.01
 """Slope of the homework's leaky ReLU below 0."""
@@ -117,15 +116,23 @@ def load_cs285_expert(path: PathLike) -> CS285Expert:
         standardizer = policy["obsnorm"]["Standardizer"]
         hidden = policy["hidden"]["FeedforwardNet"]
         names = sorted(hidden, key=lambda name: int(name.removeprefix("layer_")))
-        layers = [_affine(hidden[name]) for name in names] + [_affine(policy["out"])]
-        mean = _row(standardizer["mean_1_D"])
-        std = np.sqrt(np.maximum(0.0, _row(standardizer["meansq_1_D"]) - mean**2))
-    except (KeyError, TypeError, StopIteration, ValueError, AttributeError) as error:
-        raise UserError(f"{path} is not an expert of CS285: {error!r}") from error
-    if nonlinearity not in _NONLINEAR:
-        raise UserError(
-            f"{path}: unknown nonlin_type {nonlinearity!r}; known: {', '.join(_NONLINEAR)}"
+        parts = [_affine(layer) for layer in (*(hidden[name] for name in names), policy["out"])]
+        moments = _array(standardizer["mean_1_D"]), _array(standardizer["meansq_1_D"])
+        _check_repeated(path, [*moments, *(array for part in parts for array in part)])
+        layers = [(weight.astype(np.float64), _row(bias)) for weight, bias in parts]
+        mean, square = map(_row, moments)
+        std = np.sqrt(np.maximum(0.0, square - mean**2))
+    except RefusedPickleError:
+        raise
+    except (LookupError, TypeError, StopIteration, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is not an expert of CS285: {_brief(error)}") from error
+    if not (isinstance(nonlinearity, str) and nonlinearity in _NONLINEAR):
+        given = (
+            ascii(nonlinearity[:40])
+            if isinstance(nonlinearity, str)
+            else f"of type {type(nonlinearity).__name__}"
         )
+        raise UserError(f"{path}: unknown nonlin_type {given}; known: {', '.join(_NONLINEAR)}")
     _check_layers(path, mean, layers)
     return CS285Expert(mean, std, layers, nonlinearity)
 
@@ -134,16 +141,32 @@ def _array(values: Any) -> Array:
     """Check that the values are an array: nested lists can repeat each other without bound."""
     if not isinstance(values, (np.ndarray, np.generic)):
         raise TypeError(f"a {type(values).__name__} where an array is expected")
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"an array of {values.dtype} where real numbers are expected")
     return np.asarray(values)
 
 
-def _row(values: Any) -> Array:
-    return _array(values).astype(np.float64).reshape(-1)
+def _row(array: Array) -> Array:
+    return array.astype(np.float64).reshape(-1)
 
 
 def _affine(layer: Any) -> tuple[Array, Array]:
     affine = layer["AffineLayer"]
-    return _array(affine["W"]).astype(np.float64), _row(affine["b"])
+    return _array(affine["W"]), _array(affine["b"])
+
+
+def _check_repeated(path: PathLike, arrays: Iterable[Array]) -> None:
+    """Check that a file does not name its arrays so often that copies of them fill the memory."""
+    allowed = max(MOST_TIMES * Path(path).stat().st_size, 2**20)
+    # A name has a cost, too: an object of Python, however small the array is.
+    if sum(array.nbytes + 128 for array in arrays) > allowed:
+        raise RefusedPickleError(
+            f"{path}: refused: its repeated arrays have more than {allowed:,} bytes"
+        )
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {ascii(str(error)[:200])[1:-1]}"
 
 
 def _check_layers(path: PathLike, mean: Array, layers: list[tuple[Array, Array]]) -> None:
@@ -170,17 +193,14 @@ def load_cs285_demonstrations(path: PathLike) -> list[TrajectoryWithRew]:
         raise UserError(f"{path} must hold a list of paths that is not empty, got {kind}")
     try:
         paths = [{name: _array(item[name]) for name in PATH} for item in content]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path} is not a list of dicts with the arrays {', '.join(PATH)}: {error!r}"
+            f"{path} is not a list of dicts with the arrays {', '.join(PATH)}: {_brief(error)}"
         ) from error
-    if sum(array.nbytes for item in paths for array in item.values()) > MOST_BYTES:
-        raise RefusedPickleError(
-            f"{path}: refused: its repeated arrays have more than {MOST_BYTES:,} bytes"
-        )
+    _check_repeated(path, (array for item in paths for array in item.values()))
     try:
         return [_trajectory(item) for item in paths]
-    except (ValueError, IndexError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise UserError(f"{path} holds paths that do not fit together: {error}") from error
 
 

@@ -11,6 +11,7 @@ from sb3_course.common.errors import UserError
 from sb3_course.imitation import load_cs285_demonstrations, load_cs285_expert
 from sb3_course.imitation.cs285 import CS285Expert
 from sb3_course.imitation.plain_pickle import RefusedPickleError, load_plain_pickle
+from tests.budget import small_budget
 from tests.imitation.helpers import homework_expert, homework_paths, write
 
 every_protocol = pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -95,7 +96,6 @@ def hostile_pickles(marker):
     yield "array class", b"cnumpy\nndarray\n((I5000000000\ntS'u1'\ntR."
     yield "array of nothing", b"cnumpy\nndarray\n((I9999999999\ntS'f8'\nS'12345678'\nI0\n(I0\nttR."
     yield "empty text", REBUILT + b"(I1\n(I5000000000\ntcnumpy\ndtype\n(S'S0'\ntRI00\nS''\ntb."
-    yield "memo", b"\x80\x03Nr" + (2 * 10**8).to_bytes(4, "little") + b"."
     yield "function", pickle.dumps(np.dtype("f8"))
     yield "cut off", pickle.dumps(np.zeros(9))[:-9]
     yield "empty", b""
@@ -158,6 +158,55 @@ def test_an_array_keeps_the_size_of_its_elements(tmp_path):
     (tmp_path / "file.pkl").write_bytes(b"(lp1\n" + array + b"a" + enlarge + b"g1\n.")
     (got,) = load_plain_pickle(tmp_path / "file.pkl")
     assert got.dtype == "S8" and got.nbytes == 8
+
+
+def test_many_short_paths_are_no_bomb(tmp_path):
+    paths = homework_paths(lengths=(10,) * 1_500)
+    for protocol in (2, 4):
+        assert len(load_cs285_demonstrations(write(tmp_path / "a.pkl", paths, protocol))) == 1_500
+
+
+def test_an_expert_of_one_layer_many_times_is_refused(tmp_path):
+    expert = homework_expert()
+    layers = expert["GaussianPolicy"]["hidden"]["FeedforwardNet"]
+    large = {"AffineLayer": {"W": np.zeros((500, 500), np.int8), "b": np.zeros(500)}}
+    layers.update((f"layer_{i}", large) for i in range(10, 5_000))
+    with small_budget(), pytest.raises(RefusedPickleError, match="repeated"):
+        load_cs285_expert(write(tmp_path / "expert.pkl", expert))
+
+
+@pytest.mark.parametrize("value", [[1], "relu", 3, None, np.ones(4), np.array(["a"]), b"x"])
+@pytest.mark.parametrize("where", ["policy", "hidden", "mean", "nonlinearity"])
+def test_an_expert_with_another_type_of_value_is_refused(tmp_path, where, value):
+    expert = homework_expert()
+    policy = expert["GaussianPolicy"]
+    standardizer = policy["obsnorm"]["Standardizer"]
+    place, key = {
+        "policy": (expert, "GaussianPolicy"),
+        "hidden": (policy["hidden"], "FeedforwardNet"),
+        "mean": (standardizer, "mean_1_D"),
+        "nonlinearity": (expert, "nonlin_type"),
+    }[where]
+    place[key] = value
+    with pytest.raises(UserError, match=r"expert\.pkl"):
+        load_cs285_expert(write(tmp_path / "expert.pkl", expert))
+
+
+def test_a_name_that_is_a_doubled_list_is_not_written_out(tmp_path):
+    expert = homework_expert()
+    for _ in range(60):
+        expert["nonlin_type"] = [expert["nonlin_type"]] * 2
+    with pytest.raises(UserError, match="unknown nonlin_type of type list; known: tanh, lrelu"):
+        load_cs285_expert(write(tmp_path / "expert.pkl", expert))
+
+
+@pytest.mark.parametrize("value", [[1], None, np.array(2.0), np.array(["a"] * 7), np.zeros(0), {}])
+@pytest.mark.parametrize("key", ["observation", "action", "reward", "next_observation", "terminal"])
+def test_a_path_with_another_type_of_value_is_refused(tmp_path, key, value):
+    paths = homework_paths()
+    paths[0][key] = value
+    with pytest.raises(UserError, match=r"data\.pkl"):
+        load_cs285_demonstrations(write(tmp_path / "data.pkl", paths))
 
 
 def test_refuses_arrays_that_repeat_without_bound(tmp_path):
