@@ -38,9 +38,9 @@ def costly_pickles():
     state = data + b"q\x000" + DTYPE + b"q\x010" + shape + b"q\x020(" + REBUILT
     build = b"(K\x01h\x02h\x01\x89h\x00tb"
     yield "sets one state again and again", state + build * 40_000 + b"l."
-    arguments = b"h\x00h\x01h\x02U\x01C"
-    buffer = state.replace(REBUILT, call(b"numpy.core.numeric\n_frombuffer", arguments))
-    yield "one buffer again and again", buffer * 3 + b"l."
+    from_buffer = b"cnumpy.core.numeric\n_frombuffer\nq\x03("
+    repeated = b"h\x03(h\x00h\x01h\x02U\x01CtR" * 40_000
+    yield "one buffer again and again", state.replace(REBUILT, from_buffer) + repeated + b"l."
     arguments = b"(" + b"N" * 120_000 + b"tq\x000"
     yield "calls with many arguments", arguments + (b"c_codecs\nencode\nh\x00R") * 20_000 + b"."
     yield "states with many parts", arguments + REBUILT + b"h\x00b" * 60_000 + b"."
