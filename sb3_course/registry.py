@@ -154,13 +154,20 @@ def find_class(kind: str, name: Any, known: Mapping[str, Any], base: type[Any]) 
         if name not in classes:
             raise UserError(unknown(kind, name, classes) + ", or module:Class")
         return classes[name]
-    try:
-        found = getattr(import_module(module), attribute, None)
-    except Exception as error:
-        raise UserError(f"cannot import {name!r}: {type(error).__name__}: {error}") from error
+    found = getattr(_imported(module, name), attribute, None)
     if not _derives(found, base):
         raise UserError(f"{name!r} is not a subclass of {base.__name__}")
     return found
+
+
+def _imported(module: str, name: Any) -> ModuleType:
+    """Import a module of the user for a name in it."""
+    try:
+        return import_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also sys.exit, which would end this program without a word
+        raise UserError(f"cannot import {str(name)[:200]!r}: {in_words(error)}") from error
 
 
 def _derives(value: Any, base: type[Any]) -> bool:
@@ -180,7 +187,7 @@ def refusal(name: str, params: Mapping[str, Any], env: VecEnv) -> str | None:
             warnings.simplefilter("ignore")  # the run will repeat them
             arguments = constructor_arguments(name, params)
             find_algorithm(name)(env=env, seed=0, device="cpu", verbose=0, **arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return in_words(error)
     return None
 
@@ -274,15 +281,17 @@ def check_environment(name: Any) -> None:
     module, _, plain = str(name).rpartition(":")
     try:
         if module:
-            import_module(module)
+            _imported(module, module)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a newer version of the environment exists
             gymnasium.spec(plain)
     except gymnasium.error.Error as error:
         own = "" if module else f"; an environment of your own names its module: my_module:{plain}"
         raise UserError(unknown("environment", name, gymnasium.registry) + own) from error
+    except UserError:
+        raise
     except Exception as error:
-        raise UserError(f"cannot import {module!r}: {error}") from error
+        raise UserError(f"{name!r} cannot be looked up: {in_words(error)}") from error
 
 
 def place_to_log(folder: Path, env_id: str) -> Path:

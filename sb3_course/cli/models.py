@@ -166,15 +166,16 @@ def _learn(model: "BaseAlgorithm", timesteps: int) -> int:
 def _parameters(items: Sequence[str]) -> dict[str, Any]:
     from yaml import YAMLError
 
-    from sb3_course.common.yaml_values import read_yaml
+    from sb3_course.common.yaml_values import described, read_yaml
 
     parameters = {}
     for item in items:
         key, equals, value = item.partition("=")
+        given = item if len(item) <= 80 else f"{item[:80]}…"
         if not (key and equals):
-            raise typer.BadParameter(f"-p {item!r}: expected KEY=VALUE, as in learning_rate=1e-3")
+            raise typer.BadParameter(f"-p {given!r}: expected KEY=VALUE, as in learning_rate=1e-3")
         try:
             parameters[key] = read_yaml(value)
         except YAMLError as error:
-            raise typer.BadParameter(f"-p {item!r}: not valid YAML: {value!r}") from error
+            raise typer.BadParameter(f"-p {given!r}: the value, {described(error)}") from error
     return parameters

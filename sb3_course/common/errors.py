@@ -24,7 +24,7 @@ def unknown(kind: str, given: object, allowed: Iterable[str]) -> str:
     return f"unknown {kind} {given!r};{meant} allowed: {shown}"
 
 
-def in_words(error: Exception) -> str:
+def in_words(error: BaseException) -> str:
     """Return a description of an exception in one line.
 
     :param error: Exception to describe

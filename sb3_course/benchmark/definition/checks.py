@@ -2,12 +2,18 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_course.benchmark.definition.grid import Grid, parse
-from sb3_course.benchmark.definition.yaml_source import GridSource, Mistake, Source
+from sb3_course.benchmark.definition.yaml_source import (
+    MOST_MISTAKES,
+    GridSource,
+    Mistake,
+    Source,
+)
 from sb3_course.common.errors import Key, UserError, unknown
 from sb3_course.registry import check_environment, constructor_arguments, find_algorithm
 
@@ -21,7 +27,9 @@ def checked_grid(grid: GridSource) -> Grid:
     """
     source = Source(grid)
     parsed = parse(source.data)
-    mistakes = [*(parsed if isinstance(parsed, list) else ()), *unknown_names(source)]
+    # A name that is unknown is compared with all known ones, which takes milliseconds.
+    unknown_first = islice(unknown_names(source), MOST_MISTAKES)
+    mistakes = [*(parsed if isinstance(parsed, list) else ()), *unknown_first]
     if isinstance(parsed, list) or mistakes:
         raise source.error(mistakes)
     return parsed

@@ -9,7 +9,7 @@ from gymnasium.spaces import Space
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_course.benchmark.definition.grid import RunConfig, RunSpec
-from sb3_course.benchmark.definition.yaml_source import GridSource, Mistake, Source
+from sb3_course.benchmark.definition.yaml_source import GridSource, Mistake, Source, shown
 from sb3_course.common.errors import Key, in_words
 from sb3_course.envs.gymnasium_env import make_env
 from sb3_course.envs.make import make_vec_env
@@ -43,7 +43,7 @@ def _mistakes(specs: Iterable[RunSpec], source: Source) -> Iterator[Mistake]:
         by_algorithm = {a: config for (a, e), config in configs.items() if e == environment}
         try:
             spaces = _spaces(environment, {config.backend for config in by_algorithm.values()})
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             yield Mistake(("environments", environment), f"cannot be made here: {in_words(error)}")
             continue
         for algorithm, config in by_algorithm.items():
@@ -60,14 +60,14 @@ def _refused(config: RunConfig, spaces: Spaces) -> tuple[Key, str] | None:
     try:
         env = _spaces_only_env(config, spaces)
     except Exception as error:
-        return ("normalize",), f"given {config.normalize!r}; {in_words(error)}"
+        return ("normalize",), f"given {shown(config.normalize)}; {in_words(error)}"
     reason = refusal(config.algorithm_class, config.params, env)
     if reason is None:
         return None
     key = at_fault(config.algorithm_class, config.params, env)
     message = f"{config.algorithm_class} refuses it: {reason}"
     return (
-        (("params", *key), f"given {value(config.params, key)!r}; {message}")
+        (("params", *key), f"given {shown(value(config.params, key))}; {message}")
         if key
         else ((), message)
     )

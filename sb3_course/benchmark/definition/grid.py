@@ -47,7 +47,6 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
-    PositiveInt,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -56,7 +55,7 @@ from pydantic import (
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from sb3_course.benchmark.definition.yaml_source import GridSource, Mistake, Source
+from sb3_course.benchmark.definition.yaml_source import GridSource, Mistake, Source, shown
 from sb3_course.common.errors import unknown
 from sb3_course.envs.backends import Backend
 
@@ -84,6 +83,11 @@ def _pair_of_algorithms(pair: tuple[str, str], info: ValidationInfo) -> tuple[st
 
 
 MAX_SEEDS = 100_000
+MAX_RUNS = 100_000
+MAX_EVALUATIONS = 1_000_000
+"""Maximum number of evaluations in all runs together, each of which is stored."""
+Steps = Annotated[int, Field(gt=0, le=10**12)]
+Envs = Annotated[int, Field(gt=0, le=10_000)]
 Self = TypeVar("Self", bound="Section")
 Parameters = dict[str, JsonValue]
 Normalize = Annotated[Any, AfterValidator(_bool_or_settings)]
@@ -121,8 +125,8 @@ class Evaluation(Section):
     With ``n_points`` the intervals are equal. Either way, there is an evaluation before training.
     """
 
-    every: PositiveInt | None = None
-    n_points: PositiveInt | None = None
+    every: Steps | None = None
+    n_points: Steps | None = None
     episodes: int = Field(default=20, ge=1, le=1000)
 
     @model_validator(mode="after")
@@ -145,8 +149,8 @@ class Evaluation(Section):
 class Environment(Section):
     """Settings of one environment: how algorithms train on it and are evaluated."""
 
-    total_timesteps: PositiveInt
-    n_envs: PositiveInt = 1
+    total_timesteps: Steps
+    n_envs: Envs = 1
     backend: Backend = "auto"
     normalize: Normalize = False
     evaluation: Evaluation | None = None
@@ -156,7 +160,7 @@ class Override(Section):
     """Settings of one algorithm that differ on one environment."""
 
     params: Parameters = {}
-    n_envs: PositiveInt | None = None
+    n_envs: Envs | None = None
     normalize: Normalize | None = None
 
 
@@ -239,7 +243,10 @@ class Grid(Section):
     def _count_of_seeds(cls, value: Any) -> Any:
         count = isinstance(value, int) and not isinstance(value, bool)
         if not (0 < value <= MAX_SEEDS if count else isinstance(value, list)):
-            raise ValueError("allowed: a list of distinct seeds, or their number (from 0 upwards)")
+            raise ValueError(
+                "allowed: a list of distinct seeds, or their number (from 0 upwards), up to "
+                f"{MAX_SEEDS:,}"
+            )
         return list(range(value)) if count else value
 
     @field_validator("seeds")
@@ -256,6 +263,22 @@ class Grid(Section):
             if not (name.strip() and name.isprintable() and len(name) <= 60):
                 raise ValueError(f"the name {name!r}; allowed: 1 to 60 printable characters")
         return value
+
+    @model_validator(mode="after")
+    def _of_a_size_that_can_be_run(self) -> "Grid":
+        n_each = len(self.algorithms) * len(self.seeds)
+        n_evaluations = 0
+        for environment in self.environments.values():
+            plan = environment.evaluation or self.evaluation
+            times = plan.n_points or environment.total_timesteps // (plan.every or 1)
+            n_evaluations += n_each * times
+        for given, allowed, what in (
+            (n_each * len(self.environments), MAX_RUNS, "runs"),
+            (n_evaluations, MAX_EVALUATIONS, "evaluations in all runs"),
+        ):
+            if given > allowed:
+                raise ValueError(f"{given:,} {what}; allowed: up to {allowed:,}")
+        return self
 
     def runs(self) -> list[RunSpec]:
         """Return all runs, in the order of the file."""
@@ -319,7 +342,7 @@ def _mistake(item: ErrorDetails) -> Mistake:
     key = tuple(part for part in item["loc"] if part != "[key]")
     if item["type"] == "missing":
         return Mistake(key, "is missing")
-    given = "" if isinstance(item["input"], Mapping) else f"given {item['input']!r}; "
+    given = "" if isinstance(item["input"], Mapping) else f"given {shown(item['input'])}; "
     if item["type"] == "extra_forbidden":
         given = ""  # the mistake is the key, which the message names
     return Mistake(key, given + item["msg"])

@@ -1,15 +1,18 @@
 """Source of a grid: YAML with line numbers, and files that include other files."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+import stat
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
 
 from sb3_course.common.errors import Key, UserError
-from sb3_course.common.yaml_values import GridLoader
+from sb3_course.common.yaml_values import MOST_CHARACTERS, MOST_VALUES, GridLoader, described
 
 INCLUDE = "include"
 MAPPING = Path("grid")
@@ -17,6 +20,11 @@ MAPPING = Path("grid")
 
 GridSource: TypeAlias = str | Path | Mapping[str, Any]
 """Grid: a YAML file, or its content as a mapping."""
+
+MOST_FILES = 100
+"""Maximum number of files of a grid; a file that is included twice counts twice."""
+MOST_MISTAKES = 50
+"""Maximum number of mistakes that are reported."""
 
 
 class GridError(UserError):
@@ -42,11 +50,13 @@ class File:
     :param path: Path, for messages
     :param node: Tree of YAML nodes, with their line numbers
     :param data: Keys and values
+    :param size: Number of keys and values
     """
 
     path: Path
     node: yaml.Node
     data: dict[Any, Any]
+    size: int
 
     @classmethod
     def read(cls, path: Path) -> "File":
@@ -57,18 +67,18 @@ class File:
         :raises GridError: If it cannot be read, or does not hold keys and values
         """
         try:
-            text = path.read_text(encoding="utf-8")
-            node, data = _load(text)
+            loader = GridLoader(_text(path))
+            node, data = loader.document()
         except OSError as error:
             raise GridError(f"{path}: cannot be read ({error.strerror})") from error
         except UnicodeDecodeError as error:
             raise GridError(f"{path}: is not a text file in UTF-8") from error
         except yaml.YAMLError as error:
-            raise GridError(f"{path}{_yaml_problem(error)}") from error
+            raise GridError(f"{path}:{described(error)}") from error
         if not isinstance(data, dict):
             content = "nothing" if data is None else f"a {type(data).__name__}"
             raise GridError(f"{path}: holds {content}; allowed: keys and values, as in name: demo")
-        return cls(path, node, data)
+        return cls(path, node, data, loader.size)
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> "File":
@@ -80,14 +90,18 @@ class File:
         """
         try:
             text = _dump(dict(data))
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             key, value = _not_plain(dict(data))
             raise GridError(
-                f"{MAPPING}: {'.'.join(map(str, key)) or 'its keys'}: given {value!r} of type "
+                f"{MAPPING}: {'.'.join(map(str, key)) or 'its keys'}: given {shown(value)} of type "
                 f"{type(value).__name__}; allowed: numbers, strings, booleans, None, and lists and "
                 "dicts of them"
             ) from error
-        return cls(MAPPING, *_load(text))
+        try:
+            loader = GridLoader(text)
+            return cls(MAPPING, *loader.document(), loader.size)
+        except yaml.YAMLError as error:  # its line is one of a text that nobody wrote
+            raise GridError(f"{MAPPING}: {described(error).split(' ', 1)[1]}") from error
 
     def find(self, key: Key) -> tuple[int, int]:
         """Follow a key as far as it exists in the file.
@@ -133,16 +147,33 @@ def _not_plain(data: Any, key: Key = ()) -> tuple[Key, Any]:
     for name, part in parts:
         try:
             _dump(part)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             return _not_plain(part, (*key, name))
     return key, data
 
 
-def _load(text: str) -> tuple[yaml.Node, Any]:
-    """Return a document as a tree of nodes, in which merge keys are resolved, and as data."""
-    loader = GridLoader(text)
-    node = loader.get_single_node() or yaml.ScalarNode("tag:yaml.org,2002:null", "")
-    return node, loader.construct_document(node)
+def _text(path: Path) -> str:
+    """Read a text file, but no pipe or device, which may never end."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+        raise GridError(f"{path}: is {kind}; allowed: a text file")
+    if status.st_size > 4 * MOST_CHARACTERS:  # of up to 4 bytes each
+        raise GridError(f"{path}: has {status.st_size:,} bytes; allowed: {4 * MOST_CHARACTERS:,}")
+    return path.read_text(encoding="utf-8")
+
+
+def shown(value: Any) -> str:
+    """Return a value as it is cited in messages.
+
+    :param value: Given value
+    :return: The value's text, cut if it is long
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or lists in lists
+        text = "a value"
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _child(node: yaml.Node, part: str | int) -> tuple[int, yaml.Node] | None:
@@ -154,13 +185,6 @@ def _child(node: yaml.Node, part: str | int) -> tuple[int, yaml.Node] | None:
     elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
         return node.value[part].start_mark.line + 1, node.value[part]
     return None
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return f": not valid YAML: {' '.join(str(error).split())}"
-    context = f" ({error.context})" if error.context else ""
-    return f":{error.problem_mark.line + 1}: not valid YAML: {error.problem}{context}"
 
 
 class Source:
@@ -177,8 +201,9 @@ class Source:
 
     def __init__(self, grid: GridSource) -> None:
         first = File.of(grid) if isinstance(grid, Mapping) else File.read(Path(grid))
-        self.files = list(_with_included(first, ()))
+        self.files: list[File] = []
         """Grid file and included files; the values of an earlier one take precedence."""
+        _add_with_included(first, (), self.files)
         merged = reduce(merge, (file.data for file in reversed(self.files)))
         self.data = {key: value for key, value in merged.items() if key != INCLUDE}
 
@@ -211,16 +236,20 @@ class Source:
     def error(self, mistakes: Iterable[Mistake]) -> GridError:
         """Make the error that reports mistakes, one per line, in the order of files and lines.
 
-        :param mistakes: Mistakes, at least one
+        :param mistakes: Mistakes, at least one; the first :data:`MOST_MISTAKES` are reported
         :return: The error, to be raised
         """
-        ordered = sorted(dict.fromkeys(mistakes), key=lambda mistake: self.where(mistake.key))
+        found = list(islice(dict.fromkeys(mistakes), MOST_MISTAKES))
+        ordered = sorted(found, key=lambda mistake: self.where(mistake.key))
         return GridError("\n".join(map(self._line, ordered)))
 
     def _line(self, mistake: Mistake) -> str:
         file, line = self.where(mistake.key)
-        key = ".".join(map(str, mistake.key))
-        return f"{self.files[file].place(line)}: {key}: {' '.join(mistake.message.split())}"
+        parts = (str(part) for part in mistake.key)
+        key = ".".join(part if part.isprintable() else repr(part) for part in parts)
+        message = " ".join(mistake.message.split())
+        place = self.files[file].place(line)
+        return ": ".join([place, *([key[:200]] if key else []), message[:2000]])
 
 
 def merge(below: Mapping[Any, Any], above: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -237,26 +266,36 @@ def merge(below: Mapping[Any, Any], above: Mapping[Any, Any]) -> dict[Any, Any]:
     return merged
 
 
-def _with_included(file: File, above: tuple[Path, ...]) -> Iterator[File]:
-    """Yield a file and the files that it includes, by descending precedence."""
-    yield file
+def _add_with_included(file: File, above: tuple[Path, ...], files: list[File]) -> None:
+    """Add a file and the files that it includes, by descending precedence."""
+    files.append(file)
     place = file.place(file.find((INCLUDE,))[1])
+    size = sum(other.size for other in files)
+    if len(files) > MOST_FILES or size > MOST_VALUES:
+        raise GridError(
+            f"{place}: {len(files)} files with {size:,} keys and values in all; allowed: "
+            f"{MOST_FILES} and {MOST_VALUES:,}"
+        )
     chain = (*above, file.path)
     for name in reversed(_included(file, place)):
         path = file.path.parent / name
-        if any(path.resolve() == earlier.resolve() for earlier in chain if earlier is not MAPPING):
+        real = os.path.realpath(path)
+        if any(real == os.path.realpath(earlier) for earlier in chain if earlier is not MAPPING):
             circle = " → ".join(map(str, (*chain, path)))
             raise GridError(f"{place}: {INCLUDE}: files include each other: {circle}")
         try:
             included = File.read(path)
         except GridError as error:
             raise GridError(f"{error}; included by {file.path}") from error
-        yield from _with_included(included, chain)
+        _add_with_included(included, chain, files)
 
 
 def _included(file: File, place: str) -> list[str]:
     names = file.data.get(INCLUDE, [])
     names = [names] if isinstance(names, str) else names
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise GridError(f"{place}: {INCLUDE}: given {names!r}; allowed: a file or a list of files")
-    return names
+    plain = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not plain or not all(name.isprintable() for name in names):
+        raise GridError(
+            f"{place}: {INCLUDE}: given {shown(names)}; allowed: a file or a list of files"
+        )
+    return [str(name) for name in names]

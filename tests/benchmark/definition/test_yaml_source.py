@@ -30,11 +30,17 @@ def refusal(write, **texts) -> str:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("name: a\nseeds: 1\nname: b\n", "grid.yaml:3: not valid YAML: key 'name' is given twice"),
-        ("a: {b: 1, b: 2}", "grid.yaml:1: not valid YAML: key 'b' is given twice, first in line 1"),
-        ("name: !!python/object/apply:os.getcwd []", "grid.yaml:1: not valid YAML: could not"),
-        ("a: 1\nb: [1,\n", "grid.yaml:3: not valid YAML"),
-        ("a: \x00", "grid.yaml: not valid YAML"),
+        (
+            "name: a\nseeds: 1\nname: b\n",
+            "grid.yaml:3:1: not valid YAML: key 'name' is given twice",
+        ),
+        (
+            "a: {b: 1, b: 2}",
+            "grid.yaml:1:11: not valid YAML: key 'b' is given twice, first in line 1",
+        ),
+        ("name: !!python/object/apply:os.getcwd []", "grid.yaml:1:7: not valid YAML: could not"),
+        ("a: 1\nb: [1,\n", "grid.yaml:3:1: not valid YAML"),
+        ("a: \x00", "grid.yaml:1:4: not valid YAML: the character '\\x00'"),
         ("", "grid.yaml: holds nothing; allowed: keys and values"),
         ("- a", "grid.yaml: holds a list; allowed: keys and values"),
         ("include: 3", "grid.yaml:1: include: given 3; allowed: a file or a list of files"),
@@ -92,7 +98,7 @@ def test_one_file_may_be_included_by_two(write):
     [
         ({}, ["none.yaml: cannot be read", "included by grid.yaml"]),
         ({"none": "[]"}, ["none.yaml: holds a list", "included by grid.yaml"]),
-        ({"none": "a: {"}, ["none.yaml:1: not valid YAML", "included by grid.yaml"]),
+        ({"none": "a: {"}, ["none.yaml:1:5: not valid YAML", "included by grid.yaml"]),
         ({"none": "include: grid.yaml"}, ["none.yaml:1", "grid.yaml → none.yaml → grid.yaml"]),
         ({"none": "include: none.yaml"}, ["grid.yaml → none.yaml → none.yaml"]),
         ({"none": "include: a.yaml"}, ["a.yaml: cannot be read", "included by none.yaml"]),
