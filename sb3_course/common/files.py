@@ -1,14 +1,38 @@
-"""Files that are replaced atomically, and files that come with the package."""
+"""Files that are read whole or replaced atomically, and files that come with the package."""
 
 import os
 import pathlib
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from sb3_course.common.errors import UserError
+
 PACKAGE = Path(__file__).resolve().parents[1]
 IN_WHEEL = PACKAGE / "shipped"
 """Where a wheel holds them; ``pyproject.toml`` names each."""
+
+
+def read_whole(path: Path, most_bytes: int) -> bytes:
+    """Read a file, but no pipe or device, which may never end.
+
+    :param path: File to read
+    :param most_bytes: Maximum size
+    :return: Content
+    :raises UserError: If the path is no file, or the file is larger
+    :raises OSError: If it cannot be read
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise UserError(f"{path}: is {kind}; allowed: a file")
+    # Some files of Linux's /proc wait for new content, unless they are told not to.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most_bytes:
+            raise UserError(f"{path}: refused: {size:,} bytes, more than {most_bytes:,}")
+        return file.read() or b""  # None where nothing has come yet
 
 
 def write_atomically(path: pathlib.Path, content: bytes) -> None:

@@ -11,7 +11,6 @@ import io
 import math
 import pickletools
 import re
-import stat
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 
 from sb3_course.collection.observations import Array
 from sb3_course.common.errors import UserError, in_words
+from sb3_course.common.files import read_whole
 
 PathLike: TypeAlias = str | Path
 
@@ -327,16 +327,9 @@ def load_plain_pickle(path: PathLike) -> Any:
     :raises UserError: If the file is not a pickle, or is damaged
     :raises FileNotFoundError: If there is no such file
     """
-    path = Path(path)
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
-        raise UserError(f"{path} is not a file; give the path of a pickle")
-    if status.st_size > MOST_BYTES:
-        raise RefusedPickleError(
-            f"{path}: refused: {status.st_size:,} bytes, more than {MOST_BYTES:,}"
-        )
+    content = read_whole(Path(path), MOST_BYTES)
     try:
-        return _Interpreter(path.read_bytes()).load()
+        return _Interpreter(content).load()
     except RefusedPickleError as error:
         raise RefusedPickleError(f"{path}: {error}") from None
     except (ValueError, TypeError, LookupError) as error:

@@ -82,9 +82,9 @@ def _pair_of_algorithms(pair: tuple[str, str], info: ValidationInfo) -> tuple[st
     return pair
 
 
-MAX_SEEDS = 100_000
-MAX_RUNS = 100_000
-MAX_EVALUATIONS = 1_000_000
+MAX_SEEDS = 10_000
+MAX_RUNS = 20_000
+MAX_EVALUATIONS = 300_000
 """Maximum number of evaluations in all runs together, each of which is stored."""
 Steps = Annotated[int, Field(gt=0, le=10**12)]
 Envs = Annotated[int, Field(gt=0, le=10_000)]
@@ -226,7 +226,7 @@ def id_of(spec: Mapping[str, Any]) -> str:
 class Grid(Section):
     """Complete benchmark: every algorithm on every environment with every seed."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=1)
     environments: dict[str, Environment] = Field(min_length=1)
     algorithms: dict[str, Algorithm] = Field(min_length=1)

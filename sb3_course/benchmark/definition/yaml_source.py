@@ -1,7 +1,6 @@
 """Source of a grid: YAML with line numbers, and files that include other files."""
 
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
@@ -12,6 +11,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from sb3_course.common.errors import Key, UserError
+from sb3_course.common.files import read_whole
 from sb3_course.common.yaml_values import MOST_CHARACTERS, MOST_VALUES, GridLoader, described
 
 INCLUDE = "include"
@@ -67,12 +67,15 @@ class File:
         :raises GridError: If it cannot be read, or does not hold keys and values
         """
         try:
-            loader = GridLoader(_text(path))
+            text = read_whole(path, 4 * MOST_CHARACTERS).decode()  # up to 4 bytes each
+            loader = GridLoader(text)
             node, data = loader.document()
         except OSError as error:
             raise GridError(f"{path}: cannot be read ({error.strerror})") from error
         except UnicodeDecodeError as error:
             raise GridError(f"{path}: is not a text file in UTF-8") from error
+        except UserError as error:
+            raise GridError(str(error)) from error
         except yaml.YAMLError as error:
             raise GridError(f"{path}:{described(error)}") from error
         if not isinstance(data, dict):
@@ -150,17 +153,6 @@ def _not_plain(data: Any, key: Key = ()) -> tuple[Key, Any]:
         except (yaml.YAMLError, ValueError, RecursionError):
             return _not_plain(part, (*key, name))
     return key, data
-
-
-def _text(path: Path) -> str:
-    """Read a text file, but no pipe or device, which may never end."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
-        raise GridError(f"{path}: is {kind}; allowed: a text file")
-    if status.st_size > 4 * MOST_CHARACTERS:  # of up to 4 bytes each
-        raise GridError(f"{path}: has {status.st_size:,} bytes; allowed: {4 * MOST_CHARACTERS:,}")
-    return path.read_text(encoding="utf-8")
 
 
 def shown(value: Any) -> str:
@@ -294,7 +286,7 @@ def _included(file: File, place: str) -> list[str]:
     names = file.data.get(INCLUDE, [])
     names = [names] if isinstance(names, str) else names
     plain = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not plain or not all(name.isprintable() for name in names):
+    if not plain or not all(name.isprintable() and len(name) <= 1000 for name in names):
         raise GridError(
             f"{place}: {INCLUDE}: given {shown(names)}; allowed: a file or a list of files"
         )
