@@ -3,7 +3,7 @@
 import inspect
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import reduce
 from importlib import import_module
 from importlib.util import find_spec
@@ -154,16 +154,16 @@ def find_class(kind: str, name: Any, known: Mapping[str, Any], base: type[Any]) 
         if name not in classes:
             raise UserError(unknown(kind, name, classes) + ", or module:Class")
         return classes[name]
-    found = getattr(_imported(module, name), attribute, None)
+    found = _of_user(name, lambda: getattr(import_module(module), attribute, None))
     if not _derives(found, base):
         raise UserError(f"{name!r} is not a subclass of {base.__name__}")
     return found
 
 
-def _imported(module: str, name: Any) -> ModuleType:
-    """Import a module of the user for a name in it."""
+def _of_user(name: Any, find: Callable[[], Any]) -> Any:
+    """Find something in a user's module, which executes it."""
     try:
-        return import_module(module)
+        return find()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also sys.exit, which would end this program without a word
@@ -257,13 +257,13 @@ def build(
     set_random_seed(seed)
     try:
         env = make_vec_env(env_id, n_envs, seed, backend, normalize, verbose=verbose)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{env_id} cannot be made here: {in_words(error)}") from error
     logs = {} if tensorboard is None else {"tensorboard_log": str(tensorboard)}
     kwargs = {"seed": seed, "device": "cpu", "verbose": verbose, **logs, **arguments}
     try:
         model = find_algorithm(name)(env=env, **kwargs)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         key = at_fault(name, params, env)
         env.close()
         given = f"{'.'.join(map(str, key))}: given {value(params, key)!r}; " if key else ""
@@ -281,7 +281,7 @@ def check_environment(name: Any) -> None:
     module, _, plain = str(name).rpartition(":")
     try:
         if module:
-            _imported(module, module)
+            _of_user(module, lambda: import_module(module))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a newer version of the environment exists
             gymnasium.spec(plain)

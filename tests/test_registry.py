@@ -149,6 +149,34 @@ def test_an_environment_that_cannot_be_made_is_told(monkeypatch):
         registry.build("A2C", {}, "CartPole-v1", 2, 3, "dummy", True)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("import sys\nsys.exit(0)", "SystemExit: 0"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("class Stop(BaseException): ...\nraise Stop('a\\nb')", "Stop: a b"),
+        ("def __getattr__(name): raise SystemExit('no')", "SystemExit: no"),
+    ],
+)
+def test_a_module_that_ends_the_program_is_told(tmp_path, monkeypatch, request, text, expected):
+    monkeypatch.syspath_prepend(tmp_path)
+    module = f"ends_{abs(hash(request.node.name))}"
+    (tmp_path / f"{module}.py").write_text(text)
+    with pytest.raises(UserError, match=f"cannot import '{module}:Own': {expected}"):
+        find_algorithm(f"{module}:Own")
+
+
+class Exits(A2C):
+    def __init__(self, **kwargs):
+        raise SystemExit(0)
+
+
+def test_a_constructor_that_ends_the_program_is_told(monkeypatch):
+    monkeypatch.setattr(registry, "find_algorithm", lambda name: Exits)
+    with pytest.raises(UserError, match="Exits refuses it: SystemExit: 0"):
+        registry.build("Exits", {}, "CartPole-v1", 1, 0, "dummy", False)
+
+
 def test_logs_go_to_a_folder_of_the_environment(tmp_path, monkeypatch):
     assert registry.place_to_log(tmp_path, "ALE/Pong-v5") == tmp_path / "ALE-Pong-v5"
     monkeypatch.setattr(registry, "find_spec", lambda name: None)

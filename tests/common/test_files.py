@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from sb3_course.common import files
-from sb3_course.common.files import shipped, write_atomically, write_whole
+from sb3_course.common.errors import UserError
+from sb3_course.common.files import read_whole, shipped, write_atomically, write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,6 +57,21 @@ def test_permissions_are_those_of_any_new_file(tmp_path, mask):
         os.umask(before)
     ours, plain = ((tmp_path / name).stat().st_mode for name in ("ours.txt", "plain.txt"))
     assert ours == plain
+
+
+def test_only_a_file_of_a_bounded_size_is_read(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_whole(tmp_path / "file", 5) == b"12345"
+    os.mkfifo(tmp_path / "pipe")
+    for name, expected in {
+        "file": "refused: 5 bytes, more than 4",
+        ".": "is a directory; allowed: a file",
+        "pipe": "is a pipe or a device; allowed: a file",
+    }.items():
+        with pytest.raises(UserError, match=expected):
+            read_whole(tmp_path / name, 4)
+    with pytest.raises(FileNotFoundError):
+        read_whole(tmp_path / "none", 4)
 
 
 def test_text_is_written_in_utf_8(tmp_path):

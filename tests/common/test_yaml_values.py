@@ -1,7 +1,8 @@
 import pytest
 import yaml
 
-from sb3_course.common.yaml_values import read_yaml
+from sb3_course.common.yaml_values import described, read_yaml
+from tests.budget import small_budget
 
 
 def test_numbers_are_read_as_python_reads_them():
@@ -50,6 +51,59 @@ def test_equal_keys_of_different_mappings_are_allowed():
         1: "x",
         "1": "y",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a: " + "9" * 5000, "1:4"),
+        ("a: 1\nb: 2023-13-45", "2:4"),
+        ("a: 0x" + "f" * 17, "1:4"),
+        ("a: 0b_", "1:4"),
+        ("a: " + ":".join(["59"] * 50_000), "1:4"),
+        ("a: 1e400", "1:4"),
+        ("a: !!int x", "1:4"),
+        ("a: !!bool maybe", "1:4"),
+        ("a: !!binary aGk=", "1:4"),
+        ("a: !!set {b}", "1:4"),
+        ('a: ["\\ud800"]', "1:5"),
+        ('a: "\\0"', "1:4"),
+        ("a: b\nc: \x1b", "2:4"),
+        ("{1: a, 0x1: b}", "1:8"),
+        ("? [a]\n: b", "1:3"),
+        ("a: &b [*b]", "1:8"),
+        ("a: &b {<<: *b}", "1:12"),
+        ("[" * 60, "1:51"),
+        ("a: x\n" * 50_000, "40001:1"),
+        ("[" + "a," * 10_000 + "]", "1:20000"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_line_and_column(text, place):
+    with small_budget(), pytest.raises(yaml.YAMLError) as caught:
+        read_yaml(text)
+    assert described(caught.value).startswith(f"{place}: not valid YAML: ")
+    assert len(described(caught.value)) < 400 and described(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("form", ["[{}]", "{{<<: [{}]}}", "{{k: [{}]}}"])
+def test_aliases_count_as_all_that_they_stand_for(form):
+    lines = ["a0: &a0 {x: 1}"]
+    for i in range(9):
+        lines.append(f"a{i + 1}: &a{i + 1} " + form.format(", ".join([f"*a{i}"] * 9)))
+    with small_budget(), pytest.raises(yaml.YAMLError, match="more than 10,000 keys and values"):
+        read_yaml("\n".join(lines))
+    assert read_yaml("\n".join(lines[:3]))["a2"]
+
+
+def test_numbers_up_to_the_bounds_are_read():
+    assert read_yaml(f"[{2**63 - 1}, -{2**63 - 1}, 0x10, 1:30, .inf]") == [
+        2**63 - 1,
+        1 - 2**63,
+        16,
+        90,
+        float("inf"),
+    ]
+    assert read_yaml("[" * 49 + "1" + "]" * 49)
 
 
 @pytest.mark.parametrize("text", ["!!python/object/apply:os.getcwd []", "!!python/name:os.system"])

@@ -1,6 +1,9 @@
+import os
+
 import pytest
 
 from sb3_course.benchmark.definition.yaml_source import GridError, Mistake, Source
+from tests.budget import small_budget
 
 
 @pytest.fixture
@@ -58,6 +61,53 @@ def test_what_cannot_be_read_is_reported(write, tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
     with pytest.raises(GridError, match=r"latin\.yaml: is not a text file in UTF-8"):
         Source(tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("pipe", "pipe: is a pipe or a device; allowed: a file; included by grid.yaml"),
+        (os.devnull, f"{os.devnull}: is a pipe or a device; allowed: a file"),
+        ("circle", "circle: cannot be read (Too many levels of symbolic links)"),
+        (".", ": is a directory; allowed: a file"),
+        ("sparse", "sparse: refused: 4,294,967,296 bytes, more than 800,000"),
+        ('"a\\nb"', "grid.yaml:1: include: given ['a\\nb']; allowed"),
+        ('"a\\0b"', "grid.yaml:1:10: not valid YAML"),
+        ("x" * 300, "cannot be read (File name too long)"),
+        ("[" + "one.yaml," * 100 + "]", "101 files with "),
+        ("[" + "many.yaml," * 3 + "]", "keys and values in all; allowed: 100 and 10,000"),
+        ("twice0.yaml", "101 files with "),
+    ],
+)
+def test_what_would_not_end_is_not_included(write, tmp_path, name, expected):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "circle").symlink_to("circle")
+    with open(tmp_path / "sparse", "w") as file:
+        file.truncate(2**32)
+    files = {"one": "a: 1", "many": f"a: [{'x,' * 4000}]", "twice30": "a: 1"}
+    for i in range(30):
+        files[f"twice{i}"] = f"include: [twice{i + 1}.yaml, twice{i + 1}.yaml]"
+    with small_budget():
+        message = refusal(write, grid=f"include: {name}", **files)
+    assert expected in message and len(message.splitlines()) == 1
+
+
+def test_at_most_fifty_mistakes_are_reported_each_of_a_bounded_length(write):
+    found = [Mistake((f"k\n{i}",), "wrong " * 10_000) for i in range(9_000)]
+    lines = str(source(write, grid="a: 1").error(found)).splitlines()
+    assert len(lines) == 50 and max(map(len, lines)) < 3_000
+    assert lines[0].startswith("grid.yaml:1: 'k\\n0': wrong")
+
+
+@pytest.mark.parametrize("number", [10**5000, 2**63], ids=["digits", "bits"])
+def test_a_mapping_with_too_large_a_number_is_refused(number):
+    assert of_mapping({"a": {"b": number}}).startswith("grid: ")
+
+
+def test_a_mapping_of_lists_without_end_is_refused():
+    endless: list = []
+    endless.append(endless)
+    assert "a part of itself" in of_mapping({"a": endless})
 
 
 def test_included_mappings_merge_and_the_including_file_wins(write):
