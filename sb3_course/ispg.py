@@ -1,5 +1,6 @@
 """ISPG: the off-policy policy gradient by importance sampling (CS285 lecture 5)."""
 
+import dataclasses
 from itertools import compress
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -346,3 +347,19 @@ class ISPG(REINFORCE):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "past_batches"]
+
+    def _training_memory(self) -> dict[str, Any]:
+        """Return the past batches as plain values."""
+        names = [field.name for field in dataclasses.fields(Rollout)]
+        batches = [
+            batch._asdict() | {"rollout": {name: getattr(batch.rollout, name) for name in names}}
+            for batch in self.past_batches
+        ]
+        return {"past_batches": batches} if batches else {}
+
+    def _set_training_memory(self, memory: dict[str, Any]) -> None:
+        """Take the past batches that :meth:`_training_memory` returned."""
+        batches = memory["past_batches"]
+        self.past_batches = [
+            Batch(**batch | {"rollout": Rollout(**batch["rollout"])}) for batch in batches
+        ]

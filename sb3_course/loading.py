@@ -7,11 +7,18 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm
-from sb3_course.common.checkpoint import CheckpointPath, Normalize, read_header
-from sb3_course.common.files import write_atomically
+from sb3_course.common.checkpoint import (
+    CheckpointError,
+    CheckpointPath,
+    Normalize,
+    read_header,
+    training_state,
+)
+from sb3_course.common.files import shipped
 
 
 def load(
@@ -28,13 +35,13 @@ def load(
         to keep them and return raw rewards, for evaluation
     :param \**kwargs: Further arguments of :meth:`CourseAlgorithm.load`
     :return: Loaded model
-    :raises ValueError: If the file is not a checkpoint of this package
+    :raises CheckpointError: If the file is not a checkpoint of this package, a ``ValueError``
     """
     name = read_header(path).get("class")
     package = import_module("sb3_course")  # its names are resolved on first use
     known = (*package.ALGORITHMS, *package.IMITATION)
     if name not in known:
-        raise ValueError(
+        raise CheckpointError(
             f"{path} was saved by {name or 'another library'}, which sb3_course.load does not know "
             f"(it loads {', '.join(known)}): use the class's own load"
         )
@@ -42,16 +49,88 @@ def load(
     return algorithm.load(path, env=env, normalize=normalize, **kwargs)
 
 
-def save(model: BaseAlgorithm, path: Path) -> None:
-    """Save a model of any library with its class, its environment id and its normalization.
+def save(
+    model: BaseAlgorithm, path: CheckpointPath, more: checkpoint.Members | None = None
+) -> None:
+    """Save a model of any library with its class, environment, normalization and training state.
 
     :param model: Model of this package, SB3 or sb3-contrib
     :param path: File to write, replaced atomically
+    :param more: Further content of the file, by name
     """
     if isinstance(model, CourseAlgorithm):
-        model.save(path)
-        return
-    buffer = io.BytesIO()
-    model.save(buffer)
-    checkpoint.append_header(buffer, model)
-    write_atomically(path, buffer.getvalue())
+        members = model.file_members()
+    else:
+        buffer = io.BytesIO()
+        model.save(buffer)
+        members = checkpoint.read_members(buffer)
+        training_state.write(training_state.take(model), members)
+    members |= more or {}
+    checkpoint.write_members(path, members, checkpoint.describe(model, members))
+
+
+def is_trusted(path: CheckpointPath) -> bool:
+    """Return whether a file may be unpickled without asking: this user wrote it here.
+
+    :param path: Checkpoint
+    :return: Whether it carries this user's seal, or came with the package
+    :raises CheckpointError: If the file is not a checkpoint, or is damaged
+    """
+    ours = shipped("results/experts").resolve()
+    if isinstance(path, (str, Path)) and Path(path).resolve().is_relative_to(ours):
+        return True
+    return checkpoint.is_sealed_here(checkpoint.read_members(path))
+
+
+def load_any(
+    algorithm: type[BaseAlgorithm],
+    path: CheckpointPath,
+    env: VecEnv,
+    normalize: Normalize,
+    trusted: bool,
+) -> BaseAlgorithm:
+    """Load a model of any library that :func:`save` or SB3 saved, on the CPU.
+
+    :param algorithm: Class of the model
+    :param path: Checkpoint
+    :param env: Environments, which are wrapped in the normalization of the file
+    :param normalize: What becomes of the normalization, as in :func:`load`
+    :param trusted: Whether pickles are read; if not, as with ``weights_only=True``
+    :return: Model
+    :raises CheckpointError: If the file is malformed, or needs a pickle
+    """
+    if issubclass(algorithm, CourseAlgorithm):
+        return algorithm.load(
+            path, env=env, normalize=normalize, weights_only=not trusted, device="cpu"
+        )
+    members = checkpoint.read_members(path)
+    header = checkpoint.checked_header(members)
+    if "vec_normalize" in header:
+        env = checkpoint.wrap_normalized(env, header, normalize)
+    custom = None if trusted else checkpoint.plain_attributes(members, {})
+    with checkpoint.reading(path):
+        return algorithm.load(
+            checkpoint.as_zip(members), env=env, device="cpu", custom_objects=custom
+        )
+
+
+def load_to_continue(
+    algorithm: type[BaseAlgorithm], path: CheckpointPath, env: VecEnv, trusted: bool
+) -> tuple[BaseAlgorithm, str | None]:
+    """Load a model of any library, in the state in which :func:`save` found its training.
+
+    The random generators of this process are set as well. Go on with
+    ``learn(..., reset_num_timesteps=False)``.
+
+    :param algorithm: Class of the model
+    :param path: Checkpoint
+    :param env: Environments as those that it was trained in
+    :param trusted: Whether pickles are read, the states of the environments among them
+    :return: Model, and why the running episodes are lost; None if they go on
+    :raises CheckpointError: If the file is malformed, or needs a pickle
+    """
+    model = load_any(algorithm, path, env, "train", trusted)
+    state = training_state.read(checkpoint.read_members(path), trusted)
+    vars(model)["_saved_state"] = None  # put here and now, and not by learn()
+    lost = "the file holds no training state" if state is None else None
+    return model, lost if state is None else training_state.put(model, state)

@@ -11,8 +11,9 @@ import gymnasium
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from sb3_course import loading
 from sb3_course.common import checkpoint
-from sb3_course.common.base_class import CourseAlgorithm
+from sb3_course.common.checkpoint import CheckpointError
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import evaluate
 from sb3_course.common.video import film, filmed_env, has_screen, render_modes
@@ -28,6 +29,7 @@ def play(
     video: Path | None = None,
     render: bool = False,
     name: str | None = None,
+    trust: bool = False,
 ) -> Iterator[tuple[float, int]]:
     """Load a model and play episodes with its deterministic policy.
 
@@ -40,17 +42,22 @@ def play(
     :param video: Video file to record, or None
     :param render: Whether to show the episodes in a window
     :param name: Name of the algorithm, for a file that does not name it
+    :param trust: Whether to read pickles and import modules that a file of others names
     :yield: Undiscounted raw return and length of each episode, when it ends
-    :raises UserError: If the file is not a model, or names neither environment nor class and
-        they are not given
+    :raises UserError: If the file is not a model, names neither environment nor class and they
+        are not given, or is not trusted with what it needs
     """
     try:
         header = checkpoint.read_header(path)
+        trusted = trust or loading.is_trusted(path)
     except ValueError as error:
         raise UserError(str(error)) from error
-    env_id = env_id or header.get("env")
     if env_id is None:
-        raise UserError(f"{path} does not name its environment: add its id, as in CartPole-v1")
+        env_id = header.get("env")
+        if env_id is None:
+            raise UserError(f"{path} does not name its environment: add its id, as in CartPole-v1")
+        if ":" in env_id and not trusted:
+            raise UserError(untrusted(path, f"imports the module of its environment, {env_id}"))
     check_environment(env_id)
     if render and not has_screen():
         raise UserError("--render needs a screen, and there is none; --video FILE.mp4 does not")
@@ -67,14 +74,14 @@ def play(
             make = partial(make_env, env_id, disable_env_checker=True)
         env = DummyVecEnv([make])
         stack.callback(env.close)
-        model = load_to_play(path, header, env, name)
+        model = load_to_play(path, header, env, name, trusted)
         for i in range(episodes):
             returns, lengths = evaluate(model, env, seed + i)
             yield float(returns[0]), int(lengths[0])
 
 
 def load_to_play(
-    path: Path, header: dict[str, Any], env: VecEnv, name: str | None
+    path: Path, header: dict[str, Any], env: VecEnv, name: str | None, trusted: bool
 ) -> BaseAlgorithm:
     """Load a model for playing, with frozen normalization statistics.
 
@@ -82,25 +89,55 @@ def load_to_play(
     :param header: Header of the file, from :func:`~sb3_course.common.checkpoint.read_header`
     :param env: Environment to play in
     :param name: Name of the algorithm, for a file that does not name it
+    :param trusted: Whether to read pickles and import the module of the class
     :return: Loaded model
     :raises UserError: If the algorithm cannot load the file, or it does not fit the environment
     """
-    algorithm = _find_class(path, header, name)
+    algorithm = find_class(path, header, name, trusted)
     try:
-        if issubclass(algorithm, CourseAlgorithm):
-            return algorithm.load(path, env=env, normalize="freeze", device="cpu")
-        if "vec_normalize" in header:
-            env = checkpoint.wrap_normalized(env, header, "freeze")
-        return algorithm.load(path, env=env, device="cpu")
+        return loading.load_any(algorithm, path, env, "freeze", trusted)
+    except CheckpointError as error:
+        raise UserError(
+            untrusted(path, f"needs a pickle: {error}")
+            if "weights_only" in str(error)
+            else f"{path} cannot be loaded: {in_words(error)}"
+        ) from error
     except Exception as error:
         raise UserError(f"{path} cannot be loaded: {in_words(error)}") from error
 
 
-def _find_class(path: Path, header: dict[str, Any], name: str | None) -> type[BaseAlgorithm]:
+def untrusted(path: Path, why: str) -> str:
+    """Return the message for a file that asks for more than an unknown file may do.
+
+    :param path: Model file
+    :param why: What it asks for, as the end of a sentence
+    :return: Message in one line
+    """
+    return (
+        f"{path} was not written by you on this machine, and {why}. That executes code of the "
+        "file's author: add --trust if you trust them"
+    )
+
+
+def find_class(
+    path: Path, header: dict[str, Any], name: str | None, trusted: bool
+) -> type[BaseAlgorithm]:
+    """Return the class of a model.
+
+    :param path: Model file
+    :param header: Header of the file
+    :param name: Name of the algorithm that the user gave, or None
+    :param trusted: Whether to import the module of a class of the author's own
+    :return: Class
+    :raises UserError: If the file does not name it, or it is unknown
+    """
+    given = name
     name = name or header.get("class")
     if name is None:
         raise UserError(f"{path} does not name its class: add it, as in --algo A2C")
     if name == header.get("class") and "module" in header:
+        if given is None and not trusted:
+            raise UserError(untrusted(path, f"imports the module {header['module']}"))
         name = f"{header['module']}:{name}"
     package = import_module("sb3_course")  # its names are resolved on first use
     if name in package.IMITATION:

@@ -91,6 +91,9 @@ def imitate(
             metavar="ALGO", help="Class of an expert that SB3 saved, whose file does not name it."
         ),
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Read pickles in the expert's file, which can do harm.")
+    ] = False,
 ) -> int:
     """Imitate an expert: clone its behavior, and continue with DAgger on request.
 
@@ -117,6 +120,16 @@ def imitate(
     except ImportError as error:  # an extra is not installed; the message names it
         raise UserError(str(error)) from error
     options = homework.Options(
-        env, expert, demos, dagger or no_collect, rounds, not no_collect, seed, algo, out, video
+        env,
+        expert,
+        demos,
+        dagger or no_collect,
+        rounds,
+        not no_collect,
+        seed,
+        algo,
+        out,
+        video,
+        trust,
     )
     return OK if homework.imitate(options, print_line) else INTERRUPTED

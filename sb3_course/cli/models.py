@@ -4,6 +4,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, pstdev
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,8 @@ from sb3_course.envs.backends import Backend
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
+
+    from sb3_course.training import Setup
 
 
 def whole_number(text: str) -> int:
@@ -35,16 +38,22 @@ def whole_number(text: str) -> int:
 
 def train(
     algo: Annotated[
-        str, typer.Argument(metavar="ALGO", help="Algorithm: REINFORCE, A2C, module:Class, …")
-    ],
-    env: Annotated[str, typer.Argument(metavar="ENV", help="Gymnasium environment.")],
+        str | None,
+        typer.Argument(metavar="ALGO", help="Algorithm: REINFORCE, A2C, module:Class, …"),
+    ] = None,
+    env: Annotated[str | None, typer.Argument(metavar="ENV", help="Gymnasium environment.")] = None,
     params: Annotated[
         list[str] | None,
         typer.Option("-p", "--param", metavar="KEY=VALUE", help="Hyper-parameter, in YAML."),
     ] = None,
     timesteps: Annotated[
-        int, typer.Option(parser=whole_number, metavar="N", help="Environment steps to train for.")
-    ] = 100_000,
+        int | None,
+        typer.Option(
+            parser=whole_number,
+            metavar="N",
+            help="Environment steps in all (default: 100,000, or those of --resume).",
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, metavar="S", help="Seed of all random numbers.")
     ] = 0,
@@ -61,11 +70,27 @@ def train(
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Log to DIR/ENV for TensorBoard.")
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="File to save the model to.")] = Path(
-        "model.zip"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File to save to (default: model.zip, or --resume's)."),
+    ] = None,
+    save_every: Annotated[
+        int | None,
+        typer.Option(parser=whole_number, metavar="N", help="Save after every N steps as well."),
+    ] = None,
+    eval_every: Annotated[
+        int | None,
+        typer.Option(parser=whole_number, metavar="N", help="Evaluate after every N steps."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Go on with a training that was saved to FILE."),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Read pickles in FILE, which can do harm.")
+    ] = False,
 ) -> int:
-    """Train one algorithm on one environment and save the model, also after Ctrl-C.
+    """Train one algorithm on one environment and save the model, also after Ctrl-C and SIGTERM.
 
     For example:
 
@@ -76,20 +101,39 @@ def train(
     sb3-course train A2C CartPole-v1 -p learning_rate=1e-3 -p "policy_kwargs={net_arch: [32]}"
 
     sb3-course train PPO Hopper-v4 --tensorboard logs && tensorboard --logdir logs
+
+    sb3-course train NPG Hopper-v4 --timesteps 1e6 --save-every 50000 --out hopper.zip
+
+    sb3-course train --resume hopper.zip
     """
-    from sb3_course import loading, registry
+    from sb3_course import training
     from sb3_course.common import checkpoint
 
-    logs = None if tensorboard is None else registry.place_to_log(tensorboard, env)
-    model = registry.build(
-        algo, _parameters(params or []), env, n_envs, seed, backend, normalize, logs, verbose=1
-    )
-    file = checkpoint.place_to_save(out)
-    code = _learn(model, timesteps)
-    loading.save(model, file)
-    option = ["--algo", algo] if ":" in algo else []  # a file names its class without the module
+    if resume is None:
+        if algo is None or env is None:
+            raise typer.BadParameter("ALGO and ENV are needed, as in `train NPG CartPole-v1`")
+        file = checkpoint.place_to_save(out or Path("model.zip"))
+        setup = training.Setup(algo, env, n_envs, seed, backend, timesteps or 100_000)
+        model = training.start(setup, _parameters(params or []), normalize, tensorboard)
+    else:
+        if algo is not None or params or tensorboard or normalize:
+            raise typer.BadParameter(
+                "--resume goes on as FILE was started: leave out ALGO, ENV, --param, --normalize "
+                "and --tensorboard"
+            )
+        resume = checkpoint.resolve(resume)
+        file = checkpoint.place_to_save(out or resume)
+        model, setup = training.resume(resume, trust, print_error)
+        setup = replace(setup, timesteps=timesteps or setup.timesteps)
+        print_line(f"going on at {model.num_timesteps:,} of {setup.timesteps:,} steps")
+    code = _learn(model, setup, file, save_every, eval_every)
+    ask = _another_place if sys.stdin.isatty() and sys.stderr.isatty() else None
+    file = training.save(model, file, print_error, ask)
+    option = ["--algo", setup.algo] if ":" in setup.algo else []  # a file names the class alone
     command = shlex.join(["sb3-course", "enjoy", str(file), *option])
     print_line(f"saved {file}; to watch it: {command}")
+    if code == INTERRUPTED:
+        print_line(f"to go on: {shlex.join(['sb3-course', 'train', '--resume', str(file)])}")
     return code
 
 
@@ -116,10 +160,14 @@ def enjoy(
             help="Class of a model that SB3 itself saved; its file has no normalization.",
         ),
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Read pickles in MODEL, which can do harm.")
+    ] = False,
 ) -> int:
     """Play a saved model and print the return of each episode.
 
-    A model file can contain pickled Python, as saved by SB3: open only files that you trust.
+    A model file can contain pickled Python, which can do anything that you can. Of a file that you
+    did not write on this machine only what is harmless is read, unless you add --trust.
 
     For example:
 
@@ -127,7 +175,7 @@ def enjoy(
 
     sb3-course enjoy cheetah.zip --episodes 3 --video cheetah.mp4
 
-    sb3-course enjoy saved_by_sb3.zip CartPole-v1 --algo A2C --episodes 20
+    sb3-course enjoy saved_by_sb3.zip CartPole-v1 --algo A2C --trust --episodes 20
     """
     file = model if model.suffix else model.with_suffix(".zip")
     if not file.is_file():
@@ -137,7 +185,7 @@ def enjoy(
     from sb3_course.playing import play
 
     returns = []
-    for total, length in play(file, env, episodes, seed, video, render, algo):
+    for total, length in play(file, env, episodes, seed, video, render, algo, trust):
         returns.append(total)
         print_line(f"episode {len(returns)}: return {total:,.1f} in {length:,} steps")
     print_line(f"mean return {mean(returns):,.1f} ± {pstdev(returns):,.1f}")
@@ -146,10 +194,18 @@ def enjoy(
     return OK
 
 
-def _learn(model: "BaseAlgorithm", timesteps: int) -> int:
+def _learn(
+    model: "BaseAlgorithm",
+    setup: "Setup",
+    file: Path,
+    save_every: int | None,
+    eval_every: int | None,
+) -> int:
     """Train, and return an exit code whatever stops training, so that the model can be saved."""
+    from sb3_course import training
+
     try:
-        model.learn(timesteps, progress_bar=sys.stderr.isatty())
+        training.train(model, setup, file, save_every, eval_every, print_line, sys.stderr.isatty())
     except KeyboardInterrupt:
         print_error(f"interrupted after {model.num_timesteps:,} steps")
         return INTERRUPTED
@@ -161,6 +217,13 @@ def _learn(model: "BaseAlgorithm", timesteps: int) -> int:
         print_error(f"stopped after {model.num_timesteps:,} steps by the error above")
         return FAILED
     return OK
+
+
+def _another_place() -> str:
+    place: str = typer.prompt(
+        "another file (Enter tries the same again)", default="", show_default=False, err=True
+    )
+    return place
 
 
 def _parameters(items: Sequence[str]) -> dict[str, Any]:

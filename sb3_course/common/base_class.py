@@ -123,10 +123,24 @@ class CourseAlgorithm(BaseAlgorithm):
         :param exclude: Names of attributes to leave out, as in SB3
         :param include: Names of attributes to keep although they are excluded by default
         """
+        members = self.file_members(exclude, include)
+        checkpoint.write_members(path, members, checkpoint.describe(self, members))
+
+    def file_members(
+        self, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
+    ) -> checkpoint.Members:
+        """Return the content of the file that :meth:`save` writes; subclasses add to it.
+
+        :param exclude: Names of attributes to leave out, as in SB3
+        :param include: Names of attributes to keep although they are excluded by default
+        :return: Content by name
+        """
         buffer = io.BytesIO()
         super().save(buffer, exclude, include)
-        checkpoint.append_header(buffer, self)
-        checkpoint.write(path, buffer.getvalue())
+        return checkpoint.read_members(buffer)
+
+    def _take_from(self, members: checkpoint.Members, trusted: bool) -> None:
+        """Take what :meth:`file_members` of a subclass has added."""
 
     @classmethod
     def load(
@@ -139,9 +153,14 @@ class CourseAlgorithm(BaseAlgorithm):
         force_reset: bool = True,
         *,
         normalize: checkpoint.Normalize = "train",
+        weights_only: bool = False,
         **kwargs: Any,
     ) -> Self:
         """Load a model that :meth:`save` wrote.
+
+        A pickle in a file can execute any code with your rights while it is read: delete files,
+        send them away, install programs. SB3's format holds pickles, so load files of strangers
+        with ``weights_only=True``, which reads JSON, plain arrays and tensors alone.
 
         If the model was trained with ``VecNormalize``, ``env`` is wrapped in one with the saved
         statistics. A ``VecNormalize`` that it already has keeps its own settings, such as
@@ -155,14 +174,22 @@ class CourseAlgorithm(BaseAlgorithm):
         :param force_reset: Whether to reset the environment before training, as in SB3
         :param normalize: ``"train"`` continues to update the statistics, ``"freeze"`` keeps them
             and leaves rewards raw, for evaluation
+        :param weights_only: Whether to read no pickle, as for a file that you do not trust. What
+            only a pickle holds (a lambda as learning rate, a class of one's own) is then an error
+            that names it, unless ``custom_objects`` has it; running episodes are not continued
         :param kwargs: Attributes to change on loading
         :return: The model
-        :raises ValueError: The file is no checkpoint of this class, or ``normalize`` is neither
+        :raises CheckpointError: The file is no checkpoint of this class, damaged, or holds what
+            ``weights_only`` does not read; a ``ValueError``
+        :raises ValueError: It does not fit the environment, or ``normalize`` is neither
         """
         if normalize not in ("train", "freeze"):
             raise ValueError(f"normalize must be 'train' or 'freeze', got {normalize!r}")
-        header = checkpoint.read_header(path)
+        members = checkpoint.read_members(path)
+        header = checkpoint.checked_header(members)
         cls._check_class(path, header.get("class"))
+        if weights_only:
+            custom_objects = checkpoint.plain_attributes(members, custom_objects or {})
         if env is not None and "vec_normalize" in header:
             env = checkpoint.wrap_normalized(env, header, normalize)
         elif "vec_normalize" in header:
@@ -171,11 +198,18 @@ class CourseAlgorithm(BaseAlgorithm):
                 "the file: load it with env=..., and predict on that environment's observations",
                 stacklevel=2,
             )
-        if isinstance(path, io.BufferedIOBase):
-            path.seek(0)
-        return super().load(
-            path, env, device, custom_objects, print_system_info, force_reset, **kwargs
-        )
+        with checkpoint.reading(path):
+            model = super().load(
+                checkpoint.as_zip(members),
+                env,
+                device,
+                custom_objects,
+                print_system_info,
+                force_reset,
+                **kwargs,
+            )
+            model._take_from(members, trusted=not weights_only)
+        return model
 
     @classmethod
     def _check_class(cls, path: checkpoint.CheckpointPath, saved: str | None) -> None:
@@ -183,7 +217,7 @@ class CourseAlgorithm(BaseAlgorithm):
         own = cls.__module__.startswith("sb3_course")
         known = {cls.__name__} if own else {base.__name__ for base in cls.__mro__}
         if saved not in known:
-            raise ValueError(
+            raise checkpoint.CheckpointError(
                 f"{path} was saved by {saved or 'another library'}, not by {cls.__name__}: use "
                 f"{saved}.load, or sb3_course.load, which finds the class"
                 if saved

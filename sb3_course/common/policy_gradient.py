@@ -1,7 +1,9 @@
 """The base of the policy-gradient family: constructor, collection, steps, files."""
 
 import copy
+import warnings
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,9 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import (
-    FloatSchedule,
-)
+from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_course.collection.collector import CollectionBudget, collect
@@ -21,6 +21,8 @@ from sb3_course.collection.fast_mlp import make_sampler
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm
+from sb3_course.common.checkpoint import training_state
+from sb3_course.common.checkpoint.training_state import TrainingState
 from sb3_course.common.update_steps import UpdateSteps
 from sb3_course.common.validation import (
     check_action_space,
@@ -95,6 +97,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
     """
 
     rollout: Rollout
+    _saved_state: TrainingState | None = None  # of the file, until learn() goes on from it
     rollout_buffer = None  # type: ignore[assignment]  # SB3 passes it to collect_rollouts
 
     def __init__(
@@ -207,6 +210,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         budget = self._schedule()
         if budget.whole_episodes and not np.all(self._last_episode_starts):
             self._last_obs = env.reset()  # type: ignore[assignment]
+            self._last_episode_starts = np.ones(env.num_envs, dtype=bool)
         callback.on_rollout_start()
 
         episodes: list[dict[str, Any]] = []
@@ -260,6 +264,11 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
     ) -> Self:
         """Learn for at least ``total_timesteps`` environment steps; the last batch is completed.
 
+        With ``reset_num_timesteps=False`` a loaded model goes on exactly where it was saved: as the
+        same training without an interruption, bit for bit, if the environments' states could be
+        kept (Gymnasium's classic control and MuJoCo, and whatever pickles). Otherwise only the
+        running episodes are lost, and a warning says so.
+
         :param total_timesteps: Environment steps, over all environments
         :param callback: SB3 callback or callbacks
         :param log_interval: Batches between two logs
@@ -270,6 +279,11 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         """
         if not {id(p) for p in self._actor_group} <= {id(p) for p in self.policy.parameters()}:
             self._attach_policy()  # the user has replaced the policy
+        state, self._saved_state = self._saved_state, None
+        if state is not None and not reset_num_timesteps:
+            lost = training_state.put(self, state)
+            if lost is not None:
+                warnings.warn(f"the running episodes start anew: {lost}", stacklevel=2)
         return super().learn(
             total_timesteps,
             callback,
@@ -310,8 +324,26 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         model.policy.load_state_dict(imitator.policy.state_dict())
         return model
 
+    def file_members(
+        self, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
+    ) -> checkpoint.Members:
+        """Return the content of the file, with the state of the training.
+
+        :param exclude: Names of attributes to leave out, as in SB3, and ``"training_state"``
+        :param include: Names of attributes to keep although they are excluded by default
+        :return: Content by name
+        """
+        members = super().file_members(exclude, include)
+        if "training_state" not in (exclude or ()):
+            state = self._saved_state or training_state.take(self)  # loaded, but not yet in use
+            training_state.write(state, members)
+        return members
+
+    def _take_from(self, members: checkpoint.Members, trusted: bool) -> None:
+        self._saved_state = training_state.read(members, trusted)
+
     def _excluded_save_params(self) -> list[str]:
-        ours = ["rollout", "_actor_group", "_critic_group", "critic_lr_schedule"]
+        ours = ["rollout", "_actor_group", "_critic_group", "critic_lr_schedule", "_saved_state"]
         return [*super()._excluded_save_params(), *ours]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

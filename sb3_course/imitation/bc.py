@@ -1,6 +1,5 @@
 """BC: behavioral cloning, the maximum likelihood of an expert's actions."""
 
-import io
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -310,26 +309,23 @@ class BC(CourseAlgorithm):
 
     # -- files -----------------------------------------------------------------------------------
 
-    def save(
-        self,
-        path: checkpoint.CheckpointPath,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """Save as :meth:`.CourseAlgorithm.save` does, with the demonstrations as plain arrays."""
-        buffer = io.BytesIO()
-        super().save(buffer, exclude, include)
-        if "dataset" not in (exclude or ()):
-            checkpoint.append_arrays(buffer, DEMONSTRATIONS, self.dataset.state())
-        checkpoint.write(path, buffer.getvalue())
+    def file_members(
+        self, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
+    ) -> checkpoint.Members:
+        """Return the content of the file, with the demonstrations as plain arrays.
 
-    @classmethod
-    def load(cls: type[Self], path: checkpoint.CheckpointPath, *args: Any, **kwargs: Any) -> Self:
-        """Load as :meth:`.CourseAlgorithm.load` does, with the demonstrations."""
-        model = super().load(path, *args, **kwargs)
-        state = checkpoint.read_arrays(path, DEMONSTRATIONS)
-        model.dataset = Dataset.from_state(state, model._capacity)
-        return model
+        :param exclude: Names of attributes to leave out, as in SB3, and ``"dataset"``
+        :param include: Names of attributes to keep although they are excluded by default
+        :return: Content by name
+        """
+        members = super().file_members(exclude, include)
+        if "dataset" not in (exclude or ()):
+            members[DEMONSTRATIONS] = checkpoint.pack_arrays(self.dataset.state())
+        return members
+
+    def _take_from(self, members: checkpoint.Members, trusted: bool) -> None:
+        state = checkpoint.unpack_arrays(members, DEMONSTRATIONS)
+        self.dataset = Dataset.from_state(state, self._capacity)
 
     def _excluded_save_params(self) -> list[str]:
         ours = ["dataset", "_actor_group", "_was_training"]

@@ -333,16 +333,18 @@ class DAgger(BC):
 
     # -- files -----------------------------------------------------------------------------------
 
-    def save(
-        self,
-        path: checkpoint.CheckpointPath,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """Save as :meth:`.CourseAlgorithm.save` does; inside a round, the state before it."""
+    def file_members(
+        self, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
+    ) -> checkpoint.Members:
+        """Return the content of the file; inside a round, the state before it.
+
+        :param exclude: Names of attributes to leave out, as in SB3
+        :param include: Names of attributes to keep although they are excluded by default
+        :return: Content by name
+        """
         now, self.num_timesteps = self.num_timesteps, self._finished_timesteps
         try:
-            super().save(path, exclude, include)
+            return super().file_members(exclude, include)
         finally:
             self.num_timesteps = now
 

@@ -16,7 +16,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_course import collection
 from sb3_course.collection.observations import Array, Obs, map_obs, rows_of, take
-from sb3_course.common.checkpoint import read_header, wrap_normalized
+from sb3_course.common.checkpoint import (
+    as_zip,
+    plain_attributes,
+    read_header,
+    read_members,
+    wrap_normalized,
+)
 from sb3_course.common.errors import UserError
 from sb3_course.envs.spaces_only import SpacesOnlyEnv
 from sb3_course.imitation.cs285 import load_cs285_expert
@@ -110,7 +116,7 @@ def _mode(policy: Any, obs: Obs) -> Array:
     return np.asarray(actions.cpu())
 
 
-def load_expert(path: str | Path, algo: str | None = None) -> Expert:
+def load_expert(path: str | Path, algo: str | None = None, weights_only: bool = False) -> Expert:
     """Load an expert from a file.
 
     ================================  ==========================================================
@@ -128,6 +134,7 @@ def load_expert(path: str | Path, algo: str | None = None) -> Expert:
 
     :param path: File of the expert
     :param algo: Class of a model that SB3 saved, whose file does not name it
+    :param weights_only: Whether to read no pickle, as for a file that you do not trust
     :return: Function from M raw observations to M actions
     :raises UserError: If there is no such file, or it holds no expert
     """
@@ -140,11 +147,14 @@ def load_expert(path: str | Path, algo: str | None = None) -> Expert:
     if path.suffix in (".pkl", ".pickle"):
         return load_cs285_expert(path)
     if algo is not None:
-        return as_expert(find_algorithm(algo).load(path, device="cpu"))
+        members = read_members(path)
+        custom = plain_attributes(members, {}) if weights_only else None
+        model = find_algorithm(algo).load(as_zip(members), device="cpu", custom_objects=custom)
+        return as_expert(model)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*trained on normalized observations")
-            model = load(path, device="cpu")
+            model = load(path, device="cpu", weights_only=weights_only)
         header = read_header(path)
     except ValueError as error:
         raise UserError(f"{error}; for a model of SB3 add its class, as in algo='PPO'") from error

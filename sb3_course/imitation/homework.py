@@ -11,7 +11,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.utils import LinearSchedule
 
-from sb3_course.common.checkpoint import place_to_save
+from sb3_course.common.checkpoint import CheckpointError, place_to_save
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import evaluation_envs
 from sb3_course.common.files import shipped
@@ -20,6 +20,7 @@ from sb3_course.imitation.bc import BC
 from sb3_course.imitation.dagger import DAgger
 from sb3_course.imitation.demonstrations import load_demonstrations
 from sb3_course.imitation.experts import Expert, as_expert, demonstrate, load_expert
+from sb3_course.loading import is_trusted
 
 EXPERTS = shipped("results/experts")
 """Folder of the project's own experts."""
@@ -53,6 +54,7 @@ class Options:
     :param algo: Class of an expert that SB3 saved
     :param out: File to save the model to, or None
     :param video: Video file to record, or None
+    :param trust: Whether pickles in the expert's file may be read
     """
 
     env: str
@@ -65,6 +67,7 @@ class Options:
     algo: str | None
     out: Path | None
     video: Path | None
+    trust: bool = False
 
 
 def imitate(options: Options, print_line: Callable[[str], None]) -> bool:
@@ -122,7 +125,13 @@ def _expert(options: Options) -> Expert | None:
             f"there is no expert for {options.env} (there is one for {known}): add --expert FILE"
             + ("" if options.dagger else " or --demos FILE")
         )
-    return load_expert(path, options.algo)
+    zipped = path.is_file() and path.suffix not in (".pkl", ".pickle")
+    try:
+        trusted = options.trust or not zipped or is_trusted(path)
+        return load_expert(path, options.algo, weights_only=not trusted)
+    except CheckpointError as error:
+        hint = "; add --trust if you trust its author" if "weights_only" in str(error) else ""
+        raise UserError(f"{error}{hint}") from error
 
 
 def _model(options: Options, expert: Expert | None, print_line: Callable[[str], None]) -> DAgger:

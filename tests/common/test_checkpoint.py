@@ -10,7 +10,7 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sb3_course import REINFORCE
+from sb3_course import REINFORCE, loading
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError
 from tests.worlds import RandomSpaces
@@ -27,10 +27,9 @@ def normalized(env_id="Pendulum-v1", steps=20, **settings):
 
 def header_of(venv):
     """The header that a model of these environments is saved with."""
-    buffer, model = io.BytesIO(), A2C("MlpPolicy", venv, device="cpu")
-    model.save(buffer)
-    checkpoint.append_header(buffer, model)
-    return checkpoint.read_header(buffer)
+    path, model = io.BytesIO(), A2C("MlpPolicy", venv, device="cpu")
+    loading.save(model, path)
+    return checkpoint.read_header(path)
 
 
 @pytest.mark.parametrize(
@@ -42,16 +41,13 @@ def test_a_path_without_suffix_gets_sb3s(path, expected):
 
 
 def test_arrays_come_back_as_they_were():
-    file = io.BytesIO()
     arrays = {"a": np.arange(6.0).reshape(2, 3), "b/c": np.array(["x", "yz"])}
-    checkpoint.append_arrays(file, "data.npz", arrays)
-    checkpoint.append_arrays(file, "more.npz", {"d": np.array(1)})
-    got = checkpoint.read_arrays(file, "data.npz")
+    got = checkpoint.unpack_arrays({"data.npz": checkpoint.pack_arrays(arrays)}, "data.npz")
     assert got.keys() == arrays.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(got[name], array)
         assert got[name].dtype == array.dtype
-    assert checkpoint.read_arrays(file, "none.npz") == {}
+    assert checkpoint.unpack_arrays({}, "none.npz") == {}
 
 
 def test_object_arrays_are_not_unpickled(tmp_path):
@@ -59,12 +55,10 @@ def test_object_arrays_are_not_unpickled(tmp_path):
         def __reduce__(self):
             return open, (str(tmp_path / "owned"), "w")
 
-    file, content = io.BytesIO(), io.BytesIO()
+    content = io.BytesIO()
     np.savez(content, a=np.array([Attack()]))
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("data.npz", content.getvalue())
-    with pytest.raises(ValueError, match="allow_pickle=False"):
-        checkpoint.read_arrays(file, "data.npz")
+    with pytest.raises(checkpoint.CheckpointError, match="allow_pickle=False"):
+        checkpoint.unpack_arrays({"data.npz": content.getvalue()}, "data.npz")
     assert not (tmp_path / "owned").exists()
 
 
@@ -91,8 +85,9 @@ def test_headers_of_other_files(tmp_path):
 def test_content_goes_to_a_file_or_a_file_object(tmp_path):
     file = io.BytesIO()
     for place in (file, tmp_path / "model"):
-        checkpoint.write(place, b"content")
-    assert file.getvalue() == (tmp_path / "model.zip").read_bytes() == b"content"
+        checkpoint.write_members(place, {"data": b"{}"}, {"class": "A2C"})
+    for place in (file, tmp_path / "model"):
+        assert checkpoint.read_members(place)["data"] == b"{}"
 
 
 @pytest.mark.parametrize("normalize", ["train", "freeze"])

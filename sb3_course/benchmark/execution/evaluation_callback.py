@@ -1,7 +1,7 @@
 """Measure the policy of a run at declared environment steps."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
@@ -22,6 +22,8 @@ class EvaluationCallback(BaseCallback):
     :param episodes: Number of episodes per evaluation
     :param seed: Seed of the run
     :param clock: Function that returns the time in seconds
+    :param done: Measurements of the part of the run that was trained before
+    :param trained: Seconds of that training
     :raises ValueError: If a return is not finite, during training
     """
 
@@ -32,19 +34,27 @@ class EvaluationCallback(BaseCallback):
         episodes: int,
         seed: int,
         clock: Callable[[], float] = time.perf_counter,
+        done: Sequence[Measurement] = (),
+        trained: float = 0.0,
     ) -> None:
         super().__init__()
-        self.measurements: list[Measurement] = []
+        self.measurements = list(done)
         self._env_id, self._episodes = env_id, episodes
-        self._pending = list(steps)
+        self._pending = list(steps)[len(done) :]
         self._seed = evaluation_seed(seed)
         self._clock = clock
+        self._trained = trained
         self._started = 0.0
+
+    @property
+    def trained(self) -> float:
+        """Seconds of training so far, without evaluations."""
+        return self._clock() - self._started
 
     def _on_training_start(self) -> None:
         with undisturbed(self.model):
             self._envs = evaluation_envs(self._env_id, self._episodes)
-        self._started = self._clock()
+        self._started = self._clock() - self._trained
         self._on_step()
 
     def _on_step(self) -> bool:

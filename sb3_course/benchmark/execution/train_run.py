@@ -4,18 +4,26 @@ import re
 import sys
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_course import loading
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.execution.evaluation_callback import EvaluationCallback
 from sb3_course.benchmark.execution.heartbeat import beat
 from sb3_course.benchmark.storage import provenance
-from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.result import Measurement, RunResult
+from sb3_course.common.callbacks import SaveEvery
+from sb3_course.common.checkpoint import CheckpointError, read_members
 from sb3_course.registry import build
 
+PAST = "run.json"
+"""Member of a run's checkpoint: the run, and what it had measured."""
 KEPT = 20_000
 """Characters kept of a traceback, or of the output of a process that died."""
 
@@ -43,17 +51,34 @@ class ProgressCallback(BaseCallback):
         return True
 
 
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where and how often a run keeps what it needs to go on after its process was killed.
+
+    :param file: File, which belongs to this run alone
+    :param every: Environment steps from one to the next
+    """
+
+    file: Path
+    every: int
+
+
 def run_one(
-    spec: RunSpec, progress: Path | None = None, tensorboard: Path | None = None
+    spec: RunSpec,
+    progress: Path | None = None,
+    tensorboard: Path | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> RunResult:
     """Train and evaluate one run, on one thread.
 
-    Equal specs have equal returns, bit for bit.
+    Equal specs have equal returns, bit for bit; after an interruption as well, where the states of
+    the environments can be kept.
 
     :param spec: Run to execute
     :param progress: Heartbeat file, to which progress is written; None for none
     :param tensorboard: Folder for TensorBoard files, with a subfolder named by the run's id; None
         for none
+    :param checkpoints: Where the run continues from, if it was interrupted; None for nowhere
     :return: Result of the run
     """
     started = time.perf_counter()
@@ -69,38 +94,106 @@ def run_one(
         config.normalize,
         tensorboard,
     )
+    past = _Past()
+    if checkpoints is not None and not hasattr(model, "replay_buffer"):  # which no file holds
+        model, past = _continued(model, spec, checkpoints.file)
     evaluation = EvaluationCallback(
-        spec.environment, config.evaluation_steps, config.evaluation_episodes, spec.seed
+        spec.environment,
+        config.evaluation_steps,
+        config.evaluation_episodes,
+        spec.seed,
+        done=past.measurements,
+        trained=past.trained,
     )
     callbacks: list[BaseCallback] = [evaluation]
     if progress is not None:
         callbacks.append(ProgressCallback(progress))
+
+    def seconds() -> float:
+        return past.seconds + time.perf_counter() - started
+
+    if checkpoints is not None and not hasattr(model, "replay_buffer"):
+        file = checkpoints.file
+
+        def save(model: BaseAlgorithm) -> None:
+            now = _Past(
+                spec=spec,
+                measurements=evaluation.measurements,
+                trained=evaluation.trained,
+                seconds=seconds(),
+            )
+            loading.save(model, file, {PAST: now.model_dump_json().encode()})
+
+        callbacks.append(SaveEvery(checkpoints.every, save, print))
     try:
-        model.learn(config.total_timesteps, callback=callbacks, tb_log_name=spec.id)
+        model.learn(
+            config.total_timesteps - model.num_timesteps,
+            callback=callbacks,
+            tb_log_name=spec.id,
+            reset_num_timesteps=model.num_timesteps == 0,
+        )
     finally:
         model.get_env().close()  # type: ignore[union-attr]
-    seconds = time.perf_counter() - started
     return RunResult(
         spec=spec,
         measurements=evaluation.measurements,
-        seconds=seconds,
+        seconds=seconds(),
         made_with=made_with(spec),
     )
 
 
+class _Past(BaseModel):
+    """What a run had done when its checkpoint was saved."""
+
+    spec: RunSpec | None = None
+    measurements: list[Measurement] = []
+    trained: float = 0.0
+    seconds: float = 0.0
+
+
+def _continued(model: BaseAlgorithm, spec: RunSpec, file: Path) -> tuple[BaseAlgorithm, _Past]:
+    """Return the model of the run's checkpoint and what it had done; the new one if there is none.
+
+    :param model: New model, in whose environments the other one goes on
+    :param spec: Run
+    :param file: Checkpoint
+    :return: Model that is ready to go on, and what it had done
+    """
+    if not file.exists():
+        return model, _Past()
+    env = model.get_env()
+    assert env is not None, "build() makes environments"
+    try:
+        past = _Past.model_validate_json(read_members(file)[PAST])
+        if past.spec != spec:
+            raise CheckpointError(f"{file} is of another run")
+        trusted = loading.is_trusted(file)
+        loaded, lost = loading.load_to_continue(type(model), file, env, trusted)
+    except (KeyError, OSError, ValueError) as error:
+        print(f"starting anew, since the checkpoint cannot be used: {error}")
+        return model, _Past()
+    if lost is not None:
+        print(f"the running episodes start anew: {lost}")
+    return loaded, past
+
+
 def attempt(
-    spec: RunSpec, progress: Path | None = None, tensorboard: Path | None = None
+    spec: RunSpec,
+    progress: Path | None = None,
+    tensorboard: Path | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> RunResult:
     """Train and evaluate one run, and turn an exception into a recorded failure.
 
     :param spec: Run to execute
     :param progress: Heartbeat file, as in :func:`run_one`
     :param tensorboard: Folder for TensorBoard files, as in :func:`run_one`
+    :param checkpoints: Where the run continues from, as in :func:`run_one`
     :return: Result of the run, with its traceback if it failed
     """
     started = time.perf_counter()
     try:
-        return run_one(spec, progress, tensorboard)
+        return run_one(spec, progress, tensorboard, checkpoints)
     except (Exception, SystemExit):
         return RunResult(
             spec=spec,

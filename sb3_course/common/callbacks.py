@@ -1,0 +1,94 @@
+"""Callbacks of long trainings: save on the way, evaluate on the way."""
+
+from collections.abc import Callable
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+
+from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_seed, undisturbed
+
+
+class SaveEvery(BaseCallback):
+    """Callback that saves the model every ``every`` environment steps, between two batches.
+
+    There the file holds all that an exact continuation needs. A place that cannot be written is
+    told once, and training goes on.
+
+    :param every: Environment steps from one save to the next
+    :param save: Function that saves the model
+    :param tell: Function that gets a line about what went wrong
+    """
+
+    def __init__(
+        self, every: int, save: Callable[[BaseAlgorithm], None], tell: Callable[[str], None]
+    ) -> None:
+        super().__init__()
+        self._every, self._save, self._tell = every, save, tell
+        self._failed = False
+
+    def _on_training_start(self) -> None:
+        self._next = self._following()
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps >= self._next:
+            self._next = self._following()
+            try:
+                self._save(self.model)
+            except OSError as error:
+                if not self._failed:
+                    self._tell(f"not saved at {self.num_timesteps:,} steps: {error}")
+                self._failed = True
+
+    def _following(self) -> int:
+        """Return the next multiple of ``every``, so that a resumed training saves at the same."""
+        return (self.model.num_timesteps // self._every + 1) * self._every
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class EvaluateEvery(BaseCallback):
+    """Callback that logs the return of the deterministic policy, in Gymnasium's own environments.
+
+    The training is not disturbed: it is the same with and without it.
+
+    :param every: Environment steps from one evaluation to the next
+    :param env_id: Gymnasium id
+    :param episodes: Number of episodes
+    :param seed: Seed of the training, which the episodes' seeds follow from
+    :param tell: Function that gets a line with each result; None for the log alone
+    """
+
+    def __init__(
+        self,
+        every: int,
+        env_id: str,
+        episodes: int,
+        seed: int,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self._every, self._env_id, self._episodes = every, env_id, episodes
+        self._seed, self._tell = seed, tell
+
+    def _on_training_start(self) -> None:
+        with undisturbed(self.model):
+            self._envs = evaluation_envs(self._env_id, self._episodes)
+        self._next = (self.model.num_timesteps // self._every + 1) * self._every
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps >= self._next:
+            self._next = (self.num_timesteps // self._every + 1) * self._every
+            with undisturbed(self.model):
+                returns, lengths = evaluate(self.model, self._envs, evaluation_seed(self._seed))
+            self.logger.record("eval/mean_reward", float(returns.mean()))
+            self.logger.record("eval/mean_ep_length", float(lengths.mean()))
+            if self._tell is not None:
+                self._tell(
+                    f"{self.num_timesteps:,} steps: return {returns.mean():,.1f} "
+                    f"± {returns.std():,.1f} over {len(returns)} episodes"
+                )
+        return True
+
+    def _on_training_end(self) -> None:
+        self._envs.close()

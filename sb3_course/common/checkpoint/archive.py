@@ -1,0 +1,243 @@
+"""The zip file of a checkpoint: its members, and the digests that are checked on reading.
+
+A file is read once, as a whole, into a dict of its members; whatever is damaged, encrypted, too
+large or not a checkpoint at all ends in :class:`CheckpointError`.
+"""
+
+import hashlib
+import io
+import json
+import pickle
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from sb3_course.common.checkpoint.seal import seal
+from sb3_course.common.files import write_atomically
+
+CheckpointPath: TypeAlias = str | Path | io.BufferedIOBase
+Members: TypeAlias = dict[str, bytes]
+
+HEADER = "sb3_course.json"
+DIGESTS, SEAL = "digests", "seal"
+SB3_DATA = "data"
+"""Member in which SB3 keeps attributes, as JSON with pickles inside."""
+
+MAX_GROWTH, FREE_BYTES = 50, 2**26
+"""A file may unpack to 50 times its size, or to 64 MiB: enough for weights of zeros, not a bomb."""
+
+
+class CheckpointError(ValueError):
+    """The file is not a checkpoint, is damaged, or holds what may not be read; says which."""
+
+
+def resolve(path: str | Path) -> Path:
+    """Add SB3's ``.zip`` to a path without suffix.
+
+    :param path: Path that the user gave
+    :return: Path of the file
+    """
+    path = Path(path)
+    return path if path.suffix else path.with_name(path.name + ".zip")
+
+
+def write_members(path: CheckpointPath, members: Members, header: dict[str, Any]) -> None:
+    """Write a checkpoint, atomically if it is a file, with the digests of its members.
+
+    :param path: File object, or path, to which ``.zip`` is added if it has no suffix
+    :param members: Content by name, without the header
+    :param header: Header, to which the digests are added
+    """
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+    header = header | {DIGESTS: digests}
+    header[DIGESTS][HEADER] = _digest_of_header(header)
+    header[SEAL] = seal(_canonical(header))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            large = len(content) > 2**16 and not name.endswith(".pth")  # weights do not shrink
+            kind = zipfile.ZIP_DEFLATED if large else zipfile.ZIP_STORED
+            archive.writestr(name, content, kind, compresslevel=1)
+        archive.writestr(HEADER, json.dumps(header, indent=2))
+    if isinstance(path, io.BufferedIOBase):
+        path.write(buffer.getvalue())
+    else:
+        write_atomically(resolve(path), buffer.getvalue())
+
+
+def read_members(path: CheckpointPath) -> Members:
+    """Read a checkpoint, and check its digests if it has a header.
+
+    :param path: Path, with or without ``.zip``, or file object
+    :return: Content by name
+    :raises CheckpointError: If the file is not a zip file, is damaged or encrypted, or unpacks to
+        far more than its size
+    :raises FileNotFoundError: If there is no such file
+    """
+    content = _content(path)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = archive.infolist()
+            _check_entries(path, entries, len(content))
+            members = {entry.filename: archive.read(entry) for entry in entries}
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(f"{path} is not a checkpoint: it is not a zip file") from error
+    except (ArithmeticError, EOFError, LookupError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    except (NotImplementedError, RuntimeError, ValueError, zlib.error) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if HEADER in members:
+        _check_digests(path, members)
+    return members
+
+
+@contextmanager
+def reading(path: CheckpointPath) -> Iterator[None]:
+    """Turn what a malformed file makes SB3 and torch raise into a :class:`CheckpointError`.
+
+    :param path: File, for the message
+    :yield: Nothing
+    :raises CheckpointError: The file is malformed; names the first error
+    """
+    try:
+        yield
+    except (ArithmeticError, AssertionError, AttributeError, EOFError, ImportError) as error:
+        raise CheckpointError(_malformed(path, error)) from error
+    except (LookupError, RuntimeError, TypeError, pickle.PickleError) as error:
+        raise CheckpointError(_malformed(path, error)) from error
+
+
+def _malformed(path: CheckpointPath, error: Exception) -> str:
+    return f"{path} cannot be loaded: {type(error).__name__}: {error}"
+
+
+def as_zip(members: Members) -> io.BytesIO:
+    """Return members as SB3 reads them.
+
+    :param members: Content by name
+    :return: Zip file in memory
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    buffer.seek(0)
+    return buffer
+
+
+def header_of(members: Members) -> dict[str, Any]:
+    """Return the header.
+
+    :param members: Content by name, from :func:`read_members`
+    :return: Header; empty for a file of another library
+    """
+    header: dict[str, Any] = json.loads(members[HEADER]) if HEADER in members else {}
+    return header
+
+
+def is_sealed_here(members: Members) -> bool:
+    """Return whether a file was written by this user on this machine, and not changed since.
+
+    :param members: Content by name, from :func:`read_members`
+    :return: Whether its seal is that of this user's key
+    """
+    header = header_of(members)
+    given = header.pop(SEAL, None)
+    return isinstance(given, str) and given == seal(_canonical(header))
+
+
+def pack_arrays(arrays: dict[str, Any]) -> bytes:
+    """Return arrays as the content of a member.
+
+    :param arrays: Arrays by name, none of which holds Python objects
+    :return: Content, in NumPy's format
+    """
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    return content.getvalue()
+
+
+def unpack_arrays(members: Members, name: str) -> dict[str, Any]:
+    """Return the arrays of a member.
+
+    :param members: Content by name
+    :param name: Name of the member that :func:`pack_arrays` filled
+    :return: Arrays by name; empty if there is no such member
+    :raises CheckpointError: If an array holds Python objects, whose loading could execute code, or
+        is damaged
+    """
+    if name not in members:
+        return {}
+    try:
+        with np.load(io.BytesIO(members[name]), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # NumPy's reader raises whatever a damaged header leads to
+        raise CheckpointError(f"{name} of the checkpoint cannot be read: {error}") from error
+
+
+def _content(path: CheckpointPath) -> bytes:
+    if isinstance(path, io.BufferedIOBase):
+        path.seek(0)
+        return path.read()
+    file = Path(path) if Path(path).exists() else resolve(path)
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):  # a pipe would never end
+            raise CheckpointError(f"{path} is not a checkpoint: it is not a regular file")
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _check_entries(path: CheckpointPath, entries: list[zipfile.ZipInfo], size: int) -> None:
+    """Refuse what no program of ours writes, before anything is unpacked."""
+    names = [entry.filename for entry in entries]
+    if len(set(names)) < len(names):
+        raise CheckpointError(f"{path} is damaged: it holds two members of one name")
+    if any(entry.flag_bits & 1 for entry in entries):
+        raise CheckpointError(f"{path} is encrypted, which no checkpoint is")
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > max(FREE_BYTES, MAX_GROWTH * size):
+        raise CheckpointError(
+            f"{path} would unpack to {unpacked:,} bytes, from {size:,}: allowed are "
+            f"{MAX_GROWTH} times its size"
+        )
+
+
+def _check_digests(path: CheckpointPath, members: Members) -> None:
+    try:
+        header = json.loads(members[HEADER])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: its header is not JSON") from error
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path} is damaged: its header is not a mapping")
+    digests = header.get(DIGESTS)
+    if digests is None:  # written before there were digests
+        return
+    found = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+    found[HEADER] = _digest_of_header(header)
+    if found != digests:
+        known = digests if isinstance(digests, dict) else {}
+        names = sorted(n for n in found.keys() | known.keys() if found.get(n) != known.get(n))
+        raise CheckpointError(
+            f"{path} is damaged: {', '.join(map(str, names))} is not what was saved"
+        )
+
+
+def _digest_of_header(header: dict[str, Any]) -> str:
+    digests = header[DIGESTS]
+    others = {k: v for k, v in digests.items() if k != HEADER} if isinstance(digests, dict) else {}
+    rest = {key: value for key, value in header.items() if key not in (SEAL, DIGESTS)}
+    return hashlib.sha256(_canonical(rest | {DIGESTS: others})).hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,218 @@
+"""The states of environments, so that a continued training goes on inside its episodes.
+
+Each environment is a chain of wrappers around one of Gymnasium's. Its state is what their
+attributes hold, pickled together so that what they share stays shared. A MuJoCo simulation is
+copied as a whole (``mjData``), since its derived quantities lag the positions by one substep and
+would not come out the same if they were computed again.
+
+The functions run where the environment lives: in this process, or in one of ``SubprocVecEnv``'s.
+"""
+
+import io
+import pickle
+import sys
+import types
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.utils import EzPickle
+from stable_baselines3.common.monitor import ResultsWriter
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecEnv,
+    VecEnvWrapper,
+    VecNormalize,
+)
+
+TAKE, PUT = "_sb3_course_take_state", "_sb3_course_put_state"
+
+# What belongs to a process and not to a state: the environment that goes on keeps its own.
+_RESOURCES = (
+    *(types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.ModuleType),
+    *(partial, type, io.IOBase, ResultsWriter, gym.envs.registration.EnvSpec),
+)
+_RESOURCE_MODULES = ("pygame", "gymnasium.envs.mujoco.mujoco_rendering", "logging")
+_VEC_NORMALIZE = ("returns", "old_obs", "old_reward")
+_OF_RESET = ("_seeds", "_options")
+"""What a VecEnv keeps for its next reset, which uses it up."""
+_LINKS = {"env", "venv"}
+
+
+class NotKeptError(Exception):
+    """The state of an environment cannot be kept; says why."""
+
+
+def take(venv: VecEnv) -> bytes:
+    """Return the states of vector environments, and of the wrappers around them.
+
+    :param venv: Environments, between two steps
+    :return: Pickle, for :func:`put`
+    :raises NotKeptError: If one of them cannot be kept; says why
+    """
+    inner = venv.unwrapped
+    try:
+        if isinstance(inner, (DummyVecEnv, SubprocVecEnv)):
+            inner.env_is_wrapped(_Visitor)  # type: ignore[arg-type]
+            states = inner.env_method(TAKE)
+        else:
+            states = [_pickled([inner])]
+        wrappers = _vec_layers(venv)
+        of_reset = {name: vars(inner).get(name) for name in _OF_RESET}
+        return pickle.dumps((list(map(_name, wrappers)), _pickled(wrappers), of_reset, states))
+    except NotKeptError:
+        raise
+    except Exception as error:  # an environment's own code may raise anything here
+        raise NotKeptError(f"{type(inner).__name__}: {error}") from error
+
+
+def put(venv: VecEnv, content: bytes) -> None:
+    """Put environments into the states that :func:`take` returned.
+
+    :param venv: As many equal environments
+    :param content: Trusted pickle
+    :raises NotKeptError: If they are not equal, or a state does not fit; says why
+    """
+    inner = venv.unwrapped
+    try:
+        layers, wrappers, of_reset, states = pickle.loads(content)
+        found = [_name(layer) for layer in _vec_layers(venv)]
+        if layers != found:
+            raise NotKeptError(f"the states are of {_chain(layers)}, not of {_chain(found)}")
+        if isinstance(inner, (DummyVecEnv, SubprocVecEnv)):
+            if len(states) != inner.num_envs:
+                raise NotKeptError(f"there are states of {len(states)} environments")
+            inner.env_is_wrapped(_Visitor)  # type: ignore[arg-type]
+            for i, state in enumerate(states):
+                inner.env_method(PUT, state, indices=[i])
+        else:
+            _unpickle([inner], states[0])
+        _unpickle(_vec_layers(venv), wrappers)
+        vars(inner).update(of_reset)
+    except NotKeptError:
+        raise
+    except Exception as error:
+        raise NotKeptError(f"{type(inner).__name__}: {error}") from error
+
+
+class _Visit(type):
+    """Metaclass by which a VecEnv's question reaches each environment, in its own process.
+
+    ``env_is_wrapped`` is the one method of SB3's VecEnv that hands the environment to code of the
+    caller: it asks ``isinstance(env, wrapper_class)``. The answer attaches the functions of this
+    module, which ``env_method`` then calls.
+    """
+
+    def __instancecheck__(cls, env: Any) -> bool:
+        setattr(env, TAKE, partial(_take_one, env))
+        setattr(env, PUT, partial(_put_one, env))
+        return True
+
+
+class _Visitor(metaclass=_Visit):
+    pass
+
+
+def _take_one(env: Any) -> bytes:
+    return _pickled(list(_layers(env)))
+
+
+def _put_one(env: Any, content: bytes) -> None:
+    _unpickle(list(_layers(env)), content)
+
+
+def _layers(env: Any) -> Iterator[Any]:
+    yield env
+    while isinstance(env, gym.Wrapper):
+        env = env.env
+        yield env
+
+
+def _vec_layers(venv: VecEnv) -> list[VecEnv]:
+    layers = [venv]
+    while isinstance(layers[-1], VecEnvWrapper):
+        layers.append(layers[-1].venv)
+    return layers[:-1]
+
+
+def _pickled(layers: list[Any]) -> bytes:
+    """Pickle the attributes of layers together."""
+    states = [(_name(layer), _attributes(layer)) for layer in layers]
+    buffer = io.BytesIO()
+    _Pickler(buffer, layers).dump(states)
+    return buffer.getvalue()
+
+
+def _unpickle(layers: list[Any], content: bytes) -> None:
+    states = _Unpickler(io.BytesIO(content), layers).load()
+    names, found = [name for name, _ in states], [_name(layer) for layer in layers]
+    if names != found:
+        raise NotKeptError(f"the state is of {_chain(names)}, not of {_chain(found)}")
+    for layer, (_, attributes) in zip(layers, states, strict=True):
+        for name, value in attributes.items():
+            if name == "data" and _is_simulation(vars(layer).get(name)):
+                _mujoco().mj_copyData(layer.data, layer.model, value)
+            else:
+                vars(layer)[name] = value
+
+
+def _attributes(layer: Any) -> dict[str, Any]:
+    """Return the attributes that make up the state of one layer."""
+    if isinstance(layer, VecNormalize):
+        return {name: vars(layer)[name] for name in _VEC_NORMALIZE if name in vars(layer)}
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        if name not in _LINKS and not _is_resource(value)
+    }
+
+
+def _is_resource(value: Any) -> bool:
+    module = type(value).__module__
+    return (
+        isinstance(value, _RESOURCES)
+        or module.startswith(_RESOURCE_MODULES)
+        or (module.startswith("mujoco") and not _is_simulation(value))
+    )
+
+
+def _is_simulation(value: Any) -> bool:
+    mujoco = _mujoco()
+    return mujoco is not None and isinstance(value, mujoco.MjData)
+
+
+def _mujoco() -> Any:
+    return sys.modules.get("mujoco")
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles attributes, with references to the layers themselves."""
+
+    def __init__(self, buffer: io.BytesIO, layers: list[Any]) -> None:
+        super().__init__(buffer, protocol=4)
+        self._numbers = {id(layer): i for i, layer in enumerate(layers)}
+
+    def persistent_id(self, value: Any) -> int | None:
+        number = self._numbers.get(id(value))
+        if number is None and isinstance(value, EzPickle):
+            raise NotKeptError(f"{_name(value)} pickles its constructor's arguments, not its state")
+        return number
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, buffer: io.BytesIO, layers: list[Any]) -> None:
+        super().__init__(buffer)
+        self._layers = layers
+
+    def persistent_load(self, number: int) -> Any:
+        return self._layers[number]
+
+
+def _name(layer: Any) -> str:
+    return type(layer).__qualname__
+
+
+def _chain(names: list[str]) -> str:
+    return "(".join(names) + ")" * (len(names) - 1) if names else "no wrapper"

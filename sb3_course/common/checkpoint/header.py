@@ -1,0 +1,158 @@
+"""What a checkpoint says of itself in plain JSON: its class, its environment, its attributes."""
+
+import json
+from importlib.metadata import version
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_course.common.checkpoint import plain
+from sb3_course.common.checkpoint.archive import (
+    SB3_DATA,
+    CheckpointError,
+    CheckpointPath,
+    Members,
+    header_of,
+    pack_arrays,
+    read_members,
+    unpack_arrays,
+)
+from sb3_course.common.checkpoint.normalization import STATISTICS, normalization, wrappers_above
+
+#: Libraries in which plain names of classes are looked up, in this order.
+LIBRARIES = ("sb3_course", "stable_baselines3", "sb3_contrib")
+ATTRIBUTES = "attributes.npz"
+PICKLED = ":serialized:"
+
+
+def describe(algorithm: BaseAlgorithm, members: Members) -> dict[str, Any]:
+    """Return the header of a checkpoint, and add the arrays that it refers to.
+
+    :param algorithm: Algorithm of this package or another
+    :param members: Content by name of SB3's file, to which arrays are added
+    :return: Header
+    """
+    header: dict[str, Any] = {
+        "class": type(algorithm).__name__,
+        "version": version("sb3-course"),
+        "env": environment_id(algorithm),
+    }
+    module = type(algorithm).__module__
+    if module.partition(".")[0] not in (*LIBRARIES, "__main__"):
+        header["module"] = module  # where the class of one's own is imported from
+    venv = algorithm.get_vec_normalize_env()
+    if isinstance(venv, VecNormalize):
+        header |= normalization(venv)
+        header["above_vec_normalize"] = wrappers_above(algorithm.get_env(), venv)
+        members[STATISTICS] = pack_arrays(header.pop("statistics"))
+        header["vec_normalize"] = {key: _number(v) for key, v in header["vec_normalize"].items()}
+    attributes: dict[str, Any] = {}
+    pickled: dict[str, str] = {}
+    arrays: dict[str, Any] = {}
+    for name, item in json.loads(members[SB3_DATA]).items():
+        if not _is_pickled(item):
+            continue
+        try:
+            attributes[name] = plain.encode(getattr(algorithm, name), arrays)
+        except plain.NotPlainError as error:
+            pickled[name] = str(error)
+    if arrays:
+        members[ATTRIBUTES] = pack_arrays(arrays)
+    return header | {"attributes": attributes, "pickled": pickled}
+
+
+def environment_id(algorithm: BaseAlgorithm) -> str | None:
+    """Return the id of the environment that an algorithm acts in.
+
+    :param algorithm: Algorithm of this package or another. Its attribute ``env_id``, if it has
+        one, knows what the environment does not: the module in ``module:id``, and the id after
+        the environment's process has ended
+    :return: Gymnasium's id, or None if there is none
+    """
+    env, saved_id = algorithm.get_env(), vars(algorithm).get("env_id")
+    try:
+        specs = [] if env is None else env.get_attr("spec", 0)
+    except (AttributeError, EOFError, OSError):  # the VecEnv has no specs, or has ended
+        specs = []
+    spec_id: str | None = next((getattr(spec, "id", None) for spec in specs), None)
+    return saved_id if spec_id is None or str(saved_id).endswith(f":{spec_id}") else spec_id
+
+
+def read_header(path: CheckpointPath) -> dict[str, Any]:
+    """Read a checkpoint's header, with the statistics of ``VecNormalize``.
+
+    :param path: Checkpoint
+    :return: Header, with arrays under ``statistics``; empty for a file of another library
+    :raises CheckpointError: If the file is not a checkpoint, or is damaged
+    :raises FileNotFoundError: If there is no such file
+    """
+    return checked_header(read_members(path))
+
+
+def checked_header(members: Members) -> dict[str, Any]:
+    """Return a checkpoint's header, with the statistics of ``VecNormalize``.
+
+    :param members: Content by name, from :func:`.read_members`
+    :return: Header, with arrays under ``statistics``; empty for a file of another library
+    :raises CheckpointError: If its entries are of another type than :func:`describe` writes
+    """
+    header = header_of(members)
+    for name, kinds in (("class", str), ("env", (str, type(None))), ("module", str)):
+        if name in header and not isinstance(header[name], kinds):
+            raise CheckpointError(f"{name} in the checkpoint's header is {header[name]!r}")
+    statistics = unpack_arrays(members, STATISTICS)
+    return header | ({"statistics": statistics} if statistics else {})
+
+
+def plain_attributes(members: Members, given: dict[str, Any]) -> dict[str, Any]:
+    """Return a value for each attribute that SB3's part of a checkpoint has pickled.
+
+    As SB3's ``custom_objects`` they keep SB3 from unpickling anything.
+
+    :param members: Content by name, from :func:`.read_members`
+    :param given: The user's own ``custom_objects``, which come first
+    :return: Values by name
+    :raises CheckpointError: If there is an attribute that only a pickle holds; says what to do
+    """
+    header, arrays = header_of(members), unpack_arrays(members, ATTRIBUTES)
+    known = header.get("attributes", {})
+    names = [name for name, item in sb3_data(members).items() if _is_pickled(item)]
+    missing = [name for name in names if name not in known and name not in given]
+    if missing:
+        kinds = header.get("pickled", {})
+        listed = ", ".join(f"{name} ({kinds.get(name, 'unknown')})" for name in missing)
+        raise CheckpointError(
+            f"weights_only=True reads no pickle, and only a pickle holds {listed}: pass "
+            f"custom_objects={{{missing[0]!r}: …}}, or weights_only=False if you trust the file"
+        )
+    try:
+        return {n: given[n] if n in given else plain.decode(known[n], arrays) for n in names}
+    except ValueError as error:
+        raise CheckpointError(f"the checkpoint's attributes cannot be read: {error}") from error
+
+
+def sb3_data(members: Members) -> dict[str, Any]:
+    """Return SB3's JSON, with pickles as text.
+
+    :param members: Content by name
+    :return: Values by name of the attribute
+    :raises CheckpointError: If it is missing or malformed
+    """
+    try:
+        data = json.loads(members[SB3_DATA])
+    except KeyError:
+        raise CheckpointError("not a checkpoint: SB3's member 'data' is missing") from None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"SB3's member 'data' is damaged: {error}") from error
+    if not isinstance(data, dict):
+        raise CheckpointError("SB3's member 'data' is damaged: it is not a mapping")
+    return data
+
+
+def _is_pickled(item: Any) -> bool:
+    return isinstance(item, dict) and PICKLED in item
+
+
+def _number(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,143 @@
+"""The statistics of ``VecNormalize`` in a checkpoint."""
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecCheckNan,
+    VecEnv,
+    VecEnvWrapper,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+    VecVideoRecorder,
+    unwrap_vec_normalize,
+)
+
+from sb3_course.common.checkpoint.archive import CheckpointError
+
+Normalize: TypeAlias = Literal["train", "freeze"]
+
+STATISTICS = "vec_normalize.npz"
+SETTINGS = (
+    "norm_obs",
+    "norm_reward",
+    "clip_obs",
+    "clip_reward",
+    "gamma",
+    "epsilon",
+    "norm_obs_keys",
+)
+MOMENTS = ("mean", "var", "count")
+
+
+def normalization(venv: VecNormalize) -> dict[str, Any]:
+    """Return what :func:`wrap_normalized` needs to make an equal ``VecNormalize``.
+
+    :param venv: Wrapper to describe
+    :return: Its settings under ``vec_normalize`` and its running moments under ``statistics``
+    """
+    moments = {
+        f"{name}/{moment}": np.array(getattr(rms, moment))
+        for name, rms in _running_moments(venv).items()
+        for moment in MOMENTS
+    }
+    settings = {name: getattr(venv, name) for name in SETTINGS}
+    return {"vec_normalize": settings, "statistics": moments}
+
+
+def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -> VecEnv:
+    """Wrap an environment in the normalization that a checkpoint was trained with.
+
+    A ``VecNormalize`` that the environment already has, however deep, keeps all of its settings
+    and takes the checkpoint's statistics alone.
+
+    :param env: Environment, raw or vectorized
+    :param header: Header of the checkpoint, with its statistics
+    :param normalize: ``"train"`` to continue updating the statistics (a ``VecNormalize`` in the
+        environment decides for itself), ``"freeze"`` to keep them and return raw rewards
+    :return: Environment with normalization
+    :raises ValueError: If a ``VecNormalize`` in it differs in whether it normalizes observations,
+        or if there is none and the checkpoint's was below another wrapper
+    :raises CheckpointError: If settings or statistics are missing, not finite or of another shape
+    """
+    venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: Monitor(env)])
+    settings, above = _settings(header), header.get("above_vec_normalize", [])
+    wrapper = unwrap_vec_normalize(venv)
+    if wrapper is None and above:
+        order = "(".join([*above, "VecNormalize(env)"]) + ")" * len(above)
+        raise ValueError(
+            f"the model was trained with VecNormalize below {', '.join(above)}: pass the "
+            f"environment with a VecNormalize there, as in {order}, which takes the statistics"
+        )
+    if wrapper is None:
+        wrapper = venv = VecNormalize(venv, **settings)
+    elif wrapper.norm_obs != settings["norm_obs"]:
+        raise ValueError(
+            f"the model was trained with VecNormalize(norm_obs={settings['norm_obs']}), the "
+            f"environment has norm_obs={wrapper.norm_obs}: pass it without VecNormalize"
+        )
+    _set_statistics(_running_moments(wrapper), header.get("statistics", {}))
+    if normalize == "freeze":
+        wrapper.training = False
+        wrapper.norm_reward = False
+    return venv
+
+
+def _settings(header: dict[str, Any]) -> dict[str, Any]:
+    settings = header["vec_normalize"]
+    if not isinstance(settings, dict) or set(settings) != set(SETTINGS):
+        raise CheckpointError(f"the settings of VecNormalize in the checkpoint are {settings!r}")
+    return settings
+
+
+def _set_statistics(running: dict[str, RunningMeanStd], statistics: dict[str, Any]) -> None:
+    """Set running moments, once all of the checkpoint's have been checked."""
+    for name, rms in running.items():
+        for moment in MOMENTS:
+            key, shape = f"{name}/{moment}", np.shape(getattr(rms, moment))
+            value = statistics.get(key)
+            if value is None or value.shape != shape or value.dtype.kind not in "fiu":
+                given = "missing" if value is None else f"{value.dtype} of shape {value.shape}"
+                raise CheckpointError(
+                    f"statistics of VecNormalize: {key} is {given}, where the environment needs "
+                    f"numbers of shape {shape}"
+                )
+            least = -np.inf if moment == "mean" else 0.0
+            if not (np.isfinite(value).all() and (value >= least).all()):
+                raise CheckpointError(
+                    f"statistics of VecNormalize: {key} holds {value.min()}, where "
+                    f"{'finite' if moment == 'mean' else 'finite, non-negative'} numbers belong"
+                )
+    for name, rms in running.items():
+        for moment in MOMENTS:
+            setattr(rms, moment, statistics[f"{name}/{moment}"])
+
+
+def wrappers_above(env: VecEnv | None, venv: VecNormalize) -> list[str]:
+    """Return the names of the wrappers above a ``VecNormalize`` that change what a policy sees.
+
+    :param env: Outermost environment
+    :param venv: The ``VecNormalize``
+    :return: Names of classes, the outermost first
+    """
+    names = []
+    while isinstance(env, VecEnvWrapper) and env is not venv:
+        if not isinstance(env, (VecTransposeImage, VecMonitor, VecCheckNan, VecVideoRecorder)):
+            names.append(type(env).__name__)
+        env = env.venv
+    return names
+
+
+def _running_moments(venv: VecNormalize) -> dict[str, RunningMeanStd]:
+    moments = {"ret": venv.ret_rms}
+    if venv.norm_obs:
+        if isinstance(venv.obs_rms, dict):
+            moments |= {f"obs:{key}": rms for key, rms in venv.obs_rms.items()}
+        else:
+            moments["obs"] = venv.obs_rms
+    return moments

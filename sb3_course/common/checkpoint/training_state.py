@@ -1,0 +1,179 @@
+"""What an exact continuation needs beside a model's attributes and weights.
+
+All random states, the current observations, the statistics of past episodes, an algorithm's own
+memory, and the states of the environments. It is complete between two batches, such as after
+``learn`` or when a callback's ``on_rollout_start`` is called; inside a batch the environments'
+episodes are left out, since the part of the batch that was collected is not in the file.
+"""
+
+import json
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from sb3_course.common.checkpoint import environments, plain
+from sb3_course.common.checkpoint.archive import (
+    CheckpointError,
+    Members,
+    pack_arrays,
+    unpack_arrays,
+)
+
+STATE, STATE_ARRAYS = "training_state.json", "training_state.npz"
+ENVIRONMENTS = "environments.pkl"
+
+# Present in every SB3 algorithm; SB3's load forgets the first of them, and so resets.
+_EPISODES = ("_last_obs", "_last_original_obs", "_last_episode_starts")
+_BUFFERS = ("ep_info_buffer", "ep_success_buffer")
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """State of a training between two batches.
+
+    :param random: States of the random generators of Python, NumPy and torch
+    :param episodes: Current observations and which of them begin an episode; empty inside a batch
+    :param buffers: SB3's statistics of past episodes
+    :param memory: What the algorithm's ``_training_memory`` returned
+    :param environments: Pickled states of the environments; None if they cannot be kept
+    :param why_not: Why they cannot
+    """
+
+    random: dict[str, Any]
+    episodes: dict[str, Any]
+    buffers: dict[str, Any]
+    memory: dict[str, Any]
+    environments: bytes | None
+    why_not: str
+
+
+def take(model: BaseAlgorithm) -> TrainingState:
+    """Return the state of a model's training.
+
+    :param model: Algorithm of this package or another
+    :return: Its state
+    """
+    states, why_not, env = None, "the model has no environment", model.get_env()
+    if vars(model).get("_last_obs") is None:
+        why_not = "it was saved inside a batch"
+    elif env is not None:
+        try:
+            states = environments.take(env)
+        except environments.NotKeptError as error:
+            why_not = str(error)
+    memory: dict[str, Any] = getattr(model, "_training_memory", dict)()
+    return TrainingState(
+        random=_random_states(model.device),
+        episodes={} if states is None else _present(model, _EPISODES),
+        buffers=_present(model, _BUFFERS),
+        memory=memory,
+        environments=states,
+        why_not=why_not,
+    )
+
+
+def put(model: BaseAlgorithm, state: TrainingState) -> str | None:
+    """Put a model, its environments and all random generators into a state.
+
+    :param model: Loaded model, with environments
+    :param state: State
+    :return: Why the running episodes are lost, or None if they go on
+    """
+    _set_random_states(state.random, model.device)
+    vars(model).update(state.buffers)
+    if state.memory:
+        getattr(model, "_set_training_memory")(state.memory)  # noqa: B009
+    env = model.get_env()
+    if state.environments is None or env is None:
+        return state.why_not
+    try:
+        environments.put(env, state.environments)
+    except environments.NotKeptError as error:
+        return str(error)
+    vars(model).update(state.episodes)
+    return None
+
+
+def write(state: TrainingState, members: Members) -> None:
+    """Add a state to a checkpoint; all but the environments' are JSON and plain arrays.
+
+    :param state: State
+    :param members: Content by name, to which it is added
+    """
+    arrays: dict[str, Any] = {}
+    parts = {
+        "random": state.random,
+        "episodes": state.episodes,
+        "buffers": {k: v for k, v in state.buffers.items() if _is_plain(v)},
+        "memory": state.memory,
+        "why_not": state.why_not,
+    }
+    members[STATE] = json.dumps(plain.encode(parts, arrays)).encode()
+    members[STATE_ARRAYS] = pack_arrays(arrays)
+    if state.environments is not None:
+        members[ENVIRONMENTS] = state.environments
+
+
+def read(members: Members, trusted: bool) -> TrainingState | None:
+    """Return the state in a checkpoint.
+
+    :param members: Content by name
+    :param trusted: Whether the environments' states, which are a pickle, may be read
+    :return: State, or None if there is none
+    :raises CheckpointError: If it is malformed
+    """
+    if STATE not in members:
+        return None
+    states = members.get(ENVIRONMENTS) if trusted else None
+    try:
+        parts = plain.decode(json.loads(members[STATE]), unpack_arrays(members, STATE_ARRAYS))
+        why_not = parts["why_not"]
+        if ENVIRONMENTS in members and not trusted:
+            why_not = "weights_only=True does not read the environments' states, a pickle"
+        names = ("random", "episodes", "buffers", "memory")
+        if not all(isinstance(parts[name], dict) for name in names):
+            raise CheckpointError("the checkpoint's training state is malformed")
+        given = {name: parts[name] for name in names}
+        return TrainingState(**given, environments=states, why_not=str(why_not))
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"the checkpoint's training state is malformed: {error}") from error
+
+
+def _present(model: BaseAlgorithm, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: vars(model)[name] for name in names if vars(model).get(name) is not None}
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        plain.encode(value, {})
+    except plain.NotPlainError:  # an info of the user's own kind: the log alone lacks it
+        return False
+    return True
+
+
+def _random_states(device: th.device) -> dict[str, Any]:
+    states = {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": th.get_rng_state(),
+    }
+    if device.type == "cuda":
+        states["cuda"] = th.cuda.get_rng_state(device)
+    return states
+
+
+def _set_random_states(states: dict[str, Any], device: th.device) -> None:
+    try:
+        random.setstate(states["python"])
+        np.random.set_state(states["numpy"])
+        th.set_rng_state(states["torch"])
+        if device.type == "cuda" and "cuda" in states:
+            th.cuda.set_rng_state(states["cuda"], device)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"the checkpoint's random states are malformed: {error}") from error

@@ -1,0 +1,194 @@
+"""Train one model of any library so that nothing is lost: saves on the way, and goes on later."""
+
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+
+from sb3_course import loading, registry
+from sb3_course.common import checkpoint
+from sb3_course.common.callbacks import EvaluateEvery, SaveEvery
+from sb3_course.common.checkpoint import CheckpointError
+from sb3_course.common.errors import UserError, in_words
+from sb3_course.envs.make import make_vec_env
+from sb3_course.playing import find_class, untrusted
+
+EPISODES = 10
+"""Episodes of an evaluation during training."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a training is started with, kept in its file so that it can go on.
+
+    :param algo: Name of the algorithm
+    :param env_id: Gymnasium id
+    :param n_envs: Number of environments
+    :param seed: Seed of all random numbers
+    :param backend: Backend of :func:`sb3_course.make_vec_env`
+    :param timesteps: Environment steps in all
+    """
+
+    algo: str
+    env_id: str
+    n_envs: int
+    seed: int
+    backend: Any
+    timesteps: int
+
+
+def start(
+    setup: Setup, params: dict[str, Any], normalize: bool, tensorboard: Path | None
+) -> BaseAlgorithm:
+    """Make a model and its environments.
+
+    :param setup: What the training is started with
+    :param params: Hyper-parameters
+    :param normalize: Whether to normalize observations and rewards
+    :param tensorboard: Folder for TensorBoard's logs, or None
+    :return: Model that is ready to train
+    :raises UserError: If something does not exist or does not fit; names it
+    """
+    logs = None if tensorboard is None else registry.place_to_log(tensorboard, setup.env_id)
+    model = registry.build(
+        setup.algo,
+        params,
+        setup.env_id,
+        setup.n_envs,
+        setup.seed,
+        setup.backend,
+        normalize,
+        logs,
+        verbose=1,
+    )
+    vars(model)["training_setup"] = vars(setup)
+    return model
+
+
+def resume(path: Path, trust: bool, tell: Tell) -> tuple[BaseAlgorithm, Setup]:
+    """Load a model, and its environments in the state in which it was saved.
+
+    :param path: File that ``sb3-course train`` saved
+    :param trust: Whether to read pickles of a file that this user did not write here
+    :param tell: Function that gets a line if the running episodes are lost
+    :return: Model that is ready to go on, and what its training was started with
+    :raises UserError: If the file is damaged, is another kind of file, or is not trusted
+    """
+    try:
+        members = checkpoint.read_members(path)
+        header = checkpoint.checked_header(members)
+        trusted = trust or loading.is_trusted(path)
+        setup = Setup(**checkpoint.sb3_data(members)["training_setup"])
+    except FileNotFoundError as error:
+        raise UserError(f"--resume: {path} does not exist") from error
+    except CheckpointError as error:
+        raise UserError(f"--resume: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"--resume: {path} does not say how its training was started, as files of "
+            "`sb3-course train` do"
+        ) from error
+    algorithm = find_class(path, header, setup.algo if trusted else None, trusted)
+    if ":" in setup.env_id and not trusted:
+        raise UserError(untrusted(path, f"imports the module of its environment, {setup.env_id}"))
+    registry.check_environment(setup.env_id)
+    env = make_vec_env(setup.env_id, setup.n_envs, setup.seed, setup.backend, verbose=0)
+    try:
+        model, lost = loading.load_to_continue(algorithm, path, env, trusted)
+    except CheckpointError as error:
+        env.close()
+        why = f"needs a pickle: {error}"
+        raise UserError(
+            untrusted(path, why) if "weights_only" in str(error) else str(error)
+        ) from error
+    except Exception as error:
+        env.close()
+        raise UserError(f"{path} cannot be loaded: {in_words(error)}") from error
+    if lost is not None:
+        tell(f"the running episodes start anew: {lost}")
+    return model, setup
+
+
+def train(
+    model: BaseAlgorithm,
+    setup: Setup,
+    file: Path,
+    save_every: int | None,
+    eval_every: int | None,
+    tell: Tell,
+    progress_bar: bool,
+) -> None:
+    """Train a model up to ``setup.timesteps`` environment steps, those already done included.
+
+    SIGTERM, as a job scheduler sends it before the end, stops it as Ctrl-C does.
+
+    :param model: Model from :func:`start` or :func:`resume`
+    :param setup: What the training was started with
+    :param file: File that is saved to on the way
+    :param save_every: Environment steps from one save to the next; None for none
+    :param eval_every: Environment steps from one evaluation to the next; None for none
+    :param tell: Function that gets lines about saves and evaluations
+    :param progress_bar: Whether to show a progress bar
+    :raises KeyboardInterrupt: Ctrl-C was pressed or SIGTERM was received
+    """
+    vars(model)["training_setup"] = vars(setup)
+    callbacks: list[BaseCallback] = []
+    if eval_every is not None:
+        callbacks.append(EvaluateEvery(eval_every, setup.env_id, EPISODES, setup.seed, tell))
+    if save_every is not None:
+        callbacks.append(SaveEvery(save_every, lambda saved: loading.save(saved, file), tell))
+    with _terminated_like_interrupted():
+        model.learn(
+            max(0, setup.timesteps - model.num_timesteps),
+            callbacks,
+            reset_num_timesteps=model.num_timesteps == 0,
+            progress_bar=progress_bar,
+        )
+
+
+def save(model: BaseAlgorithm, file: Path, tell: Tell, ask: Callable[[], str] | None) -> Path:
+    """Save a trained model, elsewhere if its place is full or gone.
+
+    :param model: Trained model
+    :param file: File to save to
+    :param tell: Function that gets a line about what went wrong
+    :param ask: Function that returns another path, or an empty text to try again; None if nobody
+        can be asked, so that the folder of temporary files is tried
+    :return: File that it was saved to
+    :raises OSError: If no place takes it
+    """
+    while True:
+        try:
+            loading.save(model, file)
+            return file
+        except OSError as error:
+            tell(f"{file} cannot be written: {error.strerror or error}")
+            if ask is None:
+                spare = Path(tempfile.gettempdir()) / f"sb3-course-{file.name}"
+                if file == spare:
+                    raise
+                file = spare
+            else:
+                file = checkpoint.resolve(ask().strip() or file)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Raise ``KeyboardInterrupt`` on SIGTERM, as Python does on Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
