@@ -237,7 +237,7 @@ class Grid(Section):
     """Hours after which a run is stopped and recorded as failed."""
     memory_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Memory of a run in GiB; None for an equal share of the machine's memory."""
-    checkpoint_every: PositiveInt | None = None
+    checkpoint_every: Steps | None = None
     """Environment steps after which a run keeps what it needs to go on if it is killed."""
 
     @field_validator("seeds", mode="before")

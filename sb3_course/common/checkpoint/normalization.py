@@ -104,8 +104,8 @@ def _set_statistics(running: dict[str, RunningMeanStd], statistics: dict[str, An
             if value is None or value.shape != shape or value.dtype.kind not in "fiu":
                 given = "missing" if value is None else f"{value.dtype} of shape {value.shape}"
                 raise CheckpointError(
-                    f"statistics of VecNormalize: {key} is {given}, where the environment needs "
-                    f"numbers of shape {shape}"
+                    "Observation spaces do not match, or the file is damaged: statistics of "
+                    f"VecNormalize: {key} is {given}, not numbers of shape {shape}"
                 )
             least = -np.inf if moment == "mean" else 0.0
             if not (np.isfinite(value).all() and (value >= least).all()):

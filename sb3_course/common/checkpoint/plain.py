@@ -7,7 +7,7 @@ Classes are networks, optimizers and buffers in :data:`TRUSTED_MODULES` alone.
 """
 
 import importlib
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -88,7 +88,7 @@ def _encode_other(value: Any, arrays: Arrays) -> tuple[str, Any]:
     kind = type(value)
     if kind is tuple:
         return "tuple", encode(list(value), arrays)
-    if kind is dict:
+    if kind in (dict, OrderedDict):
         return "dict", [[encode(k, arrays), encode(v, arrays)] for k, v in value.items()]
     if kind is deque:
         return "deque", [encode(list(value), arrays), value.maxlen]

@@ -66,10 +66,13 @@ def take(model: BaseAlgorithm) -> TrainingState:
         except environments.NotKeptError as error:
             why_not = str(error)
     memory: dict[str, Any] = getattr(model, "_training_memory", dict)()
+    episodes = {} if states is None else _present(model, _EPISODES)
+    if not _is_plain(episodes):
+        episodes, states, why_not = {}, None, "its observations are of a kind of their own"
     return TrainingState(
         random=_random_states(model.device),
-        episodes={} if states is None else _present(model, _EPISODES),
-        buffers=_present(model, _BUFFERS),
+        episodes=episodes,
+        buffers={k: v for k, v in _present(model, _BUFFERS).items() if _is_plain(v)},
         memory=memory,
         environments=states,
         why_not=why_not,
@@ -108,7 +111,7 @@ def write(state: TrainingState, members: Members) -> None:
     parts = {
         "random": state.random,
         "episodes": state.episodes,
-        "buffers": {k: v for k, v in state.buffers.items() if _is_plain(v)},
+        "buffers": state.buffers,
         "memory": state.memory,
         "why_not": state.why_not,
     }
@@ -152,7 +155,7 @@ def _present(model: BaseAlgorithm, names: tuple[str, ...]) -> dict[str, Any]:
 def _is_plain(value: Any) -> bool:
     try:
         plain.encode(value, {})
-    except plain.NotPlainError:  # an info of the user's own kind: the log alone lacks it
+    except plain.NotPlainError:
         return False
     return True
 
