@@ -10,7 +10,9 @@
 """
 
 import time
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +31,7 @@ from sb3_course.benchmark.storage import manifest
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
+from sb3_course.common.files import remove_abandoned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,30 +90,27 @@ def plan_grid(
 ) -> GridPlan:
     """Check a grid and list its runs, without executing any.
 
-    .. code-block:: python
-
-        plan = plan_grid("benchmarks/demo.yaml", only=["algorithm=NPG", "seed=0"])
-        print(len(plan.todo), "of", len(plan.runs), "runs to do")
-
     :param grid: Grid file, or its content as a mapping
-    :param only: Conditions such as ``"algorithm=NPG"`` or ``"seed=0"``; a run has to match one of
-        those with the same key, for every key
-    :param results: Folder of all results, with a subfolder for each grid
+    :param only: Conditions, as in :func:`run_grid`, like what follows
+    :param results: Folder of all results
     :param rerun: Whether to repeat finished runs and replace their stored results
     :param keep: Whether to keep finished runs although a module of the user has changed since
     :return: The plan
     :raises GridError: If the grid has mistakes or a constructor refuses its settings; the message
         lists all of them
-    :raises UserError: If a condition matches no run
+    :raises UserError: If a condition matches no run, or files are in the way of results
     """
     loaded = checked_grid(grid)
     kept = Store(Path(results) / loaded.name)
+    remove_abandoned(kept.folder)
+    manifest.read_manifest(kept.folder)  # a damaged one is told before hours of work, not after
     store = staging_store(kept) if rerun else kept
     runs = runner.select(loaded.runs(), only)
     todo = runner.to_do(runs, store)
     if not (rerun or keep):
         check_user_code(runs, kept)
     if todo:
+        store.check_free(todo)
         check_constructors(todo, grid)
     return GridPlan(loaded, kept, store, runs, todo, rerun)
 
@@ -130,17 +130,16 @@ def run_plan(
     """Execute the runs of a plan and write the report.
 
     :param plan: Plan from :func:`plan_grid`
-    :param executor: ``"local"`` for processes of this machine, ``"ray"`` for a Ray cluster
-    :param workers: Number of runs at a time; None for one per CPU
-    :param address: Address of a running Ray cluster; None starts one on this machine
+    :param executor: As in :func:`run_grid`, like what follows
+    :param workers: Number of runs at a time
+    :param address: Address of a running Ray cluster
     :param retries: Number of times that a run whose process died is started again
-    :param tensorboard: Folder for the TensorBoard files of SB3's logger; None for none
+    :param tensorboard: Folder for the TensorBoard files of SB3's logger
     :param report: Whether to write tables, figures and the page
-    :param console: Console on which progress is shown; None for no output
+    :param console: Console on which progress is shown
     :param command: Command to record in the manifest; None for the call of :func:`run_grid`
     :return: Results and the page of the report
-    :raises KeyboardInterrupt: If interrupted by Ctrl-C; finished runs are kept, and the same call
-        continues from there
+    :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
     started = time.time()
     store, kept = plan.store, plan.kept
@@ -149,12 +148,16 @@ def run_plan(
         runs_on = make_executor(
             executor, plan.grid, store.folder, len(plan.todo), workers, address, log_folder
         )
+        command = command or f"sb3_course.benchmark.run_grid({plan.grid.name!r})"
+        facts = (plan.grid, store.folder, command, runs_on.workers, started)
         try:
             runner.run_all(plan.todo, store, runs_on, console or Console(quiet=True), retries)
-        finally:
+        except BaseException:
             if store.finished() or store.failed():
-                command = command or f"sb3_course.benchmark.run_grid({plan.grid.name!r})"
-                manifest.write_manifest(plan.grid, store.folder, command, runs_on.workers, started)
+                with suppress(OSError, UserError):  # which would hide what went wrong first
+                    manifest.write_manifest(*facts)
+            raise
+        manifest.write_manifest(*facts)
     results = store.read(plan.runs)
     if plan.rerun:
         if any(result.failure is not None for result in results):
@@ -220,9 +223,8 @@ def run_grid(
     :return: Results of the selected runs, and the page of the report
     :raises GridError: If the grid has mistakes or a constructor refuses its settings; the message
         lists all of them
-    :raises UserError: If a condition matches no run
-    :raises KeyboardInterrupt: If interrupted by Ctrl-C; finished runs are kept, and the same call
-        continues from there
+    :raises UserError: As :func:`plan_grid` does
+    :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
     return run_plan(
         plan_grid(grid, only=only, results=results, rerun=rerun, keep=keep),
@@ -237,7 +239,7 @@ def run_grid(
 
 
 def load_results(grid: GridSource, *, results: str | Path = RESULTS) -> "pd.DataFrame":
-    """Load the evaluations of a grid's finished runs as a tidy table.
+    """Load the evaluations of a grid's finished runs as a tidy table; warn of damaged results.
 
     .. code-block:: python
 
@@ -253,7 +255,10 @@ def load_results(grid: GridSource, *, results: str | Path = RESULTS) -> "pd.Data
     from sb3_course.benchmark.storage.returns_table import tidy
 
     loaded = load_grid(grid)
-    return tidy(_stored(loaded, results).read(loaded.runs()))
+    store = _stored(loaded, results)
+    for line in store.damage(loaded.runs()):
+        warnings.warn(line, stacklevel=2)
+    return tidy(store.read(loaded.runs()))
 
 
 def rankings(grid: GridSource, *, results: str | Path = RESULTS) -> list[str]:
@@ -282,10 +287,6 @@ def write_report(grid: GridSource, *, results: str | Path = RESULTS) -> Path:
 
     Once every run of the grid has finished, its files in ``runs`` become one, ``runs.jsonl``.
 
-    .. code-block:: python
-
-        page = write_report("benchmarks/demo.yaml")
-
     :param grid: Grid file, or its content as a mapping
     :param results: Folder of all results, with a subfolder for each grid
     :return: Path of the page, ``results/GRID/report.html``
@@ -310,7 +311,7 @@ def compare_with_stored(
 
     :param grid: Grid file, or its content as a mapping
     :param n_seeds: Number of stored seeds to train again
-    :param results: Folder of all results, with a subfolder for each grid
+    :param results: Folder of all results
     :param workers: Number of runs at a time; None for one per CPU
     :param console: Console on which progress is shown; None for no output
     :return: Comparisons, one for each algorithm on each environment
@@ -335,16 +336,15 @@ def _stored(grid: Grid, results: str | Path) -> Store:
     folder = Path(results) / grid.name
     if not folder.is_dir():
         raise UserError(f"no results in {folder}; run `sb3-course run` or run_grid() first")
+    remove_abandoned(folder)
     return Store(folder)
 
 
 def _publish(grid: Grid, store: Store) -> Path:
     """Write all files that are derived from the results; a finished grid is packed first."""
     from sb3_course.benchmark.reporting.report import publish
-    from sb3_course.benchmark.storage.rl_zoo import write_zoo
 
-    if store.finished() >= {spec.id for spec in grid.runs()}:
+    runs = grid.runs()
+    if store.sound(runs) >= {spec.id for spec in runs}:
         store.pack()
-    page = publish(grid, store)
-    write_zoo(store.read(grid.runs()), store.folder / "zoo")
-    return page
+    return publish(grid, store)

@@ -17,6 +17,7 @@ from sb3_course.common.files import shipped
 
 if TYPE_CHECKING:
     from sb3_course.benchmark.api import GridPlan
+    from sb3_course.benchmark.definition.grid import Grid
     from sb3_course.benchmark.storage.result import RunResult
 
 DEMO = shipped("benchmarks/demo.yaml")
@@ -103,6 +104,7 @@ def run(
     from sb3_course.benchmark.api import plan_grid
 
     plan = plan_grid(grid, only=only or [], results=results, rerun=rerun, keep=keep)
+    _show_damage(plan.grid, results)
     _show_plan(plan)
     if dry_run:
         _list_runs(plan)
@@ -137,7 +139,7 @@ def demo(workers: Workers = None, results: Results = Path("results")) -> int:
 def status(grid: GridFile, results: Results = Path("results")) -> int:
     """Show the state of a grid: done, running, failed and missing runs, and the time left.
 
-    The exit code is 1 if a run failed, else 0.
+    The exit code is 1 if a run failed or a result is damaged, else 0.
 
     For example:
 
@@ -151,13 +153,15 @@ def status(grid: GridFile, results: Results = Path("results")) -> int:
     loaded = load_grid(grid)
     found = read_status(loaded.runs(), results / loaded.name)
     show(found, _console())
-    return FAILED if found.failures else OK
+    damaged = _show_damage(loaded, results)
+    return FAILED if found.failures or damaged else OK
 
 
 def report(grid: GridFile, results: Results = Path("results")) -> int:
     """Write tables, figures and the report page from the stored results.
 
     The folder zoo/ next to them holds the returns in RL Zoo's layout, for rl_zoo3's plot scripts.
+    The exit code is 1 if a result is damaged, and so in no statistic, else 0.
 
     For example:
 
@@ -166,9 +170,11 @@ def report(grid: GridFile, results: Results = Path("results")) -> int:
     sb3-course report benchmarks/demo.yaml --results my_results
     """
     from sb3_course.benchmark.api import write_report
+    from sb3_course.benchmark.definition.grid import load_grid
 
+    damaged = _show_damage(load_grid(grid), results)
     print_line(str(write_report(grid, results=results)))
-    return OK
+    return FAILED if damaged else OK
 
 
 def regression(
@@ -194,8 +200,10 @@ def regression(
     sb3-course regression benchmarks/regression/dilemmas.yaml --seeds 10 --workers 2
     """
     from sb3_course.benchmark.api import compare_with_stored
+    from sb3_course.benchmark.definition.grid import load_grid
     from sb3_course.benchmark.statistics.regression import table
 
+    _show_damage(load_grid(grid), results)
     _stop_on_sigterm()
     try:
         compared = compare_with_stored(
@@ -258,6 +266,15 @@ def _list_runs(plan: "GridPlan") -> None:
     for spec in plan.runs:
         state = "to do" if spec.id in waiting else "done "
         print_line(f"{state}  {spec.label}, {spec.config.total_timesteps:,} steps")
+
+
+def _show_damage(grid: "Grid", results: Path) -> list[str]:
+    from sb3_course.benchmark.storage.store import Store
+
+    lines = Store(results / grid.name).damage(grid.runs())
+    for line in lines:
+        print_error(line)
+    return lines
 
 
 def _show_failures(failures: Sequence["RunResult"]) -> int:

@@ -1,9 +1,12 @@
 """Files that are read whole or replaced atomically, and files that come with the package."""
 
+import errno
 import os
 import pathlib
+import re
 import stat
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +15,13 @@ from sb3_course.common.errors import UserError
 PACKAGE = Path(__file__).resolve().parents[1]
 IN_WHEEL = PACKAGE / "shipped"
 """Where a wheel holds them; ``pyproject.toml`` names each."""
+TEMPORARY = ".sb3-course"
+"""Ends the names of temporary files, so that nobody else's file is taken for one."""
+ABANDONED = 900.0
+"""Seconds after its last change when a temporary file has no writer any more: a write that is
+under way takes seconds."""
+LARGEST = 2**28
+"""Bytes of the largest file that is read whole: many times what the largest run takes."""
 
 
 def read_whole(path: Path, most_bytes: int) -> bytes:
@@ -40,22 +50,60 @@ def write_atomically(path: pathlib.Path, content: bytes) -> None:
 
     :param path: File to write; missing folders are created
     :param content: New content
+    :raises OSError: It cannot be written, as on a full disk; names this file, whose old content
+        stays
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(FileNotFoundError):  # where Ctrl-C came just after the move
-            os.unlink(temporary)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(TEMPORARY, f".{path.name}.", path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):  # it is gone where Ctrl-C came just after the move
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        # What went wrong while writing names no file, and what did before names the temporary one.
+        inside = error.filename is None or TEMPORARY in str(error.filename)
+        name = str(path) if inside else error.filename
+        raise OSError(error.errno, error.strerror or str(error), name) from error
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files that killed processes have left in a folder, at any depth.
+
+    :param folder: Folder that may not exist; symbolic links in it are not followed
+    """
+    ours = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(TEMPORARY)}")
+    for place, _, names in os.walk(folder):
+        for path in (Path(place, name) for name in names if ours.fullmatch(name)):
+            with suppress(OSError):  # removed meanwhile, or of another user
+                facts = path.lstat()
+                if stat.S_ISREG(facts.st_mode) and facts.st_mtime < time.time() - ABANDONED:
+                    path.unlink()
+
+
+def read_regular(path: Path, largest: int = LARGEST) -> bytes:
+    """Read a file whole, but neither a FIFO nor a device, which might never end.
+
+    :param path: File to read
+    :param largest: Largest number of bytes
+    :return: Its content
+    :raises OSError: It cannot be read, is no regular file, or is larger
+    """
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    if facts.st_size > largest:
+        raise OSError(errno.EFBIG, f"larger than {largest:,} bytes", str(path))
+    return path.read_bytes()
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -1,4 +1,3 @@
-import json
 import re
 import shutil
 import sys
@@ -9,6 +8,7 @@ import pytest
 from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.execution import executors
 from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.store import Store
 from sb3_course.cli import app, grids, terminal
 from tests.benchmark.helpers import HERE, InThisProcess, content, tiny
 
@@ -75,9 +75,8 @@ def test_status_counts_runs_and_fails_if_one_has(grid, tmp_path, capsys):
     assert app.invoke(["status", path]) == terminal.OK
     assert "2 runs: 0 done, 0 running, 0 failed, 2 missing" in capsys.readouterr().out
     spec = load_grid(tmp_path / path).runs()[0]
-    (tmp_path / "results" / "tiny" / "failed").mkdir(parents=True)
-    failed = tmp_path / "results" / "tiny" / "failed" / f"{spec.id}.json"
-    failed.write_text(json.dumps({"failure": "Traceback\nOSError: made to fail"}))
+    failed = RunResult(spec=spec, failure="Traceback\nOSError: made to fail")
+    Store(tmp_path / "results" / "tiny").write(failed)
     assert app.invoke(["status", path]) == terminal.FAILED
     assert "OSError: made to fail" in capsys.readouterr().out
 

@@ -82,6 +82,16 @@ def _pair_of_algorithms(pair: tuple[str, str], info: ValidationInfo) -> tuple[st
     return pair
 
 
+def _short(name: str) -> str:
+    size = len(name.encode("utf-8", "surrogatepass"))
+    if size > LONGEST_NAME:
+        raise ValueError(f"the name has {size} bytes; allowed: {LONGEST_NAME} bytes, shorten it")
+    return name
+
+
+LONGEST_NAME = 120
+"""Bytes of a name that becomes part of file names, of which file systems take 255: the longest is
+that of a run's temporary file, with 60 of its algorithm and 55 of seed, hash and endings."""
 MAX_SEEDS = 10_000
 MAX_RUNS = 20_000
 MAX_EVALUATIONS = 300_000
@@ -217,7 +227,7 @@ def id_of(spec: Mapping[str, Any]) -> str:
     """
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:12]
     names = (
-        re.sub(r"[^a-z0-9.]+", "-", spec[key].lower()).strip("-")
+        re.sub(r"[^a-z0-9.]+", "-", spec[key].lower()).strip("-").lstrip(".-")  # never hidden
         for key in ("algorithm", "environment")
     )
     return "_".join([*names, f"seed{spec['seed']}", digest])
@@ -226,9 +236,9 @@ def id_of(spec: Mapping[str, Any]) -> str:
 class Grid(Section):
     """Complete benchmark: every algorithm on every environment with every seed."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), AfterValidator(_short)]
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=1)
-    environments: dict[str, Environment] = Field(min_length=1)
+    environments: dict[Annotated[str, AfterValidator(_short)], Environment] = Field(min_length=1)
     algorithms: dict[str, Algorithm] = Field(min_length=1)
     evaluation: Evaluation = Evaluation(n_points=10)
     questions: dict[Question, Pair] = {}

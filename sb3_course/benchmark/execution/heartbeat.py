@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from sb3_course.common.files import read_regular
 
 SUFFIX = ".progress"
+LARGEST = 4096
+"""Bytes of the largest heartbeat that is read."""
 SILENT = 120.0
 """Seconds without a heartbeat after which a run no longer counts as running."""
 
@@ -86,10 +91,17 @@ def heartbeats(folder: Path, now: float | None = None) -> Iterator[tuple[str, He
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
             silent = max(now - path.stat().st_mtime, 0.0)
-            content = json.loads(path.read_text())
-            found = Heartbeat(float(content["steps"]), float(content["rate"]), silent)
-        except OSError:  # the run has just ended
+            content = json.loads(read_regular(path, LARGEST))
+            found = Heartbeat(_count(content["steps"]), _count(content["rate"]), silent)
+        except OSError:  # the run has just ended, or it is no file of this module
             continue
-        except (ValueError, KeyError, TypeError):  # not a file of this module, or an incomplete one
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):  # not complete
             found = Heartbeat(0.0, 0.0, silent)
         yield path.name.removesuffix(SUFFIX), found
+
+
+def _count(value: Any) -> float:
+    number = float(value)
+    if not 0 <= number < 2**63:
+        raise ValueError("not a count")
+    return number

@@ -1,6 +1,5 @@
 """Repetition of stored runs, whose results are replaced once all new runs have finished."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sb3_course.benchmark.definition.grid import RunSpec
-from sb3_course.benchmark.storage.manifest import read_manifest
+from sb3_course.benchmark.storage.manifest import merge_manifest, read_manifest
 from sb3_course.benchmark.storage.provenance import (
     SOURCE_OF,
     digest_of_code,
@@ -19,7 +18,6 @@ from sb3_course.benchmark.storage.provenance import (
 )
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
-from sb3_course.common.files import write_whole
 
 FOLDER = ".rerun"
 
@@ -100,13 +98,8 @@ def _remove_staging(store: Store) -> None:
 
 
 def _replace_manifest(store: Store, manifest: dict[str, Any] | None, whole: bool) -> None:
-    path, before = store.folder / "manifest.json", read_manifest(store.folder)
-    if manifest is None:  # the command was killed between its last run and writing it
-        if whole:
-            path.unlink(missing_ok=True)  # the stored one describes other runs
-        return
-    if before is not None and not whole:
-        commands = dict.fromkeys([*before["commands"], *manifest["commands"]])
-        seconds = before["duration_seconds"] + manifest["duration_seconds"]
-        manifest |= {"commands": list(commands), "duration_seconds": round(seconds, 1)}
-    write_whole(path, json.dumps(manifest, indent=1) + "\n")
+    if manifest is not None:
+        merge_manifest(store.folder, manifest, add=not whole)
+    elif whole:  # the command was killed between its last run and writing it
+        # The stored one describes other runs.
+        (store.folder / "manifest.json").unlink(missing_ok=True)

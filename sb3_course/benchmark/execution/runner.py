@@ -46,10 +46,10 @@ def to_do(specs: Sequence[RunSpec], store: Store) -> list[RunSpec]:
     """Return the runs that have not finished, the longest first, so that workers end together.
 
     :param specs: Runs of the grid
-    :param store: Store of the results so far; failed runs are repeated
+    :param store: Store of the results so far; failed and damaged runs are repeated
     :return: Runs to execute
     """
-    finished = store.finished()
+    finished = store.sound(specs)
     missing = [spec for spec in specs if spec.id not in finished]
     return sorted(missing, key=_length, reverse=True)
 

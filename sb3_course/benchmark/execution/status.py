@@ -1,10 +1,10 @@
-"""Status of a grid, read from the names of its runs, which is fast for thousands of them.
+"""Status of a grid, read from its files.
 
 A run is *done* if ``runs/`` or ``runs.jsonl`` has its result, *running* if ``logs/`` has a recent
-heartbeat, *failed* if ``failed/`` has its traceback, and *missing* otherwise.
+heartbeat, *failed* if ``failed/`` has its traceback or its result is damaged, and *missing*
+otherwise.
 """
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -57,32 +57,23 @@ def read_status(specs: Sequence[RunSpec], folder: Path, now: float | None = None
     :param now: Current time as of ``time.time()``; None to read the clock
     :return: Status of the runs
     """
-    store = Store(folder)
-    done, failed = store.finished(), store.failed()
+    results = {result.spec.id: result for result in Store(folder).read(specs)}
     begun = dict(heartbeats(logs_folder(folder), now))
     status = Status()
     for spec in specs:
         key, state = spec.id, "missing"
-        progress = begun.get(key)
-        if key in done:
+        progress, result = begun.get(key), results.get(key)
+        if result is not None and result.failure is None:
             state = "done"
         elif progress is not None and progress.alive:
             state = "running"
-        elif key in failed:
+        elif result is not None:
             state = "failed"
-            status.failures.append((spec, _reason(store.failure_path(spec))))
+            status.failures.append((spec, result.reason or "no reason"))
         if progress is not None and state in ("running", "missing"):
             status.progress.append((spec, progress))
         status.states.append((spec, state))
     return status
-
-
-def _reason(path: Path) -> str:
-    try:
-        failure = json.loads(path.read_text(encoding="utf-8"))["failure"] or ""
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"{path.name} cannot be read"
-    return next((line for line in reversed(failure.splitlines()) if line.strip()), "no reason")
 
 
 def show(status: Status, console: Console) -> None:

@@ -202,7 +202,7 @@ def probability_of_improvement(table: pd.DataFrame, algorithms: Sequence[str]) -
 
 
 def save(figure: Figure, folder: Path, name: str, font_scale: float = 0.85) -> None:
-    """Write a figure in every format; the same figure always results in the same bytes.
+    """Write a figure in every format.
 
     Each file is replaced atomically, because two commands on one grid may finish and draw at the
     same time.
@@ -212,12 +212,26 @@ def save(figure: Figure, folder: Path, name: str, font_scale: float = 0.85) -> N
     :param name: Name of the files without a suffix
     :param font_scale: Font scale that the figure was drawn with
     """
+    for file, content in drawn(figure, name, font_scale).items():
+        write_atomically(folder / file, content)
+
+
+def drawn(figure: Figure, name: str, font_scale: float = 0.85) -> dict[str, bytes]:
+    """Draw a figure in every format; the same figure always results in the same bytes.
+
+    :param figure: Figure to draw
+    :param name: Name of the files without a suffix
+    :param font_scale: Font scale that the figure was drawn with
+    :return: Content of each file, by name
+    """
+    files = {}
     with style(font_scale):
         for ending, metadata in FORMATS.items():
             file = BytesIO()
             figure.savefig(file, format=ending, dpi=DPI, metadata=metadata)
             content = compressed(file) if ending == "png" else file.getvalue()
-            write_atomically(folder / f"{name}.{ending}", content)
+            files[f"{name}.{ending}"] = content
+    return files
 
 
 def data_uri(svg: str) -> str:

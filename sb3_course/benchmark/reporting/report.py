@@ -13,25 +13,16 @@ from sb3_course.benchmark.reporting import figures
 from sb3_course.benchmark.reporting.content import Picture, Section
 from sb3_course.benchmark.reporting.sections import sections
 from sb3_course.benchmark.statistics.analysis import analyze
+from sb3_course.benchmark.storage.derived import replace_files
 from sb3_course.benchmark.storage.manifest import configuration, read_manifest
 from sb3_course.benchmark.storage.returns_table import tidy
+from sb3_course.benchmark.storage.rl_zoo import write_zoo
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.files import write_whole
 
-FIGURES = (
-    "learning_curves",
-    "aggregates",
-    "iqm_by_environment",
-    "probability_of_improvement",
-    "performance_profiles",
-    "sample_efficiency",
-    "wall_clock",
-)
-"""Names of the figures that a report may contain."""
-
 
 def publish(grid: Grid, store: Store) -> Path:
-    """Write tables, figures, ``report.html`` and ``README.md`` from the results in a store.
+    """Write tables, figures, ``report.html``, ``README.md`` and ``zoo`` from results in a store.
 
     :param grid: Grid
     :param store: Store of the grid's results
@@ -46,6 +37,7 @@ def publish(grid: Grid, store: Store) -> Path:
     draw(content, folder)
     for template, name in (("report.html.j2", "report.html"), ("report.md.j2", "README.md")):
         write_whole(store.folder / name, render(template, grid.name, content, folder))
+    write_zoo(results, store.folder / "zoo")
     return store.folder / "report.html"
 
 
@@ -56,11 +48,8 @@ def draw(content: Sequence[Section], folder: Path) -> None:
     :param folder: Folder of the figures
     """
     pictures = [picture for section in content for picture in section.pictures]
-    for picture in pictures:
-        figures.save(picture.figure, folder, picture.name)
-    for name in set(FIGURES) - {picture.name for picture in pictures}:
-        for ending in figures.FORMATS:
-            (folder / f"{name}.{ending}").unlink(missing_ok=True)
+    files = [figures.drawn(picture.figure, picture.name) for picture in pictures]
+    replace_files(folder, {name: data for by_name in files for name, data in by_name.items()})
 
 
 def render(template: str, title: str, content: Sequence[Section], folder: Path) -> str:
@@ -91,7 +80,7 @@ def source(picture: Picture, folder: Path) -> str:
     :param folder: Folder of the figures
     :return: Data URI of the figure's SVG file
     """
-    return figures.data_uri((folder / f"{picture.name}.svg").read_text())
+    return figures.data_uri((folder / f"{picture.name}.svg").read_text("utf-8"))
 
 
 def markdown(text: str) -> str:

@@ -7,6 +7,7 @@ module             contents
 ``store``          the results of a grid
 ``run_files``      one file per run, one file for all once the grid has finished
 ``returns_table``  results as one tidy table
+``derived``        files that are made from results
 ``manifest``       what a grid was run with
 ``provenance``     code, versions and machine
 ``rl_zoo``         results as RL Zoo's plot scripts read them

@@ -1,9 +1,12 @@
 """The manifest: what a grid was run with."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.storage.provenance import (
@@ -15,8 +18,26 @@ from sb3_course.benchmark.storage.provenance import (
     user_modules,
     versions,
 )
-from sb3_course.common.errors import UserError
-from sb3_course.common.files import write_whole
+from sb3_course.benchmark.storage.run_files import locked
+from sb3_course.common.errors import UserError, in_words
+from sb3_course.common.files import read_regular, write_whole
+
+NAME = "manifest.json"
+
+
+class _Manifest(BaseModel):
+    """What is relied upon in a manifest, which earlier versions may have written."""
+
+    model_config = ConfigDict(strict=True)
+
+    grid: dict[str, Any] = {}
+    commands: list[str] = []
+    git_commit: str | None = None
+    user_code: dict[str, Any] = {}
+    versions: dict[str, str | None] = {}
+    machine: dict[str, Any] = {}
+    workers: int | None = None
+    duration_seconds: FiniteFloat = Field(default=0.0, ge=0.0)
 
 
 def configuration(grid: Grid) -> dict[str, Any]:
@@ -34,16 +55,24 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
     :param folder: Folder of the results, ``results/GRID``
     :return: Content of the manifest, None if there is none
-    :raises UserError: The file is damaged
+    :raises UserError: The file is damaged; says what to do
     """
-    path = folder / "manifest.json"
-    if not path.exists():
+    path = folder / NAME
+    if not os.path.lexists(path):
         return None
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is damaged ({error}); delete it, no result is lost") from error
+        manifest: dict[str, Any] = json.loads(read_regular(path))
+        _Manifest.model_validate(manifest)
+    except ValidationError as error:
+        raise _damaged(path, f"{error.error_count()} mistakes") from error
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else in_words(error)
+        raise _damaged(path, reason or "unreadable") from error
     return manifest
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is damaged ({reason}); delete it, no result is lost")
 
 
 def write_manifest(
@@ -53,25 +82,41 @@ def write_manifest(
 
     :param grid: Grid
     :param folder: Folder of the results, ``results/GRID``
-    :param command: Command that started it; the commands of resumed runs add up
+    :param command: Command that started it; those of other commands on the grid stay
     :param workers: Number of runs at a time, None for one per CPU of a cluster
     :param started: ``time.time()`` at its start; durations add up as well
     :return: Content of the manifest
     """
-    before = read_manifest(folder) or {}
-    commands = dict.fromkeys([*before.get("commands", []), command])
     manifest = {
         "grid": configuration(grid),
-        "commands": list(commands),
+        "commands": [command],
         "git_commit": git_commit(),
         "user_code": _user_code(grid),
         "versions": versions(),
         "machine": machine(),
         "workers": workers,
-        "duration_seconds": round(before.get("duration_seconds", 0) + time.time() - started, 1),
+        "duration_seconds": round(time.time() - started, 1),
     }
-    write_whole(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-    return manifest
+    return merge_manifest(folder, manifest)
+
+
+def merge_manifest(folder: Path, manifest: dict[str, Any], add: bool = True) -> dict[str, Any]:
+    """Replace the manifest, and add its commands and durations to those of the one before.
+
+    No other command replaces it meanwhile.
+
+    :param folder: Folder of the results, ``results/GRID``
+    :param manifest: New content
+    :param add: Whether to keep the commands and durations of the one before
+    :return: What has been written
+    """
+    with locked(folder / ".manifest.lock"):
+        before = (read_manifest(folder) if add else None) or {}
+        commands = dict.fromkeys([*before.get("commands", []), *manifest["commands"]])
+        seconds = before.get("duration_seconds", 0) + manifest["duration_seconds"]
+        merged = {**manifest, "commands": list(commands), "duration_seconds": round(seconds, 1)}
+        write_whole(folder / NAME, json.dumps(merged, indent=1) + "\n")
+    return merged
 
 
 def _user_code(grid: Grid) -> dict[str, Any]:

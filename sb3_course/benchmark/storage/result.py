@@ -1,10 +1,19 @@
-"""The result of a run. This module imports neither torch nor SB3."""
+"""The result of a run, and its text. This module imports neither torch nor SB3.
 
+The text is one line of JSON that ends with a digest of the rest. Texts of earlier versions have no
+digest and are read as they are.
+"""
+
+import hashlib
+import json
 from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import BaseModel, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from sb3_course.benchmark.definition.grid import RunSpec
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass(frozen=True)
@@ -19,11 +28,11 @@ class Measurement:
     :param lengths: Number of steps in each episode
     """
 
-    step: int
-    num_timesteps: int
+    step: Count
+    num_timesteps: Count
     wall_time: FiniteFloat
     returns: list[FiniteFloat]
-    lengths: list[int]
+    lengths: list[Count]
 
 
 class RunResult(BaseModel):
@@ -37,9 +46,13 @@ class RunResult(BaseModel):
     :param made_with: Code, versions and processor that it ran with
     """
 
+    # Unknown keys are refused, so that a damaged name of the digest is no absent digest. Settings
+    # may be infinite, such as VecNormalize's clip_obs.
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
     spec: RunSpec
     measurements: list[Measurement] = []
-    seconds: float = 0.0
+    seconds: FiniteFloat = 0.0
     failure: str | None = None
     made_with: dict[str, str | None] | None = None
 
@@ -47,3 +60,67 @@ class RunResult(BaseModel):
     def reason(self) -> str:
         """Reason of the failure, in one line; empty for a finished run."""
         return (self.failure or "").strip().rpartition("\n")[2].strip()[:500]
+
+
+def text_of(result: RunResult) -> str:
+    """Return the text of a result, with its digest.
+
+    :param result: Result of a finished or a failed run
+    :return: One line of JSON, with its line break
+    """
+    text = result.model_dump_json()
+    return f'{text[:-1]},"digest":"{_digest(_canonical(json.loads(text)))}"}}\n'
+
+
+def parsed(text: str) -> RunResult:
+    """Read the text of a result.
+
+    :param text: JSON of one result
+    :return: The result
+    :raises ValueError: It is the text of no result, or not as it was written; says why in one line
+    """
+    try:
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise ValueError("it is no mapping")
+        digest = content.pop("digest", None)
+        canonical = _canonical(content)
+        if digest is not None and digest != _digest(canonical):
+            raise ValueError("it is not what its digest was computed from")
+        return RunResult.model_validate_json(canonical, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        rest = f", and {error.error_count() - 1} more" if error.error_count() > 1 else ""
+        raise ValueError(f"{place}: {first['msg']}{rest}") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def problem_of(result: RunResult, spec: RunSpec) -> str | None:
+    """Return what is wrong with the result of a finished run, as a result of this very run.
+
+    :param result: Result that is stored under the name of a run
+    :param spec: The run
+    :return: Problem in words, None if there is none
+    """
+    if result.spec != spec:
+        return f"it is the result of another run: {result.spec.label}"
+    if result.failure is not None:
+        return "it is the result of a failed run"
+    due, episodes = spec.config.evaluation_steps, spec.config.evaluation_episodes
+    if [m.step for m in result.measurements] != due:
+        return f"it has {len(result.measurements)} evaluations that are not the {len(due)} due"
+    for m in result.measurements:
+        for what, values in (("returns", m.returns), ("lengths", m.lengths)):
+            if len(values) != episodes:
+                return f"at step {m.step} it has {len(values)} {what} of {episodes} episodes"
+    return None
+
+
+def _canonical(content: dict[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True)
+
+
+def _digest(canonical: str) -> str:
+    return hashlib.sha256(canonical.encode()).hexdigest()

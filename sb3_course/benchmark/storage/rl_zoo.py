@@ -2,7 +2,6 @@
 
 import io
 import re
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sb3_course.benchmark.storage.derived import replace_files
+
 if TYPE_CHECKING:
     from sb3_course.benchmark.storage.result import RunResult
-from sb3_course.common.files import write_atomically
 
 FILE = "evaluations.npz"
 
@@ -23,7 +23,7 @@ def write_zoo(results: "Iterable[RunResult]", folder: Path) -> None:
     The files are those of SB3's ``EvalCallback``: ``timesteps`` of shape (n_evaluations,), the
     declared environment steps; ``results``, undiscounted raw returns, and ``ep_lengths``, steps,
     both of shape (n_evaluations, n_episodes). K counts an algorithm's finished seeds on the
-    environment from 1 upwards. Folders of runs that no longer exist are removed, so that no plot
+    environment from 1 upwards. Files of runs that no longer exist are removed, so that no plot
     shows them.
 
     :param results: Results; those without a measurement, such as failed runs, are left out
@@ -31,19 +31,16 @@ def write_zoo(results: "Iterable[RunResult]", folder: Path) -> None:
     """
     measured = [result for result in results if result.measurements]
     names = folder_names(result.spec.algorithm for result in measured)
-    runs: dict[Path, list[RunResult]] = defaultdict(list)
+    runs: dict[str, list[RunResult]] = defaultdict(list)
     for result in sorted(measured, key=lambda result: result.spec.seed):
         environment = re.sub(r"[/:]", "-", result.spec.environment)
-        runs[folder / names[result.spec.algorithm] / environment].append(result)
+        runs[f"{names[result.spec.algorithm]}/{environment}"].append(result)
     written = {
-        path.with_name(f"{path.name}_{k}") / FILE: evaluations(result)
-        for path, seeds in runs.items()
+        f"{name}_{k}/{FILE}": evaluations(result)
+        for name, seeds in runs.items()
         for k, result in enumerate(seeds, start=1)
     }
-    for path, content in written.items():
-        _write(path, content)
-    for path in set(folder.glob(f"*/*/{FILE}")) - written.keys():
-        shutil.rmtree(path.parent, ignore_errors=True)
+    replace_files(folder, written)
 
 
 def folder_names(algorithms: Iterable[str]) -> dict[str, str]:
@@ -77,9 +74,3 @@ def evaluations(result: "RunResult") -> bytes:
         ep_lengths=np.array([m.lengths for m in result.measurements], dtype=np.int64),
     )
     return buffer.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole, unless it already has this content."""
-    if not path.exists() or path.read_bytes() != content:
-        write_atomically(path, content)

@@ -17,6 +17,7 @@ would write back what the first had already read.
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Callable, Collection, Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,36 +25,54 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sb3_course.common.errors import UserError
-from sb3_course.common.files import write_atomically, write_whole
+from sb3_course.common.files import LARGEST, read_regular, write_atomically, write_whole
 
 NameOf = Callable[[str], str]
 """Function that computes a run's name from its text, or raises an error for any other text."""
-DAMAGE = (ValueError, TypeError, AttributeError, KeyError)
+DAMAGE = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
 """Exceptions that parsing a damaged text raises."""
+LARGEST_PACK = 2**32
+"""Bytes of the largest file of all runs that is read, line by line."""
 
 
 @dataclass(frozen=True)
 class StoredRun:
     """A run as it is stored.
 
-    :param text: One line of JSON, with its line break
+    :param text: One line of JSON, with its line break; empty if it cannot be read
     :param place: File, or line and file, for messages
+    :param problem: Why it cannot be read, empty if it was
     """
 
     text: str
     place: str
+    problem: str = ""
 
 
-def damaged(place: str, mistakes: str) -> UserError:
-    """Return the error of a stored run that cannot be read.
+def damaged(place: str, problem: str) -> str:
+    """Return the line on a stored run that is not as it was written.
 
     :param place: File, or line and file
-    :param mistakes: Number or kind of its mistakes
-    :return: The error, which names the place and the remedy
+    :param problem: What is wrong with it
+    :return: Line that names the place, the problem and the remedy
     """
-    return UserError(
-        f"{place} is no result of this program ({mistakes}); delete it, and the run is made again"
-    )
+    return f"{place} is damaged ({problem}): `sb3-course run` makes the run again"
+
+
+def stored_in(path: Path) -> StoredRun:
+    """Read a run's own file.
+
+    :param path: The file
+    :return: Its text, or why it cannot be read
+    :raises FileNotFoundError: There is none
+    """
+    try:
+        return StoredRun(read_regular(path).decode(), str(path))
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        problem = error.strerror if isinstance(error, OSError) else "it is not in UTF-8"
+        return StoredRun("", str(path), problem or str(error))
 
 
 class RunFiles:
@@ -93,7 +112,6 @@ class RunFiles:
 
         :param names: Names of the runs
         :return: The stored ones of these runs, by name
-        :raises UserError: A line of ``runs.jsonl`` is damaged
         """
         found = self._read_single(names_in(self._folder) & set(names))
         return found | self._packed.read(set(names) - found.keys())
@@ -104,17 +122,17 @@ class RunFiles:
         :param name: Name of the run
         :param text: One line of JSON, with its line break
         """
-        with _locked(self._folder):
+        with locked(self._folder / ".lock"):
             write_whole(self.path(name), text)
 
     def pack(self) -> None:
         """Write every run's own file into ``runs.jsonl``; other files stay where they are.
 
-        :raises UserError: A line of ``runs.jsonl`` is damaged
+        Lines of ``runs.jsonl`` that are no run's are left out.
         """
         if not names_in(self._folder):
             return
-        with _locked(self._folder):
+        with locked(self._folder / ".lock"):
             single = self._read_single(names_in(self._folder))
             texts = {name: run.text for name, run in single.items() if self._is_run(name, run)}
             if texts:
@@ -127,12 +145,16 @@ class RunFiles:
 
         :param names: Names of the runs to keep
         """
-        with _locked(self._folder):
+        with locked(self._folder / ".lock"):
             for name in names_in(self._folder) - names:
                 self.path(name).unlink(missing_ok=True)
             if self._packed.names() - names:
                 texts = self._packed.texts()
                 self._packed.write({name: texts[name] for name in texts.keys() & names})
+
+    def damage(self) -> list[str]:
+        """Return lines on what is in ``runs.jsonl`` and is no run's."""
+        return self._packed.damage()
 
     def changed_at(self) -> int:
         """Return when the last run was added or removed, in nanoseconds since 1970."""
@@ -143,7 +165,7 @@ class RunFiles:
         found = {}
         for name in names:
             with suppress(FileNotFoundError):  # packed meanwhile
-                found[name] = StoredRun(self.path(name).read_text("utf-8"), str(self.path(name)))
+                found[name] = stored_in(self.path(name))
         return found
 
     def _is_run(self, name: str, run: StoredRun) -> bool:
@@ -161,10 +183,15 @@ class _Packed:
         self.path, self._name_of = path, name_of
         self._indexed: tuple[int, int, int] | None = None
         self._lines: dict[str, tuple[int, int]] = {}  # number of the line, and where it begins
+        self._damage: list[str] = []
 
     def names(self) -> Set[str]:
         with self._opened():
             return self._lines.keys()
+
+    def damage(self) -> list[str]:
+        with self._opened():
+            return self._damage
 
     def texts(self) -> dict[str, str]:
         return {name: run.text for name, run in self.read(self.names()).items()}
@@ -185,23 +212,46 @@ class _Packed:
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
         """Opened file, indexed again if it is not the one that was indexed last."""
-        with open(self.path if self.path.exists() else os.devnull, "rb") as file:
+        problem = _unreadable(self.path)
+        readable = self.path.exists() and not problem
+        with open(self.path if readable else os.devnull, "rb") as file:
             state = os.fstat(file.fileno())
             version = (state.st_ino, state.st_mtime_ns, state.st_size)
             if version != self._indexed:
-                self._lines, self._indexed = self._index(file), version
+                self._lines, self._damage = self._index(file)
+                self._indexed = version
+            if problem:
+                self._damage = [damaged(str(self.path), problem)]
             yield file
 
-    def _index(self, file: BinaryIO) -> dict[str, tuple[int, int]]:
-        lines, start = {}, 0
-        for number, line in enumerate(file, 1):
+    def _index(self, file: BinaryIO) -> tuple[dict[str, tuple[int, int]], list[str]]:
+        lines, damage, start, number = {}, [], 0, 0
+        while line := file.readline(LARGEST):
+            number += 1
             try:
                 lines[self._name_of(line.decode())] = number, start
             except DAMAGE as error:
+                problem = " ".join(str(error).split()) or type(error).__name__
                 place = f"line {number} of {self.path}"
-                raise damaged(place, f"{type(error).__name__}: {error}") from error
+                damage.append(f"{damaged(place, problem)}; delete the line if it is none")
             start += len(line)
-        return lines
+        return lines, damage
+
+
+def _unreadable(path: Path) -> str:
+    """Return why a file of runs cannot be read; empty if it can, or if there is none."""
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            return "no regular file"
+        if facts.st_size > LARGEST_PACK:
+            return f"larger than {LARGEST_PACK:,} bytes"
+        path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def names_in(folder: Path) -> set[str]:
@@ -215,11 +265,15 @@ def names_in(folder: Path) -> set[str]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Lock on a folder's files, which the system releases should the process be killed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with path.open("a+b") as file:
+def locked(path: Path) -> Iterator[None]:
+    """Lock a file within a context; the system releases it should the process be killed.
+
+    :param path: Empty file, which is created; nothing else in this process may lock it
+    :yield: None
+    :raises UserError: The file system has no locks
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666), "wb") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX)
         except OSError as error:

@@ -1,15 +1,26 @@
-"""The results of a grid: one file per run, and one file in all once every run has finished."""
+"""The results of a grid: one file per run, and one file in all once every run has finished.
+
+A stored result is checked whenever it is read: it is that of the run after which it is named, has
+every evaluation and episode, and its digest is that of its content. What is not is *damaged*: it
+counts as a failed run whose reason names the file, so it is in no statistic and is run again.
+"""
 
 import json
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from sb3_course.benchmark.definition.grid import RunSpec, id_of
-from sb3_course.benchmark.storage.result import RunResult
-from sb3_course.benchmark.storage.run_files import RunFiles, StoredRun, damaged, names_in
+from sb3_course.benchmark.storage.result import RunResult, parsed, problem_of, text_of
+from sb3_course.benchmark.storage.run_files import (
+    RunFiles,
+    StoredRun,
+    damaged,
+    names_in,
+    stored_in,
+)
+from sb3_course.common.errors import UserError
 from sb3_course.common.files import write_whole
 
 SPEC = '{"spec":'
@@ -48,7 +59,7 @@ class Store:
 
         :param result: Result of a finished or a failed run
         """
-        text = result.model_dump_json() + "\n"
+        text = text_of(result)
         if result.failure is not None:
             write_whole(self.failure_path(result.spec), text)
         else:
@@ -56,37 +67,37 @@ class Store:
             self.failure_path(result.spec).unlink(missing_ok=True)
 
     def pack(self) -> None:
-        """Write all finished runs into one file, ``runs.jsonl``, and remove their own files.
-
-        :raises UserError: A line of ``runs.jsonl`` is damaged; names the line
-        """
+        """Write all finished runs into one file, ``runs.jsonl``, and remove their own files."""
         self._runs.pack()
 
     def keep_only(self, specs: Iterable[RunSpec]) -> None:
         """Remove all other finished runs, and every failed one.
 
         :param specs: Runs to keep
-        :raises UserError: A line of ``runs.jsonl`` is damaged; names the line
         """
         self._runs.keep_only({spec.id for spec in specs})
         for name in names_in(self.folder / "failed"):
             (self.folder / "failed" / f"{name}.json").unlink(missing_ok=True)
 
     def finished(self) -> set[str]:
-        """Return the ids of the finished runs; no run's own file is opened.
-
-        :return: Ids of the finished runs
-        :raises UserError: A line of ``runs.jsonl`` is damaged; names the line
-        """
+        """Return the ids of the finished runs, as named; no run's own file is opened."""
         return self._runs.names()
+
+    def sound(self, specs: Iterable[RunSpec]) -> set[str]:
+        """Return the ids of the finished runs whose results are as they were written.
+
+        :param specs: Runs
+        :return: Ids of those of these runs
+        """
+        return {result.spec.id for result in self.read(specs) if result.failure is None}
 
     def has_finished(self, spec: RunSpec) -> bool:
         """Return whether a run has finished.
 
         :param spec: Run
-        :return: Whether its result is stored
+        :return: Whether its result is stored and as it was written
         """
-        return self._runs.has(spec.id)
+        return bool(self.sound([spec]))
 
     def failed_at(self, spec: RunSpec) -> int | None:
         """Return when a run failed.
@@ -107,12 +118,46 @@ class Store:
         """Read the stored results, in the order of the runs.
 
         :param specs: Runs
-        :return: Results of finished and of failed runs
-        :raises UserError: A result is damaged; names its file, and the line in ``runs.jsonl``
+        :return: Results of finished and of failed runs; a damaged one is that of a failed run
         """
-        ids = [spec.id for spec in specs]
-        stored = self._failures(ids) | self._runs.read(ids)
-        return [_parsed(stored[run]) for run in ids if run in stored]
+        by_id = {spec.id: spec for spec in specs}
+        runs, failures = self._runs.read(by_id), self._failures(by_id)
+        found = {}
+        for name, spec in by_id.items():
+            if name in runs:
+                found[name] = _result(runs[name], spec, failed=False)
+            # A damaged result is hidden by how the run failed when it was made again.
+            if name in failures and (name not in found or found[name].failure is not None):
+                found[name] = _result(failures[name], spec, failed=True)
+        return [found[name] for name in by_id if name in found]
+
+    def damage(self, specs: Iterable[RunSpec]) -> list[str]:
+        """Describe what is damaged, one line each: results of these runs, and of no known run.
+
+        :param specs: Runs of the grid
+        :return: Lines that name the file, the problem and the remedy
+        """
+        by_id = {spec.id: spec for spec in specs}
+        runs = self._runs.read(self._runs.names() | by_id.keys())
+        failures = self._failures(by_id)
+        stored = [(run, by_id.get(name), False) for name, run in sorted(runs.items())]
+        stored += [(run, by_id[name], True) for name, run in sorted(failures.items())]
+        return [*self._runs.damage(), *(line for s in stored if (line := _damage(*s)))]
+
+    def check_free(self, specs: Iterable[RunSpec]) -> None:
+        """Check that results can be moved into place, before hours are spent on them.
+
+        :param specs: Runs to execute
+        :raises UserError: There is a folder in the place of a file, or another thing in that of a
+            folder; names it
+        """
+        for folder in (self.folder, self.folder / "runs", self.folder / "failed"):
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise UserError(f"{folder} is no folder; move it away, as results go there")
+        for spec in specs:
+            for path in (self.path(spec), self.failure_path(spec)):
+                if path.is_dir():
+                    raise UserError(f"{path} is a folder; move it away, as a result goes there")
 
     def older_than(self, page: Path) -> bool:
         """Return whether a page was written after the last result.
@@ -124,22 +169,11 @@ class Store:
         changed = max(self._runs.changed_at(), failed.stat().st_mtime_ns if failed.is_dir() else 0)
         return page.exists() and page.stat().st_mtime_ns > changed
 
-    def failures(self, specs: Iterable[RunSpec]) -> list[RunResult]:
-        """Read the failed runs, in the order of the runs.
-
-        :param specs: Runs
-        :return: Results of the runs that failed and have not finished since
-        """
-        ids = [spec.id for spec in specs]
-        failed = self._failures(set(ids) - self.finished())
-        return [_parsed(failed[run]) for run in ids if run in failed]
-
     def _failures(self, ids: Iterable[str]) -> dict[str, StoredRun]:
         found = {}
         for name in names_in(self.folder / "failed") & set(ids):
-            path = self.folder / "failed" / f"{name}.json"
             with suppress(FileNotFoundError):  # finished meanwhile
-                found[name] = StoredRun(path.read_text("utf-8"), str(path))
+                found[name] = stored_in(self.folder / "failed" / f"{name}.json")
         return found
 
 
@@ -151,8 +185,29 @@ def _id_of_line(line: str) -> str:
     return id_of(spec)
 
 
-def _parsed(run: StoredRun) -> RunResult:
+def _checked(run: StoredRun, spec: RunSpec | None, failed: bool) -> RunResult:
+    """Return a stored result, or raise a ``ValueError`` that says why it is not as written."""
+    if run.problem:
+        raise ValueError(run.problem)
+    result = parsed(run.text)
+    if failed and (result.failure is None or result.spec != spec):
+        raise ValueError("it is not how this run failed")
+    problem = None if failed or spec is None else problem_of(result, spec)
+    if problem:
+        raise ValueError(problem)
+    return result
+
+
+def _result(run: StoredRun, spec: RunSpec, failed: bool) -> RunResult:
     try:
-        return RunResult.model_validate_json(run.text)
-    except ValidationError as error:
-        raise damaged(run.place, f"{error.error_count()} mistakes") from error
+        return _checked(run, spec, failed)
+    except ValueError as error:
+        return RunResult(spec=spec, failure=damaged(run.place, str(error)))
+
+
+def _damage(run: StoredRun, spec: RunSpec | None, failed: bool) -> str | None:
+    try:
+        _checked(run, spec, failed)
+    except ValueError as error:
+        return damaged(run.place, str(error))
+    return None

@@ -10,10 +10,9 @@ from sb3_course.benchmark import api
 from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.execution import executors, rerun
 from sb3_course.benchmark.storage import provenance
-from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.cli import app, terminal
-from tests.benchmark.helpers import InThisProcess, content, tiny
+from tests.benchmark.helpers import InThisProcess, content, ended, tiny
 
 ALGORITHMS = {"A": {"class": "A2C"}, "B": {"class": "A2C", "params": {"gamma": 0.9}}}
 OLD = "as it was"
@@ -24,10 +23,7 @@ class Trains(InThisProcess):
 
     def start(self, spec):
         failure = "made to fail" if spec.algorithm == "C" else None
-        measured = [Measurement(0, 0, 0.0, [1.0], [1])]
-        made_with = {"git_commit": "new"}
-        result = RunResult(spec=spec, measurements=measured, failure=failure, made_with=made_with)
-        self._ended.append(result)
+        self._ended.append(ended(spec, failure=failure, made_with={"git_commit": "new"}))
 
 
 @pytest.fixture(params=["files", "packed"])
@@ -39,7 +35,7 @@ def stored(tmp_path, monkeypatch, request):
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(content(algorithms=ALGORITHMS)))
     store = Store(tmp_path / "results" / "tiny")
     for spec in load_grid(tmp_path / "grid.yaml").runs():
-        store.write(RunResult(spec=spec, made_with={"git_commit": OLD}))
+        store.write(ended(spec, made_with={"git_commit": OLD}))
     if request.param == "packed":
         store.pack()
     manifest = {"commands": ["sb3-course run old.yaml"], "duration_seconds": 5.0}
@@ -87,7 +83,7 @@ def test_everything_is_repeated_and_replaced(stored, capsys):
 
 def test_packed_runs_of_an_earlier_grid_are_removed_with_the_others(stored):
     (other,) = tiny(seeds=[7]).runs()
-    stored.write(RunResult(spec=other))
+    stored.write(ended(other))
     stored.pack()
     assert renew("--only", "algorithm=A") == terminal.OK
     assert stored.has_finished(other)
@@ -200,7 +196,7 @@ def test_two_commands_that_end_together_replace_once(stored, monkeypatch):
     specs = load_grid(Path("grid.yaml")).runs()
     staged = rerun.staging_store(stored)
     for spec in specs:
-        staged.write(RunResult(spec=spec, made_with={"git_commit": "new"}))
+        staged.write(ended(spec, made_with={"git_commit": "new"}))
     manifest = {"commands": ["sb3-course run new.yaml --store"], "duration_seconds": 1.0}
     (staged.folder / "manifest.json").write_text(json.dumps(manifest))
     write = Store.write
@@ -216,7 +212,7 @@ def test_two_commands_that_end_together_replace_once(stored, monkeypatch):
     assert old(stored) == []
     assert json.loads((stored.folder / "manifest.json").read_text()) == manifest
     left = {path.name for path in stored.folder.iterdir()}
-    assert left <= {"runs", "runs.jsonl", "failed", "manifest.json"}
+    assert left <= {"runs", "runs.jsonl", "failed", "manifest.json", ".manifest.lock"}
 
 
 def test_a_failure_leaves_what_is_stored(stored, tmp_path, capsys):

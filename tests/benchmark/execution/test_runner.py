@@ -13,7 +13,7 @@ from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.returns_table import COLUMNS, tidy
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
-from tests.benchmark.helpers import InThisProcess, loaded_by_sb3, tiny
+from tests.benchmark.helpers import InThisProcess, ended, loaded_by_sb3, tiny
 
 QUIET = Console(quiet=True)
 
@@ -76,7 +76,7 @@ def test_a_lost_run_is_tried_again(tmp_path, times, retries):
     started = run(grid, store, Loses(times), retries)
     assert started.count(0) == min(times, retries) + 1
     assert started.count(1) == 1
-    failures = store.failures(grid.runs())
+    failures = [r for r in store.read(grid.runs()) if r.failure is not None]
     if times <= retries:
         assert failures == []
     else:
@@ -122,7 +122,7 @@ class EndsElsewhere(InThisProcess):
 def test_what_another_process_runs_is_left_to_it(tmp_path, monkeypatch, end, started):
     grid, store = tiny(seeds=3), Store(tmp_path)
     failure = "made to fail" if end == "fails" else None
-    result = RunResult(spec=grid.runs()[0], failure=failure)
+    result = ended(grid.runs()[0], failure=failure)
 
     def act():
         if end != "is killed":

@@ -9,7 +9,7 @@ from sb3_course.benchmark.execution.heartbeat import SILENT
 from sb3_course.benchmark.execution.status import duration, read_status, show
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
-from tests.benchmark.helpers import tiny
+from tests.benchmark.helpers import ended, tiny
 
 NOW = 1_000_000.0
 GRID = tiny(seeds=5, algorithms={"A2C": {"class": "A2C"}, "N [x]": {"class": "NPG"}})
@@ -28,9 +28,9 @@ def leave(folder, kind, spec, text="{}", age=0.0):
 def folder(tmp_path):
     """Seeds 0 and 1 are done, 2 runs, 3 failed, 4 is missing; of the other algorithm all are."""
     for spec in SPECS[:2]:
-        leave(tmp_path, "runs", spec, "not even parsed")
+        Store(tmp_path).write(ended(spec))
     leave(tmp_path, "logs", SPECS[2], json.dumps({"steps": 50, "rate": 5.0}))
-    leave(tmp_path, "failed", SPECS[3], json.dumps({"failure": "Traceback\n  x\nOSError: [why]\n"}))
+    Store(tmp_path).write(RunResult(spec=SPECS[3], failure="Traceback\n  x\nOSError: [why]\n"))
     return tmp_path
 
 
@@ -61,7 +61,7 @@ def test_each_run_is_in_one_state(folder):
 
 def test_a_packed_run_is_done(tmp_path):
     store = Store(tmp_path)
-    store.write(RunResult(spec=SPECS[1]))
+    store.write(ended(SPECS[1]))
     store.pack()
     assert states(tmp_path) == ["missing", "done", *["missing"] * 3]
 
@@ -74,7 +74,7 @@ def test_nothing_has_begun(tmp_path):
 def test_a_failed_run_that_is_tried_again_runs_and_then_is_done(folder):
     leave(folder, "logs", SPECS[3])
     assert states(folder)[3] == "running"
-    leave(folder, "runs", SPECS[3])
+    Store(folder).write(ended(SPECS[3]))
     assert states(folder)[3] == "done"
 
 
@@ -92,13 +92,19 @@ def test_progress_that_is_being_written_is_still_a_sign_of_life(folder, text):
     assert "unknown" in shown(folder)
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("", "cannot be read"), ("{}", "cannot be read"), ('{"failure": " "}', "no reason")],
-)
-def test_a_failure_without_a_reason_is_reported_as_such(folder, text, expected):
-    leave(folder, "failed", SPECS[3], text)
-    assert expected in read_status(SPECS, folder, NOW).failures[0][1]
+def test_a_failure_without_a_reason_is_reported_as_such(folder):
+    Store(folder).write(RunResult(spec=SPECS[3], failure=" "))
+    assert read_status(SPECS, folder, NOW).failures == [(SPECS[3], "no reason")]
+
+
+@pytest.mark.parametrize("kind", ["runs", "failed"])
+@pytest.mark.parametrize("text", ["", "{}", '{"failure": " "}'])
+def test_a_damaged_result_is_a_failed_run_whose_reason_names_its_file(folder, kind, text):
+    leave(folder, kind, SPECS[4], text)
+    assert states(folder) == ["done", "done", "running", "failed", "failed"]
+    reason = dict((s.id, r) for s, r in read_status(SPECS, folder, NOW).failures)[SPECS[4].id]
+    assert f"{folder / kind / SPECS[4].id}.json is damaged" in reason
+    assert "`sb3-course run` makes the run again" in reason
 
 
 def test_tables_are_plain_columns_where_there_is_no_terminal(folder):

@@ -73,4 +73,4 @@ def test_writing_again_changes_no_byte_and_leaves_no_run_behind(tmp_path):
     assert [(p.read_bytes(), p.stat().st_mtime_ns) for p in paths] == before
     write_zoo([result(seed=1)], tmp_path)
     assert [p.parent.name for p in tmp_path.rglob("*.npz")] == ["CartPole-v1_1"]
-    assert not any(p.name.startswith(".") for p in tmp_path.rglob("*"))
+    assert [p.name for p in tmp_path.rglob(".*")] == [".written.json"]
