@@ -90,6 +90,11 @@ def plan_grid(
 ) -> GridPlan:
     """Check a grid and list its runs, without executing any.
 
+    .. code-block:: python
+
+        plan = plan_grid("benchmarks/demo.yaml", only=["algorithm=NPG", "seed=0"])
+        print(len(plan.todo), "of", len(plan.runs), "runs to do")
+
     :param grid: Grid file, or its content as a mapping
     :param only: Conditions, as in :func:`run_grid`, like what follows
     :param results: Folder of all results
@@ -261,31 +266,14 @@ def load_results(grid: GridSource, *, results: str | Path = RESULTS) -> "pd.Data
     return tidy(store.read(loaded.runs()))
 
 
-def rankings(grid: GridSource, *, results: str | Path = RESULTS) -> list[str]:
-    """Describe the mean final returns of a grid's finished runs, the highest first.
-
-    :param grid: Grid file, or its content as a mapping
-    :param results: Folder of all results, with a subfolder for each grid
-    :return: A line for each environment, as in ``CartPole-v1: NPG 500, A2C 421``
-    :raises GridError: If the grid has mistakes
-    :raises UserError: If there are no results
-    """
-    table = load_results(grid, results=results)
-    by_run = table.sort_values("step").groupby(["environment", "algorithm", "seed"], sort=False)
-    final = by_run["return_mean"].last().groupby(["environment", "algorithm"], sort=False).mean()
-    lines = []
-    for environment in load_grid(grid).environments:
-        if environment in final.index.get_level_values(0):
-            ranked = final[environment].sort_values(ascending=False, kind="stable")
-            means = ", ".join(f"{name} {mean:,.0f}" for name, mean in ranked.items())
-            lines.append(f"{environment}: {means}")
-    return lines
-
-
 def write_report(grid: GridSource, *, results: str | Path = RESULTS) -> Path:
     """Write the report of a grid from its stored results: tables, figures and a page.
 
     Once every run of the grid has finished, its files in ``runs`` become one, ``runs.jsonl``.
+
+    .. code-block:: python
+
+        page = write_report("benchmarks/demo.yaml")
 
     :param grid: Grid file, or its content as a mapping
     :param results: Folder of all results, with a subfolder for each grid

@@ -1,5 +1,6 @@
 """The whole command line: all commands, and how errors are reported."""
 
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,4 +98,7 @@ def main() -> None:
     """Run the command line and exit with its code."""
     # As `python -m` does, but last: a grid's module:Class may be in the working directory.
     sys.path.append(str(Path.cwd()))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal in ASCII shows an escape instead
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(invoke(sys.argv[1:]))

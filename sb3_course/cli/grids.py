@@ -123,13 +123,14 @@ def demo(workers: Workers = None, results: Results = Path("results")) -> int:
 
     sb3-course demo --workers 2 --results my_results
     """
-    from sb3_course.benchmark.api import plan_grid, rankings
+    from sb3_course.benchmark.api import load_results, plan_grid
+    from sb3_course.benchmark.reporting.answers import rankings
 
     plan = plan_grid(DEMO, results=results)
     _show_plan(plan)
     code = _run(plan, workers=workers)
     if code != INTERRUPTED:
-        for line in rankings(DEMO, results=results):
+        for line in rankings(plan.grid.environments, load_results(DEMO, results=results)):
             print_line(line)
         n = len(plan.grid.seeds)
         print_line(f"Means of {n} seeds, which show that everything works; claims need more.")

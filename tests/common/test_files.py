@@ -1,4 +1,8 @@
+import errno
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,19 +22,138 @@ def test_a_file_is_created_with_its_folders_and_replaced(tmp_path):
     assert os.listdir(path.parent) == ["file.bin"]
 
 
-@pytest.mark.parametrize("step", ["replace", "fsync", "chmod"])
-def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step):
+CODES = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES]
+
+
+@pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
+@pytest.mark.parametrize("step", ["replace", "fsync", "chmod", "open"])
+def test_a_failure_names_the_file_and_leaves_the_old_one_and_nothing_else(
+    tmp_path, monkeypatch, step, code
+):
     path = tmp_path / "file.txt"
     path.write_text("old")
 
     def fail(*arguments):
-        raise OSError("no space left")
+        raise OSError(code, os.strerror(code))  # as file.write() does, without a name
 
-    monkeypatch.setattr(os, step, fail)
-    with pytest.raises(OSError, match="no space left"):
+    with monkeypatch.context() as patch, pytest.raises(OSError) as caught:
+        patch.setattr(os, step, fail)
         write_whole(path, "new")
+    assert str(caught.value) == f"[Errno {code}] {os.strerror(code)}: {str(path)!r}"
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_a_disk_that_fills_up_while_writing_leaves_the_old_file(tmp_path):
+    """The system itself refuses: no process of this shell may write a file of more than 8 KiB."""
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    code = (
+        "import resource, signal, sys, pathlib\n"
+        "from sb3_course.common.files import write_whole\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\n"
+        "try:\n    write_whole(pathlib.Path(sys.argv[1]), 'x' * 100_000)\n"
+        "except OSError as error:\n    print(error.filename)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{path}\n", "")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_a_folder_in_the_way_is_named(tmp_path):
+    (tmp_path / "file.txt").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        write_whole(tmp_path / "file.txt", "new")
+    assert caught.value.filename == str(tmp_path / "file.txt")
+    (tmp_path / "taken").touch()
+    with pytest.raises(NotADirectoryError) as caught:
+        write_whole(tmp_path / "taken" / "folder" / "file.txt", "new")
+    assert caught.value.filename == str(tmp_path / "taken" / "folder")
+    assert os.listdir(tmp_path / "file.txt") == []
+
+
+def test_ctrl_c_just_after_the_move_is_no_other_error(tmp_path, monkeypatch):
+    path, replace = tmp_path / "file.txt", os.replace
+
+    def interrupted(source, target):
+        replace(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        write_whole(path, "new")
+    assert caught.value.__context__ is None or "file.txt." not in str(caught.value.__context__)
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def abandoned(folder, age=files.ABANDONED + 60.0) -> Path:
+    """Leave what a process leaves that is killed while it writes a file."""
+    code = (
+        "import os, pathlib, sys\n"
+        "from sb3_course.common.files import write_whole\n"
+        "os.replace = lambda *_: os._exit(9)\n"
+        "write_whole(pathlib.Path(sys.argv[1]), 'half')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, folder / "file.txt"]).returncode == 9
+    (path,) = folder.glob(".file.txt.*")
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+def test_what_a_killed_process_left_is_removed_at_any_depth(tmp_path):
+    (tmp_path / "runs").mkdir()
+    left = [abandoned(tmp_path), abandoned(tmp_path / "runs")]
+    files.remove_abandoned(tmp_path)
+    assert not any(path.exists() for path in left)
+    files.remove_abandoned(tmp_path / "none")
+
+
+def test_what_is_being_written_and_what_is_not_ours_stays(tmp_path):
+    written = abandoned(tmp_path, age=files.ABANDONED - 60.0)
+    mine = [".file.txt.abcd1234", ".env", ".x.sb3-course", "a.abcd1234.sb3-course", "file.txt"]
+    for name in mine:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    files.remove_abandoned(tmp_path)
+    assert set(os.listdir(tmp_path)) == {written.name, *mine}
+
+
+def test_nothing_is_removed_through_a_link(tmp_path):
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    left = abandoned(outside)
+    (inside / "linked").symlink_to(outside)
+    (inside / left.name).symlink_to(left)
+    files.remove_abandoned(inside)
+    assert left.exists()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "loop", "device", "large", "none"])
+def test_what_is_no_regular_file_is_not_read(tmp_path, kind):
+    path = tmp_path / "file"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "loop":
+        path.symlink_to(path)
+    elif kind == "device":
+        path.symlink_to(os.devnull)
+    elif kind == "large":
+        path.write_bytes(bytes(101))
+    with pytest.raises(OSError) as caught:
+        files.read_regular(path, largest=100)
+    assert caught.value.filename == str(path)
+
+
+def test_a_regular_file_is_read_also_through_a_link(tmp_path):
+    (tmp_path / "file").write_bytes(bytes(100))
+    (tmp_path / "link").symlink_to("file")
+    assert files.read_regular(tmp_path / "link", largest=100) == bytes(100)
 
 
 def test_the_content_is_complete_before_the_file_appears(tmp_path, monkeypatch):

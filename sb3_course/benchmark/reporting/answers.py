@@ -1,6 +1,6 @@
 """The results of a report in sentences: its summary and the answers to the grid's questions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 
@@ -31,6 +31,24 @@ def summary(analysis: Analysis) -> Section:
         f"Seeds: {len(grid.seeds)}. {state}."
     )
     return Section("Summary", [counts], points=list(answers(analysis)))
+
+
+def rankings(environments: Iterable[str], table: pd.DataFrame) -> list[str]:
+    """Describe the mean final returns of finished runs, the highest first.
+
+    :param environments: Environments in the order of the grid
+    :param table: Tidy returns, see :func:`~.returns_table.tidy`
+    :return: A line for each environment, as in ``CartPole-v1: NPG 500, A2C 421``
+    """
+    by_run = table.sort_values("step").groupby(["environment", "algorithm", "seed"], sort=False)
+    final = by_run["return_mean"].last().groupby(["environment", "algorithm"], sort=False).mean()
+    lines = []
+    for environment in environments:
+        if environment in final.index.get_level_values(0):
+            ranked = final[environment].sort_values(ascending=False, kind="stable")
+            means = ", ".join(f"{name} {mean:,.0f}" for name, mean in ranked.items())
+            lines.append(f"{environment}: {means}")
+    return lines
 
 
 def answers(analysis: Analysis) -> Iterator[str]:

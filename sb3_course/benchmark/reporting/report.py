@@ -15,7 +15,7 @@ from sb3_course.benchmark.reporting.sections import sections
 from sb3_course.benchmark.statistics.analysis import analyze
 from sb3_course.benchmark.storage.derived import replace_files
 from sb3_course.benchmark.storage.manifest import configuration, read_manifest
-from sb3_course.benchmark.storage.returns_table import tidy
+from sb3_course.benchmark.storage.returns_table import csv_of, tidy
 from sb3_course.benchmark.storage.rl_zoo import write_zoo
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.files import write_whole
@@ -29,7 +29,7 @@ def publish(grid: Grid, store: Store) -> Path:
     :return: Path of the page
     """
     results = store.read(grid.runs())
-    write_whole(store.folder / "returns.csv", tidy(results).to_csv(index=False))
+    write_whole(store.folder / "returns.csv", csv_of(tidy(results)))
     analysis = analyze(grid, results)
     text = yaml.safe_dump(configuration(grid), sort_keys=False, allow_unicode=True)
     content = sections(analysis, read_manifest(store.folder) or {}, text)
@@ -69,6 +69,7 @@ def render(template: str, title: str, content: Sequence[Section], folder: Path) 
         lstrip_blocks=True,
     )
     environment.filters["markdown"] = markdown
+    environment.filters["fenced"] = fenced
     environment.globals["source"] = partial(source, folder=folder)
     return environment.get_template(template).render(title=title, sections=content) + "\n"
 
@@ -84,10 +85,26 @@ def source(picture: Picture, folder: Path) -> str:
 
 
 def markdown(text: str) -> str:
-    """Escape what Markdown would interpret as markup or a link.
+    """Escape what Markdown, as GitHub has it, would interpret as markup, a link or a formula.
 
     :param text: Plain text
-    :return: Escaped text
+    :return: Escaped text in one line
     """
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(")
-    return re.sub(r"([`*_|~])", r"\\\1", text)
+    text = re.sub(r"([\\`*_|~$])", r"\\\1", " ".join(text.split()))
+    text = re.sub(r"(?<=\])([(\[])", r"\\\1", text)  # links, but not the brackets of intervals
+    text = re.sub(r"(?i)(?<=[a-z])(:)(?=//)|(?<=www)(\.)|(?<=\S)(@)", r"\\\g<0>", text)
+    # Headings, lists, rules, quotations and definitions, but not the minus of a number.
+    text = re.sub(r"^(?:#{1,6}(?=\s|$)|[+-](?=\s|$)|-{2,}$|[>=]|\[(?=.*\]:))", r"\\\g<0>", text)
+    text = re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def fenced(code: str) -> str:
+    """Return commands as a block of code that none of them ends.
+
+    :param code: Commands, one per line
+    :return: Block of Markdown
+    """
+    longest = max((len(run) for run in re.findall("`+", code)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}sh\n{code}\n{fence}"

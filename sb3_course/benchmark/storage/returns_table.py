@@ -1,6 +1,7 @@
 """Results as one tidy table, one row per evaluation."""
 
 import json
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -20,6 +21,8 @@ COLUMNS = [
     "num_timesteps",
     "episode_returns",
 ]
+FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+"""How a text begins that a spreadsheet computes; the last four are wide forms of those before."""
 
 
 def tidy(results: Iterable[RunResult]) -> pd.DataFrame:
@@ -47,3 +50,17 @@ def tidy(results: Iterable[RunResult]) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.sort_values(COLUMNS[:4], ignore_index=True)
+
+
+def csv_of(table: pd.DataFrame) -> str:
+    """Return a table as CSV, in which a spreadsheet takes no name for a formula.
+
+    :param table: Table from :func:`tidy`
+    :return: Text, with an apostrophe before each name that begins as a formula does
+    """
+    names = {
+        column: [f"'{name}" if FORMULA.match(name) else name for name in table[column]]
+        for column in ("algorithm", "environment")
+    }
+    text: str = table.assign(**names).to_csv(index=False)
+    return text

@@ -8,6 +8,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.reporting import report
@@ -112,9 +115,14 @@ class Outline(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_well_formed_and_accessible(page):
+def outlined(page) -> Outline:
     outline = Outline()
     outline.feed(page)
+    return outline
+
+
+def test_the_page_is_well_formed_and_accessible(page):
+    outline = outlined(page)
     assert outline.open == []
     assert outline.targets == outline.ids
     assert len(set(outline.ids)) == len(outline.ids) > 5
@@ -164,6 +172,78 @@ def test_markdown_is_escaped():
     assert report.markdown("a|b *c* <d> _e_") == "a\\|b \\*c\\* &lt;d> \\_e\\_"
     assert report.markdown("0.5 [0.4, 0.6] (3)") == "0.5 [0.4, 0.6] (3)"
     assert report.markdown("[x](y)") == "[x]\\(y)"
+
+
+def shown(source: str) -> str:
+    """Text that a reader sees, where Markdown has no more than one paragraph of plain text."""
+    first, inline, last = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(source)
+    assert (first.type, inline.type, last.type) == ("paragraph_open", "inline", "paragraph_close")
+    assert {token.type for token in inline.children} <= {"text", "text_special", "entity"}, source
+    return "".join(token.content for token in inline.children)
+
+
+MARKUP = [
+    "\\",
+    "|",
+    "`",
+    "[",
+    "](x)",
+    "[x]: y",
+    "<b>",
+    "&lt;",
+    "\n",
+    "*",
+    "_",
+    "~~",
+    "!",
+    "#",
+    "- ",
+]
+MARKUP += ["1. ", "> ", "---", "===", "+ ", "a", " ", "$", "-1.5", "0.5 [0.4, 0.6]", "\u2028"]
+
+
+@given(st.lists(st.sampled_from(MARKUP), min_size=1).map("".join).filter(str.strip))
+def test_whatever_a_name_holds_is_shown_as_it_is(name):
+    plain = " ".join(name.split())
+    assert shown(report.markdown(name)) == plain
+    row = f"| X |\n| --- |\n| {report.markdown(name)} |"
+    tokens = MarkdownIt("commonmark").enable("table").parse(row)
+    assert [t.type for t in tokens].count("td_open") == 1
+    (cell,) = [t for t in tokens if t.type == "inline" and t.map == [2, 3]]
+    assert "".join(token.content for token in cell.children) == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("https://a.example", "https\\://a.example"),
+        ("www.a.example", "www\\.a.example"),
+        ("a@b.example", "a\\@b.example"),
+        ("-75.2 ± 1.0", "-75.2 ± 1.0"),
+    ],
+)
+def test_what_github_links_by_itself_is_escaped(text, escaped):
+    assert report.markdown(text) == escaped
+    assert shown(escaped) == text
+
+
+def test_no_command_ends_its_block():
+    commands = "sb3-course run a.yaml\n````\n# not a heading"
+    (block,) = MarkdownIt("commonmark").parse(report.fenced(commands))
+    assert (block.type, block.info, block.content) == ("fence", "sh", commands + "\n")
+
+
+def test_the_page_may_load_nothing_and_run_nothing(page):
+    (policy,) = [
+        attributes["content"]
+        for tag, attributes in outlined(page).tags
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert "script-src" not in rules  # so that the default holds
+    # What the page itself uses: a sheet and attributes of styles, and embedded drawings.
+    assert (rules["style-src"], rules["img-src"]) == ("'unsafe-inline'", "data:")
 
 
 def test_the_page_names_the_command_and_the_versions(tmp_path):
