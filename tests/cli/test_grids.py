@@ -1,16 +1,21 @@
+import errno
+import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from sb3_course.benchmark.api import load_results
 from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.execution import executors
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.cli import app, grids, terminal
-from tests.benchmark.helpers import HERE, InThisProcess, content, tiny
+from tests.benchmark.helpers import HERE, InThisProcess, content, ended, tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -130,3 +135,119 @@ def test_a_damaged_manifest_is_named(grid, tmp_path, capsys):
     (tmp_path / "results" / "tiny" / "manifest.json").write_text('{"grid')
     assert app.invoke(["report", grid()]) == terminal.MISUSED
     assert "manifest.json is damaged" in capsys.readouterr().err
+
+
+@pytest.fixture
+def finished(grid, tmp_path, monkeypatch):
+    """A grid of two runs that have finished, and its file."""
+    monkeypatch.setattr(executors, "LocalProcesses", InThisProcess)
+    path = grid()
+    for spec in load_grid(path).runs():
+        Store(tmp_path / "results" / "tiny").write(ended(spec))
+    return path
+
+
+@pytest.mark.parametrize("text", [b"\xff", b'{"spec": Infinity}'])
+def test_a_damaged_result_is_listed_by_every_command_and_made_again(
+    finished, tmp_path, capsys, text
+):
+    store = Store(Path("results") / "tiny")
+    path = store.path(load_grid(finished).runs()[0])
+    path.write_bytes(text)
+    for command in ("status", "report"):
+        assert app.invoke([command, finished]) == terminal.FAILED
+        error = capsys.readouterr().err
+        assert error.startswith(f"sb3-course: {path} is damaged (")
+        assert error.endswith(": `sb3-course run` makes the run again\n")
+    page = (store.folder / "README.md").read_text()
+    assert "1 of 2 runs finished, 1 failed" in page
+    assert "is damaged" in page
+    assert len((store.folder / "returns.csv").read_text().splitlines()) == 1 + 3
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert set(load_results(finished)["seed"]) == {1}
+    assert app.invoke(["run", finished]) == terminal.OK
+    assert "2 runs, 1 done, 1 to do" in capsys.readouterr().out
+    assert app.invoke(["status", finished]) == terminal.OK
+    assert "2 done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["run"], ["report"], ["run", "--only", "seed=1"]])
+def test_a_damaged_manifest_is_told_before_any_run(finished, capsys, words):
+    Path("results/tiny/manifest.json").write_bytes(b"\xff")
+    Store(Path("results/tiny")).path(load_grid(finished).runs()[0]).unlink()
+    assert app.invoke([words[0], finished, *words[1:]]) == terminal.MISUSED
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("sb3-course: results/tiny/manifest.json is damaged (")
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"name": "g" * 121}, "name: "),
+        ({"environments": {"E" * 300: {"total_timesteps": 1}}}, "environments."),
+        ({"environments": {"é" * 61: {"total_timesteps": 1}}}, "environments."),
+        ({"algorithms": {"A" * 61: {"class": "A2C"}}}, "algorithms: "),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "status", "report"])
+def test_a_name_that_no_file_can_have_is_told_with_the_limit(
+    grid, tmp_path, capsys, changes, part, command
+):
+    assert app.invoke([command, grid(**changes)]) == terminal.MISUSED
+    error = capsys.readouterr().err
+    assert part in error
+    assert "allowed: 120 bytes" in error or "1 to 60 printable characters" in error
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_a_full_disk_is_one_line_that_names_the_file_and_nothing_is_lost(
+    finished, capsys, monkeypatch, code
+):
+    store, (first, second) = Store(Path("results/tiny")), load_grid(finished).runs()
+    store.path(second).unlink()
+
+    def full(handle):
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert app.invoke(["run", finished]) == terminal.FAILED
+    assert capsys.readouterr().err == f"sb3-course: {store.path(second)}: {os.strerror(code)}\n"
+    assert store.sound([first, second]) == {first.id}
+    assert {p.name for p in store.folder.rglob(".*")} == {".lock", ".manifest.lock"}
+    assert app.invoke(["run", finished]) == terminal.OK
+
+
+def test_what_a_killed_command_left_is_swept_by_the_next(finished, tmp_path):
+    left = tmp_path / "results" / "tiny" / "runs" / ".x.json.abcd1234.sb3-course"
+    for command in ("run", "report"):
+        left.touch()
+        os.utime(left, (0, 0))
+        assert app.invoke([command, finished]) == terminal.OK
+        assert not left.exists()
+
+
+@pytest.mark.parametrize("command", ["status", "report", "run --dry-run", "--help"])
+def test_a_terminal_in_ascii_shows_everything(tmp_path, command):
+    algorithms = {"A ± … é": {"class": "A2C"}, "B" * 60: {"class": "A2C"}}
+    path = tmp_path / "grid.yaml"
+    path.write_text(yaml.safe_dump(content(algorithms=algorithms), allow_unicode=True), "utf-8")
+    store = Store(tmp_path / "results" / "tiny")
+    for spec in load_grid(path).runs():
+        store.write(ended(spec))
+    store.write(RunResult(spec=load_grid(path).runs()[0], failure="ValueError: ± …"))
+    code = "from sb3_course.cli.app import main; main()"
+    ascii_only = {"PYTHONIOENCODING": "ascii", "LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    words = command.split() if command == "--help" else [*command.split(), "grid.yaml"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, **ascii_only, "PYTHONCOERCECLOCALE": "0"},
+    )
+    assert done.stderr == b""
+    assert done.returncode == 0
+    assert done.stdout.decode("ascii")
+    if command in ("status", "run --dry-run"):
+        assert b"A \\xb1 \\u2026 \\xe9" in done.stdout

@@ -90,3 +90,35 @@ def test_the_module_loads_neither_torch_nor_sb3():
         "sys.exit(bool({'torch', 'stable_baselines3'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"steps": NaN, "rate": 1}',
+        '{"steps": 1, "rate": Infinity}',
+        '{"steps": -1, "rate": 1}',
+        '{"steps": 1%s, "rate": 1}' % ("0" * 400),
+        "[" * 4000,
+        "\xff",
+    ],
+)
+def test_what_is_no_count_is_unknown_progress(tmp_path, text):
+    path = heartbeat_file(tmp_path, "a")
+    path.write_text(text, "latin-1")
+    os.utime(path, (NOW, NOW))
+    assert list(heartbeats(tmp_path, NOW)) == [("a", Heartbeat(0.0, 0.0, 0.0))]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "loop", "device", "large"])
+def test_what_is_no_heartbeat_is_neither_waited_for_nor_read(tmp_path, kind):
+    path = heartbeat_file(tmp_path, "a")
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "large":
+        path.write_text(" " * 5000)
+    else:
+        path.symlink_to(path if kind == "loop" else "/dev/zero")
+    assert list(heartbeats(tmp_path, NOW)) == []
