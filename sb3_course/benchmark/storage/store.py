@@ -97,7 +97,7 @@ class Store:
         :param spec: Run
         :return: Whether its result is stored and as it was written
         """
-        return bool(self.sound([spec]))
+        return self._runs.has(spec.id) and bool(self.sound([spec]))
 
     def failed_at(self, spec: RunSpec) -> int | None:
         """Return when a run failed.
