@@ -16,8 +16,8 @@ from rich.console import Console
 
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
 from sb3_course.benchmark.execution import runner
-from sb3_course.benchmark.execution.executors import LocalProcesses, Outcome
-from sb3_course.benchmark.execution.worker import WorkerSettings
+from sb3_course.benchmark.execution.executors import LocalProcesses
+from sb3_course.benchmark.execution.worker import Outcome, WorkerSettings
 from sb3_course.benchmark.reporting.report import publish
 from sb3_course.benchmark.statistics.scores import load_references
 from sb3_course.benchmark.storage.result import Measurement, RunResult, text_of

@@ -5,7 +5,9 @@ module           contents
 ===============  =========================================================================
 ``runner``       run the missing runs of a grid and store their results
 ``train_run``    train and evaluate one run
-``worker``       a worker process: its limits, its output, and why it died
+``worker``       what the process of a run does: its limits, its output, and why it died
+``supervisor``   a process that forks one for each run, and ends all that a run leaves
+``process_tree`` the processes that a run starts, and how they end with it
 ``executors``    where runs execute: processes of this machine, or a Ray cluster
 ``run_queue``    which run starts next when several commands work on one grid
 ``rerun``        repeat stored runs, and replace them once all have finished

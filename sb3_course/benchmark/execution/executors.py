@@ -5,57 +5,30 @@ slot, and :meth:`Executor.poll` returns the outcomes of runs that have ended. Le
 stops the runs in progress.
 """
 
-import multiprocessing
 import os
 import socket
 import time
-import traceback
-from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from multiprocessing import connection
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
-
-from pebble import ProcessExpired, ProcessPool
+from typing import Any, Literal, Protocol
 
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
 from sb3_course.benchmark.execution.heartbeat import logs_folder
-from sb3_course.benchmark.execution.train_run import portable
+from sb3_course.benchmark.execution.process_tree import LOOK
+from sb3_course.benchmark.execution.supervisor import Supervisor
 from sb3_course.benchmark.execution.worker import (
+    Lost,
+    Outcome,
     WorkerSettings,
-    exit_with_parent,
+    in_words,
     reason_of_death,
-    work,
 )
 from sb3_course.benchmark.storage.provenance import memory_gib
-from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.common.errors import UserError
 
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
-GRACE = 10.0
-"""Seconds beyond its time limit after which a run that has not exited is abandoned."""
-ONE_THREAD = dict.fromkeys(THREAD_VARIABLES, "1")
-
-
-@dataclass(frozen=True)
-class Lost:
-    """Run whose process died: killed, crashed, or stopped at its time limit.
-
-    :param spec: The run
-    :param reason: What is known about the end; the last line sums it up
-    """
-
-    spec: RunSpec
-    reason: str
-
-
-Outcome: TypeAlias = RunResult | Lost
+NODES_LOST = 5
+"""Number of nodes of a Ray cluster that may die under a run before the run counts as lost."""
 
 
 class Executor(Protocol):
@@ -78,19 +51,8 @@ class Executor(Protocol):
         """Stop the runs in progress."""
 
 
-@dataclass(frozen=True)
-class _Started:
-    spec: RunSpec
-    pool: ProcessPool
-    when: float
-
-
 class LocalProcesses:
     """Processes of this machine, each on one thread; if one dies, only its own run is lost.
-
-    Processes are reused, since importing torch takes seconds; a run's result does not depend on the
-    runs before it. Each slot has its own pool, because a process that is killed while it holds the
-    channel of a shared pool would block the others.
 
     :param workers: Number of runs at a time
     :param settings: Limits and folders of the worker processes
@@ -99,34 +61,28 @@ class LocalProcesses:
     def __init__(self, workers: int, settings: WorkerSettings) -> None:
         self.workers = self.slots = workers
         self._settings = settings
-        self._free: list[ProcessPool] = []
-        self._busy: dict[Future[RunResult], _Started] = {}
-        self._stack = ExitStack()
+        self._free: list[Supervisor] = []
+        self._busy: list[Supervisor] = []
 
     def __enter__(self) -> "LocalProcesses":
-        """Limit the processes to come to one thread each."""
-        self._stack.enter_context(environment(ONE_THREAD))
+        """Return the executor; processes start with their first runs."""
         return self
 
     def start(self, spec: RunSpec) -> None:
-        """Start a run in an idle process, or in a new one.
+        """Start a run in a free slot.
 
         :param spec: Run to start
         """
-        pool = self._free.pop() if self._free else _one_process()
-        try:
-            future = self._schedule(pool, spec)
-        except RuntimeError:  # the process was killed between two runs
-            _stop(pool)
-            pool = _one_process()
-            future = self._schedule(pool, spec)
-        self._busy[future] = _Started(spec, pool, time.monotonic())
-
-    def _schedule(self, pool: ProcessPool, spec: RunSpec) -> "Future[RunResult]":
-        # A run exits at its time limit. If its process exits with code 0 before, pebble takes that
-        # for a regular end and waits on; this timeout ends the wait.
-        limit = self._settings.hours * 3600 + GRACE
-        return pool.schedule(work, args=[spec, self._settings], timeout=limit)
+        while self._free:
+            supervisor = self._free.pop()
+            self._busy.append(supervisor)
+            if supervisor.start(spec):
+                return
+            supervisor.stop()  # the process was killed between two runs
+            self._busy.remove(supervisor)
+        supervisor = Supervisor(self._settings)
+        self._busy.append(supervisor)
+        supervisor.start(spec)
 
     def poll(self, seconds: float) -> list[Outcome]:
         """Return the outcomes of runs that have ended.
@@ -134,43 +90,30 @@ class LocalProcesses:
         :param seconds: Longest time to wait for the first one
         :return: Outcomes, in no particular order
         """
-        if not self._busy:
-            time.sleep(seconds)
-        done, _ = wait(self._busy, timeout=seconds, return_when=FIRST_COMPLETED)
-        return [self._outcome(future, self._busy.pop(future)) for future in done]
+        deadline = time.monotonic() + seconds
+        while True:
+            outcomes = [o for s in list(self._busy) if (o := self._outcome(s)) is not None]
+            left = deadline - time.monotonic()
+            if outcomes or left <= 0:
+                return outcomes
+            if self._busy:
+                connection.wait([s.connection for s in self._busy], min(left, LOOK))
+            else:
+                time.sleep(left)
 
-    def _outcome(self, future: "Future[RunResult]", started: _Started) -> Outcome:
-        error = future.exception()  # not raised: a KeyboardInterrupt of the run would end the grid
-        if error is not None:
-            _stop(started.pool)
-            seconds = time.monotonic() - started.when
-            known = _end_of_process(error)
-            reason = reason_of_death(started.spec, self._settings, seconds, known)
-            return Lost(started.spec, reason)
-        self._free.append(started.pool)
-        return future.result()
+    def _outcome(self, supervisor: Supervisor) -> Outcome | None:
+        outcome = supervisor.outcome()
+        if outcome is not None:
+            self._busy.remove(supervisor)
+            self._free.append(supervisor)
+        return outcome
 
     def __exit__(self, *_: object) -> None:
         """Stop every process."""
-        for pool in [*self._free, *(started.pool for started in self._busy.values())]:
-            _stop(pool)
-        self._stack.close()
-
-
-def _one_process() -> ProcessPool:
-    spawn = multiprocessing.get_context("spawn")
-    return ProcessPool(max_workers=1, context=spawn, initializer=exit_with_parent)
-
-
-def _stop(pool: ProcessPool) -> None:
-    pool.stop()
-    pool.join()
-
-
-def _end_of_process(error: BaseException) -> str:
-    if isinstance(error, ProcessExpired):
-        return f"the process died with exit code {error.exitcode}"
-    return portable("".join(traceback.format_exception_only(error)).strip())
+        supervisors = [*self._free, *self._busy]
+        for wait in (False, True):  # all are told at once, lest a second Ctrl-C leave some untold
+            for supervisor in supervisors:
+                supervisor.stop(wait)
 
 
 class RayCluster:
@@ -209,8 +152,9 @@ class RayCluster:
             ray.init(num_cpus=self.workers, include_dashboard=False, **options)
         else:
             _connect(self._address, options)
-        # The runner counts lost runs and starts them again.
-        self._task = ray.remote(num_cpus=1, max_retries=0)(work)
+        # A run that dies is counted, and started again, by the runner. What is left to Ray is to
+        # start those of a node that dies on another one.
+        self._task = ray.remote(num_cpus=1, max_retries=NODES_LOST)(_execute_on_node)
         return self
 
     def start(self, spec: RunSpec) -> None:
@@ -235,18 +179,26 @@ class RayCluster:
 
     def _outcome(self, reference: Any, spec: RunSpec, when: float) -> Outcome:
         try:
-            result: RunResult = self._ray.get(reference)
+            outcome: Outcome = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            known = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            known = " ".join(in_words(error).split())
             seconds = time.monotonic() - when
-            return Lost(spec, reason_of_death(spec, self._settings, seconds, portable(known)))
-        return result
+            return Lost(spec, reason_of_death(spec, self._settings, seconds, known))
+        return outcome
 
     def __exit__(self, *_: object) -> None:
         """Cancel the tasks of this grid and disconnect from the cluster."""
         for reference in self._busy:
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
+
+
+def _execute_on_node(spec: RunSpec, settings: WorkerSettings) -> Outcome:
+    with LocalProcesses(1, settings) as processes:
+        processes.start(spec)
+        while not (outcomes := processes.poll(1.0)):
+            pass
+    return outcomes[0]
 
 
 def make_executor(
@@ -298,22 +250,3 @@ def _connect(address: str, options: Mapping[str, Any]) -> None:
             f"no Ray cluster answers at {address!r} ({error}); `ray start --head` starts one and "
             "prints its address"
         ) from error
-
-
-@contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables, which new processes inherit, within a context.
-
-    :param variables: Values by name
-    :yield: None
-    """
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

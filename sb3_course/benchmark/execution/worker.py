@@ -1,19 +1,18 @@
 """Worker process, in which runs execute: its limits, its output, and why it died."""
 
 import faulthandler
-import multiprocessing
 import os
 import sys
-import threading
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import connection
 from pathlib import Path
+from typing import TypeAlias
 
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.execution.heartbeat import heartbeat_file
-from sb3_course.benchmark.execution.train_run import attempt, portable
+from sb3_course.benchmark.execution.train_run import KEPT, attempt, portable
 from sb3_course.benchmark.storage.result import RunResult
 
 GIB = 2**30
@@ -41,6 +40,21 @@ class WorkerSettings:
         :return: Path of the file
         """
         return self.folder / f"{spec.id}.log"
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Run whose process died: killed, crashed, or stopped at its time limit.
+
+    :param spec: The run
+    :param reason: What is known about the end; the last line sums it up
+    """
+
+    spec: RunSpec
+    reason: str
+
+
+Outcome: TypeAlias = RunResult | Lost
 
 
 def work(spec: RunSpec, settings: WorkerSettings) -> RunResult:
@@ -78,22 +92,25 @@ def reason_of_death(spec: RunSpec, settings: WorkerSettings, seconds: float, kno
     if seconds >= settings.hours * 3600:
         known = f"stopped at the time limit of {settings.hours:g} hours (time_limit)"
     log = settings.log_file(spec)
-    output = log.read_text(errors="replace").strip() if log.is_file() else ""
-    return f"{portable(output)}\n{known}".strip()
+    return f"{portable(_tail(log)).strip()}\n{known}".strip()
 
 
-def exit_with_parent() -> None:
-    """Make this process exit with its parent, and be the first one killed if memory runs out."""
-    with suppress(OSError):  # exists only on Linux
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=[parent.sentinel], daemon=True).start()
+def in_words(error: BaseException) -> str:
+    """Return an exception's name and message, safe to print anywhere.
+
+    :param error: Exception
+    :return: Text of one line, if the message has one
+    """
+    return portable("".join(traceback.format_exception_only(error)).strip())
 
 
-def _end_with(sentinel: int) -> None:
-    connection.wait([sentinel])
-    os._exit(1)
+def _tail(log: Path) -> str:
+    """Return the end of a run's output, of which there may be more than fits into memory."""
+    if not log.is_file():
+        return ""
+    with log.open("rb") as stream:
+        stream.seek(max(log.stat().st_size - 4 * KEPT, 0))
+        return stream.read().decode(errors="replace")
 
 
 def _limit_memory(gib: float | None) -> None:

@@ -6,10 +6,10 @@ import signal
 import pytest
 from rich.console import Console
 
-from sb3_course.benchmark.execution import executors, runner
-from sb3_course.benchmark.execution.executors import LocalProcesses, Lost, RayCluster
+from sb3_course.benchmark.execution import runner
+from sb3_course.benchmark.execution.executors import LocalProcesses, RayCluster
 from sb3_course.benchmark.execution.train_run import attempt
-from sb3_course.benchmark.execution.worker import WorkerSettings
+from sb3_course.benchmark.execution.worker import Lost, WorkerSettings
 from sb3_course.benchmark.storage.store import Store
 from tests.benchmark.helpers import HERE, tiny
 
@@ -17,6 +17,7 @@ TRAINING = {"total_timesteps": 200, "n_envs": 2, "backend": "dummy"}
 BROKEN = {
     "Exits": "SystemExit: made to leave",
     "Interrupts": "KeyboardInterrupt",
+    "Vanishes": "the process died with exit code 0",
     "Raises": "ZeroDivisionError: made to fail",
     "Dies": "the process died with exit code 7",
     "EatsMemory": "Unable to allocate 128. MiB for an array",
@@ -54,13 +55,6 @@ def test_every_kind_of_failure_costs_its_own_run_alone(tmp_path):
         assert result.made_with["torch"]
 
 
-def test_a_process_that_exits_silently_is_not_awaited_beyond_the_time_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(executors, "GRACE", 1.0)
-    specs = tiny(algorithms={"Vanishes": {"class": f"{HERE}:Vanishes"}}, seeds=1).runs()
-    (result,) = run(specs, tmp_path, workers=1, hours=0.002).failures(specs)
-    assert result.reason == "stopped at the time limit of 0.002 hours (time_limit)"
-
-
 def test_a_run_that_never_returns_is_stopped_with_a_traceback(tmp_path):
     specs = tiny(algorithms={"Hangs": {"class": f"{HERE}:Hangs"}}, seeds=1).runs()
     (result,) = run(specs, tmp_path, workers=1, hours=0.002).failures(specs)
@@ -76,9 +70,8 @@ def test_a_process_that_is_killed_between_two_runs_is_replaced(tmp_path):
         while not (ended := executor.poll(0.5)):
             pass
         assert ended[0].failure is None
-        (pool,) = executor._free
-        (pid,) = pool._pool_manager.worker_manager.workers
-        os.kill(pid, signal.SIGKILL)
+        (supervisor,) = executor._free
+        os.kill(supervisor.pid, signal.SIGKILL)
         outcomes = []
         executor.start(specs[1])
         while not outcomes:

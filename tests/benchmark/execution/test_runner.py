@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from sb3_course.benchmark.execution import runner
-from sb3_course.benchmark.execution.executors import Lost
 from sb3_course.benchmark.execution.run_queue import RunLocks
+from sb3_course.benchmark.execution.worker import Lost
 from sb3_course.benchmark.storage import manifest
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.returns_table import COLUMNS, tidy

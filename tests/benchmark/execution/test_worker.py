@@ -1,9 +1,7 @@
 """What a worker process does around a run; real processes are in ``test_executors``."""
 
-import multiprocessing
 import os
 import resource
-import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +11,7 @@ from sb3_course.benchmark.execution import worker
 from sb3_course.benchmark.execution.worker import (
     GIB,
     WorkerSettings,
-    exit_with_parent,
+    in_words,
     reason_of_death,
     work,
 )
@@ -133,37 +131,28 @@ def test_a_death_is_explained_by_the_last_output_and_one_line(tmp_path):
     assert reason_of_death(SPEC, settings, 10.0, code) == f"Segmentation fault �[31m\n{code}"
 
 
+def test_of_much_output_the_end_is_read(tmp_path):
+    settings = WorkerSettings(tmp_path, hours=1.0)
+    with settings.log_file(SPEC).open("wb") as stream:
+        stream.truncate(2**36)  # takes no room on the disk, but would in memory
+        stream.seek(0, os.SEEK_END)
+        stream.write(b"the end\n")
+    assert reason_of_death(SPEC, settings, 10.0, "exit code 1").split() == [
+        "the",
+        "end",
+        "exit",
+        "code",
+        "1",
+    ]
+
+
+def test_an_exception_in_words():
+    assert in_words(KeyboardInterrupt()) == "KeyboardInterrupt"
+    assert in_words(ValueError("not \x1b[31m this")) == "ValueError: not [31m this"
+
+
 def test_a_death_at_the_time_limit_names_the_limit(tmp_path):
     settings = WorkerSettings(tmp_path, hours=0.5)
     expected = "stopped at the time limit of 0.5 hours (time_limit)"
     assert reason_of_death(SPEC, settings, 1800.0, "exit code 1") == expected
     assert reason_of_death(SPEC, settings, 1799.0, "exit code 1") == "exit code 1"
-
-
-def child(alive):
-    exit_with_parent()
-    alive.send(os.getpid())
-    signal.pause()
-
-
-def parent(alive):
-    multiprocessing.get_context("fork").Process(target=child, args=[alive]).start()
-    alive.close()
-    signal.pause()
-
-
-def test_a_process_exits_when_its_parent_is_killed():
-    fork = multiprocessing.get_context("fork")
-    mine, theirs = fork.Pipe(duplex=False)
-    process = fork.Process(target=parent, args=[theirs])
-    process.start()
-    theirs.close()
-    pid = mine.recv()
-    process.kill()
-    process.join()
-    ended = mine.poll(60)  # by the end of the pipe, which closes with the child
-    if not ended:
-        os.kill(pid, signal.SIGKILL)
-    assert ended, "the child outlived its parent"
-    with pytest.raises(EOFError):
-        mine.recv()
