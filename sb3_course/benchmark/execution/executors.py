@@ -29,6 +29,8 @@ from sb3_course.common.errors import UserError
 
 NODES_LOST = 5
 """Number of nodes of a Ray cluster that may die under a run before the run counts as lost."""
+DESERTED = 15.0
+"""Seconds after which a Ray cluster without a living node is given up; Ray itself waits on."""
 
 
 class Executor(Protocol):
@@ -119,13 +121,14 @@ class LocalProcesses:
 class RayCluster:
     """Ray cluster: each run is a task on one CPU of any node, and its result is sent back.
 
-    Every node needs this package. When a node dies, its runs are lost, as are those of a process
-    that dies. Progress is shown for runs on nodes that share this machine's files.
+    Every node needs this package. When a node dies, its runs start again on another one. Progress
+    is shown for runs on nodes that share this machine's files.
 
     :param workers: Number of runs at a time; None for one per CPU of the cluster
     :param settings: Limits and folders of the worker processes
     :param address: Address of a running cluster, ``auto`` for the one of this machine; None starts
         one on this machine
+    :raises UserError: In :meth:`poll`, if no node has been alive for :data:`DESERTED` seconds
     """
 
     def __init__(
@@ -134,11 +137,15 @@ class RayCluster:
         self.workers, self._address = workers, address
         self._settings = settings
         self._busy: dict[Any, tuple[RunSpec, float]] = {}
+        self._alive = time.monotonic()
 
     @property
     def slots(self) -> int:
         """Number of runs that the living nodes execute at the same time."""
-        cpus = int(self._ray.cluster_resources().get("CPU", 0))
+        # If the head does not answer, Ray's own functions block for a minute, and exit.
+        cpus = int(self._ray.cluster_resources().get("CPU", 0)) if _answers(self._head) else 0
+        if cpus:
+            self._alive = time.monotonic()
         return cpus if self.workers is None else min(self.workers, cpus)
 
     def __enter__(self) -> "RayCluster":
@@ -152,6 +159,9 @@ class RayCluster:
             ray.init(num_cpus=self.workers, include_dashboard=False, **options)
         else:
             _connect(self._address, options)
+        self._head = self._address or ""
+        if not self._head.startswith("ray://"):
+            self._head = ray.get_runtime_context().gcs_address
         # A run that dies is counted, and started again, by the runner. What is left to Ray is to
         # start those of a node that dies on another one.
         self._task = ray.remote(num_cpus=1, max_retries=NODES_LOST)(_execute_on_node)
@@ -170,6 +180,11 @@ class RayCluster:
         :param seconds: Longest time to wait for the first one
         :return: Outcomes, in no particular order
         """
+        if not self.slots and time.monotonic() > self._alive + DESERTED:
+            raise UserError(
+                f"no node of the Ray cluster at {self._head} is alive; finished runs are kept: "
+                "start nodes with `ray start`, and the same command continues"
+            )
         if not self._busy:
             time.sleep(seconds)
             return []
@@ -237,13 +252,25 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _reach(address: str) -> None:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    socket.create_connection((host, int(port)), timeout=5.0).close()
+
+
+def _answers(address: str) -> bool:
+    try:
+        _reach(address)
+    except OSError:
+        return False
+    return True
+
+
 def _connect(address: str, options: Mapping[str, Any]) -> None:
     import ray
 
     try:
         if address != "auto":  # if nothing answers there, Ray keeps trying for minutes
-            host, _, port = address.removeprefix("ray://").rpartition(":")
-            socket.create_connection((host, int(port)), timeout=5.0).close()
+            _reach(address)
         ray.init(address=address, **options)
     except (OSError, ValueError) as error:
         raise UserError(
