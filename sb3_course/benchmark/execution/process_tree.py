@@ -2,8 +2,8 @@
 
 On Linux, a supervisor is the reaper of its descendants: a process whose parent has died becomes the
 supervisor's child. So none can leave the tree that is killed, whatever its session and group. If
-the supervisor itself is killed, the command finds them by a variable of their environment.
-Elsewhere, only the processes of the run's group are ended.
+the supervisor itself is killed, its guard does the same. If both are, the command finds the
+processes by a variable of their environment. Elsewhere, only the run's own group is ended.
 """
 
 import ctypes
@@ -29,6 +29,35 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 def adopt_orphans() -> None:
     """Become the parent of those descendants whose parents die."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def guard(parent: int) -> int:
+    """Go on in a child of this process, which stays behind and ends all that the child leaves.
+
+    A guard and its child end each other's descendants, so that only one of them can be killed
+    without that being noticed. (Ray kills the children of its own processes, but no grandchildren.)
+
+    :param parent: Process id of this process's parent, with which all of them end
+    :return: Process id of the guard, in the child; elsewhere than on Linux, that of the parent
+    """
+    if not LINUX:
+        return parent
+    adopt_orphans()
+    here = os.getpid()
+    child = os.fork()
+    if child == 0:
+        return here
+    status = 1 << 8
+    while os.getppid() == parent:
+        ended, code = os.waitpid(child, os.WNOHANG)
+        if ended:
+            status = code
+            break
+        time.sleep(LOOK)
+    kill_descendants()
+    if os.WIFSIGNALED(status):  # the guard's end tells about the child's
+        os.kill(here, os.WTERMSIG(status))
+    os._exit(os.WEXITSTATUS(status))
 
 
 def lead() -> None:

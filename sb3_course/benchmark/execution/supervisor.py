@@ -42,6 +42,8 @@ ONE_THREAD = dict.fromkeys(
 )
 GRACE = 10.0
 """Seconds beyond its time limit after which a run that has not exited is killed."""
+SOCKETS = 104 - len("/pymp-12345678/listener-12345678")
+"""Length from which on a folder cannot hold the sockets that processes of SubprocVecEnv need."""
 Wait: TypeAlias = Callable[..., None]
 
 # Forking is safe in a supervisor, which has one thread, but not with the libraries of macOS.
@@ -125,16 +127,17 @@ def _supervise(
     """Execute the runs that the command sends, until it closes the connection or dies."""
     os.setsid()  # Ctrl-C reaches the command alone, which then stops this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    guard = process_tree.guard(command)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     process_tree.adopt_orphans()
-    _prepare()
 
     def wait(*others: Connection) -> None:
         ready = connection.wait([to_command, *others], LOOK)
-        if os.getppid() != command or (others and to_command in ready):
-            sys.exit(1)  # the command has died or stops
+        if os.getppid() != guard or (others and to_command in ready):
+            sys.exit(1)  # the guard or the command has died, or the command stops
 
     try:
+        _prepare()
         while True:
             while not to_command.poll():
                 wait()
@@ -221,8 +224,9 @@ def _execute(
     null = os.open(os.devnull, os.O_RDWR)
     for number in range(3):  # the command's terminal is shared, and has settings to change
         os.dup2(null, number)
-    # Whatever is left there goes with the run, such as the folders of SB3's logger.
-    tempfile.tempdir = os.environ["TMPDIR"] = temporary
+    if len(temporary) < SOCKETS:
+        # Whatever is left there goes with the run, such as the folders of SB3's logger.
+        tempfile.tempdir = os.environ["TMPDIR"] = temporary
     try:
         outcome: Outcome = work(spec, settings)
     except BaseException as error:  # a KeyboardInterrupt of the run must not end the grid
