@@ -75,9 +75,22 @@ def beat(path: Path, steps: int, rate: float) -> None:
     :param rate: Environment steps per second
     """
     with suppress(OSError):
-        temporary = path.with_name(f".{path.name}")
+        temporary = _temporary(path)
         temporary.write_text(json.dumps({"steps": steps, "rate": rate}))
         os.replace(temporary, path)
+
+
+def remove(path: Path) -> None:
+    """Remove the heartbeat of a run that has ended, and what it has left if it was killed.
+
+    :param path: Heartbeat file of the run
+    """
+    for each in (path, _temporary(path)):
+        each.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}")
 
 
 def heartbeats(folder: Path, now: float | None = None) -> Iterator[tuple[str, Heartbeat]]:

@@ -8,6 +8,7 @@ processes by a variable of their environment. Elsewhere, only the run's own grou
 
 import ctypes
 import os
+import shutil
 import signal
 import sys
 import time
@@ -31,13 +32,14 @@ def adopt_orphans() -> None:
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def guard(parent: int) -> int:
+def guard(parent: int, temporary: str) -> int:
     """Go on in a child of this process, which stays behind and ends all that the child leaves.
 
     A guard and its child end each other's descendants, so that only one of them can be killed
     without that being noticed. (Ray kills the children of its own processes, but no grandchildren.)
 
     :param parent: Process id of this process's parent, with which all of them end
+    :param temporary: Folder that is removed at the end
     :return: Process id of the guard, in the child; elsewhere than on Linux, that of the parent
     """
     if not LINUX:
@@ -55,6 +57,7 @@ def guard(parent: int) -> int:
             break
         time.sleep(LOOK)
     kill_descendants()
+    shutil.rmtree(temporary, ignore_errors=True)
     if os.WIFSIGNALED(status):  # the guard's end tells about the child's
         os.kill(here, os.WTERMSIG(status))
     os._exit(os.WEXITSTATUS(status))

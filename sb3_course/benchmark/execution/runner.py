@@ -8,7 +8,7 @@ from rich.console import Console
 
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.execution.executors import Executor
-from sb3_course.benchmark.execution.heartbeat import heartbeat_file, logs_folder
+from sb3_course.benchmark.execution.heartbeat import heartbeat_file, logs_folder, remove
 from sb3_course.benchmark.execution.progress import Display, display
 from sb3_course.benchmark.execution.run_queue import RunLocks, RunQueue
 from sb3_course.benchmark.storage.result import RunResult
@@ -130,7 +130,7 @@ class _Work:
         self._progress.ended(result)
 
     def _remove_heartbeat(self, spec: RunSpec) -> None:
-        heartbeat_file(logs_folder(self._store.folder), spec.id).unlink(missing_ok=True)
+        remove(heartbeat_file(logs_folder(self._store.folder), spec.id))
 
     def close(self) -> None:
         for spec in self._running.values():

@@ -127,7 +127,7 @@ def _supervise(
     """Execute the runs that the command sends, until it closes the connection or dies."""
     os.setsid()  # Ctrl-C reaches the command alone, which then stops this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    guard = process_tree.guard(command)
+    guard = process_tree.guard(command, temporary)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     process_tree.adopt_orphans()
 

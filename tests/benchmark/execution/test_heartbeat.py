@@ -12,6 +12,7 @@ from sb3_course.benchmark.execution.heartbeat import (
     heartbeat_file,
     heartbeats,
     logs_folder,
+    remove,
 )
 
 NOW = 1_000_000.0
@@ -48,6 +49,16 @@ def test_there_are_no_heartbeats_in_a_folder_that_does_not_exist(tmp_path):
 
 def test_training_continues_where_no_heartbeat_can_be_written(tmp_path):
     beat(heartbeat_file(tmp_path / "none", "a"), 1, 1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_run_leaves_that_is_killed_while_it_writes_is_removed_too(tmp_path, monkeypatch):
+    path = heartbeat_file(tmp_path, "a")
+    beat(path, 1, 1.0)
+    monkeypatch.setattr(os, "replace", lambda *_: None)  # as if killed just before
+    beat(path, 2, 1.0)
+    assert len(list(tmp_path.iterdir())) == 2
+    remove(path)
     assert list(tmp_path.iterdir()) == []
 
 
