@@ -205,6 +205,11 @@ ENDS = {
     "segmentation fault": (lambda: ctypes.string_at(0), "exit code -11"),
     "abort": (os.abort, "exit code -6"),
     "other program": (lambda: os.execv("/bin/true", ["true"]), "exit code 0"),
+    "other program that stays": (
+        lambda: os.execv("/bin/sleep", ["sleep", "1000"]),
+        "became another program",
+    ),
+    "all its files closed": (lambda: (os.closerange(3, 500), forever()), "closed its files"),
     "exit, not its child": (lambda: (fork(forever), os._exit(0)), "exit code 0"),
     "kill of the supervisor": (lambda: os.kill(os.getppid(), signal.SIGKILL), "exit code -9"),
     "end of the supervisor": (lambda: os.kill(os.getppid(), signal.SIGTERM), "exit code 1"),
@@ -218,7 +223,6 @@ HANGS = {
     "waits in C": lambda: [ctypes.CDLL(None).pause() for _ in iter(int, 1)],
     "stops itself": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "leaves a daemon": lambda: (daemon(spin), spin()),
-    "becomes another program": lambda: os.execve("/bin/sleep", ["sleep", "1000"], os.environ),
     "cancels the timer": lambda: (faulthandler.cancel_dump_traceback_later(), forever()),
 }
 

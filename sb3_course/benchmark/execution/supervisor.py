@@ -60,7 +60,8 @@ class Supervisor:
         self._settings = settings
         self._limit = settings.hours * 3600 + GRACE
         self._mark = uuid4().hex
-        self._temporary = tempfile.mkdtemp(prefix="sb3-")  # short, since paths of sockets are
+        # Short, since paths of sockets are; made with each run.
+        self._temporary = os.path.join(tempfile.gettempdir(), f"sb3-{self._mark[:8]}")
         spawn = multiprocessing.get_context("spawn")
         self.connection, theirs = spawn.Pipe()
         self._process = spawn.Process(
@@ -160,7 +161,7 @@ def _run(
 ) -> Outcome:
     """Execute a run in a process of its own, and end all that it leaves."""
     _prepare_for(spec)
-    os.makedirs(temporary, exist_ok=True)
+    os.makedirs(temporary, 0o700, exist_ok=True)  # it exists where a run made it irremovable
     from_run, writer = multiprocessing.Pipe(duplex=False)
     arguments = [spec, settings, temporary, writer, to_command, os.getpid()]
     process = _Process(target=_execute, args=arguments)
@@ -168,13 +169,15 @@ def _run(
     process.start()
     writer.close()
     outcome: Outcome | None = None
+    closed = False
     try:
         while time.monotonic() < started + limit:
             lives = process.exitcode is None  # asked first: a result may come just before the end
             if from_run.poll():
                 with suppress(Exception):  # cut off, where it dies while it sends
                     outcome = from_run.recv()
-                ends(process, 1.0)  # so that what it has registered for its end is done
+                # Time to do what it has registered for its end.
+                closed = not ends(process, 1.0)
                 break
             if not lives:
                 break
@@ -185,6 +188,8 @@ def _run(
         shutil.rmtree(temporary, ignore_errors=True)
     if outcome is None:
         known = f"the process died with exit code {code}"
+        if closed:
+            known = "the process closed its files or became another program, without a result"
         seconds = time.monotonic() - started
         outcome = Lost(spec, reason_of_death(spec, settings, seconds, known))
     return outcome
