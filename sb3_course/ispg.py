@@ -1,6 +1,5 @@
 """ISPG: the off-policy policy gradient by importance sampling (CS285 lecture 5)."""
 
-import dataclasses
 from itertools import compress
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -18,8 +17,6 @@ from sb3_course.reinforce import REINFORCE, Baseline
 
 Ratio: TypeAlias = Literal["trajectory", "per_decision", "prefix", "step"]
 
-MAX_LOG_WEIGHT = 80.0
-"""Logarithm of the largest weight that leaves room for returns in float32."""
 RATIOS = ("trajectory", "per_decision", "prefix", "step")
 
 
@@ -295,17 +292,7 @@ class ISPG(REINFORCE):
         """Compute w_t from log w_t, of shape (T, N), normalized and truncated as asked for."""
         if self.self_normalize:
             log_weights = estimators.self_normalized(self.ratio, log_weights, rollout)
-        with np.errstate(over="ignore"):
-            weights: Array = np.exp(log_weights)
-        if self.max_weight is not None:
-            return np.minimum(weights, self.max_weight)
-        if log_weights.max() > MAX_LOG_WEIGHT:
-            raise FloatingPointError(
-                f"an importance weight is e^{log_weights.max():.0f}: the policy has moved far from "
-                "the one that collected the batch; pass max_weight or self_normalize=True, or take "
-                "fewer or shorter steps (n_epochs, n_batches, learning_rate)"
-            )
-        return weights
+        return estimators.truncated_weights(log_weights, self.max_weight)
 
     def _centered(self, rollout: Rollout, advantages: Array, weights: Array) -> th.Tensor:
         """Return the advantages, centered and scaled if ``normalize_advantage``, of shape (M,)."""
@@ -350,16 +337,10 @@ class ISPG(REINFORCE):
 
     def _training_memory(self) -> dict[str, Any]:
         """Return the past batches as plain values."""
-        names = [field.name for field in dataclasses.fields(Rollout)]
-        batches = [
-            batch._asdict() | {"rollout": {name: getattr(batch.rollout, name) for name in names}}
-            for batch in self.past_batches
-        ]
-        return {"past_batches": batches} if batches else {}
+        plain = [b._asdict() | {"rollout": b.rollout.arrays()} for b in self.past_batches]
+        return {"past_batches": plain} if plain else {}
 
     def _set_training_memory(self, memory: dict[str, Any]) -> None:
-        """Take the past batches that :meth:`_training_memory` returned."""
-        batches = memory["past_batches"]
-        self.past_batches = [
-            Batch(**batch | {"rollout": Rollout(**batch["rollout"])}) for batch in batches
-        ]
+        """Take what :meth:`_training_memory` returned."""
+        plain = memory["past_batches"]
+        self.past_batches = [Batch(**b | {"rollout": Rollout(**b["rollout"])}) for b in plain]

@@ -1,8 +1,9 @@
 """One batch of experience, time-major."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,10 @@ class Rollout:
     mask: Array
     last_obs: Obs
     terminal_obs: dict[tuple[int, int], Obs]
+
+    def arrays(self) -> dict[str, Any]:
+        """Return the fields by name, from which ``Rollout(**fields)`` makes an equal batch."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def ends(self) -> Array:

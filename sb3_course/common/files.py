@@ -25,7 +25,7 @@ LARGEST = 2**28
 
 
 def read_whole(path: Path, most_bytes: int) -> bytes:
-    """Read a file, but no pipe or device, which may never end.
+    """Read a file of the user's, with a message for the user where it is not one.
 
     :param path: File to read
     :param most_bytes: Maximum size
@@ -33,16 +33,12 @@ def read_whole(path: Path, most_bytes: int) -> bytes:
     :raises UserError: If the path is no file, or the file is larger
     :raises OSError: If it cannot be read
     """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise UserError(f"{path}: is {kind}; allowed: a file")
-    # Some files of Linux's /proc wait for new content, unless they are told not to.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > most_bytes:
-            raise UserError(f"{path}: refused: {size:,} bytes, more than {most_bytes:,}")
-        return file.read() or b""  # None where nothing has come yet
+    try:
+        return read_regular(path, most_bytes)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EFBIG):
+            raise
+        raise UserError(f"{path}: {error.strerror}") from error
 
 
 def write_atomically(path: pathlib.Path, content: bytes) -> None:
@@ -98,12 +94,16 @@ def read_regular(path: Path, largest: int = LARGEST) -> bytes:
     :return: Its content
     :raises OSError: It cannot be read, is no regular file, or is larger
     """
-    facts = path.stat()
-    if not stat.S_ISREG(facts.st_mode):
-        raise OSError(errno.EINVAL, "no regular file", str(path))
-    if facts.st_size > largest:
-        raise OSError(errno.EFBIG, f"larger than {largest:,} bytes", str(path))
-    return path.read_bytes()
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise OSError(errno.EINVAL, f"is {kind}; allowed: a file", str(path))
+    # Some files of Linux's /proc wait for new content, unless they are told not to.
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > largest:
+            raise OSError(errno.EFBIG, f"refused: {size:,} bytes, more than {largest:,}", str(path))
+        return file.read() or b""  # None where nothing has come yet
 
 
 def write_whole(path: Path, text: str) -> None:

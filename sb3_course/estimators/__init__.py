@@ -16,6 +16,7 @@ from sb3_course.estimators.importance_weights import (
     effective_sample_size,
     log_importance_weights,
     self_normalized,
+    truncated_weights,
     weighted_returns,
 )
 from sb3_course.estimators.returns import (
@@ -40,5 +41,6 @@ __all__ = [
     "self_normalized",
     "td_errors",
     "total_return",
+    "truncated_weights",
     "weighted_returns",
 ]

@@ -6,6 +6,9 @@ from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
 from sb3_course.estimators.returns import next_values, reward_to_go, running_sum, total_return
 
+MAX_LOG_WEIGHT = 80.0
+"""Logarithm of the largest weight that leaves room for returns in float32."""
+
 
 def log_importance_weights(
     ratio: str, log_prob: Array, behaviors: Array, shares: Array, rollout: Rollout
@@ -75,6 +78,27 @@ def _log_mean(logarithms: Array) -> Array:
     """Compute the log of the mean of exp(x) over the first axis."""
     mean: Array = np.logaddexp.reduce(logarithms, axis=0) - np.log(len(logarithms))
     return mean
+
+
+def truncated_weights(log_weights: Array, max_weight: float | None = None) -> Array:
+    """Compute w_t from log w_t, truncated where asked for (Ionides 2008).
+
+    :param log_weights: log w_t, of any shape
+    :param max_weight: Largest weight; None for no limit
+    :return: w_t, of the same shape
+    :raises FloatingPointError: Without a limit, a weight leaves no room for returns in float32
+    """
+    with np.errstate(over="ignore"):
+        weights: Array = np.exp(log_weights)
+    if max_weight is not None:
+        return np.minimum(weights, max_weight)
+    if log_weights.max() > MAX_LOG_WEIGHT:
+        raise FloatingPointError(
+            f"an importance weight is e^{log_weights.max():.0f}: the policy has moved far from "
+            "the one that collected the batch; pass max_weight or self_normalize=True, or take "
+            "fewer or shorter steps (n_epochs, n_batches, learning_rate)"
+        )
+    return weights
 
 
 def weighted_returns(

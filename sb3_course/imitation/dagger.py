@@ -331,15 +331,13 @@ class DAgger(BC):
         loss = self.logger.name_to_value["train/loss"]
         self.rounds.append(facts | {"train/loss": loss, "timesteps": self.num_timesteps})
 
-    # -- files -----------------------------------------------------------------------------------
-
     def file_members(
         self, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
     ) -> checkpoint.Members:
         """Return the content of the file; inside a round, the state before it.
 
-        :param exclude: Names of attributes to leave out, as in SB3
-        :param include: Names of attributes to keep although they are excluded by default
+        :param exclude: As in :meth:`.BC.file_members`
+        :param include: As in :meth:`.BC.file_members`
         :return: Content by name
         """
         now, self.num_timesteps = self.num_timesteps, self._finished_timesteps

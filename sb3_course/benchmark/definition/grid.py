@@ -30,6 +30,7 @@
 
     time_limit: 24                   # hours after which a run is stopped and counts as failed
     memory_limit: 4                  # GiB per run; by default an equal share of the memory
+    checkpoint_every: 100_000        # steps; a killed run goes on from there, by default anew
 
 An environment with other arguments is a different task with different scores: register it with
 Gymnasium under a new name, in a module of your own, and refer to it as ``module:name``.
@@ -42,67 +43,34 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     JsonValue,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
+from sb3_course.benchmark.definition.field_types import (
+    MAX_EVALUATIONS,
+    MAX_RUNS,
+    MAX_SEEDS,
+    Envs,
+    Name,
+    Normalize,
+    Pair,
+    Question,
+    Steps,
+)
 from sb3_course.benchmark.definition.yaml_source import GridSource, Mistake, Source, shown
 from sb3_course.common.errors import unknown
 from sb3_course.envs.backends import Backend
 
-
-def _bool_or_settings(value: Any) -> Any:
-    if not isinstance(value, bool | dict):
-        raise ValueError("allowed: true, false, or settings of SB3's VecNormalize")
-    return value
-
-
-def _printable_question(question: str) -> str:
-    if not (question.strip() and question.isprintable()):
-        raise ValueError("allowed: printable characters in one line")
-    return question
-
-
-def _pair_of_algorithms(pair: tuple[str, str], info: ValidationInfo) -> tuple[str, str]:
-    allowed = info.data.get("algorithms", pair)  # missing if they have mistakes of their own
-    for name in pair:
-        if name not in allowed:
-            raise ValueError(unknown("algorithm", name, allowed))
-    if pair[0] == pair[1]:
-        raise ValueError("allowed: two different algorithms")
-    return pair
-
-
-def _short(name: str) -> str:
-    size = len(name.encode("utf-8", "surrogatepass"))
-    if size > LONGEST_NAME:
-        raise ValueError(f"the name has {size} bytes; allowed: {LONGEST_NAME} bytes, shorten it")
-    return name
-
-
-LONGEST_NAME = 120
-"""Bytes of a name that becomes part of file names, of which file systems take 255: the longest is
-that of a run's temporary file, with 60 of its algorithm and 55 of seed, hash and endings."""
-MAX_SEEDS = 10_000
-MAX_RUNS = 20_000
-MAX_EVALUATIONS = 300_000
-"""Maximum number of evaluations in all runs together, each of which is stored."""
-Steps = Annotated[int, Field(gt=0, le=10**12)]
-Envs = Annotated[int, Field(gt=0, le=10_000)]
 Self = TypeVar("Self", bound="Section")
 Parameters = dict[str, JsonValue]
-Normalize = Annotated[Any, AfterValidator(_bool_or_settings)]
-Question = Annotated[str, AfterValidator(_printable_question)]
-Pair = Annotated[tuple[str, str], AfterValidator(_pair_of_algorithms)]
 
 
 class Section(BaseModel):
@@ -236,9 +204,9 @@ def id_of(spec: Mapping[str, Any]) -> str:
 class Grid(Section):
     """Complete benchmark: every algorithm on every environment with every seed."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), AfterValidator(_short)]
+    name: Annotated[Name, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=1)
-    environments: dict[Annotated[str, AfterValidator(_short)], Environment] = Field(min_length=1)
+    environments: dict[Name, Environment] = Field(min_length=1)
     algorithms: dict[str, Algorithm] = Field(min_length=1)
     evaluation: Evaluation = Evaluation(n_points=10)
     questions: dict[Question, Pair] = {}

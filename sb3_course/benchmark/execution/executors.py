@@ -239,12 +239,16 @@ def make_executor(
     tensorboard = tensorboard and tensorboard.resolve()
     logs = logs_folder(folder).resolve()
     if kind == "ray":
-        settings = WorkerSettings(logs, grid.time_limit, grid.memory_limit, tensorboard)
+        settings = WorkerSettings(
+            logs, grid.time_limit, grid.memory_limit, tensorboard, grid.checkpoint_every
+        )
         return RayCluster(workers, settings, address)
     workers = min(workers or _cpus(), n_runs)
     memory = memory_gib()
     share = None if memory is None else max(memory / workers, 2.0)
-    settings = WorkerSettings(logs, grid.time_limit, grid.memory_limit or share, tensorboard)
+    settings = WorkerSettings(
+        logs, grid.time_limit, grid.memory_limit or share, tensorboard, grid.checkpoint_every
+    )
     return LocalProcesses(workers, settings)
 
 

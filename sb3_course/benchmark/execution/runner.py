@@ -8,7 +8,12 @@ from rich.console import Console
 
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.execution.executors import Executor
-from sb3_course.benchmark.execution.heartbeat import heartbeat_file, logs_folder, remove
+from sb3_course.benchmark.execution.heartbeat import (
+    checkpoint_file,
+    heartbeat_file,
+    logs_folder,
+    remove,
+)
 from sb3_course.benchmark.execution.progress import Display, display
 from sb3_course.benchmark.execution.run_queue import RunLocks, RunQueue
 from sb3_course.benchmark.storage.result import RunResult
@@ -126,6 +131,8 @@ class _Work:
     def _write(self, result: RunResult) -> None:
         self._store.write(result)
         self._remove_heartbeat(self._running.pop(result.spec.id))
+        logs = logs_folder(self._store.folder)
+        checkpoint_file(logs, result.spec.id).unlink(missing_ok=True)
         self._queue.ended(result.spec)
         self._progress.ended(result)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sb3_course.benchmark.definition.grid import RunSpec
-from sb3_course.benchmark.execution.heartbeat import heartbeat_file
-from sb3_course.benchmark.execution.train_run import KEPT, attempt, portable
+from sb3_course.benchmark.execution.heartbeat import checkpoint_file, heartbeat_file
+from sb3_course.benchmark.execution.train_run import KEPT, Checkpoints, attempt, portable
 from sb3_course.benchmark.storage.result import RunResult
 
 GIB = 2**30
@@ -26,12 +26,15 @@ class WorkerSettings:
     :param hours: Hours after which a run is stopped
     :param gib: Memory limit of a run in GiB; None for no limit
     :param tensorboard: Folder for TensorBoard files; None for none
+    :param checkpoint_every: Environment steps from one checkpoint of a run to the next; None for
+        none, so that a killed run starts anew
     """
 
     folder: Path
     hours: float
     gib: float | None = None
     tensorboard: Path | None = None
+    checkpoint_every: int | None = None
 
     def log_file(self, spec: RunSpec) -> Path:
         """Return the file with the output of a run.
@@ -40,6 +43,16 @@ class WorkerSettings:
         :return: Path of the file
         """
         return self.folder / f"{spec.id}.log"
+
+    def checkpoints(self, spec: RunSpec) -> Checkpoints | None:
+        """Return where and how often a run keeps what it needs to go on.
+
+        :param spec: The run
+        :return: File and steps; None if the grid asks for none
+        """
+        if self.checkpoint_every is None:
+            return None
+        return Checkpoints(checkpoint_file(self.folder, spec.id), self.checkpoint_every)
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,13 @@ def work(spec: RunSpec, settings: WorkerSettings) -> RunResult:
         faulthandler.dump_traceback_later(settings.hours * 3600, exit=True)
         try:
             progress = heartbeat_file(settings.folder, spec.id) if has_folder else None
-            result = attempt(spec, progress, settings.tensorboard)
+            every = settings.checkpoint_every if has_folder else None
+            kept = (
+                None
+                if every is None
+                else Checkpoints(checkpoint_file(settings.folder, spec.id), every)
+            )
+            result = attempt(spec, progress, settings.tensorboard, kept)
         finally:
             faulthandler.cancel_dump_traceback_later()
     if has_folder and result.failure is None:

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import pickle
-import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from sb3_course.common.checkpoint.seal import seal
-from sb3_course.common.files import write_atomically
+from sb3_course.common.files import read_regular, write_atomically
 
 CheckpointPath: TypeAlias = str | Path | io.BufferedIOBase
 Members: TypeAlias = dict[str, bytes]
@@ -29,6 +28,8 @@ DIGESTS, SEAL = "digests", "seal"
 SB3_DATA = "data"
 """Member in which SB3 keeps attributes, as JSON with pickles inside."""
 
+MAX_BYTES = 2**33
+"""Size of the largest file that is read."""
 MAX_GROWTH, FREE_BYTES = 50, 2**26
 """A file may unpack to 50 times its size, or to 64 MiB: enough for weights of zeros, not a bomb."""
 
@@ -187,13 +188,11 @@ def _content(path: CheckpointPath) -> bytes:
         return path.read()
     file = Path(path) if Path(path).exists() else resolve(path)
     try:
-        if not stat.S_ISREG(file.stat().st_mode):  # a pipe would never end
-            raise CheckpointError(f"{path} is not a checkpoint: it is not a regular file")
-        return file.read_bytes()
+        return read_regular(file, MAX_BYTES)
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+        raise CheckpointError(f"{path} is not a checkpoint: {error.strerror}") from error
 
 
 def _check_entries(path: CheckpointPath, entries: list[zipfile.ZipInfo], size: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sb3_course.benchmark import api
-from sb3_course.benchmark.definition.grid import LONGEST_NAME
+from sb3_course.benchmark.definition.field_types import LONGEST_NAME
 from sb3_course.benchmark.storage import run_files, store
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.rl_zoo import write_zoo

@@ -1,0 +1,51 @@
+"""Types of the grid's fields, with the limits of their values."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, ValidationInfo
+
+from sb3_course.common.errors import unknown
+
+
+def _bool_or_settings(value: Any) -> Any:
+    if not isinstance(value, bool | dict):
+        raise ValueError("allowed: true, false, or settings of SB3's VecNormalize")
+    return value
+
+
+def _printable_question(question: str) -> str:
+    if not (question.strip() and question.isprintable()):
+        raise ValueError("allowed: printable characters in one line")
+    return question
+
+
+def _pair_of_algorithms(pair: tuple[str, str], info: ValidationInfo) -> tuple[str, str]:
+    allowed = info.data.get("algorithms", pair)  # missing if they have mistakes of their own
+    for name in pair:
+        if name not in allowed:
+            raise ValueError(unknown("algorithm", name, allowed))
+    if pair[0] == pair[1]:
+        raise ValueError("allowed: two different algorithms")
+    return pair
+
+
+def _short(name: str) -> str:
+    size = len(name.encode("utf-8", "surrogatepass"))
+    if size > LONGEST_NAME:
+        raise ValueError(f"the name has {size} bytes; allowed: {LONGEST_NAME} bytes, shorten it")
+    return name
+
+
+LONGEST_NAME = 120
+"""Bytes of a name that becomes part of file names, of which file systems take 255: the longest is
+that of a run's temporary file, with 60 of its algorithm and 55 of seed, hash and endings."""
+MAX_SEEDS = 10_000
+MAX_RUNS = 20_000
+MAX_EVALUATIONS = 300_000
+"""Maximum number of evaluations in all runs together, each of which is stored."""
+Steps = Annotated[int, Field(gt=0, le=10**12)]
+Envs = Annotated[int, Field(gt=0, le=10_000)]
+Normalize = Annotated[Any, AfterValidator(_bool_or_settings)]
+Question = Annotated[str, AfterValidator(_printable_question)]
+Pair = Annotated[tuple[str, str], AfterValidator(_pair_of_algorithms)]
+Name = Annotated[str, AfterValidator(_short)]
