@@ -107,6 +107,7 @@ def load_any(
     header = checkpoint.checked_header(members)
     if "vec_normalize" in header:
         env = checkpoint.wrap_normalized(env, header, normalize)
+    checkpoint.sb3_data(members)
     custom = None if trusted else checkpoint.plain_attributes(members, {})
     with checkpoint.reading(path):
         return algorithm.load(

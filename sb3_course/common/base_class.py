@@ -188,6 +188,7 @@ class CourseAlgorithm(BaseAlgorithm):
         members = checkpoint.read_members(path)
         header = checkpoint.checked_header(members)
         cls._check_class(path, header.get("class"))
+        checkpoint.sb3_data(members)
         if weights_only:
             custom_objects = checkpoint.plain_attributes(members, custom_objects or {})
         if env is not None and "vec_normalize" in header:

@@ -10,13 +10,16 @@ The functions run where the environment lives: in this process, or in one of ``S
 
 import io
 import pickle
+import random
 import sys
 import types
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.utils import EzPickle
 from stable_baselines3.common.monitor import ResultsWriter
 from stable_baselines3.common.vec_env import (
@@ -32,13 +35,14 @@ TAKE, PUT = "_sb3_course_take_state", "_sb3_course_put_state"
 # What belongs to a process and not to a state: the environment that goes on keeps its own.
 _RESOURCES = (
     *(types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.ModuleType),
-    *(partial, type, io.IOBase, ResultsWriter, gym.envs.registration.EnvSpec),
+    *(partial, type, io.IOBase, ResultsWriter),
 )
 _RESOURCE_MODULES = ("pygame", "gymnasium.envs.mujoco.mujoco_rendering", "logging")
 _VEC_NORMALIZE = ("returns", "old_obs", "old_reward")
 _OF_RESET = ("_seeds", "_options")
 """What a VecEnv keeps for its next reset, which uses it up."""
-_LINKS = {"env", "venv"}
+_NO_STATE = {"env", "venv", "spec", "class_attributes", "_saved_kwargs"}
+"""Links to the next layer, and what describes a layer; wrappers keep their arguments, too."""
 
 
 class NotKeptError(Exception):
@@ -52,20 +56,17 @@ def take(venv: VecEnv) -> bytes:
     :return: Pickle, for :func:`put`
     :raises NotKeptError: If one of them cannot be kept; says why
     """
-    inner = venv.unwrapped
-    try:
-        if isinstance(inner, (DummyVecEnv, SubprocVecEnv)):
-            inner.env_is_wrapped(_Visitor)  # type: ignore[arg-type]
-            states = inner.env_method(TAKE)
+    inner, wrappers = venv.unwrapped, _vec_layers(venv)
+    with _explained(inner):
+        if isinstance(inner, DummyVecEnv):
+            states: list[Any] = [_pickled(list(_layers(env))) for env in inner.envs]
+        elif isinstance(inner, SubprocVecEnv):
+            _visit(inner)
+            states = [_checked(answer) for answer in inner.env_method(TAKE)]
         else:
             states = [_pickled([inner])]
-        wrappers = _vec_layers(venv)
         of_reset = {name: vars(inner).get(name) for name in _OF_RESET}
         return pickle.dumps((list(map(_name, wrappers)), _pickled(wrappers), of_reset, states))
-    except NotKeptError:
-        raise
-    except Exception as error:  # an environment's own code may raise anything here
-        raise NotKeptError(f"{type(inner).__name__}: {error}") from error
 
 
 def put(venv: VecEnv, content: bytes) -> None:
@@ -75,26 +76,38 @@ def put(venv: VecEnv, content: bytes) -> None:
     :param content: Trusted pickle
     :raises NotKeptError: If they are not equal, or a state does not fit; says why
     """
-    inner = venv.unwrapped
-    try:
-        layers, wrappers, of_reset, states = pickle.loads(content)
-        found = [_name(layer) for layer in _vec_layers(venv)]
-        if layers != found:
-            raise NotKeptError(f"the states are of {_chain(layers)}, not of {_chain(found)}")
-        if isinstance(inner, (DummyVecEnv, SubprocVecEnv)):
-            if len(states) != inner.num_envs:
-                raise NotKeptError(f"there are states of {len(states)} environments")
-            inner.env_is_wrapped(_Visitor)  # type: ignore[arg-type]
+    inner, wrappers = venv.unwrapped, _vec_layers(venv)
+    with _explained(inner):
+        names, of_wrappers, of_reset, states = pickle.loads(content)
+        if names != list(map(_name, wrappers)):
+            found = _chain(list(map(_name, wrappers)))
+            raise NotKeptError(f"the states are of {_chain(names)}, not of {found}")
+        if isinstance(inner, (DummyVecEnv, SubprocVecEnv)) and len(states) != inner.num_envs:
+            raise NotKeptError(f"there are states of {len(states)} environments")
+        if isinstance(inner, DummyVecEnv):
+            for env, state in zip(inner.envs, states, strict=True):
+                _unpickle(list(_layers(env)), state)
+        elif isinstance(inner, SubprocVecEnv):
+            _visit(inner)
             for i, state in enumerate(states):
-                inner.env_method(PUT, state, indices=[i])
+                _checked(inner.env_method(PUT, state, indices=[i])[0])
         else:
             _unpickle([inner], states[0])
-        _unpickle(_vec_layers(venv), wrappers)
+        _unpickle(wrappers, of_wrappers)
         vars(inner).update(of_reset)
+
+
+@contextmanager
+def _explained(venv: VecEnv) -> Iterator[None]:
+    try:
+        yield
     except NotKeptError:
         raise
-    except Exception as error:
-        raise NotKeptError(f"{type(inner).__name__}: {error}") from error
+    except Exception as error:  # an environment's own code may raise anything here
+        raise NotKeptError(f"{type(venv).__name__}: {error}") from error
+
+
+# -- in the processes of SubprocVecEnv ---------------------------------------------------------
 
 
 class _Visit(type):
@@ -106,8 +119,8 @@ class _Visit(type):
     """
 
     def __instancecheck__(cls, env: Any) -> bool:
-        setattr(env, TAKE, partial(_take_one, env))
-        setattr(env, PUT, partial(_put_one, env))
+        setattr(env, TAKE, partial(_take_there, env))
+        setattr(env, PUT, partial(_put_there, env))
         return True
 
 
@@ -115,12 +128,39 @@ class _Visitor(metaclass=_Visit):
     pass
 
 
-def _take_one(env: Any) -> bytes:
-    return _pickled(list(_layers(env)))
+def _visit(venv: SubprocVecEnv) -> None:
+    if not all(venv.env_is_wrapped(_Visitor)):  # type: ignore[arg-type]
+        raise NotKeptError("in SubprocVecEnv an environment needs a wrapper, such as Monitor")
 
 
-def _put_one(env: Any, content: bytes) -> None:
-    _unpickle(list(_layers(env)), content)
+def _take_there(env: Any) -> tuple[Any, str]:
+    """Return state and random states of a process, or what went wrong: an error would end it."""
+    try:
+        state = _pickled(list(_layers(env)))
+        return (random.getstate(), np.random.get_state(), state), ""
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"
+
+
+def _put_there(env: Any, states: Any) -> tuple[Any, str]:
+    try:
+        of_python, of_numpy, state = states
+        _unpickle(list(_layers(env)), state)
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"
+    return None, ""
+
+
+def _checked(answer: tuple[Any, str]) -> Any:
+    state, error = answer
+    if error:
+        raise NotKeptError(error)
+    return state
+
+
+# -- one environment -----------------------------------------------------------------------------
 
 
 def _layers(env: Any) -> Iterator[Any]:
@@ -165,7 +205,7 @@ def _attributes(layer: Any) -> dict[str, Any]:
     return {
         name: value
         for name, value in vars(layer).items()
-        if name not in _LINKS and not _is_resource(value)
+        if name not in _NO_STATE and not _is_resource(value)
     }
 
 

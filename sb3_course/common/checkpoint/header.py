@@ -133,7 +133,7 @@ def plain_attributes(members: Members, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def sb3_data(members: Members) -> dict[str, Any]:
-    """Return SB3's JSON, with pickles as text.
+    """Return SB3's JSON, with pickles as text, once it is known to be sound.
 
     :param members: Content by name
     :return: Values by name of the attribute

@@ -40,28 +40,6 @@ def test_a_path_without_suffix_gets_sb3s(path, expected):
     assert str(checkpoint.resolve(path)) == expected
 
 
-def test_arrays_come_back_as_they_were():
-    arrays = {"a": np.arange(6.0).reshape(2, 3), "b/c": np.array(["x", "yz"])}
-    got = checkpoint.unpack_arrays({"data.npz": checkpoint.pack_arrays(arrays)}, "data.npz")
-    assert got.keys() == arrays.keys()
-    for name, array in arrays.items():
-        np.testing.assert_array_equal(got[name], array)
-        assert got[name].dtype == array.dtype
-    assert checkpoint.unpack_arrays({}, "none.npz") == {}
-
-
-def test_object_arrays_are_not_unpickled(tmp_path):
-    class Attack:
-        def __reduce__(self):
-            return open, (str(tmp_path / "owned"), "w")
-
-    content = io.BytesIO()
-    np.savez(content, a=np.array([Attack()]))
-    with pytest.raises(checkpoint.CheckpointError, match="allow_pickle=False"):
-        checkpoint.unpack_arrays({"data.npz": content.getvalue()}, "data.npz")
-    assert not (tmp_path / "owned").exists()
-
-
 def test_a_header_is_json_even_where_settings_are_numpys():
     header = header_of(normalized(clip_obs=np.float32(5)))
     assert header["class"] == "A2C"
@@ -80,14 +58,6 @@ def test_headers_of_other_files(tmp_path):
         checkpoint.read_header(tmp_path / "text.zip")
     with pytest.raises(FileNotFoundError):
         checkpoint.read_header(tmp_path / "none")
-
-
-def test_content_goes_to_a_file_or_a_file_object(tmp_path):
-    file = io.BytesIO()
-    for place in (file, tmp_path / "model"):
-        checkpoint.write_members(place, {"data": b"{}"}, {"class": "A2C"})
-    for place in (file, tmp_path / "model"):
-        assert checkpoint.read_members(place)["data"] == b"{}"
 
 
 @pytest.mark.parametrize("normalize", ["train", "freeze"])

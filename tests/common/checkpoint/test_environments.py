@@ -1,0 +1,215 @@
+import pickle
+from functools import partial
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.utils import EzPickle
+from gymnasium.wrappers import FrameStackObservation, TransformReward
+from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+)
+
+from sb3_course.common.checkpoint import environments
+from sb3_course.envs.make import make_vec_env
+
+
+class Drifting(gymnasium.Env):
+    """Keeps state of every kind that pickles, some of it shared."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2,))
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.position, self.history = np.zeros(2, dtype=np.float32), []
+        self.shared = {"history": self.history}
+        self.me = self
+        self.draw = self.np_random.normal
+        return self.position.copy(), {}
+
+    def step(self, action):
+        self.shared["history"].append(int(action))
+        noise = self.np_random.normal() + np.random.random()
+        self.position += np.float32(noise + sum(self.history) + self.me.position[0])
+        return self.position.copy(), float(noise), len(self.history) == 20, False, {}
+
+
+class HoldsAnother(Drifting):
+    """Holds an environment whose pickle is that of a new one."""
+
+    def __init__(self):
+        self.inner = Constructed()
+
+
+class Constructed(EzPickle, Drifting):
+    pass
+
+
+class HoldsAGenerator(Drifting):
+    def __init__(self):
+        self.numbers = (i for i in range(10))
+
+
+class Broken(Drifting):
+    """Fails where its attributes are looked at, as anything may."""
+
+    @property
+    def __dict__(self):
+        raise KeyError("this environment hides its attributes")
+
+
+def steps(venv, n, seed):
+    rng, seen = np.random.default_rng(seed), []
+    for _ in range(n):
+        if isinstance(venv.action_space, spaces.Box):
+            shape = (venv.num_envs, *venv.action_space.shape)
+            actions = rng.uniform(-1, 1, shape).astype(np.float32)
+        else:
+            actions = rng.integers(venv.action_space.n, size=venv.num_envs)
+        obs, rewards, dones, infos = venv.step(actions)
+        episodes = [info["episode"]["r"] for info in infos if "episode" in info]
+        seen.append((np.array(obs).tolist(), rewards.tolist(), dones.tolist(), episodes))
+    return seen
+
+
+def stacked():
+    return FrameStackObservation(TransformReward(Drifting(), lambda r: 2 * r), 3)
+
+
+KEPT = {
+    "CartPole": partial(make_vec_env, "CartPole-v1", backend="dummy"),
+    "Acrobot": partial(make_vec_env, "Acrobot-v1", backend="dummy"),
+    "MountainCar": partial(make_vec_env, "MountainCarContinuous-v0", backend="dummy"),
+    "Pendulum": partial(make_vec_env, "Pendulum-v1", backend="dummy", normalize=True),
+    "Hopper": partial(make_vec_env, "Hopper-v4", backend="dummy", normalize=True),
+    "Ant": partial(make_vec_env, "Ant-v4", backend="dummy"),
+    "HalfCheetah-v5": partial(make_vec_env, "HalfCheetah-v5", backend="dummy"),
+    "dilemmas": partial(make_vec_env, "sb3_course.envs.dilemmas:Dilemmas-v0", backend="dummy"),
+    "of one's own": partial(sb3_make_vec_env, Drifting),
+    "wrapped": partial(sb3_make_vec_env, stacked),
+    "subproc": partial(make_vec_env, "CartPole-v1", backend="subproc"),
+    "subproc Hopper": partial(make_vec_env, "Hopper-v4", backend="subproc", normalize=True),
+    "SB3's subproc": partial(sb3_make_vec_env, Drifting, vec_env_cls=SubprocVecEnv),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_an_environment_goes_on_where_its_state_was_taken(name):
+    """In another one, which another seed has led elsewhere."""
+    one, other = (KEPT[name](n_envs=2, seed=seed) for seed in (0, 7))
+    one.reset(), other.reset()
+    steps(one, 70, seed=1), steps(other, 13, seed=2)
+    state = environments.take(one)
+    np.random.seed(3)
+    expected = steps(one, 150, seed=4)
+    environments.put(other, state)
+    for venv in (one, other):
+        if isinstance(venv, VecNormalize):  # its statistics are in another part of the file
+            other.obs_rms, other.ret_rms = one.obs_rms, one.ret_rms
+            one.training = other.training = False
+    np.random.seed(3)
+    if not isinstance(one, VecNormalize):
+        assert steps(other, 150, seed=4) == expected
+    else:
+        assert [step[2:] for step in steps(other, 150, seed=4)] == [step[2:] for step in expected]
+    one.close(), other.close()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [partial(VecFrameStack, n_stack=3), VecMonitor, lambda v: VecFrameStack(VecMonitor(v), 2)],
+)
+def test_wrappers_of_vector_environments_go_on_as_well(wrap):
+    one, other = (wrap(DummyVecEnv([partial(gymnasium.make, "Pendulum-v1")] * 2)) for _ in range(2))
+    one.seed(0)
+    one.reset(), other.reset()
+    steps(one, 30, seed=1), steps(other, 3, seed=2)
+    environments.put(other, environments.take(one))
+    assert steps(other, 250, seed=4) == steps(one, 250, seed=4)
+
+
+def test_taking_a_state_changes_nothing():
+    one, other = (KEPT["Hopper"](n_envs=2, seed=0) for _ in range(2))
+    one.reset(), other.reset()
+    environments.take(one)
+    assert steps(one, 50, seed=1) == steps(other, 50, seed=1)
+
+
+def test_seeds_for_the_next_reset_are_part_of_the_state():
+    one, other = (KEPT["CartPole"](n_envs=2, seed=seed) for seed in (0, 7))
+    one.reset(), other.reset()
+    one.seed(5)
+    environments.put(other, environments.take(one))
+    assert one.reset().tolist() == other.reset().tolist()
+    assert one.reset().tolist() == other.reset().tolist()
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (
+            lambda: Monitor(HoldsAnother()),
+            "Constructed pickles its constructor's arguments, not its state",
+        ),
+        (lambda: Monitor(HoldsAGenerator()), "generator"),
+        (lambda: Monitor(Broken()), "this environment hides its attributes"),
+        (partial(gymnasium.make, "LunarLander-v3"), "LunarLander|Swig|pickle"),
+    ],
+)
+@pytest.mark.parametrize("vec_env", [DummyVecEnv, SubprocVecEnv])
+def test_what_cannot_be_kept_says_why(make, why, vec_env):
+    venv = vec_env([make])
+    venv.reset()
+    with pytest.raises(environments.NotKeptError, match=why):
+        environments.take(venv)
+    venv.step(np.array([venv.action_space.sample()]))  # and goes on all the same
+    venv.close()
+
+
+def test_a_raw_environment_in_a_process_of_its_own_is_out_of_reach():
+    venv = SubprocVecEnv([Drifting])
+    venv.reset()
+    with pytest.raises(environments.NotKeptError, match="needs a wrapper, such as Monitor"):
+        environments.take(venv)
+    venv.close()
+
+
+def test_envpool_keeps_no_states():
+    pytest.importorskip("envpool")
+    venv = make_vec_env("CartPole-v1", 2, seed=0, backend="envpool")
+    venv.reset()
+    with pytest.raises(environments.NotKeptError, match="EnvPoolVecEnv"):
+        environments.take(venv)
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (lambda: make_vec_env("CartPole-v1", 3, backend="dummy"), "states of 2 environments"),
+        (lambda: make_vec_env("Acrobot-v1", 2, backend="dummy"), "CartPoleEnv.*not of .*Acrobot"),
+        (
+            lambda: VecFrameStack(make_vec_env("CartPole-v1", 2, backend="dummy"), 2),
+            "of no wrapper, not of VecFrameStack",
+        ),
+    ],
+)
+def test_states_of_other_environments_are_refused(other, why):
+    venv, target = make_vec_env("CartPole-v1", 2, backend="dummy"), other()
+    venv.reset(), target.reset()
+    with pytest.raises(environments.NotKeptError, match=why):
+        environments.put(target, environments.take(venv))
+
+
+def test_a_state_is_small():
+    venv = make_vec_env("CartPole-v1", 2, backend="dummy")
+    venv.reset()
+    assert len(environments.take(venv)) < 20_000
+    assert pickle.loads(environments.take(venv))[0] == []

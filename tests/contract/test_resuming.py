@@ -1,0 +1,151 @@
+"""A saved training goes on as if it had not been interrupted."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch as th
+from sb3_contrib import TRPO
+from stable_baselines3 import A2C, PPO
+
+import sb3_course
+from sb3_course import loading, make_vec_env
+from sb3_course.common.callbacks import SaveEvery
+from tests.contract.helpers import (
+    VARIANTS,
+    copy_parameters,
+    equal_tensors,
+    every_class,
+    every_variant,
+)
+
+IN_A_NEW_PROCESS = """
+import sys
+import torch
+import sb3_course
+from tests.contract.test_resuming import environments
+for path, kind, steps in zip(*[iter(sys.argv[1:])] * 3):
+    model = sb3_course.load(path, env=environments(kind, seed=77), device="cpu")
+    model.learn(int(steps), reset_num_timesteps=False).policy.optimizer = None
+    torch.save(model.policy.state_dict(), path + ".pt")
+"""
+
+
+def environments(kind, seed=0):
+    """Two environments, of another seed where a model goes on in them."""
+    env_id, _, normalize = kind.partition(" ")
+    return make_vec_env(env_id, 2, seed=seed, backend="dummy", normalize=bool(normalize))
+
+
+def model_in(kind, algorithm, kwargs):
+    arguments = {"seed": 1, "device": "cpu", **kwargs}
+    if algorithm is not sb3_course.OnlineActorCritic:
+        arguments["n_steps"] = 20
+    return algorithm("MlpPolicy", environments(kind), **arguments)
+
+
+def steps_of(algorithm):
+    return 150 if algorithm is sb3_course.OnlineActorCritic else 600
+
+
+def test_a_training_goes_on_in_a_new_process_bit_for_bit(tmp_path):
+    """Every class and switch, once without an interruption, once in two processes."""
+    expected, words = {}, []
+    for i, (algorithm, kwargs) in enumerate(VARIANTS):
+        kind = ("CartPole-v1", "Pendulum-v1 normalized")[i % 2]
+        steps = steps_of(algorithm)
+        model = model_in(kind, algorithm, kwargs).learn(steps)
+        path = str(tmp_path / f"{i}.zip")
+        model.save(path)
+        expected[path] = copy_parameters(model.learn(steps, reset_num_timesteps=False))
+        words += [path, kind, str(steps)]
+    subprocess.run([sys.executable, "-c", IN_A_NEW_PROCESS, *words], check=True)
+    for path, parameters in expected.items():
+        resumed = th.load(path + ".pt")
+        assert all(th.equal(parameters[name], resumed[name]) for name in resumed), path
+
+
+@every_variant
+def test_an_interruption_between_two_batches_changes_nothing(algorithm, kwargs, tmp_path):
+    """The one call of learn() that is interrupted is one call without the interruption."""
+    steps = 2 * steps_of(algorithm)
+    whole = copy_parameters(model_in("CartPole-v1", algorithm, kwargs).learn(steps))
+    model = model_in("CartPole-v1", algorithm, kwargs)
+
+    def save_and_stop(saved):
+        saved.save(tmp_path / "model")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(steps, SaveEvery(steps // 2, save_and_stop, print))
+    resumed = algorithm.load(tmp_path / "model", env=environments("CartPole-v1", 7), device="cpu")
+    resumed.learn(steps - resumed.num_timesteps, reset_num_timesteps=False)
+    assert equal_tensors(whole, copy_parameters(resumed))
+
+
+@pytest.mark.parametrize("algorithm", [A2C, PPO, TRPO])
+def test_models_of_other_libraries_go_on_as_well(algorithm, tmp_path):
+    kwargs = {} if algorithm is A2C else {"batch_size": 40}
+    model = model_in("Pendulum-v1 normalized", algorithm, kwargs).learn(600)
+    loading.save(model, tmp_path / "model.zip")
+    model.learn(600, reset_num_timesteps=False)
+    resumed, lost = loading.load_to_continue(
+        algorithm, tmp_path / "model.zip", environments("Pendulum-v1", 7), trusted=True
+    )
+    assert lost is None
+    resumed.learn(600, reset_num_timesteps=False)
+    for one, other in zip(model.policy.parameters(), resumed.policy.parameters()):
+        assert th.equal(one, other)
+
+
+@every_class
+def test_lost_episodes_are_told_once_and_the_rest_goes_on(algorithm, tmp_path):
+    model = model_in("CartPole-v1", algorithm, {}).learn(100)
+    model.save(tmp_path / "model")
+    env = make_vec_env("CartPole-v1", 3, seed=5, backend="dummy")
+    resumed = algorithm.load(tmp_path / "model", env=env, device="cpu")
+    with pytest.warns(UserWarning, match="start anew: there are states of 2 environments"):
+        resumed.learn(100, reset_num_timesteps=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        resumed.learn(100, reset_num_timesteps=False)
+    assert resumed.num_timesteps > model.num_timesteps
+
+
+@every_class
+def test_a_new_training_of_a_loaded_model_does_not_go_on(algorithm, tmp_path):
+    """Neither its environments nor the random generators are touched."""
+    model = model_in("CartPole-v1", algorithm, {}).learn(100)
+    model.save(tmp_path / "model")
+    trained = []
+    for _ in range(2):
+        env = environments("CartPole-v1", 7)
+        loaded = algorithm.load(tmp_path / "model", env=env, device="cpu", seed=3)
+        np.random.seed(0)
+        trained.append(copy_parameters(loaded.learn(100)))
+        assert loaded._num_timesteps_at_start == 0
+    assert equal_tensors(*trained)
+
+
+@every_class
+def test_a_loaded_model_that_is_saved_again_has_lost_nothing(algorithm, tmp_path):
+    model = model_in("CartPole-v1", algorithm, {}).learn(100)
+    model.save(tmp_path / "one")
+    model.learn(100, reset_num_timesteps=False)
+    algorithm.load(tmp_path / "one", device="cpu").save(tmp_path / "two")
+    resumed = algorithm.load(tmp_path / "two", env=environments("CartPole-v1", 7), device="cpu")
+    resumed.learn(100, reset_num_timesteps=False)
+    assert equal_tensors(copy_parameters(model), copy_parameters(resumed))
+
+
+@every_class
+def test_a_file_without_training_state_is_smaller_and_loads(algorithm, tmp_path):
+    model = model_in("CartPole-v1", algorithm, {}).learn(100)
+    model.save(tmp_path / "with")
+    model.save(tmp_path / "without", exclude=["training_state"])
+    sizes = [(tmp_path / f"{name}.zip").stat().st_size for name in ("with", "without")]
+    assert sizes[1] < sizes[0]
+    loaded = algorithm.load(tmp_path / "without", env=environments("CartPole-v1"), device="cpu")
+    loaded.learn(100, reset_num_timesteps=False)
