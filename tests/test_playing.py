@@ -46,7 +46,7 @@ def test_a_saved_model_plays_where_and_as_it_trained(saved):
 def test_normalization_is_frozen_while_playing(saved):
     path, model = saved
     env = DummyVecEnv([lambda: gymnasium.make("CartPole-v1")])
-    loaded = playing.load_to_play(path, checkpoint.read_header(path), env, None)
+    loaded = playing.load_to_play(path, checkpoint.read_header(path), env, None, True)
     ours, theirs = loaded.get_vec_normalize_env(), model.get_vec_normalize_env()
     assert np.array_equal(ours.obs_rms.mean, theirs.obs_rms.mean)
     assert not ours.training
@@ -91,7 +91,23 @@ def test_a_model_that_sb3_saved_needs_environment_and_class(tmp_path):
         next(playing.play(path, None, 1, 0))
     with pytest.raises(UserError, match="does not name its class: add it, as in --algo A2C"):
         next(playing.play(path, "CartPole-v1", 1, 0))
-    assert len(list(playing.play(path, "CartPole-v1", 2, 0, name="A2C"))) == 2
+    with pytest.raises(UserError, match="not written by you .*needs a pickle.*add --trust"):
+        next(playing.play(path, "CartPole-v1", 2, 0, name="A2C"))
+    assert len(list(playing.play(path, "CartPole-v1", 2, 0, name="A2C", trust=True))) == 2
+
+
+def test_a_file_of_another_user_is_played_without_its_pickles(tmp_path, monkeypatch):
+    """Its modules are not imported, and code in it is not executed."""
+    path = tmp_path / "model.zip"
+    model = build("tests.benchmark.helpers:PassesOn", {})
+    loading.save(model, path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another user"))
+    with pytest.raises(UserError, match="imports the module tests.benchmark.helpers.*add --trust"):
+        next(playing.play(path, None, 1, 0))
+    assert len(list(playing.play(path, None, 1, 0, trust=True))) == 1
+    loading.save(build("A2C", {}), tmp_path / "a2c.zip")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "a third user"))
+    assert len(list(playing.play(tmp_path / "a2c.zip", None, 2, 0))) == 2
 
 
 def test_a_model_of_ones_own_class_is_found_in_its_module(tmp_path, monkeypatch):

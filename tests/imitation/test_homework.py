@@ -63,8 +63,10 @@ def test_the_control(files, capsys):
 def test_an_expert_of_sb3(tmp_path, capsys):
     A2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu").save(tmp_path / "a2c.zip")
     arguments = ["imitate", "CartPole-v1", "--expert", str(tmp_path / "a2c.zip")]
-    assert invoke([*arguments, "--algo", "A2C"]) == 0
-    assert invoke(arguments) == 2
+    assert invoke([*arguments, "--algo", "A2C"]) == 2
+    assert "add --trust" in capsys.readouterr().err
+    assert invoke([*arguments, "--algo", "A2C", "--trust"]) == 0
+    assert invoke([*arguments, "--trust"]) == 2
     assert "PPO" in capsys.readouterr().err
 
 

@@ -55,7 +55,7 @@ def of_cartpole(**settings) -> dict:
             "",
             ["runs; allowed: up to 20,000"],
         ),
-        ({"name": "a" * 101}, "name", ["given 'aaa"]),
+        ({"name": "a" * 121}, "name", ["given 'aaa"]),
         ({"seeds": [1, -2]}, "seeds.1", ["given -2", "greater than or equal to 0"]),
         ({"name": "../up"}, "name", ["given '../up'"]),
         ({"evaluation": {"episodes": 3}}, "evaluation", ["exactly one of: every, n_points"]),

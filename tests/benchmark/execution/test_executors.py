@@ -42,7 +42,7 @@ def test_every_kind_of_failure_costs_its_own_run_alone(tmp_path):
     grid = tiny(algorithms=algorithms, environments=environments, seeds=1)
     specs = [s for s in grid.runs() if s.algorithm not in BROKEN or "NaN" not in s.environment]
     store = run(specs, tmp_path, workers=2, hours=1.0, gib=2.0)
-    failures = {result.spec.names: result for result in store.failures(specs)}
+    failures = {result.spec.names: result for result in store.read(specs) if result.failure}
     for name, reason in BROKEN.items():
         assert reason in failures[name, "CartPole-v1"].reason
     for name in ("Raises", "EatsMemory"):  # where it was raised
@@ -60,7 +60,7 @@ def test_every_kind_of_failure_costs_its_own_run_alone(tmp_path):
 
 def test_a_run_that_never_returns_is_stopped_with_a_traceback(tmp_path):
     specs = tiny(algorithms={"Hangs": {"class": f"{HERE}:Hangs"}}, seeds=1).runs()
-    (result,) = run(specs, tmp_path, workers=1, hours=0.002).failures(specs)
+    (result,) = run(specs, tmp_path, workers=1, hours=0.002).read(specs)
     assert result.reason == "stopped at the time limit of 0.002 hours (time_limit)"
     assert "most recent call first" in result.failure
 
@@ -140,7 +140,7 @@ def test_every_run_ends_though_a_node_is_killed(cluster, tmp_path):
     assert executor.lost == 4  # those that vanish: no node's death counts
     finished = [r for r in store.read(grid.runs()) if r.failure is None]
     assert [r.spec.algorithm for r in finished] == ["A2C"] * 4
-    reasons = {(r.spec.algorithm, r.reason) for r in store.failures(grid.runs())}
+    reasons = {(r.spec.algorithm, r.reason) for r in store.read(grid.runs()) if r.failure}
     assert reasons == {
         ("Raises", "ZeroDivisionError: made to fail"),
         ("Vanishes", "the process died with exit code 0"),

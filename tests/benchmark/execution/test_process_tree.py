@@ -104,7 +104,7 @@ def all_end(name, how, folder, backend):
                 os.kill(pid, signal.SIGKILL)
     if reason is not None:
         runs = tiny(**settings).runs()
-        (failure,) = Store(folder / "results" / "tiny").failures(runs)
+        (failure,) = Store(folder / "results" / "tiny").read(runs)
         assert reason in failure.reason
     # All temporary files are gone, but for the cache that torch keeps from one program to the next.
     left = {path.name.partition("_")[0].rstrip("0123456789") for path in folder.iterdir()}

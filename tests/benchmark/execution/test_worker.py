@@ -88,14 +88,14 @@ def test_output_and_timer_are_restored_where_a_run_raises(attempts, timer, tmp_p
 
 def test_a_run_has_its_heartbeat_and_folder_for_tensorboard(attempts, tmp_path):
     work(SPEC, WorkerSettings(tmp_path, hours=1.0, tensorboard=Path("logs")))
-    assert attempts.arguments == [(SPEC, tmp_path / f"{SPEC.id}.progress", Path("logs"))]
+    assert attempts.arguments == [(SPEC, tmp_path / f"{SPEC.id}.progress", Path("logs"), None)]
 
 
 def test_nothing_is_kept_on_a_machine_without_the_folder(attempts, tmp_path, capfd):
     attempts.failure = "OSError: made to fail"
     result = work(SPEC, WorkerSettings(tmp_path / "none", hours=1.0))
     assert result.failure == "OSError: made to fail"
-    assert attempts.arguments == [(SPEC, None, None)]
+    assert attempts.arguments == [(SPEC, None, None, None)]
     assert list(tmp_path.iterdir()) == []
     assert "in C" not in capfd.readouterr().out
 

@@ -25,7 +25,7 @@ MADE_WITH = {"git_commit": "a", "sb3-course": "1", "torch": "2", "cpu": "x"}
 def made_up(seed, *means, made_with=MADE_WITH, failure=None):
     (spec,) = tiny(seeds=[seed]).runs()[:1]
     evaluations = [
-        Measurement(100 * i, 100 * i, 0.0, [mean - 1.0, mean + 1.0], [1, 1])
+        Measurement(100 * i, 100 * i, 0.0, [mean - 1.0, mean, mean + 1.0], [1, 1, 1])
         for i, mean in enumerate(means)
     ]
     return RunResult(
@@ -114,8 +114,8 @@ def test_a_failed_run_is_reported_with_its_reason():
 @pytest.mark.parametrize(
     ("evaluations", "expected"),
     [
-        (2, "seed 1: 3 evaluations of 6 episodes stored, 2 evaluations of 4 episodes new"),
-        (4, "seed 1: 3 evaluations of 6 episodes stored, 4 evaluations of 8 episodes new"),
+        (2, "seed 1: 3 evaluations of 9 episodes stored, 2 evaluations of 6 episodes new"),
+        (4, "seed 1: 3 evaluations of 9 episodes stored, 4 evaluations of 12 episodes new"),
     ],
 )
 def test_a_run_with_more_or_fewer_evaluations_has_failed(evaluations, expected):
