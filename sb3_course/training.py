@@ -166,6 +166,7 @@ def save(model: BaseAlgorithm, file: Path, tell: Tell, ask: Callable[[], str] | 
     :return: File that it was saved to
     :raises OSError: If no place takes it
     """
+    spare = Path(tempfile.gettempdir()) / f"sb3-course-{file.name}"
     while True:
         try:
             loading.save(model, file)
@@ -173,7 +174,6 @@ def save(model: BaseAlgorithm, file: Path, tell: Tell, ask: Callable[[], str] | 
         except OSError as error:
             tell(f"{file} cannot be written: {error.strerror or error}")
             if ask is None:
-                spare = Path(tempfile.gettempdir()) / f"sb3-course-{file.name}"
                 if file == spare:
                     raise
                 file = spare

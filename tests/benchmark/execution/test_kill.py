@@ -3,9 +3,11 @@
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from tests.benchmark.helpers import content, tiny
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = "from sb3_course.cli.app import main; main()"
-TRAINING = {"total_timesteps": 400, "n_envs": 2, "backend": "dummy"}
+TRAINING = {"total_timesteps": 1000, "n_envs": 2, "backend": "dummy", "normalize": True}
 GRID = {
     "seeds": 6,
     "environments": {"CartPole-v1": TRAINING, "Acrobot-v1": TRAINING},
@@ -25,8 +27,8 @@ GRID = {
 }
 
 
-def start(folder, log="log"):
-    (folder / "grid.yaml").write_text(yaml.safe_dump(content(**GRID)))
+def start(folder, log="log", **changes):
+    (folder / "grid.yaml").write_text(yaml.safe_dump(content(**GRID | changes)))
     words = ["run", "grid.yaml", "--workers", "2", "--retries", "9"]
     with (folder / log).open("w") as stream:
         return subprocess.Popen(
@@ -59,11 +61,11 @@ def wait_until(condition, process, seconds=0.02):
             process.wait(seconds)
 
 
-def returns(folder):
+def returns(folder, **changes):
     """Read what came of each run; all have to be there."""
-    specs = tiny(**GRID).runs()
+    specs = tiny(**GRID | changes).runs()
     results = Store(folder / "results" / "tiny").read(specs)
-    assert len(results) == len(specs) == 24
+    assert len(results) == len(specs)
     assert {r.failure for r in results} == {None}
     return {r.spec.id: [(m.step, m.returns, m.lengths) for m in r.measurements] for r in results}
 
@@ -80,12 +82,15 @@ def undisturbed(tmp_path_factory):
 def test_killed_grids_end_like_undisturbed_ones(tmp_path, undisturbed, seed):
     """Two workers are killed, then the parent, and the grid is resumed.
 
+    Half of the grids keep checkpoints, so that a killed run goes on instead of starting anew.
+
     A moment is a number of ended runs and a part of a second, so that it falls within the grid
     however fast the machine is.
     """
     moments = random.Random(seed)
     runs = tmp_path / "results" / "tiny" / "runs"
-    process = start(tmp_path)
+    kept = {"checkpoint_every": 100} if seed % 2 else {}
+    process = start(tmp_path, **kept)
     for at_least in sorted(moments.sample(range(20), 3)):
         wait_until(lambda n=at_least: len(list(runs.glob("*.json"))) >= n, process)
         with suppress(subprocess.TimeoutExpired):
@@ -95,11 +100,82 @@ def test_killed_grids_end_like_undisturbed_ones(tmp_path, undisturbed, seed):
             os.kill(moments.choice(victims), signal.SIGKILL)
     process.kill()
     process.wait()
-    again = start(tmp_path)
+    again = start(tmp_path, **kept)
     wait_until(lambda: not any(map(is_running, last)), again)
     assert not any(map(is_running, last)), "workers outlived their parent"
     assert again.wait() == 0, (tmp_path / "log").read_text()
     assert returns(tmp_path) == undisturbed
+    assert list((tmp_path / "results" / "tiny" / "logs").glob("*.zip")) == []
+
+
+STORM = {
+    "seeds": 50,
+    "environments": {"CartPole-v1": TRAINING, "Acrobot-v1": TRAINING},
+    "algorithms": {"A2C": {"class": "A2C"}, "NPG": {"class": "NPG", "params": {"n_steps": 64}}},
+    "checkpoint_every": 200,
+}
+
+
+@pytest.mark.slow
+def test_a_storm_of_signals(tmp_path):
+    """200 runs on two commands; any process of theirs is killed, stopped or interrupted at random.
+
+    ``STORM_MINUTES`` sets how long (2 by default); a command that ends is started again.
+    """
+    calm = tmp_path / "calm"
+    calm.mkdir()
+    assert start(calm, **STORM).wait() == 0
+    expected, storm = returns(calm, **STORM), tmp_path / "storm"
+    storm.mkdir()
+    moments = random.Random(0)
+    clock, minutes = time.monotonic(), float(os.environ.get("STORM_MINUTES", "2"))
+    commands = [start(storm, log, **STORM) for log in ("first", "second")]
+    everyone: set[int] = set()
+    sent = rounds = 0
+    while time.monotonic() - clock < 60 * minutes:
+        with suppress(subprocess.TimeoutExpired):
+            commands[0].wait(moments.uniform(0.05, 1.0))
+        alive = [pid for command in commands for pid in [command.pid, *descendants(command.pid)]]
+        everyone.update(alive)
+        if alive:
+            with suppress(ProcessLookupError):
+                os.kill(moments.choice(alive), moments.choice(SIGNALS))
+                sent += 1
+        for i, log in enumerate(("first", "second")):
+            if commands[i].poll() is not None:
+                if commands[i].returncode == 0:  # all is done: from the beginning, in a new place
+                    assert returns(storm, **STORM) == expected
+                    shutil.rmtree(storm / "results")
+                    rounds += 1
+                commands[i] = start(storm, log, **STORM)
+    for command in commands:
+        command.kill()
+        command.wait()
+    last = start(storm, **STORM)
+    assert last.wait() == 0, (storm / "log").read_text()
+    assert returns(storm, **STORM) == expected
+    left = [pid for pid in everyone if is_running(pid) and "sb3_course" in command_line(pid)]
+    assert left == []
+    logs = storm / "results" / "tiny"
+    assert list(logs.rglob("*.sb3-course")) + list(logs.rglob("*.zip")) == []
+    print(f"{sent} signals, {rounds + 1} grids")
+
+
+SIGNALS = [signal.SIGKILL] * 4 + [signal.SIGTERM, signal.SIGINT, signal.SIGABRT, signal.SIGSEGV]
+
+
+def descendants(pid):
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    found = []
+    with suppress(OSError):
+        found = [int(child) for task in tasks for child in task.read_text().split()]
+    return [*found, *(each for child in found for each in descendants(child))]
+
+
+def command_line(pid):
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    return ""
 
 
 @pytest.mark.slow

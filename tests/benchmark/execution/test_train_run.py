@@ -2,8 +2,9 @@ import json
 
 import pytest
 
+from sb3_course.benchmark.execution import train_run
 from sb3_course.benchmark.execution.heartbeat import heartbeat_file, heartbeats
-from sb3_course.benchmark.execution.train_run import KEPT, portable, run_one
+from sb3_course.benchmark.execution.train_run import KEPT, Checkpoints, portable, run_one
 from sb3_course.benchmark.storage.result import RunResult
 from tests.benchmark.helpers import HERE, changed, tiny
 
@@ -57,3 +58,52 @@ def test_a_failures_text_is_bounded_and_printable():
     assert len(text) == KEPT
     assert text.endswith("[31m last")
     assert "\x1b" not in text
+
+
+class Killed(BaseException):
+    """Ends a run as a kill does: nothing catches it."""
+
+
+@pytest.mark.parametrize("name", ["A2C", "NPG", "OnlineActorCritic"])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_a_killed_run_goes_on_and_ends_like_an_undisturbed_one(
+    name, normalize, tmp_path, monkeypatch
+):
+    changes = {"algorithm_class": name, "normalize": normalize, "total_timesteps": 600}
+    spec = changed(SPEC, **changes, evaluation_steps=[0, 150, 300, 600])
+    whole, file = run_one(spec), tmp_path / "run.zip"
+    save = train_run.loading.save
+
+    def save_and_die(model, path, more):
+        save(model, path, more)
+        raise Killed
+
+    monkeypatch.setattr(train_run.loading, "save", save_and_die)
+    for _ in range(2):  # killed twice, the second time further on
+        with pytest.raises(Killed):
+            run_one(spec, checkpoints=Checkpoints(file, 200))
+    monkeypatch.setattr(train_run.loading, "save", save)
+    resumed = run_one(spec, checkpoints=Checkpoints(file, 200))
+    for one, other in zip(whole.measurements, resumed.measurements, strict=True):
+        assert (one.step, one.num_timesteps, one.returns, one.lengths) == (
+            *(other.step, other.num_timesteps),
+            *(other.returns, other.lengths),
+        )
+    times = [m.wall_time for m in resumed.measurements]
+    assert times == sorted(times)
+    assert resumed.seconds > times[-1]
+
+
+@pytest.mark.parametrize("content", ["", "text", None])
+def test_a_checkpoint_that_cannot_be_used_is_told_and_the_run_starts_anew(
+    content, tmp_path, capsys
+):
+    file = tmp_path / "run.zip"
+    if content is None:  # another run's
+        run_one(changed(SPEC, n_envs=1), checkpoints=Checkpoints(file, 50))
+    else:
+        file.write_text(content)
+    resumed = run_one(SPEC, checkpoints=Checkpoints(file, 10_000))
+    assert "starting anew, since the checkpoint cannot be used" in capsys.readouterr().out
+    expected = [m.returns for m in run_one(SPEC).measurements]
+    assert [m.returns for m in resumed.measurements] == expected

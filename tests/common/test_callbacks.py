@@ -1,0 +1,60 @@
+import errno
+
+import pytest
+from stable_baselines3 import A2C
+
+from sb3_course import REINFORCE
+from sb3_course.common.callbacks import EvaluateEvery, SaveEvery
+from tests.contract.helpers import copy_parameters, equal_tensors, small_model
+
+
+def test_a_model_is_saved_at_multiples_between_two_batches():
+    saved, told = [], []
+    model = A2C("MlpPolicy", "CartPole-v1", n_steps=30, device="cpu")
+    callback = SaveEvery(100, lambda m: saved.append((m.num_timesteps, m._n_updates)), told.append)
+    model.learn(500, callback)
+    assert saved == [(120, 4), (210, 7), (300, 10), (420, 14)]
+    assert told == []
+    model.learn(100, callback, reset_num_timesteps=False)
+    assert saved[4:] == [(600, 20)]
+
+
+def test_a_full_disk_is_told_once_and_training_goes_on():
+    told = []
+
+    def save(model):
+        raise OSError(errno.ENOSPC, "No space left on device", "model.zip")
+
+    model = A2C("MlpPolicy", "CartPole-v1", n_steps=10, device="cpu")
+    model.learn(200, SaveEvery(50, save, told.append))
+    assert model.num_timesteps == 200
+    (line,) = told
+    assert line.startswith("not saved at 50 steps: ") and "No space left" in line
+
+
+@pytest.mark.parametrize("algorithm", [A2C, REINFORCE])
+def test_evaluations_are_logged_and_disturb_nothing(algorithm):
+    def trained(*callbacks):
+        model = algorithm("MlpPolicy", "CartPole-v1", n_steps=50, seed=0, device="cpu")
+        model.learn(300, list(callbacks))
+        return model
+
+    told = []
+    model = trained(EvaluateEvery(100, "CartPole-v1", episodes=3, seed=0, tell=told.append))
+    assert [line.split(" steps: return ")[0] for line in told][:3] == ["100", "200", "300"]
+    assert "over 3 episodes" in told[0]
+    assert equal_tensors(copy_parameters(trained()), copy_parameters(model))
+
+
+def test_an_evaluation_has_sb3s_keys():
+    model = small_model(REINFORCE, "CartPole-v1")
+    logged = {}
+
+    class Reads(EvaluateEvery):
+        def _on_step(self):
+            super()._on_step()
+            logged.update(self.logger.name_to_value)
+            return True
+
+    model.learn(50, Reads(20, "CartPole-v1", 2, 0))
+    assert logged["eval/mean_reward"] == logged["eval/mean_ep_length"] > 5

@@ -1,0 +1,174 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch as th
+
+import sb3_course
+from sb3_course import loading, training
+from sb3_course.cli import app, terminal
+from sb3_course.common.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+WORDS = ["train", "NPG", "CartPole-v1", "--backend", "dummy", "--n-envs", "2", "-p", "n_steps=50"]
+COMMAND = "from sb3_course.cli.app import main; main()"
+
+
+def weights(path):
+    return [p.detach() for p in sb3_course.load(path, device="cpu").policy.parameters()]
+
+
+def equal(one, other):
+    return all(th.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
+
+
+@pytest.fixture
+def whole(tmp_path, monkeypatch):
+    """A training of 1,000 steps without an interruption."""
+    monkeypatch.chdir(tmp_path)
+    assert app.invoke([*WORDS, "--timesteps", "1000", "--out", "whole.zip"]) == terminal.OK
+    return "whole.zip"
+
+
+def test_a_stopped_training_goes_on_to_its_end(whole, capsys):
+    assert app.invoke([*WORDS, "--timesteps", "500", "--out", "part.zip"]) == terminal.OK
+    assert app.invoke(["train", "--resume", "part.zip", "--timesteps", "1000"]) == terminal.OK
+    assert "going on at 500 of 1,000 steps" in capsys.readouterr().out
+    assert equal(whole, "part.zip")
+
+
+def test_a_killed_training_goes_on_from_its_last_save(whole):
+    words = [*WORDS, "--timesteps", "100_000_000", "--save-every", "300", "--out", "killed.zip"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *words], env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    while not Path("killed.zip").exists() and process.poll() is None:
+        pass
+    process.kill()
+    process.wait()
+    steps = sb3_course.load("killed.zip").num_timesteps
+    assert steps % 300 == 0
+    total = str(steps + 300)
+    assert app.invoke(["train", "--resume", "killed.zip", "--timesteps", total]) == terminal.OK
+    assert app.invoke([*WORDS, "--timesteps", total, "--out", "again.zip"]) == terminal.OK
+    assert equal("again.zip", "killed.zip")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_was_learned_is_saved_when_a_signal_stops_it(tmp_path, number):
+    words = [*WORDS, "--timesteps", "100_000_000", "--save-every", "300", "--out", "stopped.zip"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "stopped.zip").exists() and process.poll() is None:
+        pass
+    before = sb3_course.load(tmp_path / "stopped.zip").num_timesteps
+    process.send_signal(number)
+    out, err = process.communicate()
+    assert process.returncode == terminal.INTERRUPTED
+    assert "interrupted after" in err
+    assert "to go on: sb3-course train --resume stopped.zip" in out
+    assert sb3_course.load(tmp_path / "stopped.zip").num_timesteps >= before
+
+
+def test_a_model_of_another_library_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "A2C", "Pendulum-v1", "--backend", "dummy", "--n-envs", "2", "--normalize"]
+    assert app.invoke([*words, "--timesteps", "400", "--out", "whole.zip"]) == terminal.OK
+    assert app.invoke([*words, "--timesteps", "200", "--out", "part.zip"]) == terminal.OK
+    assert app.invoke(["train", "--resume", "part", "--timesteps", "400"]) == terminal.OK
+    from stable_baselines3 import A2C
+
+    models = [A2C.load(name, device="cpu") for name in ("whole.zip", "part.zip")]
+    for one, other in zip(*(m.policy.parameters() for m in models), strict=True):
+        assert th.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["train"], "ALGO and ENV are needed"),
+        (["train", "NPG"], "ALGO and ENV are needed"),
+        (["train", "NPG", "CartPole-v1", "--resume", "whole.zip"], "leave out ALGO, ENV"),
+        (["train", "--resume", "whole.zip", "-p", "gamma=1"], "leave out ALGO, ENV"),
+        (["train", "--resume", "none.zip"], "--resume: none.zip does not exist"),
+        (["train", "--resume", "text.zip"], "not a zip file"),
+        (["train", "--resume", "api.zip"], "does not say how its training was started"),
+        (["train", "NPG", "CartPole-v1", "--save-every", "0"], "--save-every"),
+        (["train", "NPG", "CartPole-v1", "--out", "folder"], "--out"),
+        (["train", "NPG", "CartPole-v1", "--out", "n" * 300], "--out"),
+        (["train", "NPG", "CartPole-v1", "--out", "/proc/model.zip"], "--out"),
+    ],
+)
+def test_wrong_arguments_are_told_before_anything_is_trained(whole, capsys, words, expected):
+    Path("text.zip").write_text("text")
+    Path("folder.zip").mkdir()
+    sb3_course.NPG("MlpPolicy", "CartPole-v1").save("api.zip")
+    capsys.readouterr()
+    assert app.invoke(words) == terminal.MISUSED
+    assert expected in capsys.readouterr().err
+
+
+def test_a_file_of_another_user_goes_on_without_its_pickles(whole, capsys, monkeypatch):
+    """The environments' states are a pickle: the running episodes are lost, and told."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", "another")
+    assert app.invoke(["train", "--resume", whole, "--timesteps", "1200"]) == terminal.OK
+    assert "the running episodes start anew: weights_only=True" in capsys.readouterr().err
+    assert app.invoke(["train", "--resume", whole, "--timesteps", "1300"]) == terminal.OK
+    assert "anew" not in capsys.readouterr().err  # now it is one's own
+    monkeypatch.setenv("XDG_CONFIG_HOME", "a third")
+    assert app.invoke(["train", "--resume", whole, "--trust", "--timesteps", "1400"]) == 0
+    assert "anew" not in capsys.readouterr().err
+
+
+class Disk:
+    """Refuses the first writes."""
+
+    def __init__(self, monkeypatch, failures):
+        self.failures, self.places = failures, []
+        self._save = loading.save
+        monkeypatch.setattr(loading, "save", self.save)
+
+    def save(self, model, path):
+        self.places.append(str(path))
+        if len(self.places) <= self.failures:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def test_a_full_disk_asks_for_another_place(monkeypatch, tmp_path):
+    told, answers = [], iter(["", "elsewhere/model"])
+    disk = Disk(monkeypatch, 2)
+    place = training.save(None, Path("a.zip"), told.append, lambda: next(answers))
+    assert str(place) == "elsewhere/model.zip"
+    assert disk.places == ["a.zip", "a.zip", "elsewhere/model.zip"]
+    assert told == ["a.zip cannot be written: No space left on device"] * 2
+
+
+def test_where_nobody_can_be_asked_the_folder_of_temporary_files_takes_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(training.tempfile, "gettempdir", lambda: str(tmp_path))
+    disk = Disk(monkeypatch, 1)
+    place = training.save(None, Path("a.zip"), print, None)
+    assert place == tmp_path / "sb3-course-a.zip"
+    Disk(monkeypatch, 9)
+    with pytest.raises(OSError, match="No space left"):
+        training.save(None, Path("a.zip"), print, None)
+    assert disk.places[0] == "a.zip"
+
+
+def test_a_module_of_a_stranger_is_not_imported(whole, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", "another")
+    model, setup = training.resume(Path(whole), False, print)
+    vars(model)["training_setup"] = vars(setup) | {"env_id": "evil:CartPole-v1"}
+    loading.save(model, "evil.zip")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "a third")
+    with pytest.raises(UserError, match="imports the module of its environment, evil:CartPole"):
+        training.resume(Path("evil.zip"), False, print)
