@@ -1,5 +1,6 @@
 """The statistics of ``VecNormalize`` in a checkpoint."""
 
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -23,15 +24,16 @@ from sb3_course.common.checkpoint.archive import CheckpointError
 Normalize: TypeAlias = Literal["train", "freeze"]
 
 STATISTICS = "vec_normalize.npz"
-SETTINGS = (
-    "norm_obs",
-    "norm_reward",
-    "clip_obs",
-    "clip_reward",
-    "gamma",
-    "epsilon",
-    "norm_obs_keys",
-)
+# VecNormalize's settings, each with what its value must be in a file.
+SETTINGS: dict[str, Callable[[Any], bool]] = {
+    "norm_obs": lambda value: isinstance(value, bool),
+    "norm_reward": lambda value: isinstance(value, bool),
+    "clip_obs": lambda value: _is_number(value) and value > 0,
+    "clip_reward": lambda value: _is_number(value) and value > 0,
+    "gamma": lambda value: _is_number(value) and 0 <= value <= 1,
+    "epsilon": lambda value: _is_number(value) and 0 < value < 1e300,
+    "norm_obs_keys": lambda value: value is None or _are_names(value),
+}
 MOMENTS = ("mean", "var", "count")
 
 
@@ -89,10 +91,21 @@ def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -
 
 
 def _settings(header: dict[str, Any]) -> dict[str, Any]:
-    settings = header["vec_normalize"]
-    if not isinstance(settings, dict) or set(settings) != set(SETTINGS):
-        raise CheckpointError(f"the settings of VecNormalize in the checkpoint are {settings!r}")
+    settings, above = header["vec_normalize"], header.get("above_vec_normalize", [])
+    if not isinstance(settings, dict) or set(settings) != set(SETTINGS) or not _are_names(above):
+        raise CheckpointError("the settings of VecNormalize in the checkpoint are malformed")
+    for name, is_allowed in SETTINGS.items():
+        if not is_allowed(settings[name]):
+            raise CheckpointError(f"VecNormalize's {name} in the checkpoint is {settings[name]!r}")
     return settings
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _set_statistics(running: dict[str, RunningMeanStd], statistics: dict[str, Any]) -> None:
