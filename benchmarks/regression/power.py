@@ -26,7 +26,12 @@ from rich.progress import track
 from sb3_course.benchmark.definition.grid import Grid, RunSpec, load_grid
 from sb3_course.benchmark.execution.train_run import attempt
 from sb3_course.benchmark.statistics import regression
-from sb3_course.benchmark.statistics.rank_test import alarm_probability, critical_value, size
+from sb3_course.benchmark.statistics.rank_test import (
+    alarm,
+    alarm_probability,
+    critical_value,
+    size,
+)
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
 
@@ -89,7 +94,8 @@ def table(
 ) -> str:
     """Return the probabilities of false alarms and of alarms as a table in Markdown.
 
-    A run that fails is caught, whatever its returns.
+    A run that fails is caught, whatever its returns. A mark stands for what is caught by the first
+    k runs with the bug themselves.
 
     :param stored: Stored runs of each task
     :param lines: Runs with bugs
@@ -117,7 +123,9 @@ def table(
                 if finished
                 else 0.0
             )
-            cells.append(f"{1 - missed:.3f}" if summaries else "")
+            new = summaries[:k]
+            caught = None in new or bool(new and alarm(others, np.array(new), false_alarm))
+            cells.append(f"{1 - missed:.3f}{' ✓' if caught else ''}" if summaries else "")
         _, half = regression.powers(runs, k, false_alarm)
         rows.append([" on ".join(task), *cells, f"{half:.3f}", f"{false:.0e}"])
     head = ["task", *bugs, HALF, "false alarm"]
@@ -128,6 +136,10 @@ def table(
             f"{k} new runs against {n} stored ones of other seeds, {len(stored)} tasks. The "
             f"probability of one or more false alarms is at most {exact:.1e}, whatever the law of "
             f"returns; by the stored law, without smoothing, it is {alarms:.1e}.",
+            "",
+            "A bug's probability is that of the law of its runs, of which there are "
+            f"{len(lines) // len(found)}: 1.000 is not certainty. ✓ marks what was caught when "
+            f"{k} runs were trained with the bug and compared.",
             "",
             *text,
             "",
