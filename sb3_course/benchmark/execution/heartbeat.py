@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sb3_course.common.files import read_regular
+from sb3_course.common.files import TEMPORARY, read_regular
 
 SUFFIX = ".progress"
 LARGEST = 4096
@@ -75,6 +75,17 @@ def checkpoint_file(folder: Path, key: str) -> Path:
     :return: Path of the file
     """
     return folder / f"{key}.zip"
+
+
+def remove_checkpoint(folder: Path, key: str) -> None:
+    """Remove the checkpoint of a run that has ended, and what saves have left that were killed.
+
+    :param folder: Folder of heartbeats, ``results/GRID/logs``
+    :param key: Id of the run
+    """
+    file = checkpoint_file(folder, key)
+    for each in (file, *folder.glob(f".{file.name}.*{TEMPORARY}")):
+        each.unlink(missing_ok=True)
 
 
 def beat(path: Path, steps: int, rate: float) -> None:

@@ -9,10 +9,10 @@ from rich.console import Console
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.execution.executors import Executor
 from sb3_course.benchmark.execution.heartbeat import (
-    checkpoint_file,
     heartbeat_file,
     logs_folder,
     remove,
+    remove_checkpoint,
 )
 from sb3_course.benchmark.execution.progress import Display, display
 from sb3_course.benchmark.execution.run_queue import RunLocks, RunQueue
@@ -120,6 +120,7 @@ class _Work:
         for outcome in self._executor.poll(0.5):
             if isinstance(outcome, RunResult):
                 self._write(outcome)
+                remove_checkpoint(logs_folder(self._store.folder), outcome.spec.id)
                 continue
             self._losses[outcome.spec.id] += 1
             if self._losses[outcome.spec.id] <= self._retries:
@@ -131,8 +132,6 @@ class _Work:
     def _write(self, result: RunResult) -> None:
         self._store.write(result)
         self._remove_heartbeat(self._running.pop(result.spec.id))
-        logs = logs_folder(self._store.folder)
-        checkpoint_file(logs, result.spec.id).unlink(missing_ok=True)
         self._queue.ended(result.spec)
         self._progress.ended(result)
 

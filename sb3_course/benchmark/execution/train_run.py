@@ -40,13 +40,13 @@ class ProgressCallback(BaseCallback):
         self._next = 0.0
 
     def _on_training_start(self) -> None:
-        self._started = time.perf_counter()
+        self._started, self._first = time.perf_counter(), self.model.num_timesteps
 
     def _on_step(self) -> bool:
         now = time.perf_counter()
         if now >= self._next:
             self._next = now + 0.5
-            rate = self.num_timesteps / (now - self._started)
+            rate = (self.num_timesteps - self._first) / (now - self._started)
             beat(self._path, self.num_timesteps, rate)
         return True
 
@@ -121,6 +121,7 @@ def run_one(
                 measurements=evaluation.measurements,
                 trained=evaluation.trained,
                 seconds=seconds(),
+                made_with=made_with(spec),
             )
             loading.save(model, file, {PAST: now.model_dump_json().encode()})
 
@@ -149,6 +150,7 @@ class _Past(BaseModel):
     measurements: list[Measurement] = []
     trained: float = 0.0
     seconds: float = 0.0
+    made_with: dict[str, str | None] | None = None
 
 
 def _continued(model: BaseAlgorithm, spec: RunSpec, file: Path) -> tuple[BaseAlgorithm, _Past]:
@@ -167,6 +169,8 @@ def _continued(model: BaseAlgorithm, spec: RunSpec, file: Path) -> tuple[BaseAlg
         past = _Past.model_validate_json(read_members(file)[PAST])
         if past.spec != spec:
             raise CheckpointError(f"{file} is of another run")
+        if past.made_with != made_with(spec):
+            raise CheckpointError(f"{file} was made with other code or versions")
         trusted = loading.is_trusted(file)
         loaded, lost = loading.load_to_continue(type(model), file, env, trusted)
     except (KeyError, OSError, ValueError) as error:

@@ -9,10 +9,12 @@ from sb3_course.benchmark.execution.heartbeat import (
     SILENT,
     Heartbeat,
     beat,
+    checkpoint_file,
     heartbeat_file,
     heartbeats,
     logs_folder,
     remove,
+    remove_checkpoint,
 )
 
 NOW = 1_000_000.0
@@ -133,3 +135,13 @@ def test_what_is_no_heartbeat_is_neither_waited_for_nor_read(tmp_path, kind):
     else:
         path.symlink_to(path if kind == "loop" else "/dev/zero")
     assert list(heartbeats(tmp_path, NOW)) == []
+
+
+def test_a_checkpoint_is_removed_with_what_killed_saves_have_left(tmp_path):
+    ours = [checkpoint_file(tmp_path, "run"), tmp_path / ".run.zip.abcd1234.sb3-course"]
+    others = [checkpoint_file(tmp_path, "run2"), tmp_path / ".run2.zip.abcd.sb3-course"]
+    for path in (*ours, *others):
+        path.touch()
+    remove_checkpoint(tmp_path, "run")
+    remove_checkpoint(tmp_path, "run")
+    assert sorted(tmp_path.iterdir()) == sorted(others)

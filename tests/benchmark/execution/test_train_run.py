@@ -94,16 +94,22 @@ def test_a_killed_run_goes_on_and_ends_like_an_undisturbed_one(
     assert resumed.seconds > times[-1]
 
 
-@pytest.mark.parametrize("content", ["", "text", None])
+@pytest.mark.parametrize("content", ["", "text", "of another run", "with other code"])
 def test_a_checkpoint_that_cannot_be_used_is_told_and_the_run_starts_anew(
-    content, tmp_path, capsys
+    content, tmp_path, capsys, monkeypatch
 ):
     file = tmp_path / "run.zip"
-    if content is None:  # another run's
+    if content == "of another run":
         run_one(changed(SPEC, n_envs=1), checkpoints=Checkpoints(file, 50))
+    elif content == "with other code":
+        with monkeypatch.context() as patched:
+            patched.setattr(train_run, "made_with", lambda spec: {"torch": "1.0"})
+            run_one(SPEC, checkpoints=Checkpoints(file, 50))
     else:
         file.write_text(content)
     resumed = run_one(SPEC, checkpoints=Checkpoints(file, 10_000))
-    assert "starting anew, since the checkpoint cannot be used" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "starting anew, since the checkpoint cannot be used" in told
+    assert "other" not in content or content in told
     expected = [m.returns for m in run_one(SPEC).measurements]
     assert [m.returns for m in resumed.measurements] == expected
