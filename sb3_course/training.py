@@ -1,6 +1,7 @@
 """Train one model of any library so that nothing is lost: saves on the way, and goes on later."""
 
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import HumanOutputFormat, Logger
 
 from sb3_course import loading, registry
 from sb3_course.common import checkpoint
@@ -146,6 +148,8 @@ def train(
         callbacks.append(EvaluateEvery(eval_every, setup.env_id, EPISODES, setup.seed, tell))
     if save_every is not None:
         callbacks.append(SaveEvery(save_every, lambda saved: loading.save(saved, file), tell))
+    if model.tensorboard_log is None:  # SB3's own logger makes a folder for no file
+        model.set_logger(Logger(folder=None, output_formats=[HumanOutputFormat(sys.stdout)]))
     with _terminated_like_interrupted():
         model.learn(
             max(0, setup.timesteps - model.num_timesteps),

@@ -81,11 +81,15 @@ def test_what_was_learned_is_saved_when_a_signal_stops_it(tmp_path, number):
 
 
 def test_a_model_of_another_library_goes_on(tmp_path, monkeypatch):
+    """And no empty folder of SB3's logger is left."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(training.tempfile, "tempdir", str(tmp_path / "temporary"))
     words = ["train", "A2C", "Pendulum-v1", "--backend", "dummy", "--n-envs", "2", "--normalize"]
     assert app.invoke([*words, "--timesteps", "400", "--out", "whole.zip"]) == terminal.OK
     assert app.invoke([*words, "--timesteps", "200", "--out", "part.zip"]) == terminal.OK
     assert app.invoke(["train", "--resume", "part", "--timesteps", "400"]) == terminal.OK
+    assert list((tmp_path / "temporary").iterdir()) == []
     from stable_baselines3 import A2C
 
     models = [A2C.load(name, device="cpu") for name in ("whole.zip", "part.zip")]

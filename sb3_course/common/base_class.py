@@ -1,8 +1,11 @@
 """What BC, DAgger and the policy gradients share: policy, optimizers, tensors, files."""
 
 import io
+import tempfile
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -49,6 +52,16 @@ class CourseAlgorithm(BaseAlgorithm):
         """Compute the remaining progress, which is 0, not negative, beyond the end."""
         done = num_timesteps / total_timesteps if total_timesteps > 0 else 1.0
         self._current_progress_remaining = max(0.0, 1.0 - done)
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        """Prepare as SB3 does, and remove the empty folder that its logger made for no file."""
+        prepared = super()._setup_learn(*args, **kwargs)
+        folder = Path(self.logger.get_dir() or ".")
+        dated = folder.name.startswith("SB3-") and folder.parent == Path(tempfile.gettempdir())
+        if dated and not self._custom_logger:
+            with suppress(OSError):  # it is in use after all
+                folder.rmdir()
+        return prepared
 
     def _setup_lr_schedule(self) -> None:
         super()._setup_lr_schedule()

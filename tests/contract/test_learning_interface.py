@@ -1,6 +1,7 @@
 """``learn``, its callbacks and its logs work as SB3's do."""
 
 import copy
+import tempfile
 
 import pytest
 from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
@@ -169,3 +170,11 @@ def test_a_deep_copy_learns_without_changing_the_original(algorithm):
     clone.learn(100)
     assert equal_tensors(before, copy_parameters(model))
     assert not equal_tensors(before, copy_parameters(clone))
+
+
+@every_class
+def test_no_empty_folder_is_left_where_nothing_is_logged_to_files(algorithm, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for verbose in (0, 1):
+        small_model(algorithm, "CartPole-v1", verbose=verbose).learn(30)
+    assert list(tmp_path.iterdir()) == []
