@@ -177,4 +177,4 @@ def test_no_empty_folder_is_left_where_nothing_is_logged_to_files(algorithm, tmp
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for verbose in (0, 1):
         small_model(algorithm, "CartPole-v1", verbose=verbose).learn(30)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("SB3-*")) == []
