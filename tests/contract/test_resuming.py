@@ -3,10 +3,13 @@
 import subprocess
 import sys
 import warnings
+from functools import partial
 
+import gymnasium
 import numpy as np
 import pytest
 import torch as th
+from gymnasium import spaces
 from sb3_contrib import TRPO
 from stable_baselines3 import A2C, PPO
 
@@ -83,6 +86,38 @@ def test_an_interruption_between_two_batches_changes_nothing(algorithm, kwargs, 
     resumed = algorithm.load(tmp_path / "model", env=environments("CartPole-v1", 7), device="cpu")
     resumed.learn(steps - resumed.num_timesteps, reset_num_timesteps=False)
     assert equal_tensors(whole, copy_parameters(resumed))
+
+
+class Images(gymnasium.Env):
+    """Random images, whose memory SB3's ``VecTransposeImage`` lays out in another order."""
+
+    observation_space = spaces.Box(0, 255, (36, 36, 1), np.uint8)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 9
+        return self.image(), {}
+
+    def step(self, action):
+        self.left -= 1
+        return self.image(), float(action), self.left == 0, False, {}
+
+    def image(self):
+        return self.np_random.integers(0, 255, (36, 36, 1)).astype(np.uint8)
+
+
+@every_class
+def test_images_go_on_bit_for_bit(algorithm, tmp_path):
+    kwargs = {} if algorithm is sb3_course.OnlineActorCritic else {"n_steps": 20}
+    small = {"features_extractor_kwargs": {"features_dim": 4}}
+    make = partial(make_vec_env, Images, 2, backend="dummy")
+    model = algorithm("CnnPolicy", make(seed=0), policy_kwargs=small, device="cpu", **kwargs)
+    model.learn(60).save(tmp_path / "model")
+    model.learn(60, reset_num_timesteps=False)
+    resumed = algorithm.load(tmp_path / "model", env=make(seed=7), device="cpu")
+    resumed.learn(60, reset_num_timesteps=False)
+    assert equal_tensors(copy_parameters(model), copy_parameters(resumed))
 
 
 @pytest.mark.parametrize("algorithm", [A2C, PPO, TRPO])

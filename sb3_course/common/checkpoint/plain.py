@@ -1,7 +1,8 @@
 """Values as JSON and plain arrays, so that reading them executes nothing.
 
 What JSON lacks is a mapping of one key that begins with ``$`` and names the kind:
-``{"$tuple": […]}``, ``{"$array": "3"}`` for the array of that name, ``{"$class":
+``{"$tuple": […]}``, ``{"$array": ["3", [0, 1]]}`` for the array of that name and the order of its
+axes in memory, ``{"$class":
 "torch.nn.modules.activation:Tanh"}``.
 Classes are networks, optimizers and buffers in :data:`TRUSTED_MODULES` alone.
 """
@@ -95,7 +96,7 @@ def _encode_other(value: Any, arrays: Arrays) -> tuple[str, Any]:
     if kind is bytes:
         return "bytes", value.hex()
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufc":
-        return "scalar" if isinstance(value, np.generic) else "array", _store(value, arrays)
+        return _encode_array(value, arrays)
     if isinstance(value, th.Tensor) and value.layout == th.strided:
         return "tensor", _store(value.detach().cpu().numpy(), arrays)
     if isinstance(value, spaces.Space):
@@ -106,6 +107,15 @@ def _encode_other(value: Any, arrays: Arrays) -> tuple[str, Any]:
     if isinstance(value, type) and _is_trusted(value.__module__):
         return "class", f"{value.__module__}:{value.__qualname__}"
     raise NotPlainError(f"{kind.__module__}.{kind.__qualname__}")
+
+
+def _encode_array(value: Any, arrays: Arrays) -> tuple[str, Any]:
+    """Return an array with the order of its axes in memory, of which those of size 1 come last."""
+    if isinstance(value, np.generic):
+        return "scalar", _store(value, arrays)
+    keys = [(-stride, size == 1) for stride, size in zip(value.strides, value.shape, strict=True)]
+    order = sorted(range(value.ndim), key=keys.__getitem__)
+    return "array", [_store(value.transpose(order), arrays), order]
 
 
 def _store(value: Any, arrays: Arrays) -> str:
@@ -189,7 +199,8 @@ _DECODERS: dict[str, Callable[[Any, Arrays, int], Any]] = {
     },
     "deque": lambda content, arrays, depth: deque(_sequence(content[0], arrays, depth), content[1]),
     "bytes": lambda content, arrays, depth: bytes.fromhex(content),
-    "array": lambda content, arrays, depth: arrays[content],
+    # Images are views with other strides, on which a convolution rounds differently.
+    "array": lambda content, arrays, depth: arrays[content[0]].transpose(np.argsort(content[1])),
     "scalar": lambda content, arrays, depth: arrays[content][()],
     "tensor": lambda content, arrays, depth: th.from_numpy(arrays[content]),
     "space": _decode_space,

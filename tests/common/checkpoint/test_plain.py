@@ -43,6 +43,10 @@ def test_arrays_and_tensors_come_back_with_their_types():
         got = there_and_back(array)
         assert (got.dtype, got.shape) == (array.dtype, array.shape)
         np.testing.assert_array_equal(got, array)
+    for channels in (1, 3):  # as SB3 transposes images
+        images = np.arange(12 * channels).reshape(2, 3, 2, channels).transpose(0, 3, 1, 2)
+        assert there_and_back(images).strides == images.strides
+        np.testing.assert_array_equal(there_and_back(images), images)
     assert there_and_back(np.float32(2.5)) == 2.5
     assert th.equal(there_and_back(th.arange(3)), th.arange(3))
     assert there_and_back(OrderedDict(a=1)) == {"a": 1}
@@ -91,6 +95,7 @@ def test_what_only_a_pickle_holds_is_refused_on_saving(value):
         ({"$class": 3}, "malformed"),
         ({"$call": "print"}, "unknown kind"),
         ({"$array": "none"}, "malformed"),
+        ({"$array": ["none", [0]]}, "malformed"),
         ({"$tuple": 3}, "malformed"),
         ({"$dict": [[[], 1]]}, "malformed"),
         ({"$dict": [1]}, "malformed"),
