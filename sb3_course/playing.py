@@ -16,7 +16,7 @@ from sb3_course.common import checkpoint
 from sb3_course.common.checkpoint import CheckpointError
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import evaluate
-from sb3_course.common.video import film, filmed_env, has_screen, render_modes
+from sb3_course.common.video import check_video, film, filmed_env, has_screen, render_modes
 from sb3_course.envs.gymnasium_env import make_env
 from sb3_course.registry import check_environment, find_algorithm
 
@@ -52,13 +52,10 @@ def play(
         trusted = trust or loading.is_trusted(path)
     except ValueError as error:
         raise UserError(str(error)) from error
-    if env_id is None:
-        env_id = header.get("env")
-        if env_id is None:
-            raise UserError(f"{path} does not name its environment: add its id, as in CartPole-v1")
-        if ":" in env_id and not trusted:
-            raise UserError(untrusted(path, f"imports the module of its environment, {env_id}"))
+    env_id = env_id or _own_environment(path, header, trusted)
     check_environment(env_id)
+    if video is not None:
+        check_video(video)
     if render and not has_screen():
         raise UserError("--render needs a screen, and there is none; --video FILE.mp4 does not")
     if render and "human" not in (modes := render_modes(env_id)):
@@ -80,6 +77,20 @@ def play(
             yield float(returns[0]), int(lengths[0])
 
 
+def _own_environment(path: Path, header: dict[str, Any], trusted: bool) -> str:
+    """Return the id of the environment that a file names."""
+    env_id: str | None = header.get("env")
+    if env_id is None:
+        raise UserError(f"{path} does not name its environment: add its id, as in CartPole-v1")
+    if ":" in env_id and not trusted:
+        raise UserError(untrusted(path, f"imports the module of its environment, {env_id}"))
+    return env_id
+
+
+PICKLES = "holds pickled Python, as every file of SB3's own does"
+"""What an unknown file may not ask to have read."""
+
+
 def load_to_play(
     path: Path, header: dict[str, Any], env: VecEnv, name: str | None, trusted: bool
 ) -> BaseAlgorithm:
@@ -98,12 +109,15 @@ def load_to_play(
         return loading.load_any(algorithm, path, env, "freeze", trusted)
     except CheckpointError as error:
         raise UserError(
-            untrusted(path, f"needs a pickle: {error}")
-            if "weights_only" in str(error)
-            else f"{path} cannot be loaded: {in_words(error)}"
+            untrusted(path, PICKLES) if "weights_only" in str(error) else _about(path, error)
         ) from error
     except Exception as error:
-        raise UserError(f"{path} cannot be loaded: {in_words(error)}") from error
+        raise UserError(_about(path, error)) from error
+
+
+def _about(path: Path, error: Exception) -> str:
+    words = in_words(error)
+    return words if words.startswith(str(path)) else f"{path} cannot be loaded: {words}"
 
 
 def untrusted(path: Path, why: str) -> str:
@@ -131,8 +145,11 @@ def find_class(
     :return: Class
     :raises UserError: If the file does not name it, or it is unknown
     """
-    given = name
-    name = name or header.get("class")
+    given, saved = name, header.get("class")
+    if given is not None and saved is not None and given.rpartition(":")[2] != saved:
+        find_algorithm(given)  # an unknown name is told as such
+        raise UserError(f"{path} was saved by {saved}, not by {given}: leave out --algo")
+    name = given or saved
     if name is None:
         raise UserError(f"{path} does not name its class: add it, as in --algo A2C")
     if name == header.get("class") and "module" in header:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -20,10 +21,13 @@ from sb3_course.common.callbacks import EvaluateEvery, SaveEvery
 from sb3_course.common.checkpoint import CheckpointError
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.envs.make import make_vec_env
-from sb3_course.playing import find_class, untrusted
+from sb3_course.playing import PICKLES, find_class, untrusted
 
 EPISODES = 10
 """Episodes of an evaluation during training."""
+
+PATIENCE = 10
+"""Seconds that the rest of a batch may take once the training is to stop."""
 
 Tell = Callable[[str], None]
 
@@ -108,9 +112,8 @@ def resume(path: Path, trust: bool, tell: Tell) -> tuple[BaseAlgorithm, Setup]:
         model, lost = loading.load_to_continue(algorithm, path, env, trusted)
     except CheckpointError as error:
         env.close()
-        why = f"needs a pickle: {error}"
         raise UserError(
-            untrusted(path, why) if "weights_only" in str(error) else str(error)
+            untrusted(path, PICKLES) if "weights_only" in str(error) else str(error)
         ) from error
     except Exception as error:
         env.close()
@@ -131,7 +134,7 @@ def train(
 ) -> None:
     """Train a model up to ``setup.timesteps`` environment steps, those already done included.
 
-    SIGTERM, as a job scheduler sends it before the end, stops it as Ctrl-C does.
+    Ctrl-C and SIGTERM, which a job scheduler sends before the end, stop it at the end of the batch.
 
     :param model: Model from :func:`start` or :func:`resume`
     :param setup: What the training was started with
@@ -140,7 +143,7 @@ def train(
     :param eval_every: Environment steps from one evaluation to the next; None for none
     :param tell: Function that gets lines about saves and evaluations
     :param progress_bar: Whether to show a progress bar
-    :raises KeyboardInterrupt: Ctrl-C was pressed or SIGTERM was received
+    :raises KeyboardInterrupt: It was stopped; its argument is the signal's number
     """
     vars(model)["training_setup"] = vars(setup)
     callbacks: list[BaseCallback] = []
@@ -150,9 +153,11 @@ def train(
         callbacks.append(SaveEvery(save_every, lambda saved: loading.save(saved, file), tell))
     if model.tensorboard_log is None:  # SB3's own logger makes a folder for no file
         model.set_logger(Logger(folder=None, output_formats=[HumanOutputFormat(sys.stdout)]))
-    with _terminated_like_interrupted():
+    stop = _Stop(tell)
+    callbacks.append(stop)
+    with stop.listening():
         model.learn(
-            max(0, setup.timesteps - model.num_timesteps),
+            setup.timesteps - model.num_timesteps,
             callbacks,
             reset_num_timesteps=model.num_timesteps == 0,
             progress_bar=progress_bar,
@@ -185,14 +190,54 @@ def save(model: BaseAlgorithm, file: Path, tell: Tell, ask: Callable[[], str] | 
                 file = checkpoint.resolve(ask().strip() or file)
 
 
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Raise ``KeyboardInterrupt`` on SIGTERM, as Python does on Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+class _Stop(BaseCallback):
+    """Ends a training between two batches once a signal has come, so that it can go on exactly.
+
+    A second signal, or a batch that takes longer than :data:`PATIENCE`, ends it at once.
+
+    :param tell: Function that gets a line when the signal comes
+    """
+
+    def __init__(self, tell: Tell) -> None:
+        super().__init__()
+        self._tell = tell
+        self._number = 0
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen to Ctrl-C, SIGTERM and the end of the patience, in the main thread alone.
+
+        :yield: Nothing
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        handlers: dict[int, Any] = dict.fromkeys((signal.SIGINT, signal.SIGTERM), self._receive)
+        if hasattr(signal, "SIGALRM"):
+            handlers[signal.SIGALRM] = self._end
+        before = {number: signal.signal(number, handlers[number]) for number in handlers}
+        try:
+            yield
+        finally:
+            if hasattr(signal, "alarm"):
+                signal.alarm(0)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self._number:
+            self._end()
+        self._number = number
+        self._tell("stopping at the end of this batch; once more stops at once")
+        if hasattr(signal, "alarm"):
+            signal.alarm(PATIENCE)
+
+    def _end(self, *_: Any) -> None:
+        raise KeyboardInterrupt(self._number)
+
+    def _on_rollout_start(self) -> None:
+        if self._number:
+            self._end()
+
+    def _on_step(self) -> bool:
+        return True

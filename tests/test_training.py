@@ -74,10 +74,35 @@ def test_what_was_learned_is_saved_when_a_signal_stops_it(tmp_path, number):
     before = sb3_course.load(tmp_path / "stopped.zip").num_timesteps
     process.send_signal(number)
     out, err = process.communicate()
-    assert process.returncode == terminal.INTERRUPTED
+    assert process.returncode == 128 + number
+    assert "stopping at the end of this batch" in out
     assert "interrupted after" in err
     assert "to go on: sb3-course train --resume stopped.zip" in out
-    assert sb3_course.load(tmp_path / "stopped.zip").num_timesteps >= before
+    steps = sb3_course.load(tmp_path / "stopped.zip").num_timesteps
+    assert steps >= before and steps % 100 == 0  # a whole number of batches: it goes on exactly
+
+
+def test_the_second_signal_stops_at_once(whole, capsys, monkeypatch):
+    """Inside a batch, whose steps are lost."""
+
+    class Signals(training.EvaluateEvery):
+        def _on_training_start(self):
+            pass
+
+        _on_training_end = _on_training_start
+
+        def _on_step(self):
+            if self.num_timesteps >= 30:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return True
+
+    monkeypatch.setattr(training, "EvaluateEvery", Signals)
+    words = [*WORDS, "--timesteps", "1000", "--eval-every", "10", "--out", "twice.zip"]
+    assert app.invoke(words) == 128 + signal.SIGTERM
+    assert "interrupted after 32 steps" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert app.invoke(["train", "--resume", "twice.zip", "--timesteps", "150"]) == terminal.OK
+    assert "start anew: it was saved inside a batch" in capsys.readouterr().err
 
 
 def test_a_model_of_another_library_goes_on(tmp_path, monkeypatch):
@@ -103,12 +128,21 @@ def test_a_model_of_another_library_goes_on(tmp_path, monkeypatch):
         (["train"], "ALGO and ENV are needed"),
         (["train", "NPG"], "ALGO and ENV are needed"),
         (["train", "NPG", "CartPole-v1", "--resume", "whole.zip"], "leave out ALGO, ENV"),
-        (["train", "--resume", "whole.zip", "-p", "gamma=1"], "leave out ALGO, ENV"),
+        (["train", "--resume", "whole.zip", "-p", "gamma=1"], "leave out --param"),
+        (["train", "--resume", "whole.zip", "--seed", "0"], "leave out --seed"),
+        (["train", "--resume", "whole.zip", "--n-envs", "8"], "leave out --n-envs"),
+        (["train", "--resume", "whole.zip"], "1,000 of 1,000 steps: nothing is left to do"),
+        (
+            ["train", "--resume", "whole.zip", "--timesteps", "9"],
+            "allowed: --timesteps above 1,000",
+        ),
+        (["train", "--resume", "."], "is a directory"),
         (["train", "--resume", "none.zip"], "--resume: none.zip does not exist"),
         (["train", "--resume", "text.zip"], "not a zip file"),
         (["train", "--resume", "api.zip"], "does not say how its training was started"),
         (["train", "NPG", "CartPole-v1", "--save-every", "0"], "--save-every"),
-        (["train", "NPG", "CartPole-v1", "--out", "folder"], "--out"),
+        (["train", "NPG", "CartPole-v1", "--out", "folder"], "--out: folder.zip"),
+        (["train", "NPG", "CartPole-v1", "--out", "."], "--out: . is a folder"),
         (["train", "NPG", "CartPole-v1", "--out", "n" * 300], "--out"),
         (["train", "NPG", "CartPole-v1", "--out", "/proc/model.zip"], "--out"),
     ],

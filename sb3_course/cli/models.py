@@ -37,6 +37,7 @@ def whole_number(text: str) -> int:
 
 
 def train(
+    context: typer.Context,
     algo: Annotated[
         str | None,
         typer.Argument(metavar="ALGO", help="Algorithm: REINFORCE, A2C, module:Class, …"),
@@ -116,15 +117,26 @@ def train(
         setup = training.Setup(algo, env, n_envs, seed, backend, timesteps or 100_000)
         model = training.start(setup, _parameters(params or []), normalize, tensorboard)
     else:
-        if algo is not None or params or tensorboard or normalize:
+        with_resume = ("timesteps", "out", "save_every", "eval_every", "resume", "trust")
+        others = [
+            parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[-1]
+            for parameter in context.command.params
+            if parameter.name not in with_resume
+            and str(context.get_parameter_source(parameter.name or "")).endswith("COMMANDLINE")
+        ]
+        if others:
             raise typer.BadParameter(
-                "--resume goes on as FILE was started: leave out ALGO, ENV, --param, --normalize "
-                "and --tensorboard"
+                f"--resume goes on as FILE was started: leave out {', '.join(map(str, others))}"
             )
         resume = checkpoint.resolve(resume)
-        file = checkpoint.place_to_save(out or resume)
         model, setup = training.resume(resume, trust, print_error)
+        file = checkpoint.place_to_save(out or resume)
         setup = replace(setup, timesteps=timesteps or setup.timesteps)
+        if model.num_timesteps >= setup.timesteps:
+            raise typer.BadParameter(
+                f"{resume} has {model.num_timesteps:,} of {setup.timesteps:,} steps: nothing is "
+                f"left to do; allowed: --timesteps above {model.num_timesteps:,}, the steps in all"
+            )
         print_line(f"going on at {model.num_timesteps:,} of {setup.timesteps:,} steps")
     code = _learn(model, setup, file, save_every, eval_every)
     ask = _another_place if sys.stdin.isatty() and sys.stderr.isatty() else None
@@ -132,7 +144,7 @@ def train(
     option = ["--algo", setup.algo] if ":" in setup.algo else []  # a file names the class alone
     command = shlex.join(["sb3-course", "enjoy", str(file), *option])
     print_line(f"saved {file}; to watch it: {command}")
-    if code == INTERRUPTED:
+    if code not in (OK, FAILED):
         print_line(f"to go on: {shlex.join(['sb3-course', 'train', '--resume', str(file)])}")
     return code
 
@@ -177,7 +189,9 @@ def enjoy(
 
     sb3-course enjoy saved_by_sb3.zip CartPole-v1 --algo A2C --trust --episodes 20
     """
-    file = model if model.suffix else model.with_suffix(".zip")
+    from sb3_course.common.checkpoint import resolve
+
+    file = resolve(model)
     if not file.is_file():
         raise typer.BadParameter(f"{file} does not exist; `sb3-course train` saves such a file")
     if video is not None and render:
@@ -206,9 +220,10 @@ def _learn(
 
     try:
         training.train(model, setup, file, save_every, eval_every, print_line, sys.stderr.isatty())
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print_error(f"interrupted after {model.num_timesteps:,} steps")
-        return INTERRUPTED
+        number = stopped.args[0] if stopped.args else None
+        return 128 + number if isinstance(number, int) else INTERRUPTED
     except FloatingPointError as error:
         print_error(f"stopped after {model.num_timesteps:,} steps: {error}")
         return FAILED

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -89,11 +90,17 @@ def check_video(path: Path) -> None:
     """Check that a video can be written, and create missing folders.
 
     :param path: File to write
-    :raises UserError: If the path does not end in ``.mp4`` or imageio-ffmpeg is not installed
+    :raises UserError: If the path does not end in ``.mp4``, cannot be written, or imageio-ffmpeg is
+        not installed
     """
     if path.suffix.lower() != ".mp4":
         raise UserError(f"--video: given {str(path)!r}; allowed: a file that ends in .mp4")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+            pass
+    except OSError as error:
+        raise UserError(f"--video: {path} cannot be written ({error.strerror})") from error
     try:
         import_module("imageio_ffmpeg")
     except ImportError as error:

@@ -75,8 +75,10 @@ def place_to_save(path: Path) -> Path:
     :return: Path of the file
     :raises UserError: If the file cannot be written
     """
-    path = resolve(path)
+    given, path = path, resolve(path)
     try:
+        if given.is_dir():
+            raise UserError(f"--out: {given} is a folder; allowed: a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
             raise UserError(f"--out: {path} cannot be written; allowed: a file, not a folder")

@@ -44,7 +44,7 @@ def resolve(path: str | Path) -> Path:
     :return: Path of the file
     """
     path = Path(path)
-    return path if path.suffix else path.with_name(path.name + ".zip")
+    return path if path.suffix or not path.name else path.with_name(path.name + ".zip")
 
 
 def write_members(path: CheckpointPath, members: Members, header: dict[str, Any]) -> None:
@@ -87,13 +87,18 @@ def read_members(path: CheckpointPath) -> Members:
             _check_entries(path, entries, len(content))
             members = {entry.filename: archive.read(entry) for entry in entries}
     except zipfile.BadZipFile as error:
-        raise CheckpointError(f"{path} is not a checkpoint: it is not a zip file") from error
+        what = "is not a checkpoint: it is not a zip file"
+        if content[:2] == b"PK":  # it begins like one
+            what = "is damaged or cut off: its list of members cannot be read"
+        raise CheckpointError(f"{path} {what}") from error
     except (ArithmeticError, EOFError, LookupError, OSError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     except (NotImplementedError, RuntimeError, ValueError, zlib.error) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if HEADER in members:
         _check_digests(path, members)
+    elif SB3_DATA not in members:  # the list may be that of a zip file inside, of PyTorch's
+        raise CheckpointError(f"{path} is damaged or cut off, or no checkpoint: it holds no model")
     return members
 
 
