@@ -82,14 +82,14 @@ def undisturbed(tmp_path_factory):
 def test_killed_grids_end_like_undisturbed_ones(tmp_path, undisturbed, seed):
     """Two workers are killed, then the parent, and the grid is resumed.
 
-    Half of the grids keep checkpoints, so that a killed run goes on instead of starting anew.
+    The grids keep checkpoints, so that a killed run goes on instead of starting anew.
 
     A moment is a number of ended runs and a part of a second, so that it falls within the grid
     however fast the machine is.
     """
     moments = random.Random(seed)
     runs = tmp_path / "results" / "tiny" / "runs"
-    kept = {"checkpoint_every": 100} if seed % 2 else {}
+    kept = {"checkpoint_every": 100}
     process = start(tmp_path, **kept)
     for at_least in sorted(moments.sample(range(20), 3)):
         wait_until(lambda n=at_least: len(list(runs.glob("*.json"))) >= n, process)
