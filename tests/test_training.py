@@ -97,10 +97,11 @@ def test_the_second_signal_stops_at_once(whole, capsys, monkeypatch):
             return True
 
     monkeypatch.setattr(training, "EvaluateEvery", Signals)
+    before = signal.getsignal(signal.SIGTERM)
     words = [*WORDS, "--timesteps", "1000", "--eval-every", "10", "--out", "twice.zip"]
     assert app.invoke(words) == 128 + signal.SIGTERM
     assert "interrupted after 32 steps" in capsys.readouterr().err
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
     assert app.invoke(["train", "--resume", "twice.zip", "--timesteps", "150"]) == terminal.OK
     assert "start anew: it was saved inside a batch" in capsys.readouterr().err
 

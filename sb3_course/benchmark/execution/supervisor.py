@@ -42,6 +42,8 @@ ONE_THREAD = dict.fromkeys(
 )
 GRACE = 10.0
 """Seconds beyond its time limit after which a run that has not exited is killed."""
+START = 120.0
+"""Seconds that a supervisor may take to begin: it imports torch, on a machine that may be busy."""
 SOCKETS = 104 - len("/pymp-12345678/listener-12345678")
 """Length from which on a folder cannot hold the sockets that processes of SubprocVecEnv need."""
 Wait: TypeAlias = Callable[..., None]
@@ -99,7 +101,7 @@ class Supervisor:
                 lives = False
                 outcome: Outcome = self.connection.recv()
                 return outcome
-        if lives and seconds < self._limit + GRACE:  # it keeps the limit itself unless stopped
+        if lives and seconds < self._limit + START:  # it keeps the limit itself unless stopped
             return None
         if lives:
             self._process.kill()
