@@ -89,7 +89,8 @@ def put(model: BaseAlgorithm, state: TrainingState) -> str | None:
     _set_random_states(state.random, model.device)
     vars(model).update(state.buffers)
     if state.memory:
-        getattr(model, "_set_training_memory")(state.memory)  # noqa: B009
+        owner: Any = model  # whose class returned the memory, and so takes it
+        owner._set_training_memory(state.memory)
     env = model.get_env()
     if state.environments is None or env is None:
         return state.why_not
