@@ -4,6 +4,7 @@ import numpy as np
 
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
 from sb3_course.benchmark.storage.result import Measurement, RunResult
+from sb3_course.benchmark.storage.store import Store
 
 ENVIRONMENTS = (
     "CartPole-v1",
@@ -61,3 +62,10 @@ def finished(spec: RunSpec, generator: np.random.Generator, until=1.0) -> RunRes
 def results(of: Grid) -> list[RunResult]:
     generator = np.random.default_rng(0)
     return [finished(spec, generator) for spec in of.runs()]
+
+
+def written(folder, results):
+    """Store results, each in a file of its own."""
+    for result in results:
+        Store(folder).write(result)
+    return results

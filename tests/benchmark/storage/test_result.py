@@ -12,6 +12,7 @@ from sb3_course.benchmark.storage.returns_table import tidy
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 from tests.benchmark import made_up
+from tests.benchmark.made_up import written
 
 GRID = made_up.grid()
 SPECS = GRID.runs()
@@ -22,12 +23,6 @@ FIRST, SECOND = SPECS[:2]
 def results(tmp_path):
     """Results of all runs, each in a file of its own."""
     return written(tmp_path, made_up.results(GRID))
-
-
-def written(folder, results):
-    for result in results:
-        Store(folder).write(result)
-    return results
 
 
 def read(folder) -> list[RunResult]:

@@ -18,6 +18,7 @@ from sb3_course.benchmark.storage.rl_zoo import write_zoo
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 from tests.benchmark import made_up
+from tests.benchmark.made_up import written
 
 GRID = made_up.grid()
 SPECS = GRID.runs()
@@ -28,12 +29,6 @@ FIRST, SECOND = SPECS[:2]
 def results(tmp_path):
     """Results of all runs, each in a file of its own."""
     return written(tmp_path, made_up.results(GRID))
-
-
-def written(folder, results):
-    for result in results:
-        Store(folder).write(result)
-    return results
 
 
 def again(result: RunResult) -> RunResult:
