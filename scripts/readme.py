@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 from sb3_course.benchmark.definition.grid import Grid, load_grid
-from sb3_course.benchmark.statistics.analysis import evaluation_steps
 from sb3_course.benchmark.statistics.curves import RUN, on_grid, split_complete
+from sb3_course.benchmark.statistics.design import evaluation_steps
 from sb3_course.benchmark.storage.returns_table import tidy
 from sb3_course.benchmark.storage.store import Store
 

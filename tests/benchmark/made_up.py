@@ -3,6 +3,7 @@
 import numpy as np
 
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
+from sb3_course.benchmark.reporting.content import Record
 from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.benchmark.storage.store import Store
 
@@ -69,3 +70,8 @@ def written(folder, results):
     for result in results:
         Store(folder).write(result)
     return results
+
+
+def record(of: Grid, results: list[RunResult], manifest=None) -> Record:
+    """Return how the runs of a grid were made."""
+    return Record(results, len(of.runs()), manifest or {}, f"name: {of.name}")

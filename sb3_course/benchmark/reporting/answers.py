@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pandas as pd
 
 from sb3_course.benchmark.reporting import tables
-from sb3_course.benchmark.reporting.content import BAR, Section, interval, quantity
+from sb3_course.benchmark.reporting.content import BAR, Record, Section, interval, quantity
 from sb3_course.benchmark.statistics.analysis import Analysis
 
 MIN_SEEDS = 5
@@ -14,21 +14,22 @@ MAX_ALGORITHMS = 6
 """Number of algorithms above which the summary lists the pairs of the best one only."""
 
 
-def summary(analysis: Analysis) -> Section:
+def summary(analysis: Analysis, record: Record) -> Section:
     """Return the section that comes first and states the main results.
 
     :param analysis: Every number of the report
+    :param record: How the runs were made
     :return: Section "Summary"
     """
-    grid, total = analysis.grid, len(analysis.grid.runs())
-    failed = sum(result.failure is not None for result in analysis.results)
-    missing = total - len(analysis.results)
-    state = f"{len(analysis.results) - failed} of {total} runs finished"
-    state += f", {failed} failed" if failed else ""
+    design, n_finished, n_failed = analysis.design, analysis.n_runs, len(record.failures)
+    total = n_finished + n_failed if record.n_runs is None else record.n_runs
+    missing = total - n_finished - n_failed
+    state = f"{n_finished} of {total} runs finished"
+    state += f", {n_failed} failed" if n_failed else ""
     state += f", {missing} not run" if missing else ""
     counts = (
-        f"Algorithms: {len(grid.algorithms)}. Environments: {len(grid.environments)}. "
-        f"Seeds: {len(grid.seeds)}. {state}."
+        f"Algorithms: {len(design.algorithms)}. Environments: {len(design.environments)}. "
+        f"Seeds: {len(design.seeds)}. {state}."
     )
     return Section("Summary", [counts], points=list(answers(analysis)))
 
@@ -57,7 +58,7 @@ def answers(analysis: Analysis) -> Iterator[str]:
     :param analysis: Every number of the report
     :yield: One sentence per result
     """
-    names = list(analysis.grid.algorithms)
+    names = analysis.design.algorithms
     iqm = analysis.aggregates[analysis.aggregates["statistic"] == "IQM"]
     if len(iqm) > 1:
         rows = tables.best(iqm, names)
@@ -69,7 +70,7 @@ def answers(analysis: Analysis) -> Iterator[str]:
         yield from _improvements(analysis, names if few else list(rows["algorithm"]))
     means = analysis.final.groupby(["environment", "algorithm"], as_index=False)
     ends = means.agg(value=("return_mean", "mean"), n=("seed", "size"))
-    for environment in analysis.grid.environments:
+    for environment in analysis.design.environments:
         rows = ends[ends["environment"] == environment]
         if len(rows) > 1:
             highest = tables.best(rows, names, "value")
@@ -134,7 +135,7 @@ def _answer(
 
 def _unanswered(analysis: Analysis, answered: Sequence[str]) -> Iterator[str]:
     complete = set(analysis.aggregates["algorithm"])
-    for question, pair in analysis.grid.questions.items():
+    for question, pair in analysis.design.questions.items():
         if question not in answered:
             lacking = " or ".join(name for name in pair if name not in complete)
             yield f"{question} Not answered: no seed of {lacking} finished on every environment."

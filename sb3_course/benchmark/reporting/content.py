@@ -1,15 +1,38 @@
 """The parts of a report: sections with their tables and pictures, and how numbers are written."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from sb3_course.benchmark.statistics.bootstrap import CURVE_REPS, REPS
+from sb3_course.benchmark.storage.result import RunResult
 
 BAND = f"95% percentile bootstrap interval, {CURVE_REPS:,} replications at each point"
 BAR = f"95% stratified bootstrap interval, {REPS:,} replications"
+
+
+@dataclass(frozen=True)
+class Record:
+    """How the runs of a report were made.
+
+    :param results: Results of a grid's runs, finished and failed; empty for logs of other programs
+    :param n_runs: Number of runs that were declared; None if nothing was declared
+    :param manifest: What the grid was run with; empty if unknown
+    :param configuration: Complete grid as YAML; empty if there is none
+    """
+
+    results: Sequence[RunResult] = ()
+    n_runs: int | None = None
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    configuration: str = ""
+
+    @property
+    def failures(self) -> list[RunResult]:
+        """Results of the runs that failed."""
+        return [result for result in self.results if result.failure is not None]
 
 
 class Table(NamedTuple):

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.reporting import figures
-from sb3_course.benchmark.reporting.content import Picture, Section
+from sb3_course.benchmark.reporting.content import Picture, Record, Section
 from sb3_course.benchmark.reporting.sections import sections
 from sb3_course.benchmark.statistics.analysis import analyze
 from sb3_course.benchmark.storage.derived import replace_files
@@ -32,7 +32,8 @@ def publish(grid: Grid, store: Store) -> Path:
     write_whole(store.folder / "returns.csv", csv_of(tidy(results)))
     analysis = analyze(grid, results)
     text = yaml.safe_dump(configuration(grid), sort_keys=False, allow_unicode=True)
-    content = sections(analysis, read_manifest(store.folder) or {}, text)
+    manifest = read_manifest(store.folder) or {}
+    content = sections(analysis, Record(results, len(grid.runs()), manifest, text))
     folder = store.folder / "figures"
     draw(content, folder)
     for template, name in (("report.html.j2", "report.html"), ("report.md.j2", "README.md")):
@@ -94,7 +95,9 @@ def markdown(text: str) -> str:
     text = re.sub(r"(?<=\])([(\[])", r"\\\1", text)  # links, but not the brackets of intervals
     text = re.sub(r"(?i)(?<=[a-z])(:)(?=//)|(?<=www)(\.)|(?<=\S)(@)", r"\\\g<0>", text)
     # Headings, lists, rules, quotations and definitions, but not the minus of a number.
-    text = re.sub(r"^(?:#{1,6}(?=\s|$)|[+-](?=\s|$)|-{2,}$|[>=]|\[(?=.*\]:))", r"\\\g<0>", text)
+    text = re.sub(
+        r"^(?:#{1,6}(?=\s|$)|[+-](?=\s|$)|-{2,}(?=[- ]*$)|[>=]|\[(?=.*\]:))", r"\\\g<0>", text
+    )
     text = re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", text)
     return text.replace("&", "&amp;").replace("<", "&lt;")
 

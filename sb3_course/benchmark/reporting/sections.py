@@ -1,27 +1,24 @@
 """The sections of a report; the templates of its page and README only lay them out."""
 
-from typing import Any
-
 import pandas as pd
 
 from sb3_course.benchmark.reporting import figures, tables
 from sb3_course.benchmark.reporting.answers import questions, summary
-from sb3_course.benchmark.reporting.content import BAND, BAR, Picture, Section, quantity
+from sb3_course.benchmark.reporting.content import BAND, BAR, Picture, Record, Section, quantity
 from sb3_course.benchmark.reporting.styles import Style, styles
 from sb3_course.benchmark.statistics.analysis import Analysis
 from sb3_course.benchmark.statistics.metrics import STATISTICS
 
 
-def sections(analysis: Analysis, manifest: dict[str, Any], configuration: str) -> list[Section]:
+def sections(analysis: Analysis, record: Record) -> list[Section]:
     """Return all sections of a report that the results have content for.
 
     :param analysis: Every number of the report
-    :param manifest: Record of what the grid was run with; empty if unknown
-    :param configuration: Complete grid as YAML
+    :param record: How the runs were made
     :return: Sections in the order of the report
     """
-    parts = [summary(analysis)]
-    if analysis.grid.questions:
+    parts = [summary(analysis, record)]
+    if analysis.design.questions:
         parts.append(questions(analysis))
     if len(analysis.final):
         parts.append(returns(analysis))
@@ -33,7 +30,7 @@ def sections(analysis: Analysis, manifest: dict[str, Any], configuration: str) -
         parts += [performance_profiles(analysis), sample_efficiency(analysis)]
     if len(analysis.final):
         parts.append(training_time(analysis))
-    return [*parts, absent(analysis), reproduction(analysis, manifest, configuration)]
+    return [*parts, absent(analysis, record), reproduction(analysis, record)]
 
 
 def returns(analysis: Analysis) -> Section:
@@ -70,7 +67,7 @@ def scores(analysis: Analysis) -> Section:
     :param analysis: Every number of the report
     :return: Section "Scores"
     """
-    unscored = [e for e in _present(analysis) if e not in analysis.references.environments]
+    unscored = [e for e in _present(analysis) if e not in analysis.design.references.environments]
     text = [
         "A score is (return - random) / (expert - random) at the end of the budget, with fixed "
         "reference returns that are not taken from this table. IQM is the mean of the middle half "
@@ -179,8 +176,8 @@ def sample_efficiency(analysis: Analysis) -> Section:
     :param analysis: Every number of the report
     :return: Section "Sample efficiency"
     """
-    environments = analysis.grid.environments
-    budgets = {environments[name].total_timesteps for name in analysis.aggregated}
+    steps = analysis.design.environments
+    budgets = {steps[name][-1] for name in analysis.aggregated}
     budget = budgets.pop() if len(budgets) == 1 else None
     axis = "environment steps" if budget else "the fraction of each environment's budget"
     return Section(
@@ -233,61 +230,61 @@ def training_time(analysis: Analysis) -> Section:
     )
 
 
-def absent(analysis: Analysis) -> Section:
+def absent(analysis: Analysis, record: Record) -> Section:
     """Return the section that lists every run missing from a statistic.
 
     :param analysis: Every number of the report
+    :param record: How the runs were made
     :return: Section "Failed and missing runs"
     """
     table = tables.absent(analysis)
     if not table.rows:
         return Section("Failed and missing runs", ["None: every run is in every statistic."])
-    failures = [result for result in analysis.results if result.failure is not None]
     text = ["Aggregates over environments use the seeds that finished on every environment."]
-    if failures:
+    if record.failures:
         text.append(
             "Failed runs are in no statistic, so an algorithm that fails where it performs worst "
             "looks better than it is."
         )
-    details = [(result.spec.label, result.failure or "") for result in failures]
+    details = [(result.spec.label, result.failure or "") for result in record.failures]
     return Section("Failed and missing runs", text, tables=[table], details=details)
 
 
-def reproduction(analysis: Analysis, manifest: dict[str, Any], configuration: str) -> Section:
+def reproduction(analysis: Analysis, record: Record) -> Section:
     """Return the section with commands, versions and configuration.
 
     :param analysis: Every number of the report
-    :param manifest: Record of what the grid was run with; empty if unknown
-    :param configuration: Complete grid as YAML
+    :param record: How the runs were made
     :return: Section "How to reproduce"
     """
+    manifest = record.manifest
     commit = str(manifest.get("git_commit") or "")
     checkout = [f"git checkout {commit}"] if commit and not commit.endswith("-dirty") else []
-    commands = manifest.get("commands") or [f"sb3-course run {analysis.grid.name}.yaml"]
+    commands = manifest.get("commands") or [f"sb3-course run {analysis.design.name}.yaml"]
     text = (
         "The same seed produces the same returns with the same versions on the same kind of "
         "processor. Tables and figures depend on the stored runs alone and are identical each "
         "time they are made. To use the configuration below as a grid, save it as "
-        f"{analysis.grid.name}.yaml."
+        f"{analysis.design.name}.yaml."
     )
-    made_with = tables.made_with(analysis.results, manifest)
+    made_with = tables.made_with(record)
     return Section(
         "How to reproduce",
         [text],
         code="\n".join([*checkout, *commands]),
         tables=[made_with] if made_with.rows else [],
-        details=[("Configuration of the complete grid", configuration)],
+        details=[("Configuration of the complete grid", record.configuration)],
     )
 
 
 def _present(analysis: Analysis) -> list[str]:
     present = set(analysis.final["environment"])
-    return [name for name in analysis.grid.environments if name in present]
+    return [name for name in analysis.design.environments if name in present]
 
 
 def _styles(analysis: Analysis, table: pd.DataFrame) -> dict[str, Style]:
     """Return the styles of the algorithms in a table, chosen among all of the grid's algorithms."""
-    every, present = styles(analysis.grid.algorithms), set(table["algorithm"])
+    every, present = styles(analysis.design.algorithms), set(table["algorithm"])
     return {name: style for name, style in every.items() if name in present}
 
 

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sb3_course.benchmark.reporting.content import Table, interval, quantity
+from sb3_course.benchmark.reporting.content import Record, Table, interval, quantity
 from sb3_course.benchmark.statistics.analysis import ALL, MEASURES, Analysis
 from sb3_course.benchmark.statistics.metrics import STATISTICS
-from sb3_course.benchmark.storage.result import RunResult
 
 NOTHING = "—"
 
@@ -36,7 +35,7 @@ def _rows(
     """Arrange cells by algorithm and environment in one row per algorithm of the grid."""
     return [
         [name, *(cells.get((name, environment), NOTHING) for environment in environments)]
-        for name in analysis.grid.algorithms
+        for name in analysis.design.algorithms
     ]
 
 
@@ -54,7 +53,7 @@ def returns(analysis: Analysis) -> Table:
     for key, values in analysis.final.groupby(["algorithm", "environment"])["return_mean"]:
         spread = f" ± {values.std():,.1f}" if len(values) > 1 else ""
         cells[key] = f"{values.mean():,.1f}{spread} ({len(values)})"
-    environments = list(analysis.grid.environments)
+    environments = list(analysis.design.environments)
     return Table(
         "Final return: mean over runs ± sample standard deviation (number of runs)",
         ["Algorithm", *environments],
@@ -69,7 +68,7 @@ def best_of_runs(analysis: Analysis) -> Table:
     :return: Mean over runs, by algorithm and environment
     """
     cells = _estimates_and_runs(analysis.best, 1)
-    environments = list(analysis.grid.environments)
+    environments = list(analysis.design.environments)
     return Table(
         "Highest mean return of a run's evaluations: mean over runs [95% interval] (number of "
         "runs); a maximum favors algorithms that fluctuate more, so compare the final return, too",
@@ -133,7 +132,7 @@ def aggregates(analysis: Analysis) -> Table:
         ["Algorithm", *STATISTICS, "Seeds"],
         [
             [name, *(cells[name, statistic] for statistic in STATISTICS), str(n_runs[name])]
-            for name in analysis.grid.algorithms
+            for name in analysis.design.algorithms
             if name in n_runs
         ],
     )
@@ -211,7 +210,7 @@ def sample_efficiency(analysis: Analysis) -> Table:
         ["Algorithm", *(f"{q:.0%} of the budget" for q in quarters), "Seeds"],
         [
             [name, *(cells[name, q] for q in quarters), str(n_runs[name])]
-            for name in analysis.grid.algorithms
+            for name in analysis.design.algorithms
             if name in n_runs
         ],
     )
@@ -228,7 +227,7 @@ def training_time(analysis: Analysis) -> Table:
         seconds = rows["wall_time"].median()
         rate = f" ({rows['step'].iloc[0] / seconds:,.0f}/s)" if seconds > 0 else ""
         cells[key] = f"{seconds:,.0f} s{rate}"
-    environments = list(analysis.grid.environments)
+    environments = list(analysis.design.environments)
     return Table(
         "Median training time of the runs counted above (environment steps per second)",
         ["Algorithm", *environments],
@@ -261,13 +260,13 @@ def references(analysis: Analysis) -> Table:
     :param analysis: Every number of the report
     :return: One row per environment that has reference returns
     """
-    known = analysis.references.environments
+    known = analysis.design.references.environments
     return Table(
-        f"Reference returns with scores of 0 and 1 (version {analysis.references.version})",
+        f"Reference returns with scores of 0 and 1 (version {analysis.design.references.version})",
         ["Environment", "0: random actions", "1: expert", "Expert"],
         [
             [name, _exact(known[name].random), _exact(known[name].expert), known[name].expert_name]
-            for name in analysis.grid.environments
+            for name in analysis.design.environments
             if name in known
         ],
     )
@@ -277,23 +276,22 @@ def _exact(value: float) -> str:
     return f"{value:,.10g}"
 
 
-def made_with(results: Iterable[RunResult], manifest: dict[str, Any]) -> Table:
+def made_with(record: Record) -> Table:
     """Return the table of code, versions and machine that the runs were made with.
 
     Each run's own record is used where it has one, and the grid's manifest otherwise.
 
-    :param results: Results of the grid's runs
-    :param manifest: Record of what the grid was run with; empty if unknown
+    :param record: How the runs were made
     :return: One row per fact
     """
-    recorded = [result.made_with for result in results if result.made_with]
-    names = dict.fromkeys(name for record in recorded for name in record)
+    recorded = [result.made_with for result in record.results if result.made_with]
+    names = dict.fromkeys(name for facts in recorded for name in facts)
     rows = [
-        [_words(name), _occurrences(record[name] for record in recorded if record.get(name))]
+        [_words(name), _occurrences(facts[name] for facts in recorded if facts.get(name))]
         for name in names
     ]
     known = {name for name, *_ in rows}
-    flat = [(k, v) for k, v in _flat(manifest) if v is not None and _words(k) not in known]
+    flat = [(k, v) for k, v in _flat(record.manifest) if v is not None and _words(k) not in known]
     rows += [[_words(name), str(value)] for name, value in flat]
     return Table("Code, versions and machine", ["", ""], [row for row in rows if row[1]])
 
@@ -305,7 +303,7 @@ def _occurrences(values: Iterable[str | None]) -> str:
     return ", ".join(f"{value} ({quantity(n, 'run')})" for value, n in counts.items())
 
 
-def _flat(manifest: dict[str, Any]) -> list[tuple[str, Any]]:
+def _flat(manifest: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """List the facts of a manifest and its sections, except grid and commands."""
     facts: list[tuple[str, Any]] = []
     for key, value in manifest.items():

@@ -1,6 +1,6 @@
-"""Compute every number of a grid's report; tables, figures and pages only display them."""
+"""Compute every number of a report; tables, figures and pages only display them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, product
@@ -14,13 +14,8 @@ from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.statistics import metrics
 from sb3_course.benchmark.statistics.bootstrap import CURVE_REPS, Estimate, estimate
 from sb3_course.benchmark.statistics.curves import RUN, on_grid, split_complete
-from sb3_course.benchmark.statistics.scores import (
-    Cubes,
-    References,
-    cubes,
-    load_references,
-    normalize,
-)
+from sb3_course.benchmark.statistics.design import Design, design_of
+from sb3_course.benchmark.statistics.scores import Cubes, cubes, normalize
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.returns_table import tidy
 
@@ -56,9 +51,8 @@ class Analysis:
     and
     ``n_runs``, the number of runs of each environment that they are based on.
 
-    :param grid: Grid
-    :param results: Results of the grid's runs, finished and failed
-    :param references: Reference returns that define the scores
+    :param design: What is compared
+    :param n_runs: Number of runs that have returns
     :param final: Each complete run at the end of its budget: ``algorithm, environment, seed, step,
         return_mean, wall_time``
     :param curves: Mean returns: ``algorithm, environment, step, seconds`` and an estimate;
@@ -79,9 +73,8 @@ class Analysis:
     :param absent: Runs that are missing from a statistic: ``algorithm, environment, seed, why``
     """
 
-    grid: Grid
-    results: Sequence[RunResult]
-    references: References
+    design: Design
+    n_runs: int
     final: pd.DataFrame
     curves: pd.DataFrame
     by_environment: pd.DataFrame
@@ -96,49 +89,50 @@ class Analysis:
 
 
 def analyze(grid: Grid, results: Sequence[RunResult]) -> Analysis:
-    """Compute every number of a report.
+    """Compute every number of the report of a grid.
 
     :param grid: Grid
     :param results: Results of the grid's runs, finished and failed
     :return: Tables of all numbers
     """
-    references = load_references()
     finished = tidy([result for result in results if result.failure is None])
-    whole, short = split_complete(on_grid(finished, evaluation_steps(grid)))
-    scores = normalize(whole, references)
+    return analyze_returns(design_of(grid), finished, without_result(grid, results))
+
+
+def analyze_returns(
+    design: Design, finished: pd.DataFrame, without: Iterable[tuple[str, str, int, str]] = ()
+) -> Analysis:
+    """Compute every number of a report.
+
+    :param design: What is compared
+    :param finished: Tidy returns, see :func:`.tidy`
+    :param without: Runs that have none: algorithm, environment, seed and reason
+    :return: Tables of all numbers
+    """
+    whole, short = split_complete(on_grid(finished, design.environments))
+    scores = normalize(whole, design.references)
     final = whole[whole.groupby(RUN)["step"].transform("max") == whole["step"]]
     arranged = cubes(scores)
     absent = [
-        *without_result(grid, results),
+        *without,
         *cut_short(short, finished),
         *in_no_aggregate(arranged),
     ]
     return Analysis(
-        grid=grid,
-        results=results,
-        references=references,
+        design=design,
+        n_runs=len(finished.drop_duplicates(RUN)),
         final=final.reset_index(drop=True),
         curves=return_curves(whole),
-        by_environment=iqm_by_environment(normalize(final, references)),
-        aggregated=[name for name in grid.environments if name in set(scores["environment"])],
+        by_environment=iqm_by_environment(normalize(final, design.references)),
+        aggregated=[name for name in design.environments if name in set(scores["environment"])],
         aggregates=aggregates(arranged),
         performance_profiles=performance_profiles(arranged),
-        probability_of_improvement=probability_of_improvement(arranged, list(grid.algorithms)),
+        probability_of_improvement=probability_of_improvement(arranged, design.algorithms),
         sample_efficiency=sample_efficiency(arranged),
-        comparisons=comparisons(grid, arranged),
+        comparisons=comparisons(design, arranged),
         best=best_of_runs(whole),
         absent=pd.DataFrame(absent, columns=[*RUN, "why"]),
     )
-
-
-def evaluation_steps(grid: Grid) -> dict[str, list[int]]:
-    """Return the declared evaluation steps of each environment.
-
-    :param grid: Grid
-    :return: Environment steps by environment, ascending
-    """
-    algorithm = next(iter(grid.algorithms))
-    return {name: grid.config(algorithm, name).evaluation_steps for name in grid.environments}
 
 
 def without_result(grid: Grid, results: Sequence[RunResult]) -> Iterator[tuple[str, str, int, str]]:
@@ -266,15 +260,15 @@ def probability_of_improvement(arranged: Cubes, algorithms: Sequence[str]) -> pd
     return pd.DataFrame(rows, columns=["x", "y", *ESTIMATE, "n_runs_x", "n_runs_y"])
 
 
-def comparisons(grid: Grid, arranged: Cubes) -> pd.DataFrame:
-    """Estimate the answers to the grid's questions, over all environments and on each one.
+def comparisons(design: Design, arranged: Cubes) -> pd.DataFrame:
+    """Estimate the answers to the questions, over all environments and on each one.
 
-    :param grid: Grid
+    :param design: What is compared
     :param arranged: Scores of the seeds that finished on every environment
     :return: Table with one row per question, measure and environment
     """
     rows = []
-    for question, (x, y) in grid.questions.items():
+    for question, (x, y) in design.questions.items():
         if not {x, y} <= set(arranged.scores):
             continue
         pair = arranged.scores[x], arranged.scores[y]

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 from sb3_course.benchmark.reporting.answers import MAX_ALGORITHMS, questions, summary
+from sb3_course.benchmark.reporting.content import Record
 from sb3_course.benchmark.statistics.analysis import analyze
 from tests.benchmark import made_up
 from tests.benchmark.statistics.test_analysis import incomplete
@@ -8,7 +9,9 @@ from tests.benchmark.statistics.test_analysis import incomplete
 
 def test_the_summary_states_the_main_results():
     grid = made_up.grid(seeds=3)
-    section = summary(analyze(grid, made_up.results(grid)))
+    section = summary(
+        analyze(grid, made_up.results(grid)), made_up.record(grid, made_up.results(grid))
+    )
     assert section.paragraphs == [
         "Algorithms: 3. Environments: 2. Seeds: 3. 18 of 18 runs finished."
     ]
@@ -30,7 +33,7 @@ def test_a_tie_names_every_winner():
         else result
         for result in made_up.results(grid)
     ]
-    points = summary(analyze(grid, solved)).points
+    points = summary(analyze(grid, solved), made_up.record(grid, solved)).points
     first, second, third = grid.algorithms
     tie = f"{first}, {second} and {third} (a tie), 500.0 each."
     assert f"Highest mean return on CartPole-v1: {tie}" in points
@@ -46,7 +49,7 @@ def test_a_tie_of_all_scores_names_every_winner():
         )
         for result in made_up.results(grid)
     ]
-    points = summary(analyze(grid, same)).points
+    points = summary(analyze(grid, same), made_up.record(grid, same)).points
     assert any(
         point.startswith("Highest interquartile mean of scores: NPG and BatchActorCritic (a tie)")
         for point in points
@@ -56,12 +59,14 @@ def test_a_tie_of_all_scores_names_every_winner():
 
 def test_enough_seeds_need_no_warning():
     grid = made_up.grid(seeds=5)
-    points = summary(analyze(grid, made_up.results(grid))).points
+    points = summary(
+        analyze(grid, made_up.results(grid)), made_up.record(grid, made_up.results(grid))
+    ).points
     assert not any("seeds" in point for point in points)
 
 
 def test_the_summary_counts_failed_and_missing_runs():
-    (counts,) = summary(analyze(*incomplete())).paragraphs
+    (counts,) = summary(analyze(*incomplete()), made_up.record(*incomplete())).paragraphs
     assert counts.endswith("16 of 18 runs finished, 1 failed, 1 not run.")
 
 
@@ -71,7 +76,9 @@ def test_with_many_algorithms_only_the_best_ones_pairs_are_listed():
         analysis = analyze(grid, made_up.results(grid))
         clear = analysis.probability_of_improvement.assign(point=0.9, low=0.8, high=1.0)
         object.__setattr__(analysis, "probability_of_improvement", clear)  # the first is better
-        return [p for p in summary(analysis).points if "is likely to score higher than" in p]
+        return [
+            p for p in summary(analysis, Record()).points if "is likely to score higher than" in p
+        ]
 
     # Every algorithm but the last is better than those after it.
     assert len(improvements(MAX_ALGORITHMS)) == MAX_ALGORITHMS - 1

@@ -17,7 +17,8 @@ from tests.benchmark import made_up
 
 def drawn(n_algorithms, n_environments, seeds=2) -> dict[str, Figure]:
     grid = made_up.grid(n_algorithms, n_environments, seeds)
-    content = sections(analyze(grid, made_up.results(grid)), {}, "")
+    results = made_up.results(grid)
+    content = sections(analyze(grid, results), made_up.record(grid, results))
     return {picture.name: picture.figure for part in content for picture in part.pictures}
 
 

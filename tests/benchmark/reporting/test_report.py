@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -203,6 +203,8 @@ MARKUP += ["1. ", "> ", "---", "===", "+ ", "a", " ", "$", "-1.5", "0.5 [0.4, 0.
 
 
 @given(st.lists(st.sampled_from(MARKUP), min_size=1).map("".join).filter(str.strip))
+@example("--- ---")
+@example("-- -")
 def test_whatever_a_name_holds_is_shown_as_it_is(name):
     plain = " ".join(name.split())
     assert shown(report.markdown(name)) == plain

@@ -1,5 +1,6 @@
 import pytest
 
+from sb3_course.benchmark.reporting.content import Record
 from sb3_course.benchmark.reporting.sections import sections
 from sb3_course.benchmark.statistics.analysis import analyze
 from tests.benchmark import made_up
@@ -7,11 +8,16 @@ from tests.benchmark.statistics.test_analysis import incomplete
 
 
 def titles(grid, results):
-    return [section.title for section in sections(analyze(grid, results), {}, "")]
+    return [
+        section.title for section in sections(analyze(grid, results), made_up.record(grid, results))
+    ]
 
 
 def by_title(grid, results):
-    return {section.title: section for section in sections(analyze(grid, results), {}, "")}
+    return {
+        section.title: section
+        for section in sections(analyze(grid, results), made_up.record(grid, results))
+    }
 
 
 def test_a_report_has_every_section_in_order():
@@ -107,6 +113,8 @@ def test_a_complete_grid_has_no_missing_runs():
     ],
 )
 def test_commands_to_reproduce_start_with_the_code_if_it_is_committed(manifest, code):
-    reproduction = sections(analyze(made_up.grid(), []), manifest, "name: x")[-1]
+    reproduction = sections(
+        analyze(made_up.grid(), []), Record(manifest=manifest, configuration="name: x")
+    )[-1]
     assert reproduction.code.splitlines() == code
     assert reproduction.details[0][1] == "name: x"

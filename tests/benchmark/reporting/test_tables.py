@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from sb3_course.benchmark.reporting import tables
-from sb3_course.benchmark.reporting.content import interval, quantity
+from sb3_course.benchmark.reporting.content import Record, interval, quantity
 from sb3_course.benchmark.statistics.analysis import analyze
 from sb3_course.benchmark.storage.result import RunResult
 from tests.benchmark import made_up
@@ -58,7 +58,7 @@ def test_differing_versions_are_listed_with_their_numbers_of_runs():
     made_with = [{"torch": "2.1", "cpu": "A", "envpool": None}, {"torch": "2.2", "cpu": "A"}, None]
     results = [RunResult(spec=s, made_with=m) for s, m in zip(specs, made_with)]
     manifest = {"versions": {"torch": "2.1"}, "workers": 2, "commands": ["x"], "grid": {"a": 1}}
-    assert tables.made_with(results, manifest).rows == [
+    assert tables.made_with(Record(results, manifest=manifest)).rows == [
         ["torch", "2.1 (1 run), 2.2 (1 run)"],
         ["cpu", "A"],
         ["workers", "2"],

@@ -1,0 +1,52 @@
+"""What a report compares: algorithms, environments and questions, whatever made the runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sb3_course.benchmark.definition.grid import Grid
+from sb3_course.benchmark.statistics.scores import References, load_references
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a report compares; every table of its statistics is in this order.
+
+    :param name: Name of the report
+    :param algorithms: Names of the algorithms
+    :param environments: Declared evaluation steps of each environment, ascending
+    :param seeds: Seeds that were declared, or that were found
+    :param questions: Pairs of algorithms that are compared in words, by question
+    :param references: Reference returns that define the scores of some of the environments
+    """
+
+    name: str
+    algorithms: Sequence[str]
+    environments: Mapping[str, Sequence[int]]
+    seeds: Sequence[int]
+    questions: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    references: References = field(default_factory=load_references)
+
+
+def design_of(grid: Grid) -> Design:
+    """Return what the report of a grid compares.
+
+    :param grid: Grid
+    :return: Its algorithms, environments and questions
+    """
+    return Design(
+        name=grid.name,
+        algorithms=list(grid.algorithms),
+        environments=evaluation_steps(grid),
+        seeds=grid.seeds,
+        questions=grid.questions,
+    )
+
+
+def evaluation_steps(grid: Grid) -> dict[str, list[int]]:
+    """Return the declared evaluation steps of each environment.
+
+    :param grid: Grid
+    :return: Environment steps by environment, ascending
+    """
+    algorithm = next(iter(grid.algorithms))
+    return {name: grid.config(algorithm, name).evaluation_steps for name in grid.environments}
