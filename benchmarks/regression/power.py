@@ -26,7 +26,7 @@ from rich.progress import track
 from sb3_course.benchmark.definition.grid import Grid, RunSpec, load_grid
 from sb3_course.benchmark.execution.train_run import attempt
 from sb3_course.benchmark.statistics import regression
-from sb3_course.benchmark.statistics.rank_test import (
+from sb3_course.benchmark.statistics.hypothesis_tests.rank_test import (
     alarm,
     alarm_probability,
     critical_value,

@@ -94,8 +94,8 @@ def _improvements(analysis: Analysis, algorithms: Sequence[str]) -> Iterator[str
     better = tables.clear_improvements(analysis)
     n_pairs, n_clear = len(analysis.probability_of_improvement), sum(map(len, better.values()))
     yield (
-        f"Clear differences: {n_clear} of {quantity(n_pairs, 'pair')}, for which the interval of "
-        "P(X > Y) excludes 0.5."
+        f"Clear differences: {n_clear} of {quantity(n_pairs, 'pair')}, by a permutation test at 5% "
+        "with Holm's correction."
     )
     for name in (name for name in algorithms if name in better):
         yield f"{name} is likely to score higher than {', '.join(better[name])}."
@@ -124,18 +124,23 @@ def questions(analysis: Analysis) -> Section:
 
 
 def _answer(
-    question: str, x: str, y: str, probability: str, end: str, whole: str, seeds: str
+    question: str,
+    x: str,
+    y: str,
+    probability: str,
+    over: str,
+    end: str,
+    whole: str,
+    seeds: str,
 ) -> str:
     return (
-        f"{question} A run of {x} scores higher than a run of {y} with probability {probability}; "
-        f"the difference of their interquartile means is {end} at the end and {whole} over the run "
-        f"({seeds} seeds)."
+        f"{question} A run of {x} scores higher than a run of {y} with probability {probability}, "
+        f"over the run {over}; the difference of their interquartile means is {end} at the end and "
+        f"{whole} over the run ({seeds} seeds)."
     )
 
 
 def _unanswered(analysis: Analysis, answered: Sequence[str]) -> Iterator[str]:
-    complete = set(analysis.aggregates["algorithm"])
-    for question, pair in analysis.design.questions.items():
+    for question, why in analysis.answers[["question", "why"]].itertuples(index=False):
         if question not in answered:
-            lacking = " or ".join(name for name in pair if name not in complete)
-            yield f"{question} Not answered: no seed of {lacking} finished on every environment."
+            yield f"{question} Not answered: {why}."

@@ -81,7 +81,7 @@ def scores(analysis: Analysis) -> Section:
     if len(analysis.aggregates):
         pictures.append(_aggregates_picture(analysis))
         shown.append(tables.aggregates(analysis))
-    if len(analysis.aggregated) > 1:
+    if len(_present(analysis)) > 1:
         pictures.append(_environments_picture(analysis))
         shown.append(tables.by_environment(analysis))
     return Section("Scores", text, pictures=pictures, tables=[*shown, tables.references(analysis)])
@@ -108,11 +108,11 @@ def _environments_picture(analysis: Analysis) -> Picture:
         "iqm_by_environment",
         "Interquartile mean of every algorithm on each environment with intervals; the table of "
         "interquartile means contains the numbers.",
-        "Interquartile mean of final scores on each environment (line) and interval (bar).",
+        "Interquartile mean of final returns on each environment (line) and interval (bar).",
         figures.panels_of_intervals(
             analysis.by_environment,
             "environment",
-            analysis.aggregated,
+            _present(analysis),
             _styles(analysis, analysis.by_environment),
         ),
     )
@@ -124,7 +124,7 @@ def probability_of_improvement(analysis: Analysis) -> Section:
     :param analysis: Every number of the report
     :return: Section "Probability of improvement"
     """
-    present = list(_styles(analysis, analysis.aggregates))
+    present = list(_styles(analysis, analysis.ranks))
     return Section(
         "Probability of improvement",
         [
@@ -136,8 +136,7 @@ def probability_of_improvement(analysis: Analysis) -> Section:
                 "probability_of_improvement",
                 "P(X > Y) of every pair of algorithms as a heat map; the table of pairs contains "
                 "the numbers.",
-                "P(X > Y), with X in rows and Y in columns; bold if the interval excludes 0.5; "
-                f"{_seeds(analysis)}.",
+                "P(X > Y), with X in rows and Y in columns; bold if the interval excludes 0.5.",
                 figures.probability_of_improvement(analysis.probability_of_improvement, present),
             )
         ],

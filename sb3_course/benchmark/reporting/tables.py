@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 
 from sb3_course.benchmark.reporting.content import Record, Table, interval, quantity
-from sb3_course.benchmark.statistics.analysis import ALL, MEASURES, Analysis
+from sb3_course.benchmark.statistics.analysis import Analysis
 from sb3_course.benchmark.statistics.metrics import STATISTICS
+from sb3_course.benchmark.statistics.pairs import ALL, DIFFERENCES, PROBABILITIES
 
 NOTHING = "—"
+MEASURES = [*PROBABILITIES, *DIFFERENCES]
 
 
 def _cells(table: pd.DataFrame, row: str, column: str) -> dict[tuple[str, Any], str]:
@@ -88,12 +90,12 @@ def comparisons(analysis: Analysis) -> Table:
     columns = ["question", "x", "y", "n_runs_x", "n_runs_y"]
     pairs = table[columns].drop_duplicates().itertuples(index=False)
     rows = [
-        [question, x, y, *(cells[question, m] for m in MEASURES), _seeds(n_x, n_y)]
+        [question, x, y, *(cells.get((question, m), NOTHING) for m in MEASURES), _seeds(n_x, n_y)]
         for question, x, y, n_x, n_y in pairs
     ]
     return Table(
-        "X against Y [95% interval]: probability that a run of X scores higher; interquartile mean "
-        "of X minus that of Y, of scores at the end and of mean scores over the run",
+        "X against Y [95% interval]: probability that a run of X is higher at the end, and in its "
+        "mean over the run; interquartile mean of X minus that of Y, of the same two scores",
         ["Question", "X", "Y", *MEASURES, "Seeds"],
         rows,
     )
@@ -105,14 +107,17 @@ def comparisons_by_environment(analysis: Analysis) -> Table:
     :param analysis: Every number of the report
     :return: Difference of the mean scores over the run, by question and environment
     """
-    table = analysis.comparisons[analysis.comparisons["measure"] == "over the run"]
-    cells = _cells(table, "question", "environment")
+    table = analysis.comparisons[analysis.comparisons["measure"] == "P(X > Y) over the run"]
+    cells, environments = (
+        _cells(table, "question", "environment"),
+        list(analysis.design.environments),
+    )
     pairs = table[["question", "x", "y"]].drop_duplicates().itertuples(index=False)
     return Table(
-        "Interquartile mean of X minus that of Y, of mean scores over the run [95% interval]",
-        ["X against Y", *analysis.aggregated],
+        "Probability that the mean return over the run is higher for X than for Y [95% interval]",
+        ["X against Y", *environments],
         [
-            [f"{x} against {y}", *(cells[question, env] for env in analysis.aggregated)]
+            [f"{x} against {y}", *(cells.get((question, env), NOTHING) for env in environments)]
             for question, x, y in pairs
         ],
     )
@@ -144,11 +149,12 @@ def by_environment(analysis: Analysis) -> Table:
     :param analysis: Every number of the report
     :return: One row per algorithm
     """
-    cells = _estimates_and_runs(analysis.by_environment)
+    cells = _estimates_and_runs(analysis.by_environment, 1)
+    environments = list(analysis.design.environments)
     return Table(
-        "Interquartile mean of normalized final scores [95% interval] (number of runs)",
-        ["Algorithm", *analysis.aggregated],
-        _rows(analysis, cells, analysis.aggregated),
+        "Interquartile mean of final returns [95% interval] (number of runs)",
+        ["Algorithm", *environments],
+        _rows(analysis, cells, environments),
     )
 
 
@@ -159,16 +165,17 @@ def probability_of_improvement(analysis: Analysis) -> Table:
     :return: One row per pair, with the result in words
     """
     rows = []
-    for x, y, point, low, high, n_x, n_y in analysis.probability_of_improvement.itertuples(
-        index=False
-    ):
+    columns = ["x", "y", "point", "low", "high", "n_runs_x", "n_runs_y", "p_holm", "apart"]
+    table = analysis.probability_of_improvement[columns]
+    for x, y, point, low, high, n_x, n_y, p, apart in table.itertuples(index=False):
         if point < 0.5:
             x, y, point, low, high, n_x, n_y = y, x, 1 - point, 1 - high, 1 - low, n_y, n_x
-        verdict = f"{x} is likely to score higher" if low > 0.5 else "no clear difference"
-        rows.append([f"P({x} > {y})", interval(point, low, high), verdict, _seeds(n_x, n_y)])
+        verdict = f"{x} is likely to score higher" if apart else "no clear difference"
+        numbers = [interval(point, low, high), f"{p:.3f}"]
+        rows.append([f"P({x} > {y})", *numbers, verdict, _seeds(n_x, n_y)])
     return Table(
         "Probability that a run of X scores higher than a run of Y [95% interval]",
-        ["Pair", "Probability", "Result", "Seeds"],
+        ["Pair", "Probability", "p (Holm)", "Result", "Seeds"],
         rows,
     )
 
@@ -178,16 +185,18 @@ def _seeds(n_x: int, n_y: int) -> str:
 
 
 def clear_improvements(analysis: Analysis) -> dict[str, list[str]]:
-    """List for each algorithm those that it clearly improves on: the interval is above one half.
+    """List for each algorithm those that it clearly improves on, corrected for all pairs.
 
     :param analysis: Every number of the report
     :return: Names of the other algorithms, each with its probability
     """
     better: dict[str, list[str]] = {}
-    for x, y, point, low, high, *_ in analysis.probability_of_improvement.itertuples(index=False):
-        if low > 0.5:
+    table = analysis.probability_of_improvement
+    columns = ["x", "y", "point", "low", "high"]
+    for x, y, point, low, high in table[table["apart"]][columns].itertuples(index=False):
+        if point > 0.5:
             better.setdefault(x, []).append(f"{y} ({interval(point, low, high)})")
-        elif high < 0.5:
+        else:
             converse = interval(1 - point, 1 - high, 1 - low)
             better.setdefault(y, []).append(f"{x} ({converse})")
     return better

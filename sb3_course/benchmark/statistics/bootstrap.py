@@ -57,6 +57,36 @@ def estimate(statistic: Statistic, *scores: Array, reps: int = REPS, seed: int =
     return Estimate(point, low, high)
 
 
+def estimate_over_environments(
+    statistic: Statistic, *runs: Sequence[Array], reps: int = REPS, seed: int = 0
+) -> Estimate:
+    """Estimate the mean over environments of a statistic; each may have its own number of runs.
+
+    :param statistic: Function of one or more arrays of shape ``(n_runs, 1, ...)``
+    :param *runs: For each argument of the statistic, an array of shape ``(n_runs,)`` for each
+        environment
+    :param reps: Number of bootstrap replications
+    :param seed: Seed of the resamples
+    :return: Mean of the statistic with the bounds of its interval
+    """
+    by_environment = [
+        [array[:, np.newaxis] for array in arrays] for arrays in zip(*runs, strict=True)
+    ]
+    point = np.mean([statistic(*arrays) for arrays in by_environment], axis=0)
+    if any(len(array) == 1 for arrays in by_environment for array in arrays):
+        return Estimate(point, np.full_like(point, np.nan), np.full_like(point, np.nan))
+    values = np.mean(
+        [
+            np.concatenate([statistic(*chunk) for chunk in resamples(arrays, reps, seed + i)], -1)
+            for i, arrays in enumerate(by_environment)
+        ],
+        axis=0,
+    )
+    tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    low, high = np.quantile(values, tails, axis=-1)
+    return Estimate(point, low, high)
+
+
 def resamples(scores: Sequence[Array], reps: int, seed: int) -> Iterator[list[Array]]:
     """Draw stratified resamples, in the order in which rliable draws them.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.statistics.scores import References, load_references
+from sb3_course.benchmark.storage.rounds import Rounds
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Design:
     :param seeds: Seeds that were declared, or that were found
     :param questions: Pairs of algorithms that are compared in words, by question
     :param references: Reference returns that define the scores of some of the environments
+    :param rounds: Rounds in which seeds were added; None for a fixed number of seeds
     """
 
     name: str
@@ -25,6 +27,7 @@ class Design:
     seeds: Sequence[int]
     questions: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     references: References = field(default_factory=load_references)
+    rounds: Rounds | None = None
 
 
 def design_of(grid: Grid) -> Design:

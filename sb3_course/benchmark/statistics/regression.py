@@ -18,7 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sb3_course.benchmark.definition.grid import Grid
-from sb3_course.benchmark.statistics.rank_test import alarm, alarm_probability, critical_value
+from sb3_course.benchmark.statistics.hypothesis_tests.rank_test import (
+    alarm,
+    alarm_probability,
+    critical_value,
+)
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.collection.observations import Array

@@ -17,7 +17,7 @@ def test_the_summary_states_the_main_results():
     ]
     text = "\n".join(section.points)
     assert "Highest interquartile mean of scores: " in text
-    assert "of 3 pairs, for which the interval of P(X > Y) excludes 0.5." in text
+    assert "of 3 pairs, by a permutation test at 5% with Holm's correction." in text
     assert "Highest mean return on CartPole-v1: " in text
     assert "An algorithm has only 3 seeds on some environment" in text
 
@@ -74,7 +74,7 @@ def test_with_many_algorithms_only_the_best_ones_pairs_are_listed():
     def improvements(n_algorithms):
         grid = made_up.grid(n_algorithms, seeds=2)
         analysis = analyze(grid, made_up.results(grid))
-        clear = analysis.probability_of_improvement.assign(point=0.9, low=0.8, high=1.0)
+        clear = analysis.probability_of_improvement.assign(point=0.9, apart=True)
         object.__setattr__(analysis, "probability_of_improvement", clear)  # the first is better
         return [
             p for p in summary(analysis, Record()).points if "is likely to score higher than" in p
@@ -106,7 +106,5 @@ def test_a_question_without_an_answer_is_listed():
     grid = made_up.grid(questions={"Is it better?": ["NPG", "BatchActorCritic"]})
     results = [r for r in made_up.results(grid) if r.spec.algorithm != "NPG"]
     section = questions(analyze(grid, results))
-    assert section.points == [
-        "Is it better? Not answered: no seed of NPG finished on every environment."
-    ]
+    assert section.points == ["Is it better? Not answered: no run of NPG has finished."]
     assert section.tables == []

@@ -31,14 +31,15 @@ def test_cells_state_their_number_of_runs(analysis):
 def test_pairs_are_written_with_the_probably_better_algorithm_first(analysis):
     changed = analysis.probability_of_improvement.assign(point=[0.1, 0.9, 0.4], low=[0.0, 0.7, 0.2])
     changed = changed.assign(high=[0.3, 1.0, 0.8], n_runs_x=2, n_runs_y=[2, 3, 3])
+    changed = changed.assign(p_holm=[0.01, 0.02, 1.0], apart=[True, True, False])
     object.__setattr__(analysis, "probability_of_improvement", changed)
     rows = tables.probability_of_improvement(analysis).rows
     first = ["P(BatchActorCritic > NPG)", "0.90 [0.70, 1.00]"]
-    assert rows[0] == [*first, "BatchActorCritic is likely to score higher", "2"]
+    assert rows[0] == [*first, "0.010", "BatchActorCritic is likely to score higher", "2"]
     optimal = "REINFORCE (optimal baseline)"
-    assert rows[1][2:] == ["NPG is likely to score higher", "2 and 3"]
+    assert rows[1][3:] == ["NPG is likely to score higher", "2 and 3"]
     assert rows[2][0] == f"P({optimal} > BatchActorCritic)"
-    assert rows[2][1:] == ["0.60 [0.20, 0.80]", "no clear difference", "3 and 2"]
+    assert rows[2][1:] == ["0.60 [0.20, 0.80]", "1.000", "no clear difference", "3 and 2"]
     assert tables.clear_improvements(analysis) == {
         "BatchActorCritic": ["NPG (0.90 [0.70, 1.00])"],
         "NPG": [f"{optimal} (0.90 [0.70, 1.00])"],

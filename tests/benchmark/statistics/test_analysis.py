@@ -4,7 +4,8 @@ from rliable import library, metrics
 
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.statistics import bootstrap
-from sb3_course.benchmark.statistics.analysis import ALL, analyze
+from sb3_course.benchmark.statistics.analysis import analyze
+from sb3_course.benchmark.statistics.pairs import ALL
 from sb3_course.benchmark.statistics.scores import load_references
 from sb3_course.benchmark.storage.result import Measurement, RunResult
 from tests.benchmark import made_up
@@ -51,7 +52,7 @@ def test_statistics_state_the_number_of_runs_they_are_based_on():
     assert alone["NPG", "CartPole-v1"] == 2
     assert alone["NPG", "HalfCheetah-v4"] == 3  # a run left out of the aggregates still counts here
     pairs = analysis.probability_of_improvement.set_index(["x", "y"])[["n_runs_x", "n_runs_y"]]
-    assert pairs.loc["NPG", "REINFORCE (optimal baseline)"].tolist() == [2, 3]
+    assert pairs.loc["NPG", "REINFORCE (optimal baseline)"].tolist() == [2, 3]  # the fewest
 
 
 def test_intervals_computed_from_runs_equal_rliables():
@@ -153,22 +154,26 @@ def test_questions_compare_two_algorithms_over_all_environments_and_on_each():
     assert points["P(X > Y)", ALL] == 0.5
     assert points["P(X > Y)", "CartPole-v1"] == 1
     assert points["P(X > Y)", "HalfCheetah-v4"] == 0
-    for measure in ("at the end", "over the run"):
+    for measure in ("IQM at the end", "IQM over the run"):
         for name, expected in above.items():
             assert points[measure, name] == pytest.approx(expected)
     # Of three runs with 1.5 and three with 0.9 the middle four have 0.9, 0.9, 1.5 and 1.5.
-    assert points["at the end", ALL] == pytest.approx(0.2)
+    assert points["IQM at the end", ALL] == pytest.approx(0.2)
     assert table[["low", "high"]].notna().all(axis=None)
 
 
-def test_a_question_about_an_algorithm_without_a_complete_seed_has_no_answer():
+def test_a_question_is_answered_on_the_environments_that_both_have_runs_on():
     grid = made_up.grid(questions={"Is it better?": ["NPG", "BatchActorCritic"]})
     results = [
         result
         for result in made_up.results(grid)
         if (result.spec.algorithm, result.spec.environment) != ("NPG", "CartPole-v1")
     ]
-    assert analyze(grid, results).comparisons.empty
+    analysis = analyze(grid, results)
+    (answer,) = analysis.answers.itertuples()
+    assert answer.environments == ["HalfCheetah-v4"] and answer.why == ""
+    assert set(analysis.comparisons["environment"]) == {ALL, "HalfCheetah-v4"}
+    assert set(analysis.comparisons["measure"]) == {"P(X > Y)", "P(X > Y) over the run"}
 
 
 def test_the_best_of_a_run_is_its_highest_evaluation():

@@ -9,7 +9,10 @@ import yaml
 
 from sb3_course.benchmark.execution import executors
 from sb3_course.benchmark.statistics import regression
-from sb3_course.benchmark.statistics.rank_test import alarm_probability, critical_value
+from sb3_course.benchmark.statistics.hypothesis_tests.rank_test import (
+    alarm_probability,
+    critical_value,
+)
 from sb3_course.benchmark.statistics.regression import Verdict, compare, powers, summary
 from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.benchmark.storage.store import Store

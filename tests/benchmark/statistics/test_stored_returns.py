@@ -16,7 +16,11 @@ import pytest
 from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.execution.train_run import attempt
 from sb3_course.benchmark.statistics import regression
-from sb3_course.benchmark.statistics.rank_test import alarm_probability, critical_value, size
+from sb3_course.benchmark.statistics.hypothesis_tests.rank_test import (
+    alarm_probability,
+    critical_value,
+    size,
+)
 from sb3_course.benchmark.statistics.regression import Verdict, compare, powers, summary
 from sb3_course.benchmark.storage.store import Store
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sb3_course.benchmark.statistics.rank_test import (
+from sb3_course.benchmark.statistics.hypothesis_tests.rank_test import (
     alarm,
     alarm_probability,
     arrangements,

@@ -1,0 +1,109 @@
+"""The answer to each question of a grid: is it settled, and how many seeds would settle it?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from sb3_course.benchmark.statistics import metrics, pairs
+from sb3_course.benchmark.statistics.bootstrap import estimate_over_environments
+from sb3_course.benchmark.statistics.design import Design
+from sb3_course.benchmark.statistics.environments import ESTIMATE, Runs
+from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import LEVEL, holm, p_value
+from sb3_course.benchmark.statistics.hypothesis_tests.power import Power, power_of
+from sb3_course.benchmark.statistics.hypothesis_tests.sequential_test import settled_at
+from sb3_course.collection.observations import Array
+
+POWER = ["power", "power_low", "power_high", "seeds_needed", "seeds_low", "seeds_high"]
+UNKNOWN = Power(*[float("nan")] * 6)
+
+
+def answers(design: Design, runs: Runs, whole: pd.DataFrame) -> pd.DataFrame:
+    """Answer each question by comparing the last returns of two algorithms.
+
+    With a fixed number of seeds a question is settled if the permutation test says so after Holm's
+    correction over the questions; with seeds that were added in rounds, if the sequential test of
+    their looks says so, at an equal share of the level for each question. The power is that of one
+    such share.
+
+    :param design: What is compared
+    :param runs: Curves of the runs
+    :param whole: Complete runs on the declared grid
+    :return: Table with one row per question: ``question, x, y``, an estimate of P(X > Y), ``p``,
+        ``p_holm``, ``settled``, ``winner`` (empty if it is not), :data:`POWER` with the numbers of
+        seeds for a power of 0.8, ``n_runs_x, n_runs_y`` (the fewest on an environment),
+        ``environments``, ``rounds`` (number of looks; 0 for a fixed number of seeds) and ``why``
+        there is no answer
+    """
+    level = LEVEL / max(1, len(design.questions))
+    rows = [
+        _answer(design, runs, whole, question, x, y, level)
+        for question, (x, y) in design.questions.items()
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    table["p_holm"] = np.array(holm(table["p"].tolist()), dtype=float)
+    fixed = table["rounds"] == 0
+    table.loc[fixed, "settled"] = table.loc[fixed, "p_holm"] <= LEVEL
+    ahead = np.where(table["point"] > 0.5, table["x"], table["y"])
+    table["winner"] = np.where(table["settled"].astype(bool), ahead, "")
+    return table
+
+
+COLUMNS = [
+    *["question", *pairs.PAIR, *ESTIMATE, "p", "p_holm", "settled", "winner", *POWER],
+    *["n_runs_x", "n_runs_y", "environments", "rounds", "why"],
+]
+
+
+def _answer(
+    design: Design, runs: Runs, whole: pd.DataFrame, question: str, x: str, y: str, level: float
+) -> tuple[object, ...]:
+    names = pairs.shared(runs, x, y, design.environments)
+    nothing = float("nan")
+    if not names:
+        estimates = [nothing] * 5
+        why = _why_not(runs, x, y)
+        return (question, x, y, *estimates, False, "", *UNKNOWN, 0, 0, names, 0, why)
+    a, b = pairs.values(runs, x, names), pairs.values(runs, y, names)
+    n_runs = pairs.fewest(runs, x, names), pairs.fewest(runs, y, names)
+    result = estimate_over_environments(metrics.probability_of_improvement, a, b)
+    power = power_of(a, b, level) if min(n_runs) > 1 else UNKNOWN
+    looks, settled = _looks(design, whole, question, names, level)
+    tested = (*map(float, result), p_value(a, b), nothing, settled, "")
+    return (question, x, y, *tested, *power, *n_runs, names, looks, "")
+
+
+def _why_not(runs: Runs, x: str, y: str) -> str:
+    """Return why two algorithms cannot be compared."""
+    lacking = [name for name in (x, y) if name not in runs]
+    if lacking:
+        return f"no run of {' or '.join(lacking)} has finished"
+    return f"{x} and {y} have finished runs on no environment in common"
+
+
+def _looks(
+    design: Design, whole: pd.DataFrame, question: str, names: Sequence[str], level: float
+) -> tuple[int, bool]:
+    """Return how often a question was looked at, and whether one look settled it."""
+    if design.rounds is None or not (looked := design.rounds.looked.get(question, 0)):
+        return 0, False
+    rounds = [
+        [_finals(whole, name, names, seeds) for name in design.questions[question]]
+        for seeds in design.rounds.seeds[:looked]
+    ]
+    if any(not len(runs) for both in rounds for one in both for runs in one):
+        return looked, False  # no run of a round finished on an environment
+    x, y = zip(*rounds, strict=True)
+    return looked, settled_at(x, y, len(design.rounds.seeds), level) is not None
+
+
+def _finals(
+    whole: pd.DataFrame, algorithm: str, environments: Sequence[str], seeds: Sequence[int]
+) -> list[Array]:
+    """Return the last returns of one round, for each environment."""
+    mine = whole[(whole["algorithm"] == algorithm) & whole["seed"].isin(list(seeds))]
+    last = mine.sort_values("step").groupby(["environment", "seed"])["return_mean"].last()
+    return [
+        last.loc[name].to_numpy() if name in last.index.get_level_values(0) else np.zeros(0)
+        for name in environments
+    ]

@@ -1,0 +1,164 @@
+"""Numbers of each algorithm on each environment, in raw returns: no scale is needed for them.
+
+Every function takes the complete runs on the declared grid (:func:`.split_complete`), one row per
+run and declared step, and returns a table with one row per algorithm and environment.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sb3_course.benchmark.statistics import metrics
+from sb3_course.benchmark.statistics.bootstrap import CURVE_REPS, Estimate, estimate
+from sb3_course.benchmark.statistics.curves import RUN
+from sb3_course.collection.observations import Array
+
+ESTIMATE = list(Estimate._fields)
+TASK = ["algorithm", "environment"]
+
+Runs = dict[str, dict[str, Array]]
+"""Returns by algorithm and environment, of shape ``(n_runs, n_points)``: a row per seed, ascending,
+and a column per declared step."""
+
+
+def runs_of(whole: pd.DataFrame) -> Runs:
+    """Arrange returns by algorithm and environment.
+
+    :param whole: Complete runs on the declared grid
+    :return: Curves of the runs
+    """
+    runs: Runs = {}
+    for (algorithm, environment), rows in whole.groupby(TASK):
+        curves = rows.pivot(index="seed", columns="step", values="return_mean")
+        runs.setdefault(str(algorithm), {})[str(environment)] = curves.to_numpy(dtype=float)
+    return runs
+
+
+def at_the_end(curves: Array) -> Array:
+    """Return the last return of each run.
+
+    :param curves: Returns of shape ``(n_runs, ..., n_points)``
+    :return: Array without the last axis
+    """
+    return np.asarray(curves[..., -1])
+
+
+def over_the_run(curves: Array) -> Array:
+    """Compute the mean return of each run after training began: higher if it learns faster.
+
+    :param curves: Returns of shape ``(n_runs, ..., n_points)``
+    :return: Array without the last axis; a run with a single evaluation has that one
+    """
+    return np.asarray(curves[..., 1:].mean(axis=-1) if curves.shape[-1] > 1 else curves[..., 0])
+
+
+def best_of_the_run(curves: Array) -> Array:
+    """Return the highest return of each run.
+
+    :param curves: Returns of shape ``(n_runs, ..., n_points)``
+    :return: Array without the last axis
+    """
+    return np.asarray(curves.max(axis=-1))
+
+
+def estimates(
+    runs: Runs, statistic: metrics.Statistic, of: Callable[[Array], Array]
+) -> pd.DataFrame:
+    """Estimate a statistic of the runs of each algorithm on each environment.
+
+    :param runs: Curves of the runs
+    :param statistic: Statistic of one value per run, such as :func:`.metrics.iqm`
+    :param of: Function that computes a run's value, such as :func:`at_the_end`
+    :return: Table with ``algorithm, environment, point, low, high, n_runs``
+    """
+    rows = []
+    for algorithm, by_environment in runs.items():
+        for environment, curves in by_environment.items():
+            result = estimate(statistic, of(curves)[:, np.newaxis])
+            rows.append((algorithm, environment, *map(float, result), len(curves)))
+    return pd.DataFrame(rows, columns=[*TASK, *ESTIMATE, "n_runs"])
+
+
+def return_curves(whole: pd.DataFrame) -> pd.DataFrame:
+    """Compute the mean return over runs at each declared step.
+
+    :param whole: Complete runs on the declared grid
+    :return: Table with one row per algorithm, environment and step; ``seconds`` is the median
+        training time until then
+    """
+    columns = [*TASK, "step", "seconds", *ESTIMATE, "n_runs"]
+    parts = [pd.DataFrame(columns=columns)]
+    for (algorithm, environment), rows in whole.groupby(TASK):
+        runs = rows.pivot(index="seed", columns="step", values="return_mean")
+        times = rows.groupby("step")["wall_time"].median().to_numpy()
+        result = estimate(metrics.mean, runs.to_numpy()[:, np.newaxis], reps=CURVE_REPS)
+        part: dict[str, Any] = {"algorithm": algorithm, "environment": environment}
+        part |= {"step": runs.columns, "seconds": times, **result._asdict(), "n_runs": len(runs)}
+        parts.append(pd.DataFrame(part))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
+
+
+def stability(runs: Runs) -> pd.DataFrame:
+    r"""Compute how far runs differ from each other, and how far each falls from what it reached.
+
+    With the returns R_1 … R_K of a run's evaluations,
+
+    .. math::
+        \text{spread} &= \text{interquartile range over runs of } R_K \\
+        \text{gap} &= \text{mean over runs of } \max_k R_k - R_K \\
+        \text{worst drop} &= \text{mean over runs of } \max_{j < k} (R_j - R_k)
+
+    The highest evaluation of a run flatters whoever fluctuates most; these say by how much.
+
+    Source: Chan et al. 2020, *Measuring the Reliability of Reinforcement Learning Algorithms*
+    (dispersion across runs; drawdown within a run).
+
+    :param runs: Curves of the runs
+    :return: Table with ``algorithm, environment, spread, gap, worst_drop, n_runs``; the spread of a
+        single run is NaN
+    """
+    rows = []
+    for algorithm, by_environment in runs.items():
+        for environment, curves in by_environment.items():
+            final, n_runs = at_the_end(curves), len(curves)
+            quarter, three = np.quantile(final, [0.25, 0.75])
+            drops = np.maximum.accumulate(curves, axis=-1) - curves
+            rows.append(
+                (
+                    algorithm,
+                    environment,
+                    three - quarter if n_runs > 1 else np.nan,
+                    (best_of_the_run(curves) - final).mean(),
+                    drops.max(axis=-1).mean(),
+                    n_runs,
+                )
+            )
+    return pd.DataFrame(rows, columns=[*TASK, "spread", "gap", "worst_drop", "n_runs"])
+
+
+def metric_curves(finished: pd.DataFrame) -> pd.DataFrame:
+    """Estimate the mean over runs of every other number that was measured, such as success rates.
+
+    :param finished: Tidy returns; each column after the usual ones is such a number
+    :return: Table with ``algorithm, environment, metric, step``, an estimate and ``n_runs``
+    """
+    rows = []
+    for name in measured_metrics(finished):
+        for (*task, step), group in finished.dropna(subset=[name]).groupby([*TASK, "step"]):
+            values = group[name].to_numpy(dtype=float)
+            result = estimate(metrics.mean, values[:, np.newaxis], reps=CURVE_REPS)
+            rows.append((*task, name, step, *map(float, result), len(values)))
+    return pd.DataFrame(rows, columns=[*TASK, "metric", "step", *ESTIMATE, "n_runs"])
+
+
+def measured_metrics(finished: pd.DataFrame) -> list[str]:
+    """Return the names of the numbers that were measured beside returns and lengths.
+
+    :param finished: Tidy returns
+    :return: Names of the additional columns
+    """
+    from sb3_course.benchmark.storage.returns_table import COLUMNS
+
+    return [str(name) for name in finished.columns if name not in {*COLUMNS, *RUN}]

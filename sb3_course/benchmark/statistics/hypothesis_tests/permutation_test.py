@@ -1,0 +1,152 @@
+r"""Exact stratified permutation test of two algorithms, and Holm's correction for many pairs.
+
+On each environment e, with n_e runs of X and m_e runs of Y,
+
+.. math::
+    \hat P_e = \frac{\#\{x_i > y_j\} + \#\{x_i = y_j\} / 2}{n_e m_e}, \qquad
+    T = \sum_e (\hat P_e - 1/2)
+
+so that T divided by the number of environments is P(X > Y) - 1/2, the number that reports show. If
+X and Y have the same law on every environment, every choice of the runs that are called X is
+equally likely there. The law of T is then a matter of counting, ties included: n_e m_e P̂_e is the
+sum of the midranks of X less n_e (n_e + 1) / 2, and the environments are independent. No scale of
+the returns is needed and nothing is assumed about their distribution.
+
+===============  ============================================================================
+symbol           variable
+===============  ============================================================================
+x, y             ``x``, ``y``: for each environment, the returns of the runs
+2 n_e m_e P̂_e    :func:`doubled_wins`, an integer
+P(abs T >= t)    :func:`p_value`
+===============  ============================================================================
+
+Sources: van Elteren 1960 and Lehmann 1975, *Nonparametrics*, section 3.3 (rank tests in blocks);
+Holm 1979, *A Simple Sequentially Rejective Multiple Test Procedure*.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import comb, lcm
+
+import numpy as np
+from scipy.stats import rankdata
+
+from sb3_course.collection.observations import Array
+
+LEVEL = 0.05
+"""Probability of a false alarm, of all comparisons of a family together."""
+FINEST = 100_000
+"""Most values of P̂_e that are told apart; with more, which takes hundreds of runs, they are rounded
+and the test errs on the side of no difference."""
+
+
+def doubled_wins(x: Array, y: Array) -> int:
+    """Count two for each pair of runs that X wins, and one for each tie.
+
+    :param x: Returns of shape (n,)
+    :param y: Returns of shape (m,)
+    :return: Twice the Mann-Whitney statistic, 0 to 2 n m
+    """
+    return int((np.sign(x[:, np.newaxis] - y) + 1).sum())
+
+
+def p_value(x: Sequence[Array], y: Sequence[Array]) -> float:
+    """Compute the probability of a difference at least as large as the one seen, if there is none.
+
+    :param x: Returns of shape (n_e,) for each environment e
+    :param y: Returns of shape (m_e,) for each environment e
+    :return: Two-sided p-value, exact
+    """
+    sizes = [(len(a), len(b)) for a, b in zip(x, y, strict=True)]
+    ranks = [doubled_midranks(np.concatenate(pair)) for pair in zip(x, y, strict=True)]
+    law = _law(
+        tuple(sorted((tuple(sorted(r)), *size) for r, size in zip(ranks, sizes, strict=True)))
+    )
+    seen = sum(_place(doubled_wins(a, b), *s, sizes) for a, b, s in zip(x, y, sizes, strict=True))
+    center = _steps(sizes) * len(sizes) / 2
+    slack = len(sizes) / 2 if _rounded(sizes) else 0.0
+    distance = np.abs(np.arange(len(law)) - center)
+    return float(min(1.0, law[distance >= abs(seen - center) - slack - 1e-9].sum()))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    r"""Correct p-values for their number: *any* false alarm is as rare as one alone would be.
+
+    .. math:: \tilde p_{(i)} = \max_{j \le i} \min(1, (m - j + 1) \, p_{(j)})
+
+    :param p_values: p-values of a family, NaN where there is no test
+    :return: Corrected ones, in the same order
+    """
+    values = np.asarray(p_values, dtype=float)
+    order = np.argsort(values)[: np.isfinite(values).sum()]
+    factors = np.arange(len(order), 0, -1)
+    corrected = np.full(len(values), np.nan)
+    corrected[order] = np.minimum(np.maximum.accumulate(factors * values[order]), 1.0)
+    return list(map(float, corrected))
+
+
+def fewest_runs(comparisons: int, environments: int) -> int:
+    """Compute the number of runs below which no difference, however large, is told apart.
+
+    :param comparisons: Number of comparisons of the family
+    :param environments: Number of environments
+    :return: Smallest number of runs of each algorithm on each environment
+    """
+    n = 1
+    while comparisons * 2 / comb(2 * n, n) ** environments > LEVEL:
+        n += 1
+    return n
+
+
+def doubled_midranks(values: Array) -> tuple[int, ...]:
+    """Return twice the ranks of values, those of ties averaged, which are integers.
+
+    :param values: Values of shape (n,)
+    :return: Twice their midranks
+    """
+    return tuple(int(rank) for rank in np.rint(2 * rankdata(values)))
+
+
+def _steps(sizes: Sequence[tuple[int, int]]) -> int:
+    """Return into how many equal steps the values of P̂_e are put, the same on all environments."""
+    return min(FINEST, lcm(*(2 * n * m for n, m in sizes)))
+
+
+def _rounded(sizes: Sequence[tuple[int, int]]) -> bool:
+    return any(_steps(sizes) % (2 * n * m) for n, m in sizes)
+
+
+def _place(doubled: int, n: int, m: int, sizes: Sequence[tuple[int, int]]) -> int:
+    return round(doubled * _steps(sizes) / (2 * n * m))
+
+
+Stratum = tuple[tuple[int, ...], int, int]
+"""Sorted doubled midranks, and the numbers of runs of X and Y, of an environment."""
+
+
+@lru_cache(maxsize=512)
+def _law(strata: tuple[Stratum, ...]) -> Array:
+    """Compute the law of the sum of the environments' P̂_e, in steps, if X and Y do not differ."""
+    sizes = [(n, m) for _, n, m in strata]
+    total = np.ones(1)
+    for ranks, n, m in strata:
+        law = _wins(ranks, n)
+        longer = np.zeros(len(total) + _steps(sizes))
+        for doubled in np.flatnonzero(law):
+            start = _place(int(doubled), n, m, sizes)
+            longer[start : start + len(total)] += law[doubled] * total
+        total = longer
+    return total
+
+
+@lru_cache(maxsize=512)
+def _wins(ranks: tuple[int, ...], n: int) -> Array:
+    """Compute the law of the doubled wins of n runs that are chosen at random among all."""
+    most = sum(ranks[-n:])
+    counts = np.zeros((n + 1, most + 1))  # by number of chosen runs, and sum of their ranks
+    counts[0, 0] = 1.0
+    for taken, rank in enumerate(ranks):
+        for k in range(min(n, taken + 1), 0, -1):
+            counts[k, rank:] += counts[k - 1, : most + 1 - rank]
+    law: Array = counts[n, n * (n + 1) :] / comb(len(ranks), n)
+    return law

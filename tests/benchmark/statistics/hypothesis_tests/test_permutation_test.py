@@ -1,0 +1,116 @@
+from itertools import combinations, product
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import mannwhitneyu
+from statsmodels.stats.multitest import multipletests
+
+from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import (
+    doubled_wins,
+    fewest_runs,
+    holm,
+    p_value,
+)
+
+
+def by_enumeration(x, y):
+    """Try every choice of the runs that are called X, on all environments together."""
+
+    def wins(a, b):
+        return np.mean((a[:, None] > b) + 0.5 * (a[:, None] == b)) - 0.5
+
+    def choices(a, b):
+        both = np.concatenate([a, b])
+        for chosen in combinations(range(len(both)), len(a)):
+            rest = [i for i in range(len(both)) if i not in chosen]
+            yield wins(both[list(chosen)], both[rest])
+
+    seen = abs(sum(wins(a, b) for a, b in zip(x, y, strict=True)))
+    laws = [list(choices(a, b)) for a, b in zip(x, y, strict=True)]
+    sums = [abs(sum(draw)) for draw in product(*laws)]
+    return np.mean(np.array(sums) >= seen - 1e-12)
+
+
+returns = st.integers(0, 3).map(float)  # so few values that there are ties
+one = st.lists(returns, min_size=1, max_size=4).map(np.array)
+
+
+@given(st.lists(st.tuples(one, one), min_size=1, max_size=2))
+def test_it_is_exact_with_ties_and_any_numbers_of_runs(pairs):
+    x, y = zip(*pairs, strict=True)
+    assert p_value(x, y) == pytest.approx(by_enumeration(x, y))
+
+
+def test_on_one_environment_without_ties_it_is_the_exact_rank_test():
+    generator = np.random.default_rng(0)
+    for n, m in ((5, 5), (4, 7), (12, 9)):
+        x, y = generator.normal(0.5, 1, n), generator.normal(0, 1, m)
+        theirs = mannwhitneyu(x, y, method="exact").pvalue
+        assert p_value([x], [y]) == pytest.approx(theirs)
+
+
+def test_with_many_runs_it_is_the_normal_approximation():
+    generator = np.random.default_rng(1)
+    x, y = generator.normal(0.2, 1, 110).round(1), generator.normal(0, 1, 130).round(1)
+    theirs = mannwhitneyu(x, y, method="asymptotic").pvalue
+    assert p_value([x], [y]) == pytest.approx(theirs, rel=0.05)
+
+
+def test_environments_add_their_evidence():
+    x, y = np.arange(5.0) + 5, np.arange(5.0)
+    assert p_value([x], [y]) == pytest.approx(2 / 252)
+    assert p_value([x] * 3, [y] * 3) == pytest.approx(2 / 252**3)
+    assert p_value([x, y], [y, x]) == 1.0  # one for, one against
+
+
+def test_it_does_not_depend_on_the_scale_of_an_environment_or_on_who_is_x():
+    generator = np.random.default_rng(2)
+    x, y = generator.normal(size=(2, 3, 6))
+    p = p_value(list(x), list(y))
+    assert p_value([1000 * x[0], *x[1:]], [1000 * y[0], *y[1:]]) == pytest.approx(p)
+    assert p_value(list(y), list(x)) == pytest.approx(p)
+
+
+def test_equal_runs_are_no_difference():
+    same = np.full(5, 500.0)
+    assert p_value([same, same], [same, same]) == 1.0
+    assert doubled_wins(same, same) == 25
+
+
+def test_unequal_numbers_on_many_environments_are_rounded_towards_no_difference():
+    generator = np.random.default_rng(3)
+    sizes = [(13, 11), (17, 19), (23, 7), (5, 9)]  # whose common steps would be too many
+    x = [generator.normal(0.4, 1, n) for n, _ in sizes]
+    y = [generator.normal(0.0, 1, m) for _, m in sizes]
+    seen = abs(sum(doubled_wins(a, b) / (2 * a.size * b.size) - 0.5 for a, b in zip(x, y)))
+    draws = np.zeros(20_000)
+    for a, b in zip(x, y):
+        both = np.tile(np.concatenate([a, b]).argsort().argsort() + 1, (len(draws), 1))
+        ranks = generator.permuted(both, axis=1)[:, : a.size].sum(axis=1)
+        draws += (ranks - a.size * (a.size + 1) / 2) / (a.size * b.size) - 0.5
+    p = p_value(x, y)
+    assert p == pytest.approx((np.abs(draws) >= seen - 1e-12).mean(), abs=0.01)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_the_correction_is_holms(p_values):
+    theirs = multipletests(p_values, method="holm")[1]
+    assert holm(p_values) == pytest.approx(theirs)
+
+
+def test_a_pair_that_cannot_be_tested_is_none_of_the_family():
+    assert holm([0.01, np.nan, 0.04]) == pytest.approx([0.02, np.nan, 0.04], nan_ok=True)
+
+
+@pytest.mark.parametrize(("comparisons", "environments"), [(1, 1), (55, 1), (55, 4), (1, 3)])
+def test_the_fewest_runs_are_those_of_the_largest_difference(comparisons, environments):
+    n = fewest_runs(comparisons, environments)
+    for runs, enough in ((n, True), (n - 1, False)):
+        if runs:
+            x, y = np.arange(runs) + 100.0, np.arange(runs) * 1.0
+            p = p_value([x] * environments, [y] * environments)
+            assert p == pytest.approx(2 / comb(2 * runs, runs) ** environments)
+            assert (comparisons * p <= 0.05) is enough

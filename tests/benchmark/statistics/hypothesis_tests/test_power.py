@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import p_value
+from sb3_course.benchmark.statistics.hypothesis_tests.power import Power, power_of
+
+
+def quantiles(shift, n=400):
+    """Return values that stand for a normal law."""
+    return norm.ppf((np.arange(n) + 0.5) / n) + shift
+
+
+def simulated(shift, n, environments, draws=1500):
+    """Return how often the test itself tells normal laws apart."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(shift, 1, (draws, environments, n))
+    y = generator.normal(0, 1, (draws, environments, n))
+    return np.mean([p_value(list(a), list(b)) <= 0.05 for a, b in zip(x, y, strict=True)])
+
+
+@pytest.mark.parametrize(("n", "environments"), [(5, 1), (10, 1), (5, 4), (20, 2)])
+@pytest.mark.parametrize("probability", [0.5, 0.65, 0.75])
+def test_it_is_how_often_the_test_finds_the_difference(probability, n, environments):
+    shift = np.sqrt(2) * norm.ppf(probability)
+    few, many = [quantiles(shift)] * environments, [quantiles(0.0)] * environments
+    power = _at(few, many, n)
+    assert power == pytest.approx(simulated(shift, n, environments), abs=0.05)
+
+
+def _at(x, y, n):
+    from sb3_course.benchmark.statistics.hypothesis_tests import power
+
+    return power._curve(x, y, 0.05)[n - 1]
+
+
+def test_at_the_needed_number_of_runs_it_is_what_was_wanted():
+    x, y = [quantiles(np.sqrt(2) * norm.ppf(0.7), 60)], [quantiles(0.0, 60)]
+    result = power_of(x, y)
+    assert _at(x, y, int(result.runs)) >= 0.8 > _at(x, y, int(result.runs) - 1)
+    # Noether 1987: (z_0.975 + z_0.8)² / (6 (P - 1/2)²) runs of each.
+    assert result.runs == pytest.approx((1.960 + 0.842) ** 2 / (6 * 0.2**2), rel=0.1)
+
+
+def test_few_runs_say_little_about_it():
+    generator = np.random.default_rng(0)
+    few = power_of([generator.normal(0.8, 1, 5)], [generator.normal(0, 1, 5)])
+    many = power_of([generator.normal(0.8, 1, 50)], [generator.normal(0, 1, 50)])
+    assert few.power_low <= few.power <= few.power_high
+    assert few.runs_high - few.runs_low > 5 * (many.runs_high - many.runs_low)
+
+
+def test_no_difference_needs_more_runs_than_there_are():
+    same = [np.arange(6.0)]
+    result = power_of(same, same)
+    assert result.runs == np.inf
+    assert result.power <= 0.05
+    equal = [np.full(5, 500.0)]  # every run solved it
+    assert power_of(equal, equal) == Power(0.0, 0.0, 0.0, np.inf, np.inf, np.inf)
+
+
+def test_a_difference_without_overlap_needs_few_runs():
+    result = power_of([np.arange(5.0) + 10], [np.arange(5.0)])
+    assert result.power == 1
+    assert result.runs <= 4
+    assert p_value([np.arange(result.runs) + 10], [np.arange(result.runs)]) <= 0.05
+
+
+def test_a_stricter_level_needs_more_runs():
+    x, y = [quantiles(0.8, 40)], [quantiles(0.0, 40)]
+    assert power_of(x, y, level=0.005).runs > power_of(x, y).runs
