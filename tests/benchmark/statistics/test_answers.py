@@ -1,0 +1,108 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sb3_course.benchmark.statistics.analysis import analyze_returns
+from sb3_course.benchmark.statistics.design import Design
+from sb3_course.benchmark.storage.returns_table import COLUMNS
+from sb3_course.benchmark.storage.rounds import Rounds
+
+QUESTION = "Is A better than B?"
+
+
+def design(**changes):
+    given = {"questions": {QUESTION: ("A", "B")}, **changes}
+    return Design("made-up", ["A", "B", "C"], {"Mine": [0, 10]}, range(5), **given)
+
+
+def table(n=5, lead=3.0, algorithms=("A", "B"), seed=0, environment="Mine"):
+    """Make tidy returns of runs with two evaluations; A is ahead by the lead."""
+    generator = np.random.default_rng(seed)
+    rows = [
+        (name, environment, i, step, value, 0.0, 9.0, step / 10, step, "[]")
+        for name in algorithms
+        for i in range(n)
+        for end in [generator.normal(lead * (name == "A"))]
+        for step, value in ((0, 0.0), (10, end))
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def answer(of, returns):
+    (row,) = analyze_returns(of, returns).answers.itertuples(index=False)
+    return row
+
+
+def test_a_large_difference_is_settled_and_has_a_winner():
+    row = answer(design(), table(lead=9))
+    assert row.settled and row.winner == "A" and row.point == 1
+    assert row.p == row.p_holm == pytest.approx(2 / 252)
+    assert row.power > 0.8 and row.seeds_needed <= 5
+    assert (row.n_runs_x, row.n_runs_y, row.environments, row.rounds) == (5, 5, ["Mine"], 0)
+
+
+def test_the_worse_algorithm_may_be_named_first():
+    turned = design(questions={QUESTION: ("B", "A")})
+    assert answer(turned, table(lead=9)).winner == "A"
+
+
+def test_a_small_difference_is_not_settled_and_needs_more_seeds():
+    row = answer(design(), table(lead=0.3))
+    assert not row.settled and row.winner == ""
+    assert row.seeds_needed > 5 and row.power < 0.8
+
+
+def test_questions_share_the_level():
+    two = design(questions={QUESTION: ("A", "B"), "And C?": ("A", "C")})
+    answers = analyze_returns(two, table(lead=9, algorithms=("A", "B", "C"))).answers
+    assert answers["p_holm"].tolist() == pytest.approx([4 / 252] * 2)
+
+
+def test_a_question_that_cannot_be_answered_says_why_and_takes_no_share():
+    two = design(questions={"And C?": ("A", "C"), QUESTION: ("A", "B")})
+    lacking, row = analyze_returns(two, table(lead=9)).answers.itertuples(index=False)
+    assert lacking.why == "no run of C has finished" and not lacking.settled
+    assert np.isnan(lacking.point) and lacking.environments == []
+    assert row.p_holm == pytest.approx(2 / 252)
+    apart = pd.concat([table(algorithms=("A",)), table(algorithms=("B",), environment="Yours")])
+    elsewhere = replace(design(), environments={"Mine": [0, 10], "Yours": [0, 10]})
+    assert "no environment in common" in answer(elsewhere, apart).why
+
+
+def test_an_environment_without_a_scale_is_as_good_as_any():
+    assert "Mine" not in design().references.environments
+    assert answer(design(), table(lead=9)).settled
+
+
+def test_a_single_run_is_compared_and_has_no_power():
+    row = answer(design(), table(n=1))
+    assert row.point in (0, 1) and row.p == 1 and np.isnan(row.power)
+
+
+ROUNDS = [list(range(5 * i, 5 * i + 5)) for i in range(4)]
+
+
+def test_rounds_are_judged_by_the_sequential_test():
+    looked = Rounds(seeds=ROUNDS, started={"A": 1, "B": 1}, looked={QUESTION: 1})
+    # The bound of the first of four looks is a quarter of the level, which 2 of 252 are below.
+    row = answer(design(rounds=looked), table(lead=9))
+    assert row.settled and row.rounds == 1
+    many = Rounds(seeds=[*ROUNDS, *([s] for s in range(100, 110))], looked={QUESTION: 1})
+    row = answer(design(rounds=many), table(lead=9))
+    assert not row.settled and row.p < 0.05  # a look of fourteen, and not the only one
+
+
+def test_runs_of_a_round_that_was_not_looked_at_settle_nothing():
+    looked = Rounds(seeds=ROUNDS, started={"A": 2, "B": 2}, looked={QUESTION: 1})
+    both = table(n=10, lead=0.0)
+    later = (both["algorithm"] == "A") & (both["seed"] >= 5) & (both["step"] > 0)
+    both.loc[later, "return_mean"] += 99
+    assert not answer(design(rounds=looked), both).settled
+
+
+def test_a_round_of_which_every_run_failed_settles_nothing():
+    looked = Rounds(seeds=ROUNDS, started={"A": 2, "B": 2}, looked={QUESTION: 2})
+    row = answer(design(rounds=looked), table(lead=9))  # there are no runs of the second one
+    assert not row.settled and row.rounds == 2
