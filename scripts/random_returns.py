@@ -15,19 +15,8 @@ from collections.abc import Iterator
 import gymnasium
 import numpy as np
 
+from sb3_course.benchmark.references import random_returns
 from sb3_course.benchmark.statistics.scores import load_references
-
-
-def episode(env: gymnasium.Env, seed: int) -> float:
-    """Return the undiscounted return of one episode of random actions."""
-    env.reset(seed=seed)
-    env.action_space.seed(seed)
-    total, done = 0.0, False
-    while not done:
-        _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
-        total += float(reward)
-        done = terminated or truncated
-    return total
 
 
 def measure(names: list[str], episodes: int) -> Iterator[str]:
@@ -38,7 +27,7 @@ def measure(names: list[str], episodes: int) -> Iterator[str]:
         except gymnasium.error.Error as error:
             yield f"{name}: not measured ({error})"
             continue
-        returns = [episode(env, seed) for seed in range(episodes)]
+        returns = random_returns(env, episodes)
         error = np.std(returns, ddof=1) / np.sqrt(episodes)
         yield f"{name}: {np.mean(returns):.2f} +- {error:.2f} (s.e., {episodes:,} episodes)"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from sb3_course.cli import grids, lessons, models
+from sb3_course.cli import grids, lessons, models, running
 from sb3_course.cli.terminal import FAILED, INTERRUPTED, MISUSED, OK, print_error
 from sb3_course.common.errors import UserError
 
@@ -27,10 +27,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for command in (
-    grids.run,
-    grids.demo,
+    running.run,
+    running.demo,
     grids.status,
     grids.report,
+    grids.references,
     grids.regression,
     models.train,
     models.enjoy,

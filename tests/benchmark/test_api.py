@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from sb3_course import benchmark
-from sb3_course.benchmark import api, load_results, run_grid, write_report
-from sb3_course.benchmark.api import plan_grid, run_plan
+from sb3_course.benchmark import api, load_results, plan, run_grid, write_report
 from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.definition.yaml_source import GridError
 from sb3_course.benchmark.execution import executors
+from sb3_course.benchmark.plan import plan_grid, run_plan
 from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.benchmark.storage.returns_table import COLUMNS
 from sb3_course.benchmark.storage.store import Store
@@ -79,7 +79,8 @@ def published(monkeypatch):
         os.utime(page, (LATER, LATER))  # than any result, however coarse the clock
         return page
 
-    monkeypatch.setattr(api, "_publish", publish)
+    for module in (api, plan):
+        monkeypatch.setattr(module, "publish_grid", publish)
     return published
 
 
@@ -280,7 +281,7 @@ def test_the_package_offers_the_interface_and_nothing_else():
 
 def examples():
     """Return the code blocks in the docstrings of the interface, in the order of its functions."""
-    documented = [api, api.plan_grid, api.run_grid, api.load_results, api.write_report]
+    documented = [api, plan.plan_grid, api.run_grid, api.load_results, api.write_report]
     texts = [inspect.cleandoc(documented.__doc__) for documented in documented]
     blocks = [
         re.findall(r"code-block:: python\n\n((?: {4}.*\n|\n)+)", f"{text}\n") for text in texts

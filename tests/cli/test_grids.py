@@ -14,7 +14,7 @@ from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.execution import executors
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.cli import app, grids, terminal
+from sb3_course.cli import app, running, terminal
 from tests.benchmark.helpers import HERE, InThisProcess, content, ended, tiny
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,7 +90,7 @@ def test_the_recorded_command_names_no_folder_of_this_machine(monkeypatch, tmp_p
     monkeypatch.chdir(tmp_path)
     elsewhere, inside = tmp_path.parent / "else" / "g.yaml", tmp_path / "grids" / "my grid.yaml"
     monkeypatch.setattr(sys, "argv", ["x", "run", str(elsewhere), str(inside), "--only", "seed=0"])
-    assert grids._command() == "sb3-course run g.yaml 'grids/my grid.yaml' --only seed=0"
+    assert running._command() == "sb3-course run g.yaml 'grids/my grid.yaml' --only seed=0"
 
 
 def test_the_demo_ends_with_its_report_and_the_answer_in_three_lines(grid, monkeypatch, capsys):
@@ -99,7 +99,7 @@ def test_the_demo_ends_with_its_report_and_the_answer_in_three_lines(grid, monke
     both = {"CartPole-v1": cart_pole, "Acrobot-v1": {**cart_pole, "total_timesteps": 100}}
     algorithms = {"A2C": {"class": "A2C"}, "NPG": {"class": "NPG", "params": {"n_steps": 10}}}
     path = Path(grid(environments=both, algorithms=algorithms)).resolve()
-    monkeypatch.setattr(grids, "DEMO", path)
+    monkeypatch.setattr(running, "DEMO", path)
     assert app.invoke(["demo"]) == terminal.OK
     page, *answer = capsys.readouterr().out.strip().splitlines()[-4:]
     assert page == "results/tiny/report.html"
@@ -110,15 +110,15 @@ def test_the_demo_ends_with_its_report_and_the_answer_in_three_lines(grid, monke
 
 
 def test_the_demos_own_grid_is_complete_and_its_runs_are_three_seeds_of_six_algorithms():
-    assert grids.DEMO == ROOT / "benchmarks" / "demo.yaml"
-    runs = load_grid(grids.DEMO).runs()
+    assert running.DEMO == ROOT / "benchmarks" / "demo.yaml"
+    runs = load_grid(running.DEMO).runs()
     assert len(runs) == 36
 
 
 def test_brackets_in_a_failure_are_no_markup(grid, capsys):
     (spec,) = tiny(algorithms={"A [/b]": {"class": "A2C"}}, seeds=1).runs()
     failed = RunResult(spec=spec, failure="KeyError: '[/x]'")
-    assert grids._show_failures([failed]) == terminal.FAILED
+    assert running._show_failures([failed]) == terminal.FAILED
     error = capsys.readouterr().err
     assert "A [/b]" in error
     assert "[/x]" in error

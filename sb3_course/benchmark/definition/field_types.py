@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from sb3_course.common.errors import unknown
 
@@ -36,6 +36,22 @@ def _short(name: str) -> str:
     return name
 
 
+def _count_of_seeds(value: Any) -> Any:
+    count = isinstance(value, int) and not isinstance(value, bool)
+    if not (0 < value <= MAX_SEEDS if count else isinstance(value, list)):
+        raise ValueError(
+            "allowed: a list of distinct seeds, or their number (from 0 upwards), up to "
+            f"{MAX_SEEDS:,}"
+        )
+    return list(range(value)) if count else value
+
+
+def _distinct_seeds(value: list[int]) -> list[int]:
+    if len(set(value)) < len(value):
+        raise ValueError("a seed is listed twice; allowed: distinct seeds, or their number")
+    return value
+
+
 LONGEST_NAME = 120
 """Bytes of a name that becomes part of file names, of which file systems take 255: the longest is
 that of a run's temporary file, with 60 of its algorithm and 55 of seed, hash and endings."""
@@ -47,5 +63,11 @@ Steps = Annotated[int, Field(gt=0, le=10**12)]
 Envs = Annotated[int, Field(gt=0, le=10_000)]
 Normalize = Annotated[Any, AfterValidator(_bool_or_settings)]
 Question = Annotated[str, AfterValidator(_printable_question)]
+Seeds = Annotated[
+    list[Annotated[int, Field(ge=0, lt=2**32)]],
+    Field(min_length=1),
+    BeforeValidator(_count_of_seeds),
+    AfterValidator(_distinct_seeds),
+]
 Pair = Annotated[tuple[str, str], AfterValidator(_pair_of_algorithms)]
 Name = Annotated[str, AfterValidator(_short)]

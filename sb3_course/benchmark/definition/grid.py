@@ -23,7 +23,10 @@
           policy_kwargs: { net_arch: [64, 64], activation_fn: Tanh, optimizer_class: AdamW }
         environments:                # overrides for one environment
           HalfCheetah-v4: { n_envs: 32, normalize: false, params: { target_kl: 0.05 } }
-      A2C: { class: A2C }
+      A2C: { class: A2C, seeds: 10 } # by default those of the grid
+
+    references:                      # returns of the scores 0 and 1, for tasks without shipped ones
+      HalfCheetah-v4: { random: -284, expert: 4800 } # or expert alone: `sb3-course references`
 
     questions:                       # pairs of algorithms that the report compares in words
       Is the natural gradient better than A2C?: ['NPG, small steps', A2C]
@@ -40,61 +43,36 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     JsonValue,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic.functional_validators import ModelWrapValidatorHandler
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
 from sb3_course.benchmark.definition.field_types import (
     MAX_EVALUATIONS,
     MAX_RUNS,
-    MAX_SEEDS,
     Envs,
     Name,
     Normalize,
     Pair,
     Question,
+    Seeds,
     Steps,
 )
+from sb3_course.benchmark.definition.references import DeclaredReference
+from sb3_course.benchmark.definition.section import Section
 from sb3_course.benchmark.definition.yaml_source import GridSource, Mistake, Source, shown
 from sb3_course.common.errors import unknown
 from sb3_course.envs.backends import Backend
 
-Self = TypeVar("Self", bound="Section")
 Parameters = dict[str, JsonValue]
-
-
-class Section(BaseModel):
-    """Section of the grid file; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _name_allowed_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            return handler(data)
-        except ValidationError as error:
-            mistakes = [cls._in_plain_words(item) for item in error.errors()]
-            raise ValidationError.from_exception_data(cls.__name__, mistakes) from error
-
-    @classmethod
-    def _in_plain_words(cls, item: ErrorDetails) -> InitErrorDetails:
-        message, key = item["msg"].removeprefix("Value error, "), item["loc"]
-        if item["type"] == "extra_forbidden" and len(key) == 1:
-            names = {field.alias or name for name, field in cls.model_fields.items()}
-            message = unknown("key", key[0], names)
-        error = PydanticCustomError(item["type"], "{message}", {"message": message})
-        return InitErrorDetails(type=error, loc=key, input=item["input"])
 
 
 class Evaluation(Section):
@@ -137,7 +115,7 @@ class Environment(Section):
 class Override(Section):
     """Settings of one algorithm that differ on one environment."""
 
-    params: Parameters = {}
+    params: Parameters = Field(default_factory=dict)
     n_envs: Envs | None = None
     normalize: Normalize | None = None
 
@@ -146,8 +124,10 @@ class Algorithm(Section):
     """One algorithm: its class, and its hyper-parameters, named as in its constructor."""
 
     class_: str = Field(alias="class")
-    params: Parameters = {}
-    environments: dict[str, Override] = {}
+    params: Parameters = Field(default_factory=dict)
+    environments: dict[str, Override] = Field(default_factory=dict)
+    seeds: Seeds | None = None
+    """Seeds of this algorithm; by default those of the grid."""
 
 
 class RunConfig(Section):
@@ -205,36 +185,20 @@ class Grid(Section):
     """Complete benchmark: every algorithm on every environment with every seed."""
 
     name: Annotated[Name, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=1)
+    seeds: Seeds
     environments: dict[Name, Environment] = Field(min_length=1)
     algorithms: dict[str, Algorithm] = Field(min_length=1)
     evaluation: Evaluation = Evaluation(n_points=10)
-    questions: dict[Question, Pair] = {}
+    questions: dict[Question, Pair] = Field(default_factory=dict)
     """Questions that the report answers, each by comparing two of the algorithms."""
+    references: dict[str, DeclaredReference] = Field(default_factory=dict)
+    """Returns that define the scores of environments, by their names in the grid."""
     time_limit: float = Field(default=24.0, gt=0, le=100_000)
     """Hours after which a run is stopped and recorded as failed."""
     memory_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Memory of a run in GiB; None for an equal share of the machine's memory."""
     checkpoint_every: Steps | None = None
     """Environment steps after which a run keeps what it needs to go on if it is killed."""
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _count_of_seeds(cls, value: Any) -> Any:
-        count = isinstance(value, int) and not isinstance(value, bool)
-        if not (0 < value <= MAX_SEEDS if count else isinstance(value, list)):
-            raise ValueError(
-                "allowed: a list of distinct seeds, or their number (from 0 upwards), up to "
-                f"{MAX_SEEDS:,}"
-            )
-        return list(range(value)) if count else value
-
-    @field_validator("seeds")
-    @classmethod
-    def _distinct_seeds(cls, value: list[int]) -> list[int]:
-        if len(set(value)) < len(value):
-            raise ValueError("a seed is listed twice; allowed: distinct seeds, or their number")
-        return value
 
     @field_validator("algorithms")
     @classmethod
@@ -244,9 +208,20 @@ class Grid(Section):
                 raise ValueError(f"the name {name!r}; allowed: 1 to 60 printable characters")
         return value
 
+    @field_validator("references")
+    @classmethod
+    def _references_of_environments(
+        cls, value: dict[str, DeclaredReference], info: ValidationInfo
+    ) -> dict[str, DeclaredReference]:
+        allowed = info.data.get("environments", value)  # missing if they have mistakes
+        for name in value:
+            if name not in allowed:
+                raise ValueError(unknown("environment", name, allowed))
+        return value
+
     @model_validator(mode="after")
     def _of_a_size_that_can_be_run(self) -> "Grid":
-        n_each = len(self.algorithms) * len(self.seeds)
+        n_each = sum(len(self.seeds_of(name)) for name in self.algorithms)
         n_evaluations = 0
         for environment in self.environments.values():
             plan = environment.evaluation or self.evaluation
@@ -267,8 +242,17 @@ class Grid(Section):
             for environment in self.environments
             for algorithm in self.algorithms
             for config in [self.config(algorithm, environment)]
-            for seed in self.seeds
+            for seed in self.seeds_of(algorithm)
         ]
+
+    def seeds_of(self, algorithm: str) -> list[int]:
+        """Return the seeds of an algorithm.
+
+        :param algorithm: Name of the algorithm in the grid
+        :return: Its own seeds, or else those of the grid
+        """
+        own = self.algorithms[algorithm].seeds
+        return self.seeds if own is None else own
 
     def config(self, algorithm: str, environment: str) -> RunConfig:
         """Merge the settings of an algorithm on an environment.

@@ -15,8 +15,10 @@ from sb3_course.benchmark.reporting.sections import sections
 from sb3_course.benchmark.statistics.analysis import analyze
 from sb3_course.benchmark.storage.derived import replace_files
 from sb3_course.benchmark.storage.manifest import configuration, read_manifest
+from sb3_course.benchmark.storage.references import read_references
 from sb3_course.benchmark.storage.returns_table import csv_of, tidy
 from sb3_course.benchmark.storage.rl_zoo import write_zoo
+from sb3_course.benchmark.storage.rounds import read_rounds
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.files import write_whole
 
@@ -30,7 +32,7 @@ def publish(grid: Grid, store: Store) -> Path:
     """
     results = store.read(grid.runs())
     write_whole(store.folder / "returns.csv", csv_of(tidy(results)))
-    analysis = analyze(grid, results)
+    analysis = analyze(grid, results, read_references(store.folder), read_rounds(store.folder))
     text = yaml.safe_dump(configuration(grid), sort_keys=False, allow_unicode=True)
     manifest = read_manifest(store.folder) or {}
     content = sections(analysis, Record(results, len(grid.runs()), manifest, text))

@@ -1,6 +1,6 @@
 """Compute every number of a report; tables, figures and pages only display them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -16,8 +16,10 @@ from sb3_course.benchmark.statistics.answers import answers
 from sb3_course.benchmark.statistics.curves import RUN, on_grid, split_complete
 from sb3_course.benchmark.statistics.design import Design, design_of
 from sb3_course.benchmark.statistics.scores import Cubes, cubes, normalize
+from sb3_course.benchmark.storage.references import MeasuredReference
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.returns_table import tidy
+from sb3_course.benchmark.storage.rounds import Rounds
 
 
 @dataclass(frozen=True)
@@ -75,15 +77,23 @@ class Analysis:
     absent: pd.DataFrame
 
 
-def analyze(grid: Grid, results: Sequence[RunResult]) -> Analysis:
+def analyze(
+    grid: Grid,
+    results: Sequence[RunResult],
+    measured: Mapping[str, MeasuredReference] | None = None,
+    rounds: Rounds | None = None,
+) -> Analysis:
     """Compute every number of the report of a grid.
 
     :param grid: Grid
     :param results: Results of the grid's runs, finished and failed
+    :param measured: Returns of random actions that were measured, by environment
+    :param rounds: Rounds in which seeds were added; None for a fixed number of seeds
     :return: Tables of all numbers
     """
     finished = tidy([result for result in results if result.failure is None])
-    return analyze_returns(design_of(grid), finished, without_result(grid, results))
+    design = design_of(grid, measured, rounds)
+    return analyze_returns(design, finished, without_result(grid, results))
 
 
 def analyze_returns(
@@ -123,6 +133,17 @@ def analyze_returns(
         sample_efficiency=sample_efficiency(arranged),
         absent=pd.DataFrame(absent, columns=[*RUN, "why"]),
     )
+
+
+def complete_runs(design: Design, finished: pd.DataFrame) -> tuple[environments.Runs, pd.DataFrame]:
+    """Return the runs that were measured over the whole declared grid, as arrays and as a table.
+
+    :param design: What is compared
+    :param finished: Tidy returns
+    :return: Curves of the runs, and their rows at the declared steps
+    """
+    whole, _ = split_complete(on_grid(finished, design.environments))
+    return environments.runs_of(whole), whole
 
 
 def without_result(grid: Grid, results: Sequence[RunResult]) -> Iterator[tuple[str, str, int, str]]:

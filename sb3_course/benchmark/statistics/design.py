@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sb3_course.benchmark.definition.grid import Grid
-from sb3_course.benchmark.statistics.scores import References, load_references
+from sb3_course.benchmark.statistics.scores import References, load_references, references_of
+from sb3_course.benchmark.storage.references import MeasuredReference
 from sb3_course.benchmark.storage.rounds import Rounds
 
 
@@ -30,10 +31,16 @@ class Design:
     rounds: Rounds | None = None
 
 
-def design_of(grid: Grid) -> Design:
+def design_of(
+    grid: Grid,
+    measured: Mapping[str, MeasuredReference] | None = None,
+    rounds: Rounds | None = None,
+) -> Design:
     """Return what the report of a grid compares.
 
     :param grid: Grid
+    :param measured: Returns of random actions that were measured, by environment
+    :param rounds: Rounds in which seeds were added; None for a fixed number of seeds
     :return: Its algorithms, environments and questions
     """
     return Design(
@@ -42,6 +49,8 @@ def design_of(grid: Grid) -> Design:
         environments=evaluation_steps(grid),
         seeds=grid.seeds,
         questions=grid.questions,
+        references=references_of(grid, measured or {}),
+        rounds=rounds,
     )
 
 

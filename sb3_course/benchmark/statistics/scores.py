@@ -5,7 +5,9 @@ of a named expert. Both are fixed and versioned in ``reference_scores.yaml`` and
 the results themselves.
 """
 
+from collections.abc import Mapping
 from importlib.resources import files
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
 
+from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.statistics.curves import RUN, interpolate
+from sb3_course.benchmark.storage.references import MeasuredReference
 from sb3_course.common.yaml_values import read_yaml
 
 
@@ -65,6 +69,38 @@ def normalize(returns: pd.DataFrame, references: References) -> pd.DataFrame:
     high = np.array([scale.expert for scale in scales])
     known["score"] = (known["return_mean"].to_numpy() - low) / (high - low)
     return known
+
+
+def references_of(grid: Grid, measured: Mapping[str, MeasuredReference]) -> References:
+    """Return the reference returns of a grid: those it declares, else shipped or measured ones.
+
+    An expert that the grid declares without a return of random actions takes the measured one, and
+    a measured one without a declared expert takes Gymnasium's reward threshold.
+
+    :param grid: Grid
+    :param measured: What ``sb3-course references`` measured, by environment
+    :return: References of the environments for which there are both returns
+    """
+    shipped = load_references()
+    found: dict[str, Reference] = {}
+    for name in grid.environments:
+        declared, known = grid.references.get(name), measured.get(name)
+        random = declared.random if declared else None
+        if random is None and known is not None:
+            random = known.random
+        if declared is None and name in shipped.environments:
+            found[name] = shipped.environments[name]
+        elif random is not None and declared is not None and declared.expert > random:
+            found[name] = Reference(
+                random=random, expert=declared.expert, expert_name=declared.expert_name
+            )
+        elif random is not None and known is not None and (known.threshold or -inf) > random:
+            found[name] = Reference(
+                random=random,
+                expert=known.threshold or 0.0,
+                expert_name="Gymnasium's reward threshold",
+            )
+    return References(version=shipped.version, environments=found)
 
 
 class Cubes(NamedTuple):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sb3_course.benchmark import api
+from sb3_course.benchmark import plan
 from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.execution import executors, rerun
 from sb3_course.benchmark.storage import provenance
@@ -31,7 +31,7 @@ def stored(tmp_path, monkeypatch, request):
     """A grid of four runs, stored; each is marked as an old one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(executors, "LocalProcesses", Trains)
-    monkeypatch.setattr(api, "_publish", lambda grid, store: store.folder / "report.html")
+    monkeypatch.setattr(plan, "publish_grid", lambda grid, store: store.folder / "report.html")
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(content(algorithms=ALGORITHMS)))
     store = Store(tmp_path / "results" / "tiny")
     for spec in load_grid(tmp_path / "grid.yaml").runs():
@@ -177,11 +177,11 @@ def test_a_part_that_is_done_leaves_the_new_runs_of_another_part(stored, monkeyp
 
 
 def test_a_command_that_was_killed_after_its_last_run_continues(stored, monkeypatch, capsys):
-    monkeypatch.setattr(api, "replace_stored", lambda *_, **__: None)
+    monkeypatch.setattr(plan, "replace_stored", lambda *_, **__: None)
     assert renew() == terminal.OK
     monkeypatch.undo()
     monkeypatch.chdir(stored.folder.parents[1])
-    monkeypatch.setattr(api, "_publish", lambda grid, store: store.folder / "report.html")
+    monkeypatch.setattr(plan, "publish_grid", lambda grid, store: store.folder / "report.html")
     (staged,) = (stored.folder / rerun.FOLDER).iterdir()
     (staged / "manifest.json").unlink()
     capsys.readouterr()

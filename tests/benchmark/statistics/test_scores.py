@@ -5,6 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from sb3_course.benchmark.statistics import scores
+from sb3_course.benchmark.storage.references import MeasuredReference
+from tests.benchmark import made_up
 
 
 def table(steps=(0, 50, 100), seeds=range(5)) -> pd.DataFrame:
@@ -110,3 +112,47 @@ def test_random_returns_are_reproducible(capsys, monkeypatch):
     measured = float(lines[0].split()[1])
     assert np.isfinite(measured)
     assert "Nowhere-v0: not measured" in lines[0]
+
+
+def measured(random, threshold=None):
+    return MeasuredReference(
+        random=random, low=random, high=random, episodes=9, seed=0, threshold=threshold
+    )
+
+
+def test_a_grids_own_references_come_first_and_missing_parts_are_filled_in():
+    names = (
+        "CartPole-v1",
+        "Acrobot-v1",
+        "Taxi-v3",
+        "FrozenLake-v1",
+        "Blackjack-v1",
+        "CliffWalking-v1",
+    )
+    environments = {name: {"total_timesteps": 100} for name in names}
+    declared = {
+        "CartPole-v1": {"random": 0, "expert": 100},
+        "Taxi-v3": {"expert": 8, "expert_name": "somebody"},
+        "Blackjack-v1": {"expert": 1},
+    }
+    grid = made_up.grid(environments=environments, references=declared)
+    given = {"Taxi-v3": measured(-700.0), "FrozenLake-v1": measured(0.01, threshold=0.7)}
+    found = scores.references_of(grid, given).environments
+    assert (found["CartPole-v1"].expert, found["CartPole-v1"].expert_name) == (
+        100,
+        "declared in the grid",
+    )
+    assert found["Acrobot-v1"] == scores.load_references().environments["Acrobot-v1"]
+    assert (found["Taxi-v3"].random, found["Taxi-v3"].expert_name) == (-700, "somebody")
+    assert found["FrozenLake-v1"].expert == 0.7
+    assert found.keys() == {"CartPole-v1", "Acrobot-v1", "Taxi-v3", "FrozenLake-v1"}
+
+
+def test_an_expert_below_random_actions_is_no_scale():
+    environments = {"Taxi-v3": {"total_timesteps": 100}}
+    grid = made_up.grid(environments=environments, references={"Taxi-v3": {"expert": -800}})
+    assert not scores.references_of(grid, {"Taxi-v3": measured(-700.0)}).environments
+    with pytest.raises(ValidationError, match="above that of random actions"):
+        made_up.grid(environments=environments, references={"Taxi-v3": {"random": 1, "expert": 0}})
+    with pytest.raises(ValidationError, match="unknown environment 'Taxi'; did you mean 'Taxi-v3'"):
+        made_up.grid(environments=environments, references={"Taxi": {"random": 0, "expert": 1}})

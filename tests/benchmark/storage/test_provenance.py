@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sb3_course.benchmark import run_grid
-from sb3_course.benchmark.api import plan_grid
 from sb3_course.benchmark.execution import executors
+from sb3_course.benchmark.plan import plan_grid
 from sb3_course.benchmark.storage import provenance
 from sb3_course.benchmark.storage.manifest import read_manifest
 from sb3_course.common.errors import UserError

@@ -1,0 +1,206 @@
+"""From a grid to its runs and their report: what there is to do, and doing it."""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from sb3_course.benchmark.definition.checks import checked_grid
+from sb3_course.benchmark.definition.constructor_checks import check_constructors
+from sb3_course.benchmark.definition.grid import Grid, RunSpec, load_grid
+from sb3_course.benchmark.definition.yaml_source import GridSource
+from sb3_course.benchmark.execution import runner
+from sb3_course.benchmark.execution.executors import make_executor
+from sb3_course.benchmark.execution.rerun import check_user_code, replace_stored, staging_store
+from sb3_course.benchmark.storage import manifest
+from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.rounds import read_rounds, with_rounds
+from sb3_course.benchmark.storage.store import Store
+from sb3_course.common.errors import UserError
+from sb3_course.common.files import remove_abandoned
+
+RESULTS = Path("results")
+
+
+@dataclass(frozen=True)
+class GridPlan:
+    """Plan of a grid: its runs, and which of them are to be executed.
+
+    :param grid: Validated grid
+    :param kept: Store of the grid's results
+    :param store: Store of new results: ``kept``, or where they wait until they replace ``kept``
+    :param runs: Selected runs of the grid
+    :param todo: Selected runs that have not finished, the longest first
+    :param rerun: Whether finished runs are repeated
+    :param keep: Whether to keep finished runs although a module of the user has changed since
+    """
+
+    grid: Grid
+    kept: Store
+    store: Store
+    runs: Sequence[RunSpec]
+    todo: Sequence[RunSpec]
+    rerun: bool
+
+
+@dataclass(frozen=True)
+class GridOutcome:
+    """Outcome of a grid.
+
+    :param results: Results of the selected runs, including failed ones
+    :param page: Page of the report; None without a report, or if runs of a rerun failed, in which
+        case the stored results are not replaced
+    """
+
+    results: list[RunResult]
+    page: Path | None
+
+    @property
+    def failures(self) -> list[RunResult]:
+        """Results of the runs that failed, each with its reason."""
+        return [result for result in self.results if result.failure is not None]
+
+
+def plan_grid(
+    grid: GridSource,
+    *,
+    only: Sequence[str] = (),
+    results: str | Path = RESULTS,
+    rerun: bool = False,
+    keep: bool = False,
+) -> GridPlan:
+    """Check a grid and list its runs, without executing any.
+
+    .. code-block:: python
+
+        plan = plan_grid("benchmarks/demo.yaml", only=["algorithm=NPG", "seed=0"])
+        print(len(plan.todo), "of", len(plan.runs), "runs to do")
+
+    :param grid: Grid file, or its content as a mapping
+    :param only: Conditions, as in :func:`run_grid`, like what follows
+    :param results: Folder of all results
+    :param rerun: Whether to repeat finished runs and replace their stored results
+    :param keep: Whether to keep finished runs although a module of the user has changed since
+    :return: The plan
+    :raises GridError: If the grid has mistakes or a constructor refuses its settings; the message
+        lists all of them
+    :raises UserError: If a condition matches no run, or files are in the way of results
+    """
+    loaded = checked_grid(grid)
+    kept = Store(Path(results) / loaded.name)
+    loaded = with_rounds(loaded, read_rounds(kept.folder))
+    remove_abandoned(kept.folder)
+    manifest.read_manifest(kept.folder)  # a damaged one is told before hours of work, not after
+    store = staging_store(kept) if rerun else kept
+    runs = runner.select(loaded.runs(), only)
+    todo = runner.to_do(runs, store)
+    if not (rerun or keep):
+        check_user_code(runs, kept)
+    if todo:
+        store.check_free(todo)
+        check_constructors(todo, grid)
+    return GridPlan(loaded, kept, store, runs, todo, rerun)
+
+
+def run_plan(
+    plan: GridPlan,
+    *,
+    executor: Literal["local", "ray"] = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    retries: int = 1,
+    tensorboard: str | Path | None = None,
+    report: bool = True,
+    console: Console | None = None,
+    command: str | None = None,
+) -> GridOutcome:
+    """Execute the runs of a plan and write the report.
+
+    :param plan: Plan from :func:`plan_grid`
+    :param executor: As in :func:`run_grid`, like what follows
+    :param workers: Number of runs at a time
+    :param address: Address of a running Ray cluster
+    :param retries: Number of times that a run whose process died is started again
+    :param tensorboard: Folder for the TensorBoard files of SB3's logger
+    :param report: Whether to write tables, figures and the page
+    :param console: Console on which progress is shown
+    :param command: Command to record in the manifest; None for the call of :func:`run_grid`
+    :return: Results and the page of the report
+    :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
+    """
+    started = time.time()
+    store, kept = plan.store, plan.kept
+    if plan.todo:
+        log_folder = None if tensorboard is None else Path(tensorboard)
+        runs_on = make_executor(
+            executor, plan.grid, store.folder, len(plan.todo), workers, address, log_folder
+        )
+        command = command or f"sb3_course.benchmark.run_grid({plan.grid.name!r})"
+        facts = (plan.grid, store.folder, command, runs_on.workers, started)
+        try:
+            runner.run_all(plan.todo, store, runs_on, console or Console(quiet=True), retries)
+        except BaseException:
+            if store.finished() or store.failed():
+                with suppress(OSError, UserError):  # which would hide what went wrong first
+                    manifest.write_manifest(*facts)
+            raise
+        manifest.write_manifest(*facts)
+    results = store.read(plan.runs)
+    if plan.rerun:
+        if any(result.failure is not None for result in results):
+            return GridOutcome(results, None)
+        whole = len(plan.runs) == len(plan.grid.runs())
+        replace_stored(kept, store, plan.runs, whole)
+    if not report:
+        return GridOutcome(results, None)
+    page = kept.folder / "report.html"
+    changed = plan.todo or plan.rerun or not kept.older_than(page)
+    if changed or not manifest.is_of(plan.grid, kept.folder):
+        page = publish_grid(plan.grid, kept)
+    return GridOutcome(results, page)
+
+
+def stored_grid(grid: GridSource, results: str | Path = RESULTS) -> Grid:
+    """Read a grid, with the seeds that ``run --until-settled`` has added to its algorithms.
+
+    :param grid: Grid file, or its content as a mapping
+    :param results: Folder of all results, with a subfolder for each grid
+    :return: Grid whose runs are all that have been started
+    :raises GridError: If the grid has mistakes
+    """
+    loaded = load_grid(grid)
+    return with_rounds(loaded, read_rounds(Path(results) / loaded.name))
+
+
+def stored_results(grid: Grid, results: str | Path = RESULTS) -> Store:
+    """Return the store of a grid that has been run.
+
+    :param grid: Grid
+    :param results: Folder of all results, with a subfolder for each grid
+    :return: Store of its results
+    :raises UserError: If there are none
+    """
+    folder = Path(results) / grid.name
+    if not folder.is_dir():
+        raise UserError(f"no results in {folder}; run `sb3-course run` or run_grid() first")
+    remove_abandoned(folder)
+    return Store(folder)
+
+
+def publish_grid(grid: Grid, store: Store) -> Path:
+    """Write all files that are derived from the results; a finished grid is packed first.
+
+    :param grid: Grid
+    :param store: Store of its results
+    :return: Page of the report
+    """
+    from sb3_course.benchmark.reporting.report import publish
+
+    runs = grid.runs()
+    if store.sound(runs) >= {spec.id for spec in runs}:
+        store.pack()
+    return publish(grid, store)

@@ -1,0 +1,65 @@
+"""Returns of random actions that were measured for a grid, in ``results/GRID/references.json``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+
+from sb3_course.common.errors import UserError, in_words
+from sb3_course.common.files import read_regular, write_whole
+
+NAME = "references.json"
+
+
+class MeasuredReference(BaseModel):
+    """Mean undiscounted return of uniformly random actions.
+
+    :param random: Mean over episodes
+    :param low: Lower bound of its 95% bootstrap interval
+    :param high: Upper bound
+    :param episodes: Number of episodes
+    :param seed: Seed of the first episode, from which the others count up
+    :param threshold: Gymnasium's reward threshold, None if the task has none
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    random: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+    episodes: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    threshold: FiniteFloat | None = None
+
+
+_File = TypeAdapter(dict[str, MeasuredReference])
+
+
+def read_references(folder: Path) -> dict[str, MeasuredReference]:
+    """Read what was measured.
+
+    :param folder: Folder of the results, ``results/GRID``
+    :return: References by environment; none if nothing was measured
+    :raises UserError: The file is damaged; says what to do
+    """
+    path = folder / NAME
+    try:
+        return _File.validate_json(read_regular(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValidationError) as error:
+        reason = f"{error.error_count()} mistakes" if isinstance(error, ValidationError) else None
+        raise UserError(
+            f"{path} is damaged ({reason or in_words(error)}); delete it, and measure again with "
+            "`sb3-course references`"
+        ) from error
+
+
+def write_references(folder: Path, references: Mapping[str, MeasuredReference]) -> None:
+    """Write what was measured.
+
+    :param folder: Folder of the results, ``results/GRID``
+    :param references: References by environment
+    """
+    text = _File.dump_json(dict(sorted(references.items())), indent=1).decode()
+    write_whole(folder / NAME, text + "\n")

@@ -1,0 +1,168 @@
+"""Add seeds to a grid in rounds, until its questions are settled by a sequential test."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from sb3_course.benchmark.definition.grid import Grid, load_grid
+from sb3_course.benchmark.definition.yaml_source import GridSource
+from sb3_course.benchmark.plan import (
+    RESULTS,
+    GridOutcome,
+    GridPlan,
+    plan_grid,
+    publish_grid,
+    run_plan,
+    stored_grid,
+)
+from sb3_course.benchmark.statistics.analysis import complete_runs
+from sb3_course.benchmark.statistics.answers import answers
+from sb3_course.benchmark.statistics.design import design_of
+from sb3_course.benchmark.storage.returns_table import tidy
+from sb3_course.benchmark.storage.rounds import Rounds, read_rounds, write_rounds
+from sb3_course.benchmark.storage.store import Store
+from sb3_course.common.errors import UserError
+
+Execute = Callable[[GridPlan], GridOutcome]
+
+
+def run_until_settled(
+    grid: GridSource,
+    max_seeds: int = 30,
+    *,
+    results: str | Path = RESULTS,
+    executor: Literal["local", "ray"] = "local",
+    workers: int | None = None,
+    console: Console | None = None,
+) -> GridOutcome:
+    """Run a grid with more and more seeds, until each of its questions is settled.
+
+    A round has as many seeds as the grid. After each one, every open question is looked at; the
+    algorithms of those that stay open take part in the next round. Of all questions together, at
+    most one in twenty grids without any difference ends with one settled, however often they are
+    looked at (:mod:`.sequential_test`; the questions share the level equally).
+
+    .. code-block:: python
+
+        outcome = run_until_settled("mine.yaml", max_seeds=30, workers=2)
+
+    :param grid: Grid file, or its content as a mapping; it needs questions
+    :param max_seeds: Largest number of seeds of an algorithm, which plans the number of looks
+    :param results: Folder of all results
+    :param executor: ``"local"`` for processes of this machine, ``"ray"`` for a Ray cluster
+    :param workers: Number of runs at a time; None for one per CPU
+    :param console: Console on which progress is shown; None for no output
+    :return: Results of all runs, and the page of the report
+    :raises GridError: If the grid has mistakes
+    :raises UserError: If it has no questions, fewer seeds are allowed than it has, or its rounds
+        were begun with another plan
+    :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
+    """
+
+    def execute(plan: GridPlan) -> GridOutcome:
+        return run_plan(plan, executor=executor, workers=workers, report=False, console=console)
+
+    return in_rounds(grid, max_seeds, Path(results), execute, console or Console(quiet=True))
+
+
+def in_rounds(
+    grid: GridSource, max_seeds: int, results: Path, execute: Execute, console: Console
+) -> GridOutcome:
+    """Plan rounds, and execute one after the other until every question is settled.
+
+    :param grid: Grid file, or its content as a mapping
+    :param max_seeds: Largest number of seeds of an algorithm
+    :param results: Folder of all results
+    :param execute: Function that executes the runs of a plan
+    :param console: Console on which the answers of each round are shown
+    :return: Results of all runs, and the page of the report
+    :raises UserError: As :func:`run_until_settled` does
+    """
+    loaded = load_grid(grid)
+    folder = results / loaded.name
+    rounds = _begun(loaded, max_seeds, folder)
+    open_questions = _open(grid, results, rounds)
+    while True:
+        rounds = _with_another(loaded, rounds, open_questions)
+        write_rounds(folder, rounds)
+        outcome = execute(plan_grid(grid, results=results))
+        looked = {question: _rounds_of(loaded, rounds, question) for question in open_questions}
+        rounds = rounds.model_copy(update={"looked": {**rounds.looked, **looked}})
+        write_rounds(folder, rounds)
+        open_questions = _open(grid, results, rounds)
+        n_round, n_settled = (
+            max(rounds.looked.values()),
+            len(loaded.questions) - len(open_questions),
+        )
+        console.print(
+            f"round {n_round} of {len(rounds.seeds)}: {n_settled} of {len(loaded.questions)} "
+            "questions settled",
+            *(f"\n  open: {question}" for question in open_questions),
+            markup=False,
+            highlight=False,
+            sep="",
+        )
+        if not open_questions or n_round == len(rounds.seeds):
+            break
+    extended = stored_grid(grid, results)
+    store = Store(folder)
+    return GridOutcome(outcome.results, publish_grid(extended, store))
+
+
+def _begun(grid: Grid, max_seeds: int, folder: Path) -> Rounds:
+    """Return the rounds that were begun, or new ones."""
+    if not grid.questions:
+        raise UserError(
+            "--until-settled needs questions: in the grid, as in "
+            "`questions: {Is NPG better than A2C?: [NPG, A2C]}`"
+        )
+    if own := [name for name, algorithm in grid.algorithms.items() if algorithm.seeds is not None]:
+        raise UserError(f"--until-settled adds seeds itself: remove `seeds` of {', '.join(own)}")
+    block = len(grid.seeds)
+    if max_seeds < block:
+        raise UserError(f"--max-seeds {max_seeds}; allowed: at least the grid's {block} seeds")
+    first = max(grid.seeds) + 1
+    more = (
+        range(first + i * block, first + (i + 1) * block) for i in range(max_seeds // block - 1)
+    )
+    planned = Rounds(seeds=[list(grid.seeds), *map(list, more)])
+    begun = read_rounds(folder)
+    if begun is None:
+        return planned
+    if [list(seeds) for seeds in begun.seeds] != planned.seeds:
+        n_seeds = sum(map(len, begun.seeds))
+        raise UserError(
+            f"{folder} was begun with {len(begun.seeds)} rounds of {len(begun.seeds[0])} seeds, "
+            f"which the bounds of its test depend on: continue with --max-seeds {n_seeds}"
+        )
+    return begun
+
+
+def _rounds_of(grid: Grid, rounds: Rounds, question: str) -> int:
+    """Return how many rounds both algorithms of a question have taken part in."""
+    return min(rounds.started[name] for name in grid.questions[question])
+
+
+def _with_another(grid: Grid, rounds: Rounds, open_questions: list[str]) -> Rounds:
+    """Start a round: the first one for all, a later one for those of open questions.
+
+    A round that was started and not looked at, since it was interrupted, is gone on with.
+    """
+    started = {name: max(1, rounds.started.get(name, 1)) for name in grid.algorithms}
+    for question in open_questions:
+        due = rounds.looked.get(question, 0) + 1
+        for name in grid.questions[question]:
+            started[name] = max(started[name], min(due, len(rounds.seeds)))
+    return rounds.model_copy(update={"started": started})
+
+
+def _open(grid: GridSource, results: Path, rounds: Rounds) -> list[str]:
+    """Return the questions that no look has settled."""
+    loaded = stored_grid(grid, results)
+    finished = Store(results / loaded.name).read(loaded.runs())
+    design = design_of(loaded, rounds=rounds)
+    table = tidy([result for result in finished if result.failure is None])
+    settled = answers(design, *complete_runs(design, table)).set_index("question")["settled"]
+    return [question for question in loaded.questions if not settled[question]]

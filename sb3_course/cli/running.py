@@ -1,0 +1,231 @@
+"""The commands that run a grid: ``run`` and ``demo``."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sb3_course.cli.options import GridFile, Results, Workers, show_damage, stop_on_sigterm
+from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
+from sb3_course.common.files import shipped
+
+if TYPE_CHECKING:
+    from sb3_course.benchmark.plan import GridOutcome, GridPlan
+    from sb3_course.benchmark.storage.result import RunResult
+
+DEMO = shipped("benchmarks/demo.yaml")
+
+
+def run(
+    grid: GridFile,
+    workers: Workers = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="KEY=VALUE",
+            help="Execute only the runs with this algorithm, environment or seed.",
+        ),
+    ] = None,
+    results: Results = Path("results"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the runs and whether they are done.")
+    ] = False,
+    executor: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Where runs execute: in processes of this machine, or on Ray."),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Running Ray cluster, as in 10.0.0.1:6379, or auto (default: start one here).",
+        ),
+    ] = None,
+    retries: Annotated[
+        int,
+        typer.Option(
+            "--retries", min=0, metavar="N", help="How often to retry a run whose process died."
+        ),
+    ] = 1,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the TensorBoard files of SB3's logger to DIR."),
+    ] = None,
+    rerun: Annotated[
+        bool,
+        typer.Option("--rerun", help="Repeat finished runs, and replace the stored results."),
+    ] = False,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Keep finished runs although a module of yours has changed."),
+    ] = False,
+    until_settled: Annotated[
+        bool,
+        typer.Option("--until-settled", help="Add rounds of seeds until questions are settled."),
+    ] = False,
+    max_seeds: Annotated[
+        int, typer.Option("--max-seeds", min=1, metavar="N", help="Most seeds of an algorithm.")
+    ] = 30,
+) -> int:
+    """Run a grid: finished runs are skipped, failed ones are tried again.
+
+    Several processes can run this command on one grid at the same time, also on machines that
+    share a folder: each run is done by one of them.
+
+    With --rerun, every run (or those selected by --only) is repeated, and the stored results are
+    replaced when all of them have finished. Until then they stay as they are, and after an
+    interrupt the same command continues.
+
+    With --until-settled, the algorithms of open questions get as many seeds again after each round,
+    up to --max-seeds. A sequential test settles the questions: if nothing differs, it settles one
+    in at most 5 of 100 grids, although it looks after every round.
+
+    For example:
+
+    sb3-course run benchmarks/demo.yaml
+
+    sb3-course run benchmarks/demo.yaml --workers 4 --only algorithm=A2C --only seed=0
+
+    sb3-course run benchmarks/demo.yaml --dry-run
+
+    sb3-course run benchmarks/demo.yaml --executor ray --address auto
+
+    sb3-course run benchmarks/regression/dilemmas.yaml --rerun
+
+    sb3-course run benchmarks/classic.yaml --until-settled --max-seeds 40
+    """
+    if address is not None and executor != "ray":
+        raise typer.BadParameter("--address requires --executor ray")
+    how = {
+        "executor": executor,
+        "workers": workers,
+        "address": address,
+        "retries": retries,
+        "tensorboard": tensorboard,
+    }
+    if until_settled:
+        if only or rerun or dry_run:
+            raise typer.BadParameter(
+                "--until-settled chooses the runs: leave out --only, --rerun and --dry-run"
+            )
+        return _run_in_rounds(grid, max_seeds, results, **how)
+    from sb3_course.benchmark.plan import plan_grid
+
+    plan = plan_grid(grid, only=only or [], results=results, rerun=rerun, keep=keep)
+    show_damage(plan.grid, results)
+    _show_plan(plan)
+    if dry_run:
+        _list_runs(plan)
+        return OK
+    return _run(plan, **how)
+
+
+def demo(workers: Workers = None, results: Results = Path("results")) -> int:
+    """Run the demonstration: six algorithms on two environments, in minutes.
+
+    It ends with the path of the report, and with the mean final returns on each environment.
+
+    For example:
+
+    sb3-course demo
+
+    sb3-course demo --workers 2 --results my_results
+    """
+    from sb3_course.benchmark.api import load_results
+    from sb3_course.benchmark.plan import plan_grid
+    from sb3_course.benchmark.reporting.answers import rankings
+
+    plan = plan_grid(DEMO, results=results)
+    _show_plan(plan)
+    code = _run(plan, workers=workers)
+    if code != INTERRUPTED:
+        for line in rankings(plan.grid.environments, load_results(DEMO, results=results)):
+            print_line(line)
+        n = len(plan.grid.seeds)
+        print_line(f"Means of {n} seeds, which show that everything works; claims need more.")
+    return code
+
+
+def _run(plan: "GridPlan", **how: Any) -> int:
+    from sb3_course.benchmark.plan import run_plan
+
+    stop_on_sigterm()
+    try:
+        outcome = run_plan(plan, console=Console(stderr=True), command=_command(), **how)
+    except KeyboardInterrupt:
+        print_error("interrupted: finished runs are kept; the same command continues from there")
+        return INTERRUPTED
+    if outcome.page is None:
+        print_error(
+            f"stored results in {plan.kept.folder} are unchanged: the same command continues"
+        )
+    else:
+        print_line(str(outcome.page))
+    return _show_failures(outcome.failures)
+
+
+def _run_in_rounds(grid: Path, max_seeds: int, results: Path, **how: Any) -> int:
+    from sb3_course.benchmark.plan import run_plan
+    from sb3_course.benchmark.until_settled import in_rounds
+
+    stderr = Console(stderr=True)
+
+    def execute(plan: "GridPlan") -> "GridOutcome":
+        _show_plan(plan)
+        return run_plan(plan, report=False, console=stderr, command=_command(), **how)
+
+    stop_on_sigterm()
+    try:
+        outcome = in_rounds(grid, max_seeds, results, execute, stderr)
+    except KeyboardInterrupt:
+        print_error("interrupted: finished runs are kept; the same command continues from there")
+        return INTERRUPTED
+    print_line(str(outcome.page))
+    return _show_failures(outcome.failures)
+
+
+def _show_plan(plan: "GridPlan") -> None:
+    what = "runs to repeat" if plan.rerun else "runs"
+    n_runs, n_todo = len(plan.runs), len(plan.todo)
+    print_line(f"{plan.grid.name}: {n_runs} {what}, {n_runs - n_todo} done, {n_todo} to do")
+    if plan.rerun and plan.todo and "-dirty" in plan.store.folder.name:
+        print_error("uncommitted changes: the stored runs will name their commit with -dirty")
+
+
+def _list_runs(plan: "GridPlan") -> None:
+    waiting = {spec.id for spec in plan.todo}
+    for spec in plan.runs:
+        state = "to do" if spec.id in waiting else "done "
+        print_line(f"{state}  {spec.label}, {spec.config.total_timesteps:,} steps")
+
+
+def _show_failures(failures: Sequence["RunResult"]) -> int:
+    if not failures:
+        return OK
+    table = Table("algorithm", "environment", "seed", "error", title="Failed runs")
+    for result in failures:
+        spec = result.spec
+        cells = (spec.algorithm, spec.environment, str(spec.seed), result.reason)
+        table.add_row(*map(Text, cells))  # Text keeps brackets from being read as markup
+    Console(stderr=True).print(table)
+    print_error(f"{len(failures)} runs failed; their tracebacks are in the report")
+    return FAILED
+
+
+def _command() -> str:
+    """Return the running command; files outside the working directory keep only their names."""
+    here = Path.cwd()
+    words = []
+    for word in sys.argv[1:]:
+        path = Path(word)
+        inside = path.is_absolute() and path.is_relative_to(here)
+        short = str(path.relative_to(here)) if inside else path.name
+        words.append(short if path.is_absolute() else word)
+    return shlex.join(["sb3-course", *words])

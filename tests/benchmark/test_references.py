@@ -1,0 +1,58 @@
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.envs.toy_text import FrozenLakeEnv
+
+from sb3_course.benchmark.references import measure, measured, random_returns
+from sb3_course.common.errors import UserError
+from tests.benchmark import made_up
+
+
+class Coin(gymnasium.Env):
+    """Ends at once with a reward of 1 for one of two actions."""
+
+    observation_space = gymnasium.spaces.Discrete(1)
+    action_space = gymnasium.spaces.Discrete(2)
+    reward = 1.0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return 0, {}
+
+    def step(self, action):
+        return 0, self.reward * action, True, False, {}
+
+
+def test_random_actions_have_the_return_of_the_uniform_policy():
+    reference = measured(Coin(), episodes=400, seed=0)
+    assert reference.low < 0.5 < reference.high
+    assert reference.high - reference.low == pytest.approx(2 * 1.96 * 0.5 / 20, rel=0.1)
+    assert (reference.episodes, reference.seed, reference.threshold) == (400, 0, None)
+
+
+def test_an_episode_depends_on_its_own_seed_alone():
+    env = FrozenLakeEnv(is_slippery=True)
+    whole, rest = random_returns(env, 40), random_returns(env, 10, seed=30)
+    np.testing.assert_array_equal(whole[30:], rest)
+    assert 0 < random_returns(env, 400).mean() < 0.1  # 0.0139 in the limit
+
+
+def test_returns_that_are_not_finite_are_told():
+    coin = Coin()
+    coin.reward = float("nan")
+    with pytest.raises(UserError, match="a return of random actions is nan"):
+        measured(coin, episodes=20, seed=0)
+
+
+def test_only_what_is_missing_is_measured():
+    environments = {
+        name: {"total_timesteps": 100} for name in ("CartPole-v1", "Blackjack-v1", "FrozenLake-v1")
+    }
+    declared = {
+        "CartPole-v1": {"expert": 400},  # declared without a return of random actions
+        "FrozenLake-v1": {"random": 0, "expert": 1},
+    }
+    grid = made_up.grid(environments=environments, references=declared)
+    assert [name for name, _ in measure(grid, 3, 0)] == ["CartPole-v1", "Blackjack-v1"]
+    without = made_up.grid(environments=environments)
+    assert [name for name, _ in measure(without, 3, 0)] == ["Blackjack-v1", "FrozenLake-v1"]
