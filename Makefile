@@ -54,7 +54,7 @@ mutants: setup ## do the tests of the estimators notice a change of any operator
 	$(BIN)/mutmut run --max-children 2 && $(BIN)/mutmut results
 
 fuzz: setup ## damaged and hostile files, for about ten minutes
-	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-2000} $(BIN)/python -m pytest tests/fuzz -n 2
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(BIN)/python -m pytest tests/fuzz -n 2
 
 check: setup ## ruff, format, mypy, the direction of imports, docstrings
 	$(BIN)/ruff check .

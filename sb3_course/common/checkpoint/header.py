@@ -24,6 +24,14 @@ from sb3_course.common.checkpoint.normalization import STATISTICS, normalization
 LIBRARIES = ("sb3_course", "stable_baselines3", "sb3_contrib")
 ATTRIBUTES = "attributes.npz"
 PICKLED = ":serialized:"
+KINDS: dict[str, tuple[type, ...]] = {
+    "class": (str,),
+    "env": (str, type(None)),
+    "module": (str,),
+    "attributes": (dict,),
+    "pickled": (dict,),
+}
+"""Types of a header's entries; those of ``VecNormalize`` are checked where it is made."""
 
 
 def describe(algorithm: BaseAlgorithm, members: Members) -> dict[str, Any]:
@@ -98,7 +106,7 @@ def checked_header(members: Members) -> dict[str, Any]:
     :raises CheckpointError: If its entries are of another type than :func:`describe` writes
     """
     header = header_of(members)
-    for name, kinds in (("class", str), ("env", (str, type(None))), ("module", str)):
+    for name, kinds in KINDS.items():
         if name in header and not isinstance(header[name], kinds):
             raise CheckpointError(f"{name} in the checkpoint's header is {header[name]!r}")
     statistics = unpack_arrays(members, STATISTICS)
@@ -115,7 +123,7 @@ def plain_attributes(members: Members, given: dict[str, Any]) -> dict[str, Any]:
     :return: Values by name
     :raises CheckpointError: If there is an attribute that only a pickle holds; says what to do
     """
-    header, arrays = header_of(members), unpack_arrays(members, ATTRIBUTES)
+    header, arrays = checked_header(members), unpack_arrays(members, ATTRIBUTES)
     known = header.get("attributes", {})
     names = [name for name, item in sb3_data(members).items() if _is_pickled(item)]
     missing = [name for name in names if name not in known and name not in given]
