@@ -19,7 +19,10 @@ from tests.benchmark.helpers import content, tiny
 from tests.benchmark.misbehaving import FOLDER, HANGS
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMAND = "from sb3_course.cli.app import main; main()"
+COMMAND = (  # Ctrl-C is ignored by what a shell starts in the background, and by its children
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from sb3_course.cli.app import main; main()"
+)
 
 
 def processes_in(folder):
