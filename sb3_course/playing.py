@@ -15,15 +15,15 @@ from sb3_course import loading
 from sb3_course.common import checkpoint
 from sb3_course.common.checkpoint import CheckpointError
 from sb3_course.common.errors import UserError, in_words
-from sb3_course.common.evaluation import evaluate
+from sb3_course.common.evaluation import evaluate, evaluation_env
 from sb3_course.common.video import check_video, film, filmed_env, has_screen, render_modes
-from sb3_course.envs.gymnasium_env import make_env
-from sb3_course.registry import check_environment, find_algorithm
+from sb3_course.envs.config import EnvConfig, EnvConfigError
+from sb3_course.registry import being_made, check_environment, find_algorithm
 
 
 def play(
     path: Path,
-    env_id: str | None,
+    environment: EnvConfig | str | None,
     episodes: int,
     seed: int,
     video: Path | None = None,
@@ -36,7 +36,8 @@ def play(
     All episodes are played in one environment, and are the same whether they are recorded or not.
 
     :param path: Model file
-    :param env_id: Gymnasium id, or None for the environment that the file names
+    :param environment: Environment with its settings, or None for what the file says; its id alone
+        stands for the same where the file names this id
     :param episodes: Number of episodes
     :param seed: Seed of the first episode, from which the others count up
     :param video: Video file to record, or None
@@ -47,29 +48,32 @@ def play(
     :raises UserError: If the file is not a model, names neither environment nor class and they
         are not given, or is not trusted with what it needs
     """
-    try:
-        header = checkpoint.read_header(path)
-        trusted = trust or loading.is_trusted(path)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    env_id = env_id or _own_environment(path, header, trusted)
-    check_environment(env_id)
+    header, trusted = _opened(path, trust)
+    config = (
+        environment
+        if isinstance(environment, EnvConfig)
+        else _environment(path, header, trusted, environment)
+    )
+    check_environment(config.id)
     if video is not None:
         check_video(video)
     if render and not has_screen():
         raise UserError("--render needs a screen, and there is none; --video FILE.mp4 does not")
-    if render and "human" not in (modes := render_modes(env_id)):
+    with being_made(config):
+        modes = render_modes(config) if render else ["human"]
+    if "human" not in modes:
         declared = ", ".join(modes) or "none"
-        raise UserError(f"{env_id} opens no window (human); its render modes: {declared}")
+        raise UserError(f"{config.name} opens no window (human); its render modes: {declared}")
     with ExitStack() as stack:
         make: Callable[[], gymnasium.Env[Any, Any]]
         if video is not None:
-            make = partial(filmed_env, env_id, stack.enter_context(film(video)))
+            make = partial(filmed_env, config, stack.enter_context(film(video)))
         elif render:
-            make = partial(make_env, env_id, disable_env_checker=True, render_mode="human")
+            make = partial(evaluation_env, config, render_mode="human")
         else:
-            make = partial(make_env, env_id, disable_env_checker=True)
-        env = DummyVecEnv([make])
+            make = partial(evaluation_env, config)
+        with being_made(config):
+            env = config.stack(DummyVecEnv([make]))
         stack.callback(env.close)
         model = load_to_play(path, header, env, name, trusted)
         for i in range(episodes):
@@ -77,14 +81,60 @@ def play(
             yield float(returns[0]), int(lengths[0])
 
 
-def _own_environment(path: Path, header: dict[str, Any], trusted: bool) -> str:
-    """Return the id of the environment that a file names."""
-    env_id: str | None = header.get("env")
-    if env_id is None:
+def environment_of(path: Path, env_id: str | None, trust: bool) -> EnvConfig:
+    """Return the environment that a file was trained in, with its settings.
+
+    :param path: Model file
+    :param env_id: Id that the user gave, or None; settings are those of the file if it names this
+        id, and none otherwise
+    :param trust: Whether the modules that a file of others names may be imported
+    :return: Environment
+    :raises UserError: If the file is not a model, does not name its environment, or is not trusted
+        with what it needs
+    """
+    return _environment(path, *_opened(path, trust), env_id)
+
+
+def _opened(path: Path, trust: bool) -> tuple[dict[str, Any], bool]:
+    """Return the header of a file, and whether it is trusted."""
+    try:
+        return checkpoint.read_header(path), trust or loading.is_trusted(path)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _environment(
+    path: Path, header: dict[str, Any], trusted: bool, env_id: str | None
+) -> EnvConfig:
+    own: str | None = header.get("env")
+    if env_id is not None and env_id != own:
+        return EnvConfig(env_id)
+    if own is None:
         raise UserError(f"{path} does not name its environment: add its id, as in CartPole-v1")
-    if ":" in env_id and not trusted:
-        raise UserError(untrusted(path, f"imports the module of its environment, {env_id}"))
-    return env_id
+    try:
+        config = EnvConfig.from_data(own, header.get("env_settings", {}))
+    except EnvConfigError as error:
+        raise UserError(f"{path}: the settings of its environment: {error}") from error
+    check_trusted(path, config, trusted, named=env_id is not None)
+    return config
+
+
+def check_trusted(path: Path, config: EnvConfig, trusted: bool, named: bool = False) -> None:
+    """Check that a file may build its environment, which can execute code of the file's author.
+
+    :param path: Model file
+    :param config: Environment that it names
+    :param trusted: Whether it may do anything
+    :param named: Whether the user has named the environment, so that its module is no news
+    :raises UserError: If it needs more than it is trusted with
+    """
+    if trusted:
+        return
+    if ":" in config.name and not named:
+        raise UserError(untrusted(path, f"imports the module of its environment, {config.name}"))
+    if config.wrappers:
+        names = ", ".join(map(str, config.wrappers))
+        raise UserError(untrusted(path, f"puts wrappers around its environment, {names}"))
 
 
 PICKLES = "holds pickled Python, as every file of SB3's own does"

@@ -3,7 +3,8 @@
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import reduce
 from importlib import import_module
 from importlib.util import find_spec
@@ -23,9 +24,10 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn, optim
 from torch.nn.modules import activation
 
-from sb3_course.common.checkpoint import LIBRARIES
+from sb3_course.common.checkpoint import LIBRARIES, remember_environment
 from sb3_course.common.errors import Key, UserError, in_words, unknown
 from sb3_course.envs.backends import Backend
+from sb3_course.envs.config import EnvConfig
 from sb3_course.envs.make import make_vec_env
 
 SET_BY_THE_RUN = frozenset(
@@ -228,7 +230,7 @@ def value(params: Any, key: Key) -> Any:
 def build(
     name: str,
     params: Mapping[str, Any],
-    env_id: str,
+    environment: EnvConfig | str,
     n_envs: int,
     seed: int,
     backend: Backend,
@@ -240,7 +242,7 @@ def build(
 
     :param name: Name of the algorithm, as in a grid
     :param params: Hyper-parameters, as in a grid
-    :param env_id: Gymnasium id
+    :param environment: Environment, with its settings
     :param n_envs: Number of environments
     :param seed: Seed of all random numbers
     :param backend: Backend of :func:`sb3_course.make_vec_env`
@@ -252,13 +254,12 @@ def build(
     :raises UserError: If a name is unknown, the environment cannot be made here, or the
         constructor rejects the hyper-parameters; the message names the one at fault
     """
-    check_environment(env_id)
+    config = EnvConfig.of(environment)
+    check_environment(config.id)
     arguments = constructor_arguments(name, params)
     set_random_seed(seed)
-    try:
-        env = make_vec_env(env_id, n_envs, seed, backend, normalize, verbose=verbose)
-    except (Exception, SystemExit) as error:
-        raise UserError(f"{env_id} cannot be made here: {in_words(error)}") from error
+    with being_made(config):
+        env = make_vec_env(config, n_envs, seed, backend, normalize, verbose=verbose)
     logs = {} if tensorboard is None else {"tensorboard_log": str(tensorboard)}
     kwargs = {"seed": seed, "device": "cpu", "verbose": verbose, **logs, **arguments}
     try:
@@ -268,8 +269,24 @@ def build(
         env.close()
         given = f"{'.'.join(map(str, key))}: given {value(params, key)!r}; " if key else ""
         raise UserError(f"{given}{name} refuses it: {in_words(error)}") from error
-    vars(model)["env_id"] = env_id  # saved with the model, see checkpoint.environment_id
+    remember_environment(model, config)
     return model
+
+
+@contextmanager
+def being_made(config: EnvConfig) -> Iterator[None]:
+    """Explain why an environment cannot be made, within a context.
+
+    :param config: Environment that is made in the context
+    :yield: Nothing
+    :raises UserError: If anything goes wrong there
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{config.name} cannot be made here: {in_words(error)}") from error
 
 
 def check_environment(name: Any) -> None:

@@ -6,7 +6,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,8 +20,9 @@ from sb3_course.common import checkpoint
 from sb3_course.common.callbacks import EvaluateEvery, SaveEvery
 from sb3_course.common.checkpoint import CheckpointError
 from sb3_course.common.errors import UserError, in_words
+from sb3_course.envs.config import EnvConfig, EnvConfigError
 from sb3_course.envs.make import make_vec_env
-from sb3_course.playing import PICKLES, find_class, untrusted
+from sb3_course.playing import PICKLES, check_trusted, find_class, untrusted
 
 EPISODES = 10
 """Episodes of an evaluation during training."""
@@ -37,7 +38,7 @@ class Setup:
     """What a training is started with, kept in its file so that it can go on.
 
     :param algo: Name of the algorithm
-    :param env_id: Gymnasium id
+    :param env: Environment, with its settings
     :param n_envs: Number of environments
     :param seed: Seed of all random numbers
     :param backend: Backend of :func:`sb3_course.make_vec_env`
@@ -45,11 +46,31 @@ class Setup:
     """
 
     algo: str
-    env_id: str
+    env: EnvConfig
     n_envs: int
     seed: int
     backend: Any
     timesteps: int
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> "Setup":
+        """Return the setup that :meth:`data` returned as plain data.
+
+        :param data: Plain data
+        :return: Setup
+        :raises KeyError: If the id of the environment is missing
+        :raises TypeError: If anything else is missing, or is too much
+        :raises EnvConfigError: If the settings of the environment are malformed
+        """
+        others = {k: v for k, v in data.items() if k not in ("env_id", "env_settings")}
+        env = EnvConfig.from_data(data["env_id"], data.get("env_settings", {}))
+        return cls(env=env, **others)
+
+    def data(self) -> dict[str, Any]:
+        """Return the setup as plain data."""
+        data = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "env"}
+        settings = self.env.data(self.env.name)
+        return {**data, "env_id": self.env.id, **({"env_settings": settings} if settings else {})}
 
 
 def start(
@@ -64,11 +85,11 @@ def start(
     :return: Model that is ready to train
     :raises UserError: If something does not exist or does not fit; names it
     """
-    logs = None if tensorboard is None else registry.place_to_log(tensorboard, setup.env_id)
+    logs = None if tensorboard is None else registry.place_to_log(tensorboard, setup.env.name)
     model = registry.build(
         setup.algo,
         params,
-        setup.env_id,
+        setup.env,
         setup.n_envs,
         setup.seed,
         setup.backend,
@@ -76,7 +97,7 @@ def start(
         logs,
         verbose=1,
     )
-    vars(model)["training_setup"] = vars(setup)
+    vars(model)["training_setup"] = setup.data()
     return model
 
 
@@ -93,21 +114,21 @@ def resume(path: Path, trust: bool, tell: Tell) -> tuple[BaseAlgorithm, Setup]:
         members = checkpoint.read_members(path)
         header = checkpoint.checked_header(members)
         trusted = trust or loading.is_trusted(path)
-        setup = Setup(**checkpoint.sb3_data(members)["training_setup"])
+        setup = Setup.from_data(checkpoint.sb3_data(members)["training_setup"])
     except FileNotFoundError as error:
         raise UserError(f"--resume: {path} does not exist") from error
     except CheckpointError as error:
         raise UserError(f"--resume: {error}") from error
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, EnvConfigError) as error:
         raise UserError(
             f"--resume: {path} does not say how its training was started, as files of "
             "`sb3-course train` do"
         ) from error
     algorithm = find_class(path, header, setup.algo if trusted else None, trusted)
-    if ":" in setup.env_id and not trusted:
-        raise UserError(untrusted(path, f"imports the module of its environment, {setup.env_id}"))
-    registry.check_environment(setup.env_id)
-    env = make_vec_env(setup.env_id, setup.n_envs, setup.seed, setup.backend, verbose=0)
+    check_trusted(path, setup.env, trusted)
+    registry.check_environment(setup.env.id)
+    with registry.being_made(setup.env):
+        env = make_vec_env(setup.env, setup.n_envs, setup.seed, setup.backend, verbose=0)
     try:
         model, lost = loading.load_to_continue(algorithm, path, env, trusted)
     except CheckpointError as error:
@@ -145,10 +166,10 @@ def train(
     :param progress_bar: Whether to show a progress bar
     :raises KeyboardInterrupt: It was stopped; its argument is the signal's number
     """
-    vars(model)["training_setup"] = vars(setup)
+    vars(model)["training_setup"] = setup.data()
     callbacks: list[BaseCallback] = []
     if eval_every is not None:
-        callbacks.append(EvaluateEvery(eval_every, setup.env_id, EPISODES, setup.seed, tell))
+        callbacks.append(EvaluateEvery(eval_every, setup.env, EPISODES, setup.seed, tell))
     if save_every is not None:
         callbacks.append(SaveEvery(save_every, lambda saved: loading.save(saved, file), tell))
     if model.tensorboard_log is None:  # SB3's own logger makes a folder for no file

@@ -55,8 +55,8 @@ def test_normalization_is_frozen_while_playing(saved):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"env_id": "Pendulum-v1"}, "cannot be loaded: Observation spaces do not match"),
-        ({"env_id": "CartPol-v1"}, "did you mean 'CartPole-v1'"),
+        ({"environment": "Pendulum-v1"}, "cannot be loaded: Observation spaces do not match"),
+        ({"environment": "CartPol-v1"}, "did you mean 'CartPole-v1'"),
         ({"name": "A2"}, "unknown algorithm 'A2'"),
         ({"name": "SAC"}, "not by SAC: leave out --algo"),
         ({"render": True}, "--render needs a screen"),
@@ -66,7 +66,9 @@ def test_what_does_not_fit_is_told(saved, changes, expected, monkeypatch):
     monkeypatch.setattr(playing, "has_screen", lambda: False)
     with pytest.raises(UserError) as caught:
         list(
-            playing.play(**{"path": saved[0], "env_id": None, "episodes": 1, "seed": 0, **changes})
+            playing.play(
+                **{"path": saved[0], "environment": None, "episodes": 1, "seed": 0, **changes}
+            )
         )
     assert expected in str(caught.value)
 

@@ -206,7 +206,7 @@ def test_where_nobody_can_be_asked_the_folder_of_temporary_files_takes_it(monkey
 def test_a_module_of_a_stranger_is_not_imported(whole, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", "another")
     model, setup = training.resume(Path(whole), False, print)
-    vars(model)["training_setup"] = vars(setup) | {"env_id": "evil:CartPole-v1"}
+    vars(model)["training_setup"] = setup.data() | {"env_id": "evil:CartPole-v1"}
     loading.save(model, "evil.zip")
     monkeypatch.setenv("XDG_CONFIG_HOME", "a third")
     with pytest.raises(UserError, match="imports the module of its environment, evil:CartPole"):

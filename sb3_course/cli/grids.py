@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sb3_course.cli.options import (
+from sb3_course.cli.grid_options import (
     GridFile,
     Results,
     Workers,

@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sb3_course.cli.options import EnvKwargs, Wrappers, environment
 from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
 from sb3_course.common.errors import UserError
+from sb3_course.envs.config import EnvConfig
 from sb3_course.lectures import FIGURES, check_names
 
 
@@ -52,6 +54,8 @@ def figures(
 
 def imitate(
     env: Annotated[str, typer.Argument(metavar="ENV", help="Gymnasium environment.")],
+    env_kwargs: EnvKwargs = None,
+    wrapper: Wrappers = None,
     expert: Annotated[
         Path | None,
         typer.Option(
@@ -120,7 +124,7 @@ def imitate(
     except ImportError as error:  # an extra is not installed; the message names it
         raise UserError(str(error)) from error
     options = homework.Options(
-        env,
+        environment(EnvConfig(env), env_kwargs, wrapper),
         expert,
         demos,
         dagger or no_collect,

@@ -3,37 +3,22 @@
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, pstdev
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sb3_course.cli.options import EnvKwargs, Wrappers, environment, parameters, whole_number
 from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
 from sb3_course.envs.backends import Backend
+from sb3_course.envs.config import EnvConfig
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
     from sb3_course.training import Setup
-
-
-def whole_number(text: str) -> int:
-    """Read a whole number of at least 1, which may be written as 1e5 or 100_000.
-
-    :param text: Word of the command line
-    :return: The number
-    :raises typer.BadParameter: If the text is anything else
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.5
-    if not (number >= 1 and number.is_integer()):
-        raise typer.BadParameter(f"{text!r}; allowed: a whole number of at least 1, as in 1e5")
-    return int(number)
 
 
 def train(
@@ -47,6 +32,8 @@ def train(
         list[str] | None,
         typer.Option("-p", "--param", metavar="KEY=VALUE", help="Hyper-parameter, in YAML."),
     ] = None,
+    env_kwargs: EnvKwargs = None,
+    wrapper: Wrappers = None,
     timesteps: Annotated[
         int | None,
         typer.Option(
@@ -101,6 +88,8 @@ def train(
 
     sb3-course train A2C CartPole-v1 -p learning_rate=1e-3 -p "policy_kwargs={net_arch: [32]}"
 
+    sb3-course train PPO Ant-v4 --env-kwargs use_contact_forces=true --wrapper my_module:MyWrapper
+
     sb3-course train PPO Hopper-v4 --tensorboard logs && tensorboard --logdir logs
 
     sb3-course train NPG Hopper-v4 --timesteps 1e6 --save-every 50000 --out hopper.zip
@@ -114,8 +103,10 @@ def train(
         if algo is None or env is None:
             raise typer.BadParameter("ALGO and ENV are needed, as in `train NPG CartPole-v1`")
         file = checkpoint.place_to_save(out or Path("model.zip"))
-        setup = training.Setup(algo, env, n_envs, seed, backend, timesteps or 100_000)
-        model = training.start(setup, _parameters(params or []), normalize, tensorboard)
+        config = environment(EnvConfig(env), env_kwargs, wrapper)
+        setup = training.Setup(algo, config, n_envs, seed, backend, timesteps or 100_000)
+        given = parameters("-p", params or [], "learning_rate=1e-3")
+        model = training.start(setup, given, normalize, tensorboard)
     else:
         with_resume = ("timesteps", "out", "save_every", "eval_every", "resume", "trust")
         others = [
@@ -153,8 +144,13 @@ def enjoy(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Saved model.")],
     env: Annotated[
         str | None,
-        typer.Argument(metavar="ENV", help="Gymnasium environment (default: the model's own)."),
+        typer.Argument(
+            metavar="ENV",
+            help="Gymnasium environment (default: the model's own, with its settings).",
+        ),
     ] = None,
+    env_kwargs: EnvKwargs = None,
+    wrapper: Wrappers = None,
     episodes: Annotated[int, typer.Option(min=1, metavar="N", help="Number of episodes.")] = 5,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, metavar="S", help="Seed of the first episode.")
@@ -196,10 +192,13 @@ def enjoy(
         raise typer.BadParameter(f"{file} does not exist; `sb3-course train` saves such a file")
     if video is not None and render:
         raise typer.BadParameter("--video and --render exclude each other")
-    from sb3_course.playing import play
+    from sb3_course.playing import environment_of, play
 
+    given: EnvConfig | str | None = env
+    if env_kwargs or wrapper:
+        given = environment(environment_of(file, env, trust), env_kwargs, wrapper)
     returns = []
-    for total, length in play(file, env, episodes, seed, video, render, algo, trust):
+    for total, length in play(file, given, episodes, seed, video, render, algo, trust):
         returns.append(total)
         print_line(f"episode {len(returns)}: return {total:,.1f} in {length:,} steps")
     print_line(f"mean return {mean(returns):,.1f} ± {pstdev(returns):,.1f}")
@@ -239,21 +238,3 @@ def _another_place() -> str:
         "another file (Enter tries the same again)", default="", show_default=False, err=True
     )
     return place
-
-
-def _parameters(items: Sequence[str]) -> dict[str, Any]:
-    from yaml import YAMLError
-
-    from sb3_course.common.yaml_values import described, read_yaml
-
-    parameters = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        given = item if len(item) <= 80 else f"{item[:80]}…"
-        if not (key and equals):
-            raise typer.BadParameter(f"-p {given!r}: expected KEY=VALUE, as in learning_rate=1e-3")
-        try:
-            parameters[key] = read_yaml(value)
-        except YAMLError as error:
-            raise typer.BadParameter(f"-p {given!r}: the value, {described(error)}") from error
-    return parameters

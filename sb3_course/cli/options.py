@@ -1,49 +1,100 @@
-"""Arguments that several commands on grids have, and what they say to the user."""
+"""Options that several commands share, and how their values are read."""
 
-import signal
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from sb3_course.cli.terminal import print_error
+from sb3_course.envs.config import EnvConfig, EnvConfigError
 
-if TYPE_CHECKING:
-    from sb3_course.benchmark.definition.grid import Grid
-
-GridFile = Annotated[Path, typer.Argument(metavar="GRID", help="Grid file (YAML).")]
-Results = Annotated[
-    Path,
-    typer.Option("--results", metavar="DIR", help="Folder of all results, one subfolder per grid."),
+EnvKwargs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env-kwargs",
+        metavar="KEY=VALUE",
+        help="Argument of the environment, in YAML; repeatable.",
+    ),
 ]
-Workers = Annotated[
-    int | None,
-    typer.Option("--workers", min=1, metavar="N", help="Parallel runs (default: one per CPU)."),
+Wrappers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--wrapper",
+        metavar="WRAPPER",
+        help='Wrapper, the innermost first: module:Class, or "module:Class: {argument: value}".',
+    ),
 ]
 
 
-def show_damage(grid: "Grid", results: Path) -> list[str]:
-    """Print a line for each damaged result.
+def whole_number(text: str) -> int:
+    """Read a whole number of at least 1, which may be written as 1e5 or 100_000.
 
-    :param grid: Grid
-    :param results: Folder of all results
-    :return: Lines
+    :param text: Word of the command line
+    :return: The number
+    :raises typer.BadParameter: If the text is anything else
     """
-    from sb3_course.benchmark.storage.store import Store
-
-    lines = Store(results / grid.name).damage(grid.runs())
-    for line in lines:
-        print_error(line)
-    return lines
-
-
-def console() -> Console:
-    """Return a console that wraps lines only on a terminal."""
-    return Console() if sys.stdout.isatty() else Console(width=1000)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.5
+    if not (number >= 1 and number.is_integer()):
+        raise typer.BadParameter(f"{text!r}; allowed: a whole number of at least 1, as in 1e5")
+    return int(number)
 
 
-def stop_on_sigterm() -> None:
-    """Let SIGTERM, which a job scheduler sends, do what Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
+def parameters(option: str, items: Sequence[str], example: str) -> dict[str, Any]:
+    """Read values by name.
+
+    :param option: Option that they were given with, for messages
+    :param items: Words KEY=VALUE or, as in RL Zoo, KEY:VALUE
+    :param example: Example of such a word
+    :return: Values by name
+    :raises typer.BadParameter: If one of them is anything else
+    """
+    values = {}
+    for item in items:
+        found = re.fullmatch(r"([^=:]+)[=:](.*)", item, re.DOTALL)
+        if found is None:
+            raise typer.BadParameter(f"{option} {_cut(item)}: expected KEY=VALUE, as in {example}")
+        values[found[1]] = _value(option, item, found[2])
+    return values
+
+
+def environment(
+    config: EnvConfig, kwargs: Sequence[str] | None, wrappers: Sequence[str] | None
+) -> EnvConfig:
+    """Return an environment with the settings of the command line.
+
+    :param config: Environment
+    :param kwargs: Values of ``--env-kwargs``, which take precedence
+    :param wrappers: Values of ``--wrapper``, which replace all others
+    :return: Environment with these settings
+    :raises typer.BadParameter: If one of them cannot be read
+    """
+    given = parameters("--env-kwargs", kwargs or [], "use_contact_forces=true")
+    read = tuple(_value("--wrapper", word, word) for word in wrappers or [])
+    try:
+        return EnvConfig(
+            config.id,
+            {**config.kwargs, **given},
+            read or config.wrappers,
+            config.frame_stack,
+            config.time_limit,
+        )
+    except EnvConfigError as error:
+        raise typer.BadParameter(f"--wrapper: {error.message}") from error
+
+
+def _value(option: str, item: str, text: str) -> Any:
+    from yaml import YAMLError
+
+    from sb3_course.common.yaml_values import described, read_yaml
+
+    try:
+        return read_yaml(text)
+    except YAMLError as error:
+        raise typer.BadParameter(f"{option} {_cut(item)}: the value, {described(error)}") from error
+
+
+def _cut(item: str) -> str:
+    return repr(item if len(item) <= 80 else f"{item[:80]}…")

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sb3_course.cli.options import GridFile, Results, Workers, show_damage, stop_on_sigterm
+from sb3_course.cli.grid_options import GridFile, Results, Workers, show_damage, stop_on_sigterm
 from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
 from sb3_course.common.files import shipped
 

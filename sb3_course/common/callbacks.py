@@ -6,6 +6,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_seed, undisturbed
+from sb3_course.envs.config import EnvConfig, EnvId
 
 
 class SaveEvery(BaseCallback):
@@ -53,7 +54,7 @@ class EvaluateEvery(BaseCallback):
     The training is not disturbed: it is the same with and without it.
 
     :param every: Environment steps from one evaluation to the next
-    :param env_id: Gymnasium id
+    :param env: Environment, with the settings that it is trained with
     :param episodes: Number of episodes
     :param seed: Seed of the training, which the episodes' seeds follow from
     :param tell: Function that gets a line with each result; None for the log alone
@@ -62,18 +63,18 @@ class EvaluateEvery(BaseCallback):
     def __init__(
         self,
         every: int,
-        env_id: str,
+        env: EnvConfig | EnvId,
         episodes: int,
         seed: int,
         tell: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__()
-        self._every, self._env_id, self._episodes = every, env_id, episodes
+        self._every, self._env, self._episodes = every, env, episodes
         self._seed, self._tell = seed, tell
 
     def _on_training_start(self) -> None:
         with undisturbed(self.model):
-            self._envs = evaluation_envs(self._env_id, self._episodes)
+            self._envs = evaluation_envs(self._env, self._episodes)
         self._next = (self.model.num_timesteps // self._every + 1) * self._every
 
     def _on_step(self) -> bool:

@@ -1,11 +1,13 @@
 """Evaluation of policies, also during their training and without disturbing it."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_course.collection.collector import step_wait
-from sb3_course.envs.gymnasium_env import make_env
+from sb3_course.envs.config import EnvConfig, EnvId
 
 SEED_OFFSET, SEEDS_PER_RUN = 1_000_000, 1_000
 """Evaluation episodes of run ``seed`` have the seeds ``SEED_OFFSET + SEEDS_PER_RUN * seed`` and
@@ -29,14 +31,91 @@ def evaluation_seed(seed: int) -> int:
     return SEED_OFFSET + SEEDS_PER_RUN * seed
 
 
-def evaluation_envs(env_id: str, episodes: int) -> DummyVecEnv:
+Env = gymnasium.Env[Any, Any]
+
+
+class OwnEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Wrapper that records an environment's own episodes, below the wrappers that change them.
+
+    An episode that a wrapper cuts off ends when the environment is reset. One that a wrapper only
+    divides, as SB3's ``EpisodicLifeEnv`` does, goes on.
+
+    :param env: Environment without wrappers
+    """
+
+    def __init__(self, env: Env) -> None:
+        super().__init__(env)
+        self.ended: list[tuple[float, int]] = []
+        self._return, self._length = 0.0, 0
+
+    def forget(self) -> None:
+        """Forget the episodes that have ended."""
+        self.ended = []
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment, which ends an episode that is still running."""
+        self._end()
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the environment, and add up its rewards as SB3 rounds them."""
+        outcome: tuple[Any, Any, bool, bool, dict[str, Any]] = super().step(action)
+        self._return += float(np.float32(outcome[1]))
+        self._length += 1
+        if outcome[2] or outcome[3]:
+            self._end()
+        return outcome
+
+    def _end(self) -> None:
+        if self._length:
+            self.ended.append((self._return, self._length))
+        self._return, self._length = 0.0, 0
+
+
+def evaluation_env(
+    env: EnvConfig | EnvId, inside: Callable[[Env], Env] | None = None, **settings: Any
+) -> Env:
+    r"""Make one of Gymnasium's own environments for an evaluation.
+
+    :param env: Environment, with its settings
+    :param inside: Further wrapper, below all others
+    :param \**settings: Further keyword arguments of ``gymnasium.make``
+    :return: Environment, without stacked frames
+    """
+    config = EnvConfig.of(env)
+
+    def below(made: Env) -> Env:
+        made = made if inside is None else inside(made)
+        return OwnEpisodes(made) if config.wrappers else made
+
+    return config.make(below, disable_env_checker=True, **settings)
+
+
+def evaluation_envs(env: EnvConfig | EnvId, episodes: int) -> VecEnv:
     """Make Gymnasium's own environments for an evaluation, one per episode.
 
-    :param env_id: Gymnasium id
+    :param env: Environment, with the settings that it is trained with
     :param episodes: Number of episodes
     :return: Vector environment, not normalized
     """
-    return DummyVecEnv([partial(make_env, env_id, disable_env_checker=True)] * episodes)
+    envs = DummyVecEnv([partial(evaluation_env, env)] * episodes)
+    return EnvConfig.of(env).stack(envs)
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Episodes of an evaluation.
+
+    :param returns: Undiscounted raw returns, of shape (n_episodes,)
+    :param lengths: Lengths in steps, of shape (n_episodes,)
+    :param infos: Info of each episode's last step
+    """
+
+    returns: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+    infos: list[dict[str, Any]]
 
 
 def evaluate(
@@ -44,34 +123,60 @@ def evaluate(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Evaluate a model's deterministic policy over one episode of every environment.
 
+    :param model: Model to evaluate
+    :param envs: Environments, as in :func:`play_episodes`
+    :param seed: Seed of the first environment; environment ``i`` is seeded with ``seed + i``
+    :return: Undiscounted returns and lengths of the episodes, each of shape ``(envs.num_envs,)``
+    """
+    episodes = play_episodes(model, envs, seed)
+    return episodes.returns, episodes.lengths
+
+
+def play_episodes(model: BaseAlgorithm, envs: VecEnv, seed: int) -> Episodes:
+    """Play one episode of every environment with a model's deterministic policy.
+
     The first episode of each environment counts, however long it is, so that short episodes are
     not over-represented. Observations are normalized with the statistics of the model's training
     environment, which are not updated; rewards stay raw. The result depends only on the policy,
     the statistics and the seed.
 
+    In environments of :func:`evaluation_envs` the returns and lengths are those of the environment
+    below its wrappers, as in RL Zoo: a wrapper that changes rewards changes what is learned from,
+    but not what is measured.
+
     :param model: Model to evaluate
     :param envs: Environments, neither normalized nor shared with training
     :param seed: Seed of the first environment; environment ``i`` is seeded with ``seed + i``
-    :return: Undiscounted returns and lengths of the episodes, each of shape ``(envs.num_envs,)``
+    :return: Episodes, one of each environment
     """
     normalizer = model.get_vec_normalize_env()
     returns = np.zeros(envs.num_envs, dtype=np.float64)
     lengths = np.zeros(envs.num_envs, dtype=np.int64)
+    last: list[dict[str, Any]] = [{} for _ in range(envs.num_envs)]
     running = np.ones(envs.num_envs, dtype=bool)
     starts = np.ones(envs.num_envs, dtype=bool)
     state = None
     envs.seed(seed)
     obs: Any = envs.reset()
+    wrapped = any(envs.env_is_wrapped(OwnEpisodes))
+    if wrapped:
+        envs.env_method("forget")
     while running.any():
         if normalizer is not None:
             obs = normalizer.normalize_obs(obs)
         actions, state = model.predict(obs, state, starts, deterministic=True)
         envs.step_async(actions)
-        obs, rewards, starts, _ = step_wait(envs)
+        obs, rewards, starts, infos = step_wait(envs)
         returns[running] += rewards[running]
         lengths[running] += 1
-        running &= ~starts
-    return returns, lengths
+        for i in np.flatnonzero(running & starts):
+            if wrapped:
+                (ended,) = envs.get_attr("ended", int(i))
+                if not ended:
+                    continue  # a wrapper has divided the episode
+                returns[i], lengths[i] = ended[0]
+            running[i], last[i] = False, infos[i]
+    return Episodes(returns, lengths, last)
 
 
 @contextmanager

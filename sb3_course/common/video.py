@@ -14,7 +14,8 @@ import numpy as np
 
 from sb3_course.collection.observations import Array
 from sb3_course.common.errors import UserError, in_words
-from sb3_course.envs.gymnasium_env import make_env
+from sb3_course.common.evaluation import evaluation_env
+from sb3_course.envs.config import EnvConfig, EnvId
 
 DEFAULT_FPS = 30.0
 """Frames per second of an environment that does not declare any."""
@@ -144,51 +145,55 @@ class Filmed(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._film.add(frame, frames_per_second(self.env))
 
 
-def filmed_env(env_id: str, video: Film) -> Filmed:
-    """Make an environment whose seeded episodes are recorded.
+def filmed_env(env: EnvConfig | EnvId, video: Film) -> gymnasium.Env[Any, Any]:
+    """Make an environment whose own seeded episodes are recorded, below its wrappers.
 
-    :param env_id: Gymnasium id
+    :param env: Environment, with its settings
     :param video: Video to add to
     :return: Environment
     :raises UserError: If the environment renders no images here
     """
-    return Filmed(drawn_env(env_id), video)
+    return drawn_env(env, lambda made: Filmed(made, video))
 
 
-def drawn_env(env_id: str) -> gymnasium.Env[Any, Any]:
+def drawn_env(
+    env: EnvConfig | EnvId,
+    inside: Callable[[gymnasium.Env[Any, Any]], gymnasium.Env[Any, Any]] | None = None,
+) -> gymnasium.Env[Any, Any]:
     """Make an environment whose ``render()`` returns images; MuJoCo's camera follows the body.
 
-    :param env_id: Gymnasium id
+    :param env: Environment, with its settings
+    :param inside: Further wrapper, below all others
     :return: Environment, already reset
     :raises UserError: If the environment renders no images here
     """
     use_no_screen()
-    modes: list[str] = []
+    name, modes = EnvConfig.of(env).name, list[str]()
     try:
-        modes += render_modes(env_id)
+        modes += render_modes(env)
         frame = None
         if "rgb_array" in modes:
-            env = make_env(env_id, disable_env_checker=True, render_mode="rgb_array")
-            follow(env)
-            env.reset()
-            frame = env.render()
+            made = evaluation_env(env, inside, render_mode="rgb_array")
+            follow(made)
+            made.reset()
+            frame = made.render()
     except Exception as error:
-        raise UserError(f"{env_id} cannot be rendered here: {in_words(error)}") from error
+        raise UserError(f"{name} cannot be rendered here: {in_words(error)}") from error
     if not (isinstance(frame, np.ndarray) and frame.ndim == 3):
         declared = ", ".join(modes) or "none"
-        raise UserError(f"{env_id} renders no images (rgb_array); its render modes: {declared}")
-    return env
+        raise UserError(f"{name} renders no images (rgb_array); its render modes: {declared}")
+    return made
 
 
-def render_modes(env_id: str) -> list[str]:
+def render_modes(env: EnvConfig | EnvId) -> list[str]:
     """Return the render modes that an environment declares.
 
-    :param env_id: Gymnasium id
+    :param env: Environment, with its settings
     :return: Names of the modes
     """
-    env = make_env(env_id, disable_env_checker=True)
-    env.close()
-    return list(env.metadata.get("render_modes") or [])
+    made = evaluation_env(env)
+    made.close()
+    return list(made.metadata.get("render_modes") or [])
 
 
 def frames_per_second(env: gymnasium.Env[Any, Any]) -> float:
@@ -232,7 +237,7 @@ def has_screen() -> bool:
 
 def record(
     players: Mapping[str, Player],
-    env_id: str,
+    env: EnvConfig | EnvId,
     path: Path,
     seed: int = 0,
     seconds: float = 8.0,
@@ -243,7 +248,7 @@ def record(
     A player whose episode has ended is shown in its last frame.
 
     :param players: Functions from M observations to M actions, by name
-    :param env_id: Gymnasium id of an environment that renders images
+    :param env: Environment that renders images, with its settings, without stacked frames
     :param path: File to write, ending in ``.mp4``
     :param seed: Seed of the episode, the same for all players
     :param seconds: Maximum length of the video, in the environment's time
@@ -252,12 +257,12 @@ def record(
         imageio-ffmpeg is not installed
     """
     with film(path) as video:
-        env = drawn_env(env_id)
+        drawn = drawn_env(env)
         columns = [
-            [_titled(frame, name, size) for frame in _play(player, env, seed, seconds)]
+            [_titled(frame, name, size) for frame in _play(player, drawn, seed, seconds)]
             for name, player in players.items()
         ]
-        env.close()
+        drawn.close()
         longest = max(len(frames) for frames in columns)
         padded = [frames + [frames[-1]] * (longest - len(frames)) for frames in columns]
         for row in zip(*padded, strict=True):

@@ -115,6 +115,8 @@ def _pool_spec(env_id: str, env_kwargs: Mapping[str, Any]) -> Any:
         raise ValueError(f"env_kwargs must not hold {name!r}: {_RESERVED[name]}")
     if env_kwargs.get("render_mode") is not None:
         raise UnsupportedEnvError(f'{env_id} on EnvPool does not render: use backend="dummy"')
+    if "xml_file" in env_kwargs:
+        raise UnsupportedEnvError("EnvPool reads an xml_file from a folder of its own alone")
     envpool = import_envpool()
     known = envpool.list_all_envs()
     if env_id not in known:
@@ -128,8 +130,11 @@ def _pool_spec(env_id: str, env_kwargs: Mapping[str, Any]) -> Any:
     try:
         spec = envpool.make_spec(env_id, num_envs=1, **kwargs)
     except TypeError as error:
+        known_kwargs = envpool.make_spec(env_id, num_envs=1)._config_keys
+        what = [f"no {name}" for name in kwargs if name not in known_kwargs]
         raise UnsupportedEnvError(
-            f"EnvPool's {env_id} does not take env_kwargs {sorted(kwargs)}: {error}. "
+            f"EnvPool's {env_id} does not take env_kwargs {sorted(kwargs)}: it has "
+            f"{', '.join(what) or 'them with values of other types'}. "
             'backend="dummy" passes them on to Gymnasium'
         ) from error
     if spec.config.max_num_players != 1:

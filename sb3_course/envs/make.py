@@ -1,20 +1,18 @@
 """One function that makes vector environments of every backend."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import gymnasium as gym
 from stable_baselines3.common import env_util
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 
 from sb3_course.envs._envpool_spec import UnsupportedEnvError
 from sb3_course.envs.backends import Backend
+from sb3_course.envs.config import EnvConfig, EnvId, WrapperName
 from sb3_course.envs.envpool_vec_env import EnvPoolVecEnv
-from sb3_course.envs.gymnasium_env import make_drawable_env
-
-Env = gym.Env[Any, Any]
 
 #: Environments that EnvPool has with Gymnasium's id and spaces, but with other dynamics.
 _KNOWN_DIFFERENCES = {
@@ -36,32 +34,39 @@ _SB3_KWARGS = inspect.signature(env_util.make_vec_env).parameters.keys() - {
 
 
 def make_vec_env(
-    env_id: str | Callable[..., Env],
+    env_id: EnvId | EnvConfig,
     n_envs: int = 1,
     seed: int | None = None,
     backend: Backend = "auto",
     normalize: bool | dict[str, Any] = False,
-    env_kwargs: dict[str, Any] | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
     verbose: int = 1,
+    *,
+    wrappers: Sequence[WrapperName] = (),
+    frame_stack: int | None = None,
+    time_limit: int | None = None,
     **sb3_kwargs: Any,
 ) -> VecEnv:
     r"""Make a vector environment that reports its episodes in ``infos[i]["episode"]``.
 
-    Lengths and time limits count environment steps.
+    Lengths and time limits count environment steps. ``infos[i]["episode"]`` is of the environment
+    below its wrappers, as in SB3 and RL Zoo: a wrapper that changes rewards changes what is learned
+    from, but not the return that is reported.
 
     =============  ===============================================================================
     ``backend``    how the environments are stepped
     =============  ===============================================================================
     ``"auto"``     ``"envpool"`` if EnvPool is installed and has Gymnasium's environment (the spaces
-                   agree, and no difference in dynamics is known), else ``"dummy"``; prints which
-                   one and why
+                   agree, no difference in dynamics is known, it knows all arguments, and there are
+                   no wrappers), else ``"dummy"``; prints which one and why
     ``"envpool"``  :class:`EnvPoolVecEnv`: C++ threads, no rendering, no access to the environments
     ``"dummy"``    SB3's ``DummyVecEnv``: Gymnasium, one after the other in this process
     ``"subproc"``  SB3's ``SubprocVecEnv``: Gymnasium, one process per environment
     =============  ===============================================================================
 
-    :param env_id: Environment id or, except for ``"envpool"``, a callable that returns an
-        environment
+    :param env_id: Environment id, ``module:id``, a whole
+        :class:`~sb3_course.envs.config.EnvConfig` or, except for ``"envpool"``, a callable that
+        returns an environment
     :param n_envs: Number of environments
     :param seed: Seed of the first environment, from which the others count up; None draws one.
         Equal seeds lead to equal trajectories within one backend, but not between EnvPool and
@@ -71,12 +76,18 @@ def make_vec_env(
         keyword arguments
     :param env_kwargs: Keyword arguments of the environment
     :param verbose: Verbosity; 0 silences ``"auto"``
+    :param wrappers: Wrappers around each environment, the innermost first: classes, names
+        ``"module:Class"``, or ``{"module:Class": {argument: value}}``
+    :param frame_stack: Number of the last observations that are stacked, below the normalization
+    :param time_limit: Environment steps after which an episode is truncated, in place of the
+        registered limit
     :param \**sb3_kwargs: Other keyword arguments of SB3's ``make_vec_env``, such as
         ``wrapper_class``, ``monitor_dir`` and ``vec_env_cls``, which Gymnasium's environments take:
         with them ``"auto"`` stands for ``vec_env_cls``, by default ``DummyVecEnv``
     :return: Vector environment, whose backend :func:`backend_of` names
     :raises TypeError: If SB3's function has no such argument, or the backend excludes it
-    :raises ValueError: If the backend is unknown, or there is less than one environment
+    :raises ValueError: If the backend is unknown, there is less than one environment, or a wrapper
+        or an argument is refused
     :raises ImportError: If the backend is ``"envpool"`` and EnvPool is not installed
     """
     if backend != "auto" and backend not in _CLASSES:
@@ -85,16 +96,23 @@ def make_vec_env(
         )
     if n_envs < 1:
         raise ValueError(f"n_envs must be at least 1, got {n_envs}")
-    kwargs = dict(env_kwargs or {})
-    if sb3_kwargs:
-        _check_sb3_kwargs(sb3_kwargs, backend)
-        venv = _make_gymnasium(env_id, n_envs, seed, kwargs, backend, sb3_kwargs)
-    elif backend == "auto":
-        venv = _make_auto(env_id, n_envs, seed, kwargs, verbose)
-    elif backend == "envpool":
-        venv = _make_envpool(env_id, n_envs, seed, kwargs)
+    settings = (env_kwargs or {}, tuple(wrappers), frame_stack, time_limit)
+    if isinstance(env_id, EnvConfig):
+        if settings != ({}, (), None, None):
+            raise TypeError("an EnvConfig has its own settings: give them there alone")
+        config = env_id
     else:
-        venv = _make_gymnasium(env_id, n_envs, seed, kwargs, backend, {})
+        config = EnvConfig(env_id, *settings)
+    if sb3_kwargs:
+        _check_sb3_kwargs(sb3_kwargs, backend, config)
+        venv = _make_gymnasium(config, n_envs, seed, backend, sb3_kwargs)
+    elif backend == "auto":
+        venv = _make_auto(config, n_envs, seed, verbose)
+    elif backend == "envpool":
+        venv = _make_envpool(config, n_envs, seed)
+    else:
+        venv = _make_gymnasium(config, n_envs, seed, backend, {})
+    venv = config.stack(venv)
     if normalize is False:
         return venv
     return VecNormalize(venv, **({} if normalize is True else normalize))
@@ -113,7 +131,7 @@ def backend_of(venv: VecEnv) -> str:
     raise ValueError(f"{type(venv.unwrapped).__name__} is not one of make_vec_env's backends")
 
 
-def _check_sb3_kwargs(given: dict[str, Any], backend: str) -> None:
+def _check_sb3_kwargs(given: dict[str, Any], backend: str, config: EnvConfig) -> None:
     for name in given.keys() - _SB3_KWARGS:
         raise TypeError(
             f"make_vec_env has no argument {name!r}; of SB3's it takes "
@@ -126,51 +144,50 @@ def _check_sb3_kwargs(given: dict[str, Any], backend: str) -> None:
         )
     if backend != "auto" and given.get("vec_env_cls") is not None:
         raise TypeError(f"vec_env_cls and backend {backend!r} both choose the class: give one")
+    if config.wrappers and given.get("wrapper_class") is not None:
+        raise TypeError("wrappers and SB3's wrapper_class exclude each other: put it last in them")
 
 
-def _make_auto(
-    env_id: str | Callable[..., Env],
-    n_envs: int,
-    seed: int | None,
-    env_kwargs: dict[str, Any],
-    verbose: int,
-) -> VecEnv:
+def _make_auto(config: EnvConfig, n_envs: int, seed: int | None, verbose: int) -> VecEnv:
     """Make the environments with EnvPool if it can replace Gymnasium, and print the choice."""
     venv: VecEnv
     try:
-        if env_id in _KNOWN_DIFFERENCES:
-            raise UnsupportedEnvError(_KNOWN_DIFFERENCES[str(env_id)])
-        venv = _make_envpool(env_id, n_envs, seed, env_kwargs)
+        if config.id in _KNOWN_DIFFERENCES:
+            raise UnsupportedEnvError(_KNOWN_DIFFERENCES[str(config.id)])
+        venv = _make_envpool(config, n_envs, seed)
         unknown = venv.get_attr("spec")[0] is None
         reason = "EnvPool has it" + (", Gymnasium cannot make it here" if unknown else "")
     except (ImportError, UnsupportedEnvError) as error:
-        venv = _make_gymnasium(env_id, n_envs, seed, env_kwargs, "dummy", {})
+        venv = _make_gymnasium(config, n_envs, seed, "dummy", {})
         reason = str(error)
     if verbose >= 1:
-        name = env_id if isinstance(env_id, str) else getattr(env_id, "__name__", repr(env_id))
-        print(f"make_vec_env: {name} on backend {backend_of(venv)!r} ({reason})")
+        print(f"make_vec_env: {config.name} on backend {backend_of(venv)!r} ({reason})")
     return venv
 
 
-def _make_envpool(
-    env_id: str | Callable[..., Env], n_envs: int, seed: int | None, env_kwargs: dict[str, Any]
-) -> EnvPoolVecEnv:
-    if not isinstance(env_id, str):
+def _make_envpool(config: EnvConfig, n_envs: int, seed: int | None) -> EnvPoolVecEnv:
+    if not isinstance(config.id, str):
         raise UnsupportedEnvError("EnvPool requires an environment id, not a callable")
-    return EnvPoolVecEnv(env_id, n_envs, seed, **env_kwargs)
+    if config.wrappers:
+        raise UnsupportedEnvError(
+            "EnvPool's environments are no Python objects, which wrappers could be put around"
+        )
+    return EnvPoolVecEnv(config.id, n_envs, seed, **config.arguments)
 
 
 def _make_gymnasium(
-    env_id: str | Callable[..., Env],
+    config: EnvConfig,
     n_envs: int,
     seed: int | None,
-    env_kwargs: dict[str, Any],
     backend: str,
     sb3_kwargs: dict[str, Any],
 ) -> VecEnv:
+    if config.wrappers:
+        sb3_kwargs = {**sb3_kwargs, "wrapper_class": config.wrap}
     if backend == "subproc":
         sb3_kwargs = {**sb3_kwargs, "vec_env_cls": SubprocVecEnv}
-    make = partial(make_drawable_env, env_id) if isinstance(env_id, str) else env_id
-    return env_util.make_vec_env(
-        make, n_envs=n_envs, seed=seed, env_kwargs=env_kwargs, **sb3_kwargs
-    )
+        if config.kwargs or config.wrappers:
+            config.make().close()  # whose mistakes a process could not tell
+    # Monitor comes between the environment and the wrappers.
+    make = partial(replace(config, wrappers=()).make, drawable=True)
+    return env_util.make_vec_env(make, n_envs=n_envs, seed=seed, **sb3_kwargs)

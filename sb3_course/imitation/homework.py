@@ -1,26 +1,27 @@
 """CS285's first homework in one call: clone an expert, then continue with DAgger."""
 
 import copy
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.utils import LinearSchedule
 
-from sb3_course.common.checkpoint import CheckpointError, place_to_save
+from sb3_course.common.checkpoint import CheckpointError, place_to_save, remember_environment
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import evaluation_envs
 from sb3_course.common.files import shipped
 from sb3_course.common.video import check_video, record, use_no_screen
+from sb3_course.envs.config import EnvConfig
+from sb3_course.envs.make import make_vec_env
 from sb3_course.imitation.bc import BC
 from sb3_course.imitation.dagger import DAgger
 from sb3_course.imitation.demonstrations import load_demonstrations
 from sb3_course.imitation.experts import Expert, as_expert, demonstrate, load_expert
 from sb3_course.loading import is_trusted
+from sb3_course.registry import being_made
 
 EXPERTS = shipped("results/experts")
 """Folder of the project's own experts."""
@@ -39,12 +40,15 @@ round's last policy is random."""
 N_DEMONSTRATED = 2
 """Number of episodes that an expert demonstrates, the same as in the homework's files."""
 
+N_EVALUATED = 10
+"""Number of episodes of the evaluation after each round."""
+
 
 @dataclass(frozen=True)
 class Options:
     """Arguments of ``sb3-course imitate``.
 
-    :param env: Gymnasium id
+    :param env: Environment, with its settings
     :param expert: File of the expert, or None for the project's own, if one is needed
     :param demos: Source of demonstrations, or None to have the expert demonstrate
     :param dagger: Whether to continue with rounds of DAgger
@@ -57,7 +61,7 @@ class Options:
     :param trust: Whether pickles in the expert's file may be read
     """
 
-    env: str
+    env: EnvConfig
     expert: Path | None
     demos: str | None
     dagger: bool
@@ -116,14 +120,14 @@ def default_expert(env_id: str) -> Path | None:
 
 
 def _expert(options: Options) -> Expert | None:
-    path = options.expert or default_expert(options.env)
+    path = options.expert or default_expert(options.env.name)
     if options.expert is None and options.demos is not None and not options.dagger:
         return None  # BC needs only the demonstrations
     if path is None:
         known = ", ".join(sorted(p.stem for p in EXPERTS.glob("*.zip"))) or "no environment"
         raise UserError(
-            f"there is no expert for {options.env} (there is one for {known}): add --expert FILE"
-            + ("" if options.dagger else " or --demos FILE")
+            f"there is no expert for {options.env.name} (there is one for {known}): "
+            "add --expert FILE" + ("" if options.dagger else " or --demos FILE")
         )
     zipped = path.is_file() and path.suffix not in (".pkl", ".pickle")
     try:
@@ -136,9 +140,9 @@ def _expert(options: Options) -> Expert | None:
 
 def _model(options: Options, expert: Expert | None, print_line: Callable[[str], None]) -> DAgger:
     """Make a DAgger, whose round 0 is BC, with demonstrations."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*out of date.*")
-        env = make_vec_env(options.env, 1, seed=options.seed)
+    with being_made(options.env):
+        env = make_vec_env(options.env, 1, seed=options.seed, backend="dummy")
+        eval_env = evaluation_envs(options.env, N_EVALUATED)
     demonstrations: Any
     if options.demos is not None:
         demonstrations = load_demonstrations(options.demos)
@@ -149,9 +153,10 @@ def _model(options: Options, expert: Expert | None, print_line: Callable[[str], 
         returns = [float(t.rews.sum()) for t in demonstrations]
         print_line(f"the expert's returns: {', '.join(f'{value:,.0f}' for value in returns)}")
     try:
-        return DAgger(
+        model = DAgger(
             "MlpPolicy",
             env,
+            eval_env=eval_env,
             expert=expert,
             demonstrations=demonstrations,
             collect=options.collect,
@@ -161,6 +166,8 @@ def _model(options: Options, expert: Expert | None, print_line: Callable[[str], 
         )
     except ValueError as error:
         raise UserError(str(error)) from error
+    remember_environment(model, options.env)
+    return model
 
 
 def _frozen(model: BC) -> Expert:

@@ -15,9 +15,9 @@ from sb3_course.common.evaluation import (
     evaluate,
     evaluation_envs,
     evaluation_seed,
-    make_env,
     undisturbed,
 )
+from sb3_course.envs.gymnasium_env import make_env
 from tests.benchmark.helpers import HERE
 
 

@@ -1,6 +1,7 @@
 """Checks of the names in a grid against what is installed, before any run starts."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -13,9 +14,14 @@ from sb3_course.benchmark.definition.yaml_source import (
     GridSource,
     Mistake,
     Source,
+    shown,
 )
 from sb3_course.common.errors import Key, UserError, unknown
+from sb3_course.envs.config import find_wrapper
 from sb3_course.registry import check_environment, constructor_arguments, find_algorithm
+
+LIKE_AN_ID = re.compile(r"-v\d+$")
+"""How an environment's id ends, and a name that a grid has made up seldom does."""
 
 
 def checked_grid(grid: GridSource) -> Grid:
@@ -45,7 +51,11 @@ def unknown_names(source: Source) -> Iterator[Mistake]:
     environments = _mapping(source.data, "environments")
     for name, settings in environments.items():
         key: Key = ("environments", name)
-        yield from _run_check(key, check_environment, name)
+        own_id = settings.get("id") if isinstance(settings, Mapping) else None
+        place = key if own_id is None else (*key, "id")
+        yield from _run_check(place, check_environment, name if own_id is None else own_id)
+        for i, wrapper in enumerate(_list(settings, "wrappers")):
+            yield from _run_check((*key, "wrappers", i), _check_wrapper, wrapper)
         normalize = _mapping(settings, "normalize")
         yield from _run_check((*key, "normalize"), _check_normalize, normalize)
     for name, algorithm in _mapping(source.data, "algorithms").items():
@@ -57,7 +67,8 @@ def unknown_names(source: Source) -> Iterator[Mistake]:
                 continue
             if source.own(place):
                 yield Mistake(place, unknown("environment", environment, map(str, environments)))
-            else:  # grids that share an included file need not have all of its environments
+            elif LIKE_AN_ID.search(str(environment)):
+                # Grids that share an included file need not have all of its environments.
                 yield from _run_check(place, check_environment, environment)
 
 
@@ -96,6 +107,18 @@ def _run_check(key: Key, check: Callable[..., object], *arguments: Any) -> Itera
 def _mapping(data: Any, key: str) -> Mapping[Any, Any]:
     value = data.get(key) if isinstance(data, Mapping) else None
     return value if isinstance(value, Mapping) else {}
+
+
+def _list(data: Any, key: str) -> list[Any]:
+    value = data.get(key, []) if isinstance(data, Mapping) else []
+    return value if isinstance(value, list) else [value]
+
+
+def _check_wrapper(entry: Any) -> None:
+    try:
+        find_wrapper(entry)
+    except ValueError as error:
+        raise UserError(f"given {shown(entry)}; {error}") from error
 
 
 def _check_normalize(settings: Mapping[str, Any]) -> None:

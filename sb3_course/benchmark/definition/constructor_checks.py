@@ -11,12 +11,15 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from sb3_course.benchmark.definition.grid import RunConfig, RunSpec
 from sb3_course.benchmark.definition.yaml_source import GridSource, Mistake, Source, shown
 from sb3_course.common.errors import Key, in_words
-from sb3_course.envs.gymnasium_env import make_env
+from sb3_course.envs.backends import Backend
+from sb3_course.envs.config import EnvConfig, EnvConfigError
 from sb3_course.envs.make import make_vec_env
 from sb3_course.envs.spaces_only import SpacesOnlyEnv
 from sb3_course.registry import at_fault, refusal, value
 
 Spaces = tuple[Space[Any], Space[Any]]
+_NEED_CHECKS: set[Backend] = {"envpool"}
+"""Backends that cannot run every environment that Gymnasium can make."""
 
 
 def check_constructors(specs: Iterable[RunSpec], grid: GridSource) -> None:
@@ -37,12 +40,21 @@ def check_constructors(specs: Iterable[RunSpec], grid: GridSource) -> None:
 
 
 def _mistakes(specs: Iterable[RunSpec], source: Source) -> Iterator[Mistake]:
-    configs = {spec.names: spec.config for spec in specs}
+    configs: dict[tuple[str, str], RunConfig] = {}
+    environments: dict[str, EnvConfig] = {}
+    for spec in specs:
+        configs[spec.names] = spec.config
+        environments.setdefault(spec.environment, spec.env)
     refusals: dict[Key, tuple[str, dict[str, None]]] = {}
-    for environment in dict.fromkeys(environment for _, environment in configs):
+    for environment, description in environments.items():
         by_algorithm = {a: config for (a, e), config in configs.items() if e == environment}
         try:
-            spaces = _spaces(environment, {config.backend for config in by_algorithm.values()})
+            spaces = _spaces(description)
+            for backend in {config.backend for config in by_algorithm.values()} & _NEED_CHECKS:
+                _check_backend(description, backend)
+        except EnvConfigError as error:
+            yield Mistake(("environments", environment, *error.key), error.message)
+            continue
         except (Exception, SystemExit) as error:
             yield Mistake(("environments", environment), f"cannot be made here: {in_words(error)}")
             continue
@@ -51,8 +63,8 @@ def _mistakes(specs: Iterable[RunSpec], source: Source) -> Iterator[Mistake]:
             if refused is not None:
                 place = _place(source, algorithm, environment, refused[0])
                 refusals.setdefault(place, (refused[1], {}))[1][environment] = None
-    for place, (message, environments) in refusals.items():
-        yield Mistake(place, f"{message} (on {', '.join(environments)})")
+    for place, (message, names) in refusals.items():
+        yield Mistake(place, f"{message} (on {', '.join(names)})")
 
 
 def _refused(config: RunConfig, spaces: Spaces) -> tuple[Key, str] | None:
@@ -73,15 +85,24 @@ def _refused(config: RunConfig, spaces: Spaces) -> tuple[Key, str] | None:
     )
 
 
-def _spaces(environment: str, backends: set[str]) -> Spaces:
+def _spaces(description: EnvConfig) -> Spaces:
+    """Make the environment once, as its evaluation does; return its spaces, frames stacked."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        env = make_env(environment, disable_env_checker=True)  # evaluation makes it, too
+        env = description.make(disable_env_checker=True)
         spaces = env.observation_space, env.action_space
         env.close()
-        if "envpool" in backends:
-            make_vec_env(environment, backend="envpool").close()
-    return spaces
+        stacked = description.stack(DummyVecEnv([partial(SpacesOnlyEnv, *spaces)]))
+    return stacked.observation_space, stacked.action_space
+
+
+def _check_backend(description: EnvConfig, backend: Backend) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            make_vec_env(description, 2, backend=backend, verbose=0).close()
+    except (Exception, SystemExit) as error:
+        raise EnvConfigError(("backend",), f"given {backend}; {in_words(error)}") from error
 
 
 def _spaces_only_env(config: RunConfig, spaces: Spaces) -> VecEnv:

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationInfo
 
 from sb3_course.common.errors import unknown
+from sb3_course.envs.config import EnvConfig, EnvConfigError
 
 
 def _bool_or_settings(value: Any) -> Any:
@@ -33,6 +34,8 @@ def _short(name: str) -> str:
     size = len(name.encode("utf-8", "surrogatepass"))
     if size > LONGEST_NAME:
         raise ValueError(f"the name has {size} bytes; allowed: {LONGEST_NAME} bytes, shorten it")
+    if not (name.strip() and name.isprintable()):
+        raise ValueError(f"the name {name!r}; allowed: printable characters")
     return name
 
 
@@ -52,6 +55,44 @@ def _distinct_seeds(value: list[int]) -> list[int]:
     return value
 
 
+def _wrappers(given: Any) -> Any:
+    given = given if isinstance(given, list) else [given]
+    try:
+        EnvConfig("", wrappers=tuple(given))
+    except EnvConfigError as error:
+        raise ValueError(f"{error.key[1]}: {error.message}") from error
+    return given
+
+
+def _arguments(given: dict[str, Any]) -> dict[str, Any]:
+    for name, instead in SET_ELSEWHERE.items():
+        if name in given:
+            raise ValueError(f"{name} is no argument here; {instead}")
+    return given
+
+
+def _metrics(names: list[str]) -> list[str]:
+    for name in names:
+        if not (name.strip() and name.isprintable() and len(name) <= 60):
+            raise ValueError(f"the name {name!r}; allowed: 1 to 60 printable characters")
+        if names.count(name) > 1:
+            raise ValueError(f"{name} is listed twice; allowed: distinct keys of an info")
+    return names
+
+
+SET_ELSEWHERE = {
+    "max_episode_steps": "write time_limit, beside kwargs",
+    "render_mode": "runs render nothing, `sb3-course enjoy --video` does",
+    "disable_env_checker": "evaluation sets it",
+}
+"""Arguments of ``gymnasium.make`` that are said elsewhere."""
+RL_ZOO = {
+    "env_wrapper": "wrappers",
+    "env_kwargs": "kwargs",
+    "n_timesteps": "total_timesteps",
+    "vec_env_wrapper": "none of the keys",
+}
+"""Keys of RL Zoo's files that have other names in a grid."""
 LONGEST_NAME = 120
 """Bytes of a name that becomes part of file names, of which file systems take 255: the longest is
 that of a run's temporary file, with 60 of its algorithm and 55 of seed, hash and endings."""
@@ -71,3 +112,6 @@ Seeds = Annotated[
 ]
 Pair = Annotated[tuple[str, str], AfterValidator(_pair_of_algorithms)]
 Name = Annotated[str, AfterValidator(_short)]
+EnvArguments = Annotated[dict[str, JsonValue], AfterValidator(_arguments)]
+Wrappers = Annotated[Any, AfterValidator(_wrappers)]
+Metrics = Annotated[list[str], AfterValidator(_metrics)]

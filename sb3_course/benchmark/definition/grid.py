@@ -8,12 +8,22 @@
     evaluation: { n_points: 20, episodes: 10 } # or every: 50_000 instead of n_points
 
     environments:
-      HalfCheetah-v4:                # a Gymnasium name, or module:name
+      HalfCheetah-v4:                # a Gymnasium id, module:id, or any name if there is an id
         total_timesteps: 1_000_000
         n_envs: 16                   # 1
         backend: auto                # auto, envpool, dummy or subproc
         normalize: true              # false, true, or arguments of SB3's VecNormalize
         evaluation: { every: 100_000 } # replaces the one above for this environment
+      Ant with contacts:
+        total_timesteps: 1_000_000
+        id: Ant-v4                   # by default the name above
+        kwargs: { use_contact_forces: true } # arguments of the environment
+        wrappers:                    # the innermost first: module:Class, with arguments or without
+          - gymnasium.wrappers:RescaleAction: { min_action: -1, max_action: 1 }
+          - my_module:MyWrapper
+        frame_stack: 4               # the last observations, stacked by SB3's VecFrameStack
+        time_limit: 500              # steps of an episode, in place of the registered limit
+        evaluation: { n_points: 20, metrics: [x_position] } # keys of each episode's last info
 
     algorithms:
       NPG, small steps:              # any name
@@ -35,8 +45,9 @@
     memory_limit: 4                  # GiB per run; by default an equal share of the memory
     checkpoint_every: 100_000        # steps; a killed run goes on from there, by default anew
 
-An environment with other arguments is a different task with different scores: register it with
-Gymnasium under a new name, in a module of your own, and refer to it as ``module:name``.
+An environment with settings is evaluated with the very same ones. Its returns are those below the
+wrappers, as in RL Zoo: a wrapper that changes rewards changes what is learned from, not what is
+measured. Besides the declared metrics, ``is_success`` is measured wherever every episode has it.
 """
 
 import hashlib
@@ -47,10 +58,11 @@ from typing import Annotated, Any
 
 from pydantic import (
     Field,
-    JsonValue,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -58,7 +70,6 @@ from pydantic_core import ErrorDetails
 from sb3_course.benchmark.definition.field_types import (
     MAX_EVALUATIONS,
     MAX_RUNS,
-    Envs,
     Name,
     Normalize,
     Pair,
@@ -67,71 +78,25 @@ from sb3_course.benchmark.definition.field_types import (
     Steps,
 )
 from sb3_course.benchmark.definition.references import DeclaredReference
-from sb3_course.benchmark.definition.section import Section
+from sb3_course.benchmark.definition.sections import (
+    Algorithm,
+    Environment,
+    Evaluation,
+    Override,
+    Parameters,
+    Section,
+)
 from sb3_course.benchmark.definition.yaml_source import GridSource, Mistake, Source, shown
-from sb3_course.common.errors import unknown
 from sb3_course.envs.backends import Backend
-
-Parameters = dict[str, JsonValue]
-
-
-class Evaluation(Section):
-    """When and how policies are evaluated: in intervals of ``every`` steps, or ``n_points`` times.
-
-    With ``n_points`` the intervals are equal. Either way, there is an evaluation before training.
-    """
-
-    every: Steps | None = None
-    n_points: Steps | None = None
-    episodes: int = Field(default=20, ge=1, le=1000)
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> "Evaluation":
-        if (self.every is None) == (self.n_points is None):
-            raise ValueError("set exactly one of: every, n_points")
-        return self
-
-    def steps(self, total_timesteps: int) -> list[int]:
-        """Return the environment steps at which a policy is evaluated, first and last included.
-
-        :param total_timesteps: Length of the run in environment steps
-        :return: Environment steps in ascending order, from 0 to ``total_timesteps``
-        """
-        if self.n_points is not None:
-            return [round(i * total_timesteps / self.n_points) for i in range(self.n_points + 1)]
-        return [*range(0, total_timesteps, self.every or 1), total_timesteps]
-
-
-class Environment(Section):
-    """Settings of one environment: how algorithms train on it and are evaluated."""
-
-    total_timesteps: Steps
-    n_envs: Envs = 1
-    backend: Backend = "auto"
-    normalize: Normalize = False
-    evaluation: Evaluation | None = None
-
-
-class Override(Section):
-    """Settings of one algorithm that differ on one environment."""
-
-    params: Parameters = Field(default_factory=dict)
-    n_envs: Envs | None = None
-    normalize: Normalize | None = None
-
-
-class Algorithm(Section):
-    """One algorithm: its class, and its hyper-parameters, named as in its constructor."""
-
-    class_: str = Field(alias="class")
-    params: Parameters = Field(default_factory=dict)
-    environments: dict[str, Override] = Field(default_factory=dict)
-    seeds: Seeds | None = None
-    """Seeds of this algorithm; by default those of the grid."""
+from sb3_course.envs.config import EnvConfig
 
 
 class RunConfig(Section):
-    """Everything that the returns of a run depend on, besides its seed."""
+    """Everything that the returns of a run depend on, besides its seed.
+
+    What was added later is left out of the data where it has its default, so that the ids and the
+    stored results of earlier runs stay the same.
+    """
 
     algorithm_class: str
     params: Parameters
@@ -141,6 +106,14 @@ class RunConfig(Section):
     normalize: Normalize
     evaluation_steps: list[int]
     evaluation_episodes: int
+    env_settings: Parameters = Field(default_factory=dict)
+    """What :class:`EnvConfig` says of its environment beside the name, as plain data."""
+    metrics: list[str] = Field(default_factory=list)
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        return {k: v for k, v in data.items() if v or k not in ("env_settings", "metrics")}
 
 
 class RunSpec(Section):
@@ -155,6 +128,11 @@ class RunSpec(Section):
     def id(self) -> str:
         """Readable name of the run, with a hash that changes with any of its settings."""
         return id_of(self.model_dump(mode="json"))
+
+    @property
+    def env(self) -> EnvConfig:
+        """How the environment is built."""
+        return EnvConfig.from_data(self.environment, self.config.env_settings)
 
     @property
     def names(self) -> tuple[str, str]:
@@ -273,6 +251,8 @@ class Grid(Section):
             normalize=base.normalize if override.normalize is None else override.normalize,
             evaluation_steps=evaluation.steps(base.total_timesteps),
             evaluation_episodes=evaluation.episodes,
+            env_settings=base.config(environment).data(environment),
+            metrics=evaluation.metrics,
         )
 
 

@@ -2,7 +2,7 @@
 
 from pydantic import FiniteFloat, model_validator
 
-from sb3_course.benchmark.definition.section import Section
+from sb3_course.benchmark.definition.sections import Section
 
 
 class DeclaredReference(Section):

@@ -2,12 +2,23 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_course.benchmark.storage.result import Measurement
-from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_seed, undisturbed
+from sb3_course.common.evaluation import (
+    evaluation_envs,
+    evaluation_seed,
+    play_episodes,
+    undisturbed,
+)
+from sb3_course.envs.config import EnvConfig, EnvId
+
+SUCCESS = "is_success"
+"""Key of an info by which environments tell, since Gym, whether an episode reached its goal."""
+_OF_SB3 = {"terminal_observation", "TimeLimit.truncated", "episode"}
 
 
 class EvaluationCallback(BaseCallback):
@@ -17,29 +28,33 @@ class EvaluationCallback(BaseCallback):
     that acts then. It therefore never benefits from more experience than its step allows, whatever
     the algorithm's batch size is.
 
-    :param env_id: Gymnasium id
+    :param env: Environment, with the settings that it is trained with
     :param steps: Environment steps at which to evaluate, ascending; 0 is before training
     :param episodes: Number of episodes per evaluation
     :param seed: Seed of the run
     :param clock: Function that returns the time in seconds
     :param done: Measurements of the part of the run that was trained before
     :param trained: Seconds of that training
-    :raises ValueError: If a return is not finite, during training
+    :param metrics: Keys of the last info of each episode that are measured; ``is_success`` is
+        measured without being asked wherever every episode has it
+    :raises ValueError: If a return or a metric is not finite, or a metric is missing, during
+        training
     """
 
     def __init__(
         self,
-        env_id: str,
+        env: EnvConfig | EnvId,
         steps: list[int],
         episodes: int,
         seed: int,
         clock: Callable[[], float] = time.perf_counter,
         done: Sequence[Measurement] = (),
         trained: float = 0.0,
+        metrics: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.measurements = list(done)
-        self._env_id, self._episodes = env_id, episodes
+        self._env, self._episodes, self._metrics = env, episodes, metrics
         self._pending = list(steps)[len(done) :]
         self._seed = evaluation_seed(seed)
         self._clock = clock
@@ -53,7 +68,7 @@ class EvaluationCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         with undisturbed(self.model):
-            self._envs = evaluation_envs(self._env_id, self._episodes)
+            self._envs = evaluation_envs(self._env, self._episodes)
         self._started = self._clock() - self._trained
         self._on_step()
 
@@ -61,19 +76,20 @@ class EvaluationCallback(BaseCallback):
         while self._pending and self.num_timesteps >= self._pending[0]:
             before = self._clock()
             with undisturbed(self.model):
-                returns, lengths = evaluate(self.model, self._envs, self._seed)
-            if not np.isfinite(returns).all():
+                played = play_episodes(self.model, self._envs, self._seed)
+            if not np.isfinite(played.returns).all():
                 raise ValueError(
                     f"the evaluation at environment step {self._pending[0]} gave the returns "
-                    f"{returns.tolist()}, which must be finite"
+                    f"{played.returns.tolist()}, which must be finite"
                 )
             self.measurements.append(
                 Measurement(
                     step=self._pending.pop(0),
                     num_timesteps=self.num_timesteps,
                     wall_time=before - self._started,
-                    returns=returns.tolist(),
-                    lengths=lengths.tolist(),
+                    returns=played.returns.tolist(),
+                    lengths=played.lengths.tolist(),
+                    metrics=metrics_of(played.infos, self._metrics),
                 )
             )
             self._started += self._clock() - before
@@ -86,3 +102,29 @@ class EvaluationCallback(BaseCallback):
                 f"training ended at environment step {self.num_timesteps}, "
                 f"before the measurements due at {self._pending}"
             )
+
+
+def metrics_of(infos: Sequence[dict[str, Any]], asked: Sequence[str]) -> dict[str, list[float]]:
+    """Return numbers that environments tell in their infos.
+
+    :param infos: Last info of each episode
+    :param asked: Keys that each of them must have
+    :return: One value per episode by key; with :data:`SUCCESS` where all of them have it
+    :raises ValueError: If a value is missing, or is no finite number
+    """
+    keys = [*asked]
+    if SUCCESS not in keys and all(info.get(SUCCESS) is not None for info in infos):
+        keys.append(SUCCESS)
+    return {key: [_number(key, i, info) for i, info in enumerate(infos)] for key in keys}
+
+
+def _number(key: str, episode: int, info: dict[str, Any]) -> float:
+    where = f"the metric {key!r} in the last info of evaluation episode {episode}"
+    if key not in info:
+        known = ", ".join(sorted(map(str, info.keys() - _OF_SB3))) or "nothing"
+        raise ValueError(f"{where} is missing; the info has: {known}")
+    value = np.asarray(info[key])
+    number = float(value.item()) if value.size == 1 and value.dtype.kind in "biuf" else np.nan
+    if not np.isfinite(number):
+        raise ValueError(f"{where} is {info[key]!r}; allowed: a finite number, or true and false")
+    return number

@@ -208,8 +208,8 @@ def _prepare_for(spec: RunSpec) -> None:
     if spec.config.backend in ("auto", "envpool"):
         with suppress(ImportError):
             import envpool  # noqa: F401
-    if spec.environment in gymnasium.registry:
-        entry_point = str(gymnasium.registry[spec.environment].entry_point)
+    if spec.env.name in gymnasium.registry:
+        entry_point = str(gymnasium.registry[spec.env.name].entry_point)
         if entry_point.startswith("gymnasium."):
             with suppress(ImportError):
                 import_module(entry_point.partition(":")[0])

@@ -87,7 +87,7 @@ def run_one(
     model = build(
         config.algorithm_class,
         config.params,
-        spec.environment,
+        spec.env,
         config.n_envs,
         spec.seed,
         config.backend,
@@ -98,12 +98,13 @@ def run_one(
     if checkpoints is not None and not hasattr(model, "replay_buffer"):  # which no file holds
         model, past = _continued(model, spec, checkpoints.file)
     evaluation = EvaluationCallback(
-        spec.environment,
+        spec.env,
         config.evaluation_steps,
         config.evaluation_episodes,
         spec.seed,
         done=past.measurements,
         trained=past.trained,
+        metrics=config.metrics,
     )
     callbacks: list[BaseCallback] = [evaluation]
     if progress is not None:

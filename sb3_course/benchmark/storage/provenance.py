@@ -89,14 +89,15 @@ def commit_of(folder: Path) -> str | None:
 def user_names(data: Any) -> set[tuple[str, str]]:
     """Return the names of the form ``module:name`` in settings, at any depth.
 
-    This package's own modules are no user's: the commit of a run names them.
+    This package's own modules and Gymnasium's are no user's: the commit and the versions of a run
+    name them.
 
     :param data: Settings of a run or a grid as plain data
     :return: Modules and names in them
     """
     if isinstance(data, str):
         found = re.fullmatch(r"([A-Za-z_][\w.]*):([\w./-]+)", data)
-        own = found is not None and found[1].partition(".")[0] == "sb3_course"
+        own = found is not None and found[1].partition(".")[0] in ("sb3_course", "gymnasium")
         return {(found[1], found[2])} if found and not own else set()
     parts = [*data, *data.values()] if isinstance(data, dict) else data
     return set().union(*map(user_names, parts)) if isinstance(parts, list) else set()

@@ -6,10 +6,19 @@ digest and are read as they are.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sized
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from sb3_course.benchmark.definition.grid import RunSpec
 
@@ -26,6 +35,7 @@ class Measurement:
     :param returns: Undiscounted raw return of each episode; a stored one that is not finite is
         refused
     :param lengths: Number of steps in each episode
+    :param metrics: Further numbers of each episode by name; left out of the text if there are none
     """
 
     step: Count
@@ -33,6 +43,12 @@ class Measurement:
     wall_time: FiniteFloat
     returns: list[FiniteFloat]
     lengths: list[Count]
+    metrics: dict[str, list[FiniteFloat]] = field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _without_no_metrics(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        return {key: value for key, value in data.items() if value or key != "metrics"}
 
 
 class RunResult(BaseModel):
@@ -112,7 +128,14 @@ def problem_of(result: RunResult, spec: RunSpec) -> str | None:
     if [m.step for m in result.measurements] != due:
         return f"it has {len(result.measurements)} evaluations that are not the {len(due)} due"
     for m in result.measurements:
-        for what, values in (("returns", m.returns), ("lengths", m.lengths)):
+        asked = {name: m.metrics.get(name, []) for name in spec.config.metrics}
+        measured: dict[str, Sized] = {
+            "returns": m.returns,
+            "lengths": m.lengths,
+            **m.metrics,
+            **asked,
+        }
+        for what, values in measured.items():
             if len(values) != episodes:
                 return f"at step {m.step} it has {len(values)} {what} of {episodes} episodes"
     return None

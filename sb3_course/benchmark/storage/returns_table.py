@@ -30,8 +30,11 @@ def tidy(results: Iterable[RunResult]) -> pd.DataFrame:
 
     :param results: Results; failed runs have no row
     :return: Table with the columns :data:`COLUMNS`; returns are undiscounted and raw, those of
-        single episodes to six digits, steps are environment steps, times are seconds of training
+        single episodes to six digits, steps are environment steps, times are seconds of training.
+        Behind them is a column for each metric of any result, the mean over the episodes
     """
+    results = list(results)
+    names = {name for result in results for m in result.measurements for name in m.metrics}
     rows = [
         {
             "algorithm": result.spec.algorithm,
@@ -44,12 +47,22 @@ def tidy(results: Iterable[RunResult]) -> pd.DataFrame:
             "wall_time": round(m.wall_time, 3),
             "num_timesteps": m.num_timesteps,
             "episode_returns": json.dumps([float(f"{r:.6g}") for r in m.returns]),
+            **{metric_column(name): float(np.mean(values)) for name, values in m.metrics.items()},
         }
         for result in results
         for m in result.measurements
     ]
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *map(metric_column, sorted(names))])
     return table.sort_values(COLUMNS[:4], ignore_index=True)
+
+
+def metric_column(name: str) -> str:
+    """Return the name of a metric's column.
+
+    :param name: Name of the metric
+    :return: The same, except where the table has a column of that name for something else
+    """
+    return f"metric {name}" if name in COLUMNS else name
 
 
 def csv_of(table: pd.DataFrame) -> str:
@@ -62,5 +75,7 @@ def csv_of(table: pd.DataFrame) -> str:
         column: [f"'{name}" if FORMULA.match(name) else name for name in table[column]]
         for column in ("algorithm", "environment")
     }
-    text: str = table.assign(**names).to_csv(index=False)
+    named = table.assign(**names)
+    named.columns = [f"'{name}" if FORMULA.match(name) else name for name in table.columns]
+    text: str = named.to_csv(index=False)
     return text

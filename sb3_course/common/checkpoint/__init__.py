@@ -36,6 +36,7 @@ from sb3_course.common.checkpoint.header import (
     environment_id,
     plain_attributes,
     read_header,
+    remember_environment,
     sb3_data,
 )
 from sb3_course.common.checkpoint.normalization import Normalize, normalization, wrap_normalized
@@ -59,6 +60,7 @@ __all__ = [
     "read_header",
     "read_members",
     "reading",
+    "remember_environment",
     "resolve",
     "sb3_data",
     "unpack_arrays",

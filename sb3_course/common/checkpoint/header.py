@@ -19,6 +19,7 @@ from sb3_course.common.checkpoint.archive import (
     unpack_arrays,
 )
 from sb3_course.common.checkpoint.normalization import STATISTICS, normalization, wrappers_above
+from sb3_course.envs.config import EnvConfig
 
 #: Libraries in which plain names of classes are looked up, in this order.
 LIBRARIES = ("sb3_course", "stable_baselines3", "sb3_contrib")
@@ -27,6 +28,7 @@ PICKLED = ":serialized:"
 KINDS: dict[str, tuple[type, ...]] = {
     "class": (str,),
     "env": (str, type(None)),
+    "env_settings": (dict,),
     "module": (str,),
     "attributes": (dict,),
     "pickled": (dict,),
@@ -46,6 +48,9 @@ def describe(algorithm: BaseAlgorithm, members: Members) -> dict[str, Any]:
         "version": version("sb3-course"),
         "env": environment_id(algorithm),
     }
+    settings = vars(algorithm).get("env_settings")
+    if settings and header["env"] == vars(algorithm).get("env_id"):
+        header["env_settings"] = settings
     module = type(algorithm).__module__
     if module.partition(".")[0] not in (*LIBRARIES, "__main__"):
         header["module"] = module  # where the class of one's own is imported from
@@ -68,6 +73,18 @@ def describe(algorithm: BaseAlgorithm, members: Members) -> dict[str, Any]:
     if arrays:
         members[ATTRIBUTES] = pack_arrays(arrays)
     return header | {"attributes": attributes, "pickled": pickled}
+
+
+def remember_environment(algorithm: BaseAlgorithm, config: EnvConfig) -> None:
+    """Note what an algorithm's environment is built from, which the file then says.
+
+    :param algorithm: Algorithm of this package or another
+    :param config: Environment that it acts in, by its id
+    """
+    vars(algorithm)["env_id"] = config.id
+    vars(algorithm).pop("env_settings", None)
+    if settings := config.data(config.name):
+        vars(algorithm)["env_settings"] = settings
 
 
 def environment_id(algorithm: BaseAlgorithm) -> str | None:

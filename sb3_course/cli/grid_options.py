@@ -1,0 +1,49 @@
+"""Arguments that several commands on grids have, and what they say to the user."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from sb3_course.cli.terminal import print_error
+
+if TYPE_CHECKING:
+    from sb3_course.benchmark.definition.grid import Grid
+
+GridFile = Annotated[Path, typer.Argument(metavar="GRID", help="Grid file (YAML).")]
+Results = Annotated[
+    Path,
+    typer.Option("--results", metavar="DIR", help="Folder of all results, one subfolder per grid."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, metavar="N", help="Parallel runs (default: one per CPU)."),
+]
+
+
+def show_damage(grid: "Grid", results: Path) -> list[str]:
+    """Print a line for each damaged result.
+
+    :param grid: Grid
+    :param results: Folder of all results
+    :return: Lines
+    """
+    from sb3_course.benchmark.storage.store import Store
+
+    lines = Store(results / grid.name).damage(grid.runs())
+    for line in lines:
+        print_error(line)
+    return lines
+
+
+def console() -> Console:
+    """Return a console that wraps lines only on a terminal."""
+    return Console() if sys.stdout.isatty() else Console(width=1000)
+
+
+def stop_on_sigterm() -> None:
+    """Let SIGTERM, which a job scheduler sends, do what Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
