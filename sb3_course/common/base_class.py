@@ -11,7 +11,8 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.base_class import BaseAlgorithm
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import (
     ActorCriticCnnPolicy,
@@ -20,13 +21,25 @@ from stable_baselines3.common.policies import (
     MultiInputActorCriticPolicy,
 )
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
+from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from sb3_course.collection.observations import Array
 from sb3_course.common import checkpoint
 from sb3_course.common.validation import scheduled
+from sb3_course.envs.gymnasium_vec_env import GymnasiumVecEnv
 
 Self = TypeVar("Self", bound="CourseAlgorithm")
+
+
+def given_env(env: Any, verbose: int) -> GymEnv:
+    """Return the environment that a user means.
+
+    :param env: Environment, raw or vectorized by SB3 or by Gymnasium, or a Gymnasium id
+    :param verbose: Verbosity, as in SB3
+    :return: Environment as SB3 takes it
+    """
+    return GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else maybe_make_env(env, verbose)
 
 
 class CourseAlgorithm(BaseAlgorithm):
@@ -38,6 +51,10 @@ class CourseAlgorithm(BaseAlgorithm):
         "MultiInputPolicy": MultiInputActorCriticPolicy,
     }
     policy: ActorCriticPolicy
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        return BaseAlgorithm._wrap_env(given_env(env, verbose), verbose, monitor_wrapper)
 
     def _check_policy(self) -> None:
         if not issubclass(self.policy_class, ActorCriticPolicy):

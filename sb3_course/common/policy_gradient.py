@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -20,7 +19,7 @@ from sb3_course.collection.collector import CollectionBudget, collect
 from sb3_course.collection.fast_mlp import make_sampler
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common import checkpoint
-from sb3_course.common.base_class import CourseAlgorithm
+from sb3_course.common.base_class import CourseAlgorithm, given_env
 from sb3_course.common.checkpoint import training_state
 from sb3_course.common.checkpoint.training_state import TrainingState
 from sb3_course.common.update_steps import UpdateSteps
@@ -123,7 +122,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         if env is not None:
-            env = maybe_make_env(env, verbose)
+            env = given_env(env, verbose)
             check_action_space(env.action_space)
             check_observation_space(env.observation_space)
         super().__init__(
@@ -310,7 +309,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         :return: The model
         :raises ValueError: ``env`` normalizes observations and the imitator's did not
         """
-        env = maybe_make_env(env, 0)
+        env = given_env(env, 0)
         statistics = imitator.get_vec_normalize_env()
         if statistics is not None:
             env = checkpoint.wrap_normalized(env, checkpoint.normalization(statistics), "train")

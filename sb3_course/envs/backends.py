@@ -2,4 +2,4 @@
 
 from typing import Literal, TypeAlias
 
-Backend: TypeAlias = Literal["auto", "envpool", "dummy", "subproc"]
+Backend: TypeAlias = Literal["auto", "envpool", "dummy", "subproc", "gymnasium"]

@@ -6,13 +6,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import gymnasium
 from stable_baselines3.common import env_util
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 
 from sb3_course.envs._envpool_spec import UnsupportedEnvError
 from sb3_course.envs.backends import Backend
 from sb3_course.envs.config import EnvConfig, EnvId, WrapperName
 from sb3_course.envs.envpool_vec_env import EnvPoolVecEnv
+from sb3_course.envs.gymnasium_vec_env import GymnasiumVecEnv, UnsupportedVectorEnvError
 
 #: Environments that EnvPool has with Gymnasium's id and spaces, but with other dynamics.
 _KNOWN_DIFFERENCES = {
@@ -24,6 +27,7 @@ _CLASSES: dict[str, type[VecEnv]] = {
     "envpool": EnvPoolVecEnv,
     "dummy": DummyVecEnv,
     "subproc": SubprocVecEnv,
+    "gymnasium": GymnasiumVecEnv,
 }
 
 
@@ -53,16 +57,18 @@ def make_vec_env(
     below its wrappers, as in SB3 and RL Zoo: a wrapper that changes rewards changes what is learned
     from, but not the return that is reported.
 
-    =============  ===============================================================================
-    ``backend``    how the environments are stepped
-    =============  ===============================================================================
-    ``"auto"``     ``"envpool"`` if EnvPool is installed and has Gymnasium's environment (the spaces
-                   agree, no difference in dynamics is known, it knows all arguments, and there are
-                   no wrappers), else ``"dummy"``; prints which one and why
-    ``"envpool"``  :class:`EnvPoolVecEnv`: C++ threads, no rendering, no access to the environments
-    ``"dummy"``    SB3's ``DummyVecEnv``: Gymnasium, one after the other in this process
-    ``"subproc"``  SB3's ``SubprocVecEnv``: Gymnasium, one process per environment
-    =============  ===============================================================================
+    ===============  =============================================================================
+    ``backend``      how the environments are stepped
+    ===============  =============================================================================
+    ``"auto"``       ``"envpool"`` if EnvPool is installed and has Gymnasium's environment (the
+                     spaces agree, no difference in dynamics is known, it knows all arguments,
+                     there are no wrappers), else ``"dummy"``; prints which one and why
+    ``"envpool"``    :class:`EnvPoolVecEnv`: C++ threads, no rendering, no access to environments
+    ``"dummy"``      SB3's ``DummyVecEnv``: Gymnasium, one after the other in this process
+    ``"subproc"``    SB3's ``SubprocVecEnv``: Gymnasium, one process per environment
+    ``"gymnasium"``  :class:`GymnasiumVecEnv`: the vector environment that is registered with the id
+                     if there is one and it can reset single environments, else ``SyncVectorEnv``
+    ===============  =============================================================================
 
     :param env_id: Environment id, ``module:id``, a whole
         :class:`~sb3_course.envs.config.EnvConfig` or, except for ``"envpool"``, a callable that
@@ -110,6 +116,8 @@ def make_vec_env(
         venv = _make_auto(config, n_envs, seed, verbose)
     elif backend == "envpool":
         venv = _make_envpool(config, n_envs, seed)
+    elif backend == "gymnasium":
+        venv = _make_vector(config, n_envs, seed, verbose)
     else:
         venv = _make_gymnasium(config, n_envs, seed, backend, {})
     venv = config.stack(venv)
@@ -122,7 +130,7 @@ def backend_of(venv: VecEnv) -> str:
     """Return the backend of a vector environment, however it is wrapped.
 
     :param venv: Vector environment
-    :return: ``"envpool"``, ``"dummy"`` or ``"subproc"``
+    :return: ``"envpool"``, ``"dummy"``, ``"subproc"`` or ``"gymnasium"``
     :raises ValueError: If its class is another
     """
     for name, cls in _CLASSES.items():
@@ -137,9 +145,9 @@ def _check_sb3_kwargs(given: dict[str, Any], backend: str, config: EnvConfig) ->
             f"make_vec_env has no argument {name!r}; of SB3's it takes "
             f"{', '.join(sorted(_SB3_KWARGS))}"
         )
-    if backend == "envpool":
+    if backend in ("envpool", "gymnasium"):
         raise TypeError(
-            f"backend 'envpool' has no Gymnasium environments for {', '.join(sorted(given))}; "
+            f"backend {backend!r} has no Gymnasium environments for {', '.join(sorted(given))}; "
             "allowed: 'auto', 'dummy' and 'subproc'"
         )
     if backend != "auto" and given.get("vec_env_cls") is not None:
@@ -173,6 +181,33 @@ def _make_envpool(config: EnvConfig, n_envs: int, seed: int | None) -> EnvPoolVe
             "EnvPool's environments are no Python objects, which wrappers could be put around"
         )
     return EnvPoolVecEnv(config.id, n_envs, seed, **config.arguments)
+
+
+def _make_vector(config: EnvConfig, n_envs: int, seed: int | None, verbose: int) -> GymnasiumVecEnv:
+    """Make Gymnasium's vector environment, and print which one where there is a choice."""
+    if not hasattr(gymnasium.vector, "AutoresetMode"):
+        raise ImportError(
+            f"backend 'gymnasium' needs Gymnasium 1.1 or newer, not {gymnasium.__version__}: "
+            'use backend="dummy"'
+        )
+    make: Any = partial(config.make, Monitor, drawable=True)
+    venv = None
+    if isinstance(config.id, str) and n_envs > 1 and not config.wrappers:
+        make().close()  # imports the module of the id, and tells mistakes as other backends do
+        if gymnasium.spec(config.id).vector_entry_point is not None:
+            try:
+                venv = GymnasiumVecEnv(
+                    gymnasium.make_vec(config.id, n_envs, "vector_entry_point", **config.arguments)
+                )
+            except UnsupportedVectorEnvError as error:
+                if verbose >= 1:
+                    print(f"make_vec_env: {config.name} in a SyncVectorEnv ({error})")
+    if venv is None:
+        same_step = gymnasium.vector.AutoresetMode.SAME_STEP
+        vector = gymnasium.vector.SyncVectorEnv([make] * n_envs, autoreset_mode=same_step)
+        venv = GymnasiumVecEnv(vector)
+    venv.seed(seed)
+    return venv
 
 
 def _make_gymnasium(

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.callbacks import (
     BaseCallback,
     CallbackList,
@@ -21,7 +20,7 @@ from stable_baselines3.common.utils import update_learning_rate
 from sb3_course.collection.fast_mlp import make_scorer
 from sb3_course.collection.observations import Obs, TensorObs, select
 from sb3_course.common import checkpoint
-from sb3_course.common.base_class import CourseAlgorithm
+from sb3_course.common.base_class import CourseAlgorithm, given_env
 from sb3_course.common.optimization import descend
 from sb3_course.common.parameter_groups import split_parameters, trainable
 from sb3_course.common.validation import (
@@ -97,7 +96,7 @@ class BC(CourseAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         if env is not None:
-            env = maybe_make_env(env, verbose)
+            env = given_env(env, verbose)
             check_action_space(env.action_space)
             check_observation_space(env.observation_space)
         super().__init__(

@@ -18,7 +18,7 @@ from sb3_course.envs.spaces_only import SpacesOnlyEnv
 from sb3_course.registry import at_fault, refusal, value
 
 Spaces = tuple[Space[Any], Space[Any]]
-_NEED_CHECKS: set[Backend] = {"envpool"}
+_NEED_CHECKS: set[Backend] = {"envpool", "gymnasium"}
 """Backends that cannot run every environment that Gymnasium can make."""
 
 

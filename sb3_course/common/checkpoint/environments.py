@@ -30,6 +30,8 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
 )
 
+from sb3_course.envs.gymnasium_vec_env import GymnasiumVecEnv
+
 TAKE, PUT = "_sb3_course_take_state", "_sb3_course_put_state"
 
 # What belongs to a process and not to a state: the environment that goes on keeps its own.
@@ -39,8 +41,8 @@ _RESOURCES = (
 )
 _RESOURCE_MODULES = ("pygame", "gymnasium.envs.mujoco.mujoco_rendering", "logging")
 _VEC_NORMALIZE = ("returns", "old_obs", "old_reward")
-_OF_RESET = ("_seeds", "_options")
-"""What a VecEnv keeps for its next reset, which uses it up."""
+_OF_RESET = ("_seeds", "_options", "_returns", "_lengths")
+"""What a VecEnv keeps for its next reset, which uses it up, and of its running episodes."""
 _NO_STATE = {"env", "venv", "spec", "class_attributes", "_saved_kwargs"}
 """Links to the next layer, and what describes a layer; wrappers keep their arguments, too."""
 
@@ -58,14 +60,14 @@ def take(venv: VecEnv) -> bytes:
     """
     inner, wrappers = venv.unwrapped, _vec_layers(venv)
     with _explained(inner):
-        if isinstance(inner, DummyVecEnv):
-            states: list[Any] = [_pickled(list(_layers(env))) for env in inner.envs]
+        if (envs := _in_reach(inner)) is not None:
+            states: list[Any] = [_pickled(list(_layers(env))) for env in envs]
         elif isinstance(inner, SubprocVecEnv):
             _visit(inner)
             states = [_checked(answer) for answer in inner.env_method(TAKE)]
         else:
             states = [_pickled([inner])]
-        of_reset = {name: vars(inner).get(name) for name in _OF_RESET}
+        of_reset = {name: vars(inner)[name] for name in _OF_RESET if name in vars(inner)}
         return pickle.dumps((list(map(_name, wrappers)), _pickled(wrappers), of_reset, states))
 
 
@@ -82,10 +84,12 @@ def put(venv: VecEnv, content: bytes) -> None:
         if names != list(map(_name, wrappers)):
             found = _chain(list(map(_name, wrappers)))
             raise NotKeptError(f"the states are of {_chain(names)}, not of {found}")
-        if isinstance(inner, (DummyVecEnv, SubprocVecEnv)) and len(states) != inner.num_envs:
+        envs = _in_reach(inner)
+        single = envs is not None or isinstance(inner, SubprocVecEnv)
+        if single and len(states) != inner.num_envs:
             raise NotKeptError(f"there are states of {len(states)} environments")
-        if isinstance(inner, DummyVecEnv):
-            for env, state in zip(inner.envs, states, strict=True):
+        if envs is not None:
+            for env, state in zip(envs, states, strict=True):
                 _unpickle(list(_layers(env)), state)
         elif isinstance(inner, SubprocVecEnv):
             _visit(inner)
@@ -95,6 +99,11 @@ def put(venv: VecEnv, content: bytes) -> None:
             _unpickle([inner], states[0])
         _unpickle(wrappers, of_wrappers)
         vars(inner).update(of_reset)
+
+
+def _in_reach(venv: VecEnv) -> list[Any] | None:
+    """Return the environments that live in this process, None for others."""
+    return venv.envs if isinstance(venv, (DummyVecEnv, GymnasiumVecEnv)) else None
 
 
 @contextmanager

@@ -95,6 +95,11 @@ KEPT = {
     "dilemmas": partial(make_vec_env, "sb3_course.envs.dilemmas:Dilemmas-v0", backend="dummy"),
     "of one's own": partial(sb3_make_vec_env, Drifting),
     "wrapped": partial(sb3_make_vec_env, stacked),
+    "stacked frames": partial(make_vec_env, "Pendulum-v1", backend="dummy", frame_stack=3),
+    "named wrappers": partial(
+        make_vec_env, "Pendulum-v1", backend="dummy", wrappers=["NormalizeReward"], time_limit=9
+    ),
+    "Gymnasium's": partial(make_vec_env, "Acrobot-v1", backend="gymnasium", normalize=True),
     "subproc": partial(make_vec_env, "CartPole-v1", backend="subproc"),
     "subproc Hopper": partial(make_vec_env, "Hopper-v4", backend="subproc", normalize=True),
     "SB3's subproc": partial(sb3_make_vec_env, Drifting, vec_env_cls=SubprocVecEnv),
