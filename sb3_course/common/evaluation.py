@@ -38,7 +38,8 @@ class OwnEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Wrapper that records an environment's own episodes, below the wrappers that change them.
 
     An episode that a wrapper cuts off ends when the environment is reset. One that a wrapper only
-    divides, as SB3's ``EpisodicLifeEnv`` does, goes on.
+    divides, as SB3's ``EpisodicLifeEnv`` does, goes on; such a wrapper does not reset the
+    environment in the middle of one, unless the environment says that it has ended.
 
     :param env: Environment without wrappers
     """
@@ -46,27 +47,36 @@ class OwnEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
     def __init__(self, env: Env) -> None:
         super().__init__(env)
         self.ended: list[tuple[float, int]] = []
+        self.seeded = False
+        """Whether the running episode has begun with a seed."""
         self._return, self._length = 0.0, 0
+        self._is_to_end = False
 
     def forget(self) -> None:
         """Forget the episodes that have ended."""
         self.ended = []
+
+    def end(self) -> None:
+        """Let the next step end the episode."""
+        self._is_to_end = True
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Reset the environment, which ends an episode that is still running."""
         self._end()
+        self.seeded = seed is not None
         return super().reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the environment, and add up its rewards as SB3 rounds them."""
-        outcome: tuple[Any, Any, bool, bool, dict[str, Any]] = super().step(action)
-        self._return += float(np.float32(outcome[1]))
+        obs, reward, terminated, truncated, info = super().step(action)
+        self._return += float(np.float32(reward))
         self._length += 1
-        if outcome[2] or outcome[3]:
+        terminated, self._is_to_end = terminated or self._is_to_end, False
+        if terminated or truncated:
             self._end()
-        return outcome
+        return obs, reward, terminated, truncated, info
 
     def _end(self) -> None:
         if self._length:
@@ -160,6 +170,11 @@ def play_episodes(model: BaseAlgorithm, envs: VecEnv, seed: int) -> Episodes:
     obs: Any = envs.reset()
     wrapped = any(envs.env_is_wrapped(OwnEpisodes))
     if wrapped:
+        if not all(envs.get_attr("seeded")):  # in the middle of an episode of the last evaluation
+            envs.env_method("end")
+            envs.step(np.array([envs.action_space.sample() for _ in range(envs.num_envs)]))
+            envs.seed(seed)
+            obs = envs.reset()
         envs.env_method("forget")
     while running.any():
         if normalizer is not None:

@@ -15,8 +15,10 @@ from sb3_course.common.evaluation import (
     evaluate,
     evaluation_envs,
     evaluation_seed,
+    play_episodes,
     undisturbed,
 )
+from sb3_course.envs.config import EnvConfig
 from sb3_course.envs.gymnasium_env import make_env
 from tests.benchmark.helpers import HERE
 
@@ -169,3 +171,101 @@ def test_recurrent_policies_get_their_state_and_the_starts_of_episodes():
         [n - 1] if n < max(lengths) else [] for n in lengths
     ]
     assert all(deterministic)
+
+
+class Scales(gymnasium.RewardWrapper):
+    """Changes what is learned from."""
+
+    def reward(self, reward):
+        return 100 * reward
+
+
+class Cuts(gymnasium.Wrapper):
+    """Ends the episode early."""
+
+    def reset(self, **kwargs):
+        self.left = 7
+        return super().reset(**kwargs)
+
+    def step(self, action):
+        self.left -= 1
+        obs, reward, terminated, truncated, info = super().step(action)
+        return obs, reward, terminated, truncated or self.left == 0, {**info, "left": self.left}
+
+
+class Lives(gymnasium.Wrapper):
+    """Divides the episode into parts of 5 steps, as EpisodicLifeEnv does."""
+
+    over = True
+
+    def reset(self, **kwargs):
+        self.steps = 0
+        return super().reset(**kwargs) if self.over else (self.last, {})
+
+    def step(self, action):
+        self.steps += 1
+        self.last, reward, terminated, truncated, info = super().step(action)
+        self.over = terminated or truncated
+        return self.last, reward, terminated or self.steps == 5, truncated, info
+
+
+class Repeats(gymnasium.Wrapper):
+    """Repeats every action."""
+
+    def step(self, action):
+        for _ in range(4):
+            outcome = super().step(action)
+            if outcome[2] or outcome[3]:
+                break
+        return outcome
+
+
+class PassesAll(gymnasium.Wrapper):
+    """Changes nothing."""
+
+
+@pytest.mark.parametrize("wrapper", [PassesAll, Scales, Lives])
+def test_the_environments_own_return_is_measured_below_its_wrappers(wrapper):
+    """Over its own episode, whatever a wrapper makes of it."""
+    model = trained(None)
+    plain = evaluate(model, evaluation_envs("CartPole-v1", 6), seed=2)
+    config = EnvConfig("CartPole-v1", wrappers=(wrapper,))
+    for _ in range(2):  # the second with the same environments as the first
+        envs = evaluation_envs(config, 6)
+        assert np.array_equal(plain, evaluate(model, envs, seed=2))
+        assert np.array_equal(plain, evaluate(model, envs, seed=2))
+    assert len(set(plain[1])) > 1
+
+
+def test_pendulums_rewards_are_added_up_as_without_wrappers():
+    model = A2C("MlpPolicy", "Pendulum-v1", seed=3, device="cpu")
+    plain, wrapped = (
+        evaluate(model, evaluation_envs(EnvConfig("Pendulum-v1", wrappers=w), 3), seed=0)[0]
+        for w in ((), (PassesAll,))
+    )
+    assert plain.tolist() == wrapped.tolist()  # to the last bit
+
+
+def test_an_episode_that_a_wrapper_cuts_ends_there():
+    model = trained(None)
+    envs = evaluation_envs(EnvConfig("CartPole-v1", wrappers=(Cuts, Scales)), 4)
+    played = play_episodes(model, envs, seed=2)
+    assert played.returns.tolist() == played.lengths.tolist() == [7] * 4
+    assert [info["left"] for info in played.infos] == [0] * 4
+
+
+def test_steps_of_a_repeated_action_are_the_environments():
+    envs = evaluation_envs(EnvConfig("CartPole-v1", wrappers=(Repeats,), time_limit=10), 3)
+    returns, lengths = evaluate(trained(None), envs, seed=0)
+    assert returns.tolist() == lengths.tolist()
+    assert max(lengths) <= 10
+    assert min(lengths) > 2  # of the policy's steps there are at most three
+
+
+def test_frames_are_stacked_as_in_training():
+    config = EnvConfig("CartPole-v1", frame_stack=3)
+    model = A2C("MlpPolicy", evaluation_envs(config, 2), seed=3, device="cpu")
+    assert model.observation_space.shape == (12,)
+    envs = evaluation_envs(config, 4)
+    before = evaluate(model, envs, seed=0)
+    assert np.array_equal(before, evaluate(model, envs, seed=0))

@@ -13,7 +13,9 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
 )
 
-from sb3_course.envs import EnvPoolVecEnv, backend_of, make_vec_env
+from sb3_course.envs import EnvConfig, EnvPoolVecEnv, backend_of, make_vec_env
+from sb3_course.envs._envpool_spec import UnsupportedEnvError
+from sb3_course.envs.config import EnvConfigError
 
 
 def make_cartpole(**kwargs: object) -> gym.Env:
@@ -153,7 +155,7 @@ def test_callables_go_through_stable_baselines3() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"backend": "jax"}, "auto, envpool, dummy, subproc"),
+        ({"backend": "jax"}, "auto, envpool, dummy, subproc, gymnasium"),
         ({"n_envs": 0, "backend": "auto"}, "n_envs must be at least 1"),
         ({"n_envs": 0, "backend": "dummy"}, "n_envs must be at least 1"),
         ({"env_id": make_cartpole, "backend": "envpool"}, "an environment id, not a callable"),
@@ -229,3 +231,99 @@ def test_the_class_and_its_arguments_are_those_of_sb3():
 def test_arguments_of_sb3_that_do_not_fit_are_refused(kwargs, message):
     with pytest.raises(TypeError, match=message):
         make_vec_env("CartPole-v1", **kwargs)
+
+
+DOUBLED = {f"{__name__}:Doubled": {"times": 3.0}}
+
+
+@pytest.mark.parametrize("backend", ["auto", "dummy", "subproc"])
+def test_named_wrappers_are_put_around_the_monitor(backend, capsys):
+    venv = make_vec_env(
+        "CartPole-v1", 2, seed=3, backend=backend, wrappers=[DOUBLED, "Autoreset"], time_limit=4
+    )
+    try:
+        assert backend_of(venv) == ("dummy" if backend == "auto" else backend)
+        venv.reset()
+        steps = [venv.step(np.zeros(2, dtype=np.int64)) for _ in range(4)]
+        assert all(step[1].tolist() == [3, 3] for step in steps)
+        assert [info["episode"]["r"] for info in steps[-1][3]] == [4, 4]  # the environment's own
+        assert [info["TimeLimit.truncated"] for info in steps[-1][3]] == [True, True]
+        assert all(venv.env_is_wrapped(gym.wrappers.Autoreset))
+    finally:
+        venv.close()
+    if backend == "auto":
+        assert "wrappers could be put around" in capsys.readouterr().out
+
+
+def test_envpool_takes_the_arguments_that_it_knows():
+    skip_without_envpool("envpool")
+    pytest.importorskip("mujoco")
+
+    def reward(**settings):
+        venv = make_vec_env("HalfCheetah-v4", 1, seed=0, backend="envpool", **settings)
+        venv.reset()
+        value = venv.step(np.ones((1, 6), dtype=np.float32))[1][0]
+        venv.close()
+        return value
+
+    plain = reward()
+    assert reward(env_kwargs={"ctrl_cost_weight": 1.1}) == pytest.approx(plain - 6.0, abs=1e-4)
+    with pytest.raises(ValueError, match="it has no nonsense"):
+        reward(env_kwargs={"nonsense": 1})
+    with pytest.raises(ValueError, match="it has them with values of other types"):
+        reward(env_kwargs={"ctrl_cost_weight": "much"})
+    with pytest.raises(ValueError, match="xml_file from a folder of its own"):
+        reward(env_kwargs={"xml_file": "my_cheetah.xml"})
+
+
+@pytest.mark.parametrize("backend", ["envpool", "dummy", "gymnasium"])
+def test_frames_and_a_time_limit_are_the_same_on_every_backend(backend):
+    skip_without_envpool(backend)
+    if backend == "gymnasium" and not hasattr(gym.vector, "AutoresetMode"):
+        pytest.skip("Gymnasium 1.0 has no autoreset modes")
+    venv = make_vec_env(
+        "MountainCar-v0", 2, 0, backend, frame_stack=3, time_limit=5, normalize=True, verbose=0
+    )
+    assert backend_of(venv) == backend
+    assert venv.observation_space.shape == (6,)
+    first = venv.reset()
+    for _ in range(5):
+        obs, _, dones, infos = venv.step(np.zeros(2, dtype=np.int64))
+    assert dones.all()
+    raw = venv.get_original_obs()
+    assert (raw[:, :4] == 0).all()  # of the next episode there is one frame
+    assert (raw[:, 4:] != 0).any()
+    assert infos[0]["terminal_observation"].shape == first[0].shape
+    assert infos[0]["episode"]["l"] == 5
+    assert infos[0]["TimeLimit.truncated"]
+    venv.close()
+
+
+def test_a_whole_description_needs_no_further_settings():
+    config = EnvConfig("CartPole-v1", time_limit=7)
+    assert make_vec_env(config, backend="dummy").get_attr("spec")[0].max_episode_steps == 7
+    with pytest.raises(TypeError, match="has its own settings"):
+        make_vec_env(config, backend="dummy", frame_stack=2)
+
+
+@pytest.mark.parametrize("backend", ["auto", "dummy", "subproc", "gymnasium"])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"wrappers": ["no_module:W"]}, "wrappers.0: given 'no_module:W'; cannot import"),
+        ({"env_kwargs": {"nonsense": 1}}, "kwargs.nonsense: given 1; TypeError"),
+        ({"frame_stack": 0}, "frame_stack: given 0; allowed"),
+    ],
+)
+def test_a_setting_that_is_refused_is_named_by_every_backend(backend, settings, message):
+    if backend == "gymnasium" and not hasattr(gym.vector, "AutoresetMode"):
+        pytest.skip("Gymnasium 1.0 has no autoreset modes")
+    with pytest.raises(EnvConfigError, match=message):
+        make_vec_env("CartPole-v1", 2, backend=backend, **settings)
+
+
+def test_envpool_refuses_wrappers():
+    with pytest.raises(UnsupportedEnvError, match="no Python objects"):
+        make_vec_env("CartPole-v1", backend="envpool", wrappers=[DOUBLED])
+    with pytest.raises(TypeError, match="wrapper_class exclude each other"):
+        make_vec_env("CartPole-v1", wrappers=[DOUBLED], wrapper_class=Doubled)

@@ -155,3 +155,58 @@ def test_a_mapping_is_checked_as_a_file_is():
         "grid: environments.CartPol-v1: unknown environment 'CartPol-v1'",
         "grid: sedes: unknown key 'sedes'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "expected"),
+    [
+        ({"id": "CartPol-v1"}, "id", "did you mean 'CartPole-v1'"),
+        ({"id": "no_module:Task-v0"}, "id", "cannot import 'no_module'"),
+        ({"id": "CartPole-v1", "wrappers": ["Autorest"]}, "wrappers.0", "did you mean 'Autoreset'"),
+        (
+            {"id": "CartPole-v1", "wrappers": ["Autoreset", {"no_module:W": {"a": 1}}]},
+            "wrappers.1",
+            "given {'no_module:W': {'a': 1}}; cannot import 'no_module:W'",
+        ),
+        (
+            {"id": "CartPole-v1", "wrappers": ["gymnasium.wrappers.Autoreset"]},
+            "wrappers.0",
+            "did you mean 'gymnasium.wrappers:Autoreset'",
+        ),
+        (
+            {"id": "CartPole-v1", "env_wrapper": "a:B"},
+            "env_wrapper",
+            "RL Zoo's env_wrapper is wrap",
+        ),
+    ],
+)
+def test_unknown_names_in_an_environment_are_reported(check, settings, key, expected):
+    (line,) = check(environments={"My task": {**CARTPOLE, **settings}})
+    place, found, *_ = line.split(": ")
+    assert place.startswith("grid.yaml:")
+    assert found == f"environments.My task.{key}"
+    assert expected in line
+
+
+def test_a_wrappers_module_that_exits_is_told(check, tmp_path, monkeypatch):
+    (tmp_path / "exits_at_once.py").write_text("import sys\nsys.exit('made to leave')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = {**CARTPOLE, "wrappers": ["exits_at_once:W"]}
+    (line,) = check(environments={"CartPole-v1": settings})
+    assert "cannot import 'exits_at_once:W': SystemExit: made to leave" in line
+
+
+def test_an_override_names_an_environment_by_its_name_in_the_grid(check):
+    named = {"environments": {"My task": {**CARTPOLE, "id": "CartPole-v1"}}}
+    assert check(**named, **a2c(environments={"My task": {"n_envs": 3}})) == []
+    (line,) = check(**named, **a2c(environments={"CartPole-v1": {"n_envs": 3}}))
+    assert "unknown environment 'CartPole-v1'" in line
+    assert "allowed: My task" in line
+
+
+def test_an_included_file_may_name_environments_of_other_grids(check, tmp_path):
+    tuned = a2c(environments={"Another task": {"n_envs": 3}, "CartPol-v1": {"n_envs": 3}})
+    (tmp_path / "tuned.yaml").write_text(yaml.safe_dump(tuned))
+    lines = check(include="tuned.yaml")
+    assert len(lines) == 1  # what looks like an id is still checked
+    assert "did you mean 'CartPole-v1'" in lines[0]

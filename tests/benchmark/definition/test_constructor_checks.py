@@ -120,3 +120,54 @@ def test_many_runs_are_checked_as_one(refusals, monkeypatch):
     monkeypatch.setattr(A2C, "_setup_model", lambda self: (built.append(self), setup(self)))
     assert refusals(seeds=50) == []
     assert len(built) == 1
+
+
+OWN = "tests.own_envs"
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "expected"),
+    [
+        ({"kwargs": {"gaol": 1}}, "kwargs.gaol", "given 1; TypeError"),
+        ({"kwargs": {"goal": 7}}, "kwargs.goal", "given 7; goal must lie between -5 and 5, got 7"),
+        ({"wrappers": ["Autoreset", f"{OWN}:leaves"]}, "wrappers.1", "SystemExit: made to leave"),
+        ({"wrappers": [{f"{OWN}:Scaled": {"time": 2}}]}, "wrappers.0", "argument 'time'"),
+        (
+            {"wrappers": [f"{OWN}:AsDict"], "frame_stack": 4},
+            "frame_stack",
+            "given 4; SB3's VecFrameStack refuses the observation space Dict",
+        ),
+        (
+            {"backend": "envpool", "wrappers": [f"{OWN}:Scaled"]},
+            "backend",
+            "given envpool; EnvPool",
+        ),
+        ({"backend": "envpool"}, "backend", "does not have 'tests.own_envs:Walk-v0'"),
+    ],
+)
+def test_what_an_environment_refuses_is_reported_with_its_key(refusals, settings, key, expected):
+    if "envpool" in settings.values():
+        pytest.importorskip("envpool")
+    settings = {**CARTPOLE, "id": f"{OWN}:Walk-v0", "backend": "dummy", **settings}
+    (line,) = refusals(environments={"A walk": settings})
+    assert line.split(": ")[1] == f"environments.A walk.{key}"
+    assert line.startswith("grid.yaml:")
+    assert expected in line
+
+
+def test_arguments_that_envpool_does_not_know_are_told_before_anything_runs(refusals):
+    pytest.importorskip("envpool")
+    settings = {**CARTPOLE, "kwargs": {"sutton_barto_reward": True}}
+    assert refusals(environments={"CartPole-v1": {**settings, "backend": "auto"}}) == []
+    (line,) = refusals(environments={"CartPole-v1": {**settings, "backend": "envpool"}})
+    assert "environments.CartPole-v1.backend: given envpool; EnvPool's CartPole-v1" in line
+    assert "it has no sutton_barto_reward" in line
+
+
+def test_algorithms_are_checked_on_the_spaces_that_wrappers_make(refusals):
+    settings = {**CARTPOLE, "id": f"{OWN}:Walk-v0", "wrappers": [f"{OWN}:AsDict"]}
+    (line,) = refusals(environments={"A walk": settings})
+    assert "algorithms.A2C" in line
+    assert "MultiInputPolicy" in line
+    settings = {**CARTPOLE, "id": f"{OWN}:Walk-v0", "frame_stack": 3, "normalize": True}
+    assert refusals(environments={"A walk": settings}) == []

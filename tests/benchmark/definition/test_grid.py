@@ -1,3 +1,6 @@
+import hashlib
+import itertools
+import json
 import textwrap
 from pathlib import Path
 
@@ -5,10 +8,19 @@ import pytest
 import yaml
 
 from sb3_course.benchmark.definition import grid
-from sb3_course.benchmark.definition.grid import Evaluation, Grid, load_grid, parse
+from sb3_course.benchmark.definition.grid import (
+    Evaluation,
+    Grid,
+    RunSpec,
+    id_of,
+    load_grid,
+    parse,
+)
 from sb3_course.benchmark.definition.yaml_source import GridError
+from sb3_course.benchmark.storage.result import RunResult, parsed
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.yaml_values import read_yaml
+from sb3_course.envs.config import EnvConfig
 from tests.benchmark.helpers import GRIDS, changed, content, tiny
 
 CARTPOLE = {"total_timesteps": 200}
@@ -155,6 +167,32 @@ def test_stored_results_keep_their_names(name, known):
     assert known in Store(RESULTS / name).finished() <= ids
 
 
+@pytest.mark.parametrize(
+    ("name", "n", "digest"),
+    [
+        ("classic", 440, "987e82b0cc6b0f0f"),
+        ("demo", 36, "7f3575045a7875e8"),
+        ("mujoco", 220, "e0c74a1bbeb5b67f"),
+    ],
+)
+def test_runs_without_new_settings_keep_their_ids(name, n, digest):
+    """The ids of our own grids are those of before environments had settings."""
+    ids = [spec.id for spec in load_grid(BENCHMARKS / f"{name}.yaml").runs()]
+    assert len(ids) == n
+    assert hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("name", ["classic", "regression_mujoco"])
+def test_stored_lines_are_read_and_written_as_they_are(name):
+    with (RESULTS / name / "runs.jsonl").open() as file:
+        for line in itertools.islice(file, 40):
+            result = RunResult.model_validate_json(line, strict=True)
+            assert result.model_dump_json(exclude_unset=True) + "\n" == line
+            assert parsed(line) == result
+            assert result.spec.id == id_of(json.loads(line)["spec"])
+            assert result.spec.env == EnvConfig(result.spec.environment)
+
+
 def test_the_documented_example_is_a_grid():
     _, _, example = grid.__doc__.partition("yaml\n")
     example = read_yaml(textwrap.dedent(example.partition("An environment with")[0]))
@@ -210,3 +248,80 @@ def test_names_can_be_printed(name):
 def test_seeds_fit_into_32_bits():
     with pytest.raises(ValueError, match="less than 4294967296"):
         Grid.model_validate(content(seeds=[2**32]))
+
+
+ANT = {
+    "total_timesteps": 100,
+    "id": "Ant-v4",
+    "kwargs": {"use_contact_forces": True},
+    "wrappers": [{"RescaleAction": {"min_action": -1, "max_action": 1}}, "my_module:MyWrapper"],
+    "frame_stack": 4,
+    "time_limit": 500,
+}
+
+
+def test_a_name_stands_for_an_environment_with_settings():
+    spec = tiny(environments={"Ant with contacts": ANT}).runs()[0]
+    assert spec.environment == "Ant with contacts"
+    assert spec.env == EnvConfig(
+        "Ant-v4", ANT["kwargs"], tuple(ANT["wrappers"]), frame_stack=4, time_limit=500
+    )
+    assert spec.id.startswith("a2c_ant-with-contacts_seed0_")
+    again = RunSpec.model_validate_json(spec.model_dump_json(), strict=True)
+    assert again == spec
+    assert again.id == spec.id == id_of(json.loads(spec.model_dump_json()))
+
+
+@pytest.mark.parametrize("left_out", [{key} for key in ANT.keys() - {"total_timesteps"}])
+def test_every_setting_of_an_environment_makes_another_run(left_out):
+    rest = {key: value for key, value in ANT.items() if key not in left_out}
+    one, other = (tiny(environments={"Ant": a}).runs()[0].id for a in (ANT, rest))
+    assert one != other
+
+
+def test_settings_that_say_nothing_make_no_other_run():
+    plain = {"total_timesteps": 100}
+    said = {"id": "Ant-v4", "kwargs": {}, "wrappers": [], "frame_stack": None}
+    one, other = (tiny(environments={"Ant-v4": a}).runs()[0] for a in (plain, {**plain, **said}))
+    assert one == other
+    assert one.id == other.id
+
+
+def test_metrics_belong_to_the_run():
+    evaluation = {"every": 100, "metrics": ["x"]}
+    assert tiny(evaluation=evaluation).runs()[0].config.metrics == ["x"]
+    own = {"Ant-v4": {"total_timesteps": 100, "evaluation": {"every": 50, "metrics": ["y"]}}}
+    assert tiny(evaluation=evaluation, environments=own).runs()[0].config.metrics == ["y"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "expected"),
+    [
+        ({"env_wrapper": "a:B"}, "env_wrapper", "RL Zoo's env_wrapper is wrappers here"),
+        ({"env_kwargs": {}}, "env_kwargs", "RL Zoo's env_kwargs is kwargs here"),
+        ({"kwargs": {"max_episode_steps": 3}}, "kwargs", "write time_limit, beside kwargs"),
+        ({"kwargs": {"render_mode": "human"}}, "kwargs", "runs render nothing"),
+        ({"kwargs": [1]}, "kwargs", "valid dictionary"),
+        ({"wrappers": [{"a:B": 1}]}, "wrappers", "0: given {'a:B': 1}; allowed: module:Class"),
+        ({"wrappers": [3]}, "wrappers", "allowed: module:Class"),
+        ({"frame_stack": 0}, "frame_stack", "greater than or equal to 1"),
+        ({"time_limit": 0}, "time_limit", "greater than or equal to 1"),
+        ({"id": 3}, "id", "valid string"),
+        (
+            {"evaluation": {"every": 9, "metrics": ["x", "x"]}},
+            "evaluation.metrics",
+            "x is listed tw",
+        ),
+        ({"evaluation": {"every": 9, "metrics": [""]}}, "evaluation.metrics", "printable"),
+    ],
+)
+def test_mistakes_in_an_environments_settings_are_reported(settings, key, expected):
+    found = reported(environments={"Ant": {"total_timesteps": 1, "id": "Ant-v4", **settings}})
+    assert found.keys() == {f"environments.Ant.{key}"}
+    assert expected in found[f"environments.Ant.{key}"]
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb"])
+def test_names_of_environments_are_printable(name):
+    (message,) = reported(environments={name: {"total_timesteps": 1, "id": "Ant-v4"}}).values()
+    assert "printable" in message
