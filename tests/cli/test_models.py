@@ -2,6 +2,7 @@ import pytest
 from stable_baselines3 import A2C
 
 from sb3_course.cli import app, models, terminal
+from sb3_course.common.checkpoint import read_header
 
 
 @pytest.mark.parametrize(
@@ -81,3 +82,81 @@ def test_other_numbers_of_steps_are_refused(text, capsys):
     assert app.invoke(["train", "NPG", "CartPole-v1", "--timesteps", text]) == terminal.MISUSED
     error = capsys.readouterr().err
     assert repr(text) in error and "a whole number of at least 1, as in 1e5" in error
+
+
+OWN = "tests.own_envs"
+WALK = [f"{OWN}:Walk-v0", "--env-kwargs", "goal=3.0", "--wrapper"]
+WALK += [
+    f"{OWN}:Scaled: {{times: 1000}}",
+    "--wrapper",
+    "RescaleAction: {min_action: -9, max_action: 9}",
+]
+
+
+def test_a_model_remembers_the_settings_of_its_environment(tmp_path, monkeypatch, capsys):
+    """enjoy and --resume build the same, and enjoy takes others on request."""
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "A2C", *WALK, "--timesteps", "64", "--n-envs", "2", "-p", "n_steps=8"]
+    assert app.invoke([*words, "--eval-every", "32", "--backend", "dummy"]) == terminal.OK
+    header = read_header("model.zip")
+    assert header["env"] == f"{OWN}:Walk-v0"
+    assert header["env_settings"] == {
+        "kwargs": {"goal": 3.0},
+        "wrappers": [
+            {f"{OWN}:Scaled": {"times": 1000}},
+            {"RescaleAction": {"min_action": -9, "max_action": 9}},
+        ],
+    }
+    capsys.readouterr()
+    assert app.invoke(["train", "--resume", "model.zip", "--timesteps", "128"]) == terminal.OK
+    assert "goes on" not in capsys.readouterr().err
+    assert read_header("model.zip")["env_settings"] == header["env_settings"]
+    played = []
+    for words in ([], [f"{OWN}:Walk-v0"], ["--env-kwargs", "goal=-4"]):
+        assert app.invoke(["enjoy", "model.zip", *words, "--episodes", "2"]) == terminal.OK
+        played.append(capsys.readouterr().out)
+    assert played[0] == played[1] != played[2]  # its id alone stands for its settings
+    assert app.invoke(["enjoy", "model.zip", "--wrapper", "Autoreset"]) == terminal.MISUSED
+    assert "Action spaces do not match" in capsys.readouterr().err  # it takes the place of its own
+    returns = [float(line.split()[3]) for line in played[0].splitlines()[:-1]]
+    assert all(-4.3 * 20 < r < 0 for r in returns)  # a thousand times as much with the wrapper
+    assert app.invoke(["enjoy", "model.zip", "--episodes", "2", "--video", "a.mp4"]) == terminal.OK
+    assert capsys.readouterr().out.startswith(played[0])
+
+
+def test_wrappers_of_a_stranger_are_not_imported(tmp_path, monkeypatch, capsys, misused):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "A2C", "CartPole-v1", "--wrapper", f"{OWN}:Scaled", "--timesteps", "10"]
+    assert app.invoke([*words, "--n-envs", "1", "--backend", "dummy"]) == terminal.OK
+    monkeypatch.setenv("XDG_CONFIG_HOME", "another")
+    for words in (["enjoy", "model.zip"], ["enjoy", "model.zip", "CartPole-v1"]):
+        assert f"puts wrappers around its environment, {OWN}:Scaled" in misused(words)
+    error = misused(["enjoy", "model.zip", "--wrapper", "Autoreset"])
+    assert "add --trust" in error
+    assert "add --trust" in misused(["train", "--resume", "model.zip", "--timesteps", "20"])
+    assert app.invoke(["enjoy", "model.zip", "--trust"]) == terminal.OK
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--env-kwargs", "goal"], ["--env-kwargs 'goal'", "KEY=VALUE"]),
+        (["--env-kwargs", "goal=[1"], ["--env-kwargs 'goal=[1'", "not valid YAML"]),
+        (["--env-kwargs", "goal=7"], ["kwargs.goal: given 7", "goal must lie between"]),
+        (["--env-kwargs", "goal:7"], ["kwargs.goal: given 7"]),  # as RL Zoo writes it
+        (["--env-kwargs", "gaol=1"], ["kwargs.gaol: given 1", "unexpected keyword"]),
+        (["--wrapper", "Autorest"], ["wrappers.0", "did you mean 'Autoreset'"]),
+        (["--wrapper", "a:B: 3"], ["--wrapper", "allowed: module:Class"]),
+        (["--wrapper", f"{OWN}:leaves"], ["SystemExit: made to leave"]),
+        (["--wrapper", f"{OWN}:Scaled", "--backend", "envpool"], ["here: EnvPool's environments"]),
+    ],
+)
+def test_settings_that_do_not_fit_are_told_before_anything_is_trained(
+    tmp_path, monkeypatch, misused, words, expected
+):
+    if "envpool" in words:
+        pytest.importorskip("envpool")
+    monkeypatch.chdir(tmp_path)
+    error = misused(["train", "A2C", f"{OWN}:Walk-v0", "--backend", "dummy", *words])
+    for part in expected:
+        assert part in error

@@ -288,7 +288,7 @@ def test_frames_and_a_time_limit_are_the_same_on_every_backend(backend):
     assert venv.observation_space.shape == (6,)
     first = venv.reset()
     for _ in range(5):
-        obs, _, dones, infos = venv.step(np.zeros(2, dtype=np.int64))
+        _, _, dones, infos = venv.step(np.zeros(2, dtype=np.int64))
     assert dones.all()
     raw = venv.get_original_obs()
     assert (raw[:, :4] == 0).all()  # of the next episode there is one frame

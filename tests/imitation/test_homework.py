@@ -6,16 +6,18 @@ from stable_baselines3 import A2C
 
 import sb3_course
 from sb3_course.cli.app import invoke
+from sb3_course.common.checkpoint import read_header
 from sb3_course.imitation import homework
 from tests.imitation.helpers import homework_expert, homework_paths, write
 
-FAST = {"n_steps": 30, "gradient_steps": 10, "n_eval_episodes": 1}
+FAST = {"n_steps": 30, "gradient_steps": 10}
 
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
     monkeypatch.setattr(homework, "HOMEWORK", homework.HOMEWORK | FAST)
     monkeypatch.setattr(homework, "N_DEMONSTRATED", 1)
+    monkeypatch.setattr(homework, "N_EVALUATED", 1)
 
 
 @pytest.fixture
@@ -121,3 +123,21 @@ def test_ctrl_c_saves_what_there_is(files, capsys, tmp_path, monkeypatch):
     assert invoke([*arguments, "--out", str(model)]) == 130
     assert "interrupted after 1 rounds" in capsys.readouterr().out
     assert sb3_course.load(model, device="cpu").n_rounds == 1
+
+
+def test_an_environment_with_settings(tmp_path, monkeypatch, capsys):
+    """Expert, training, evaluation, video and the saved model have the same ones."""
+    monkeypatch.chdir(tmp_path)
+    walk = ["tests.own_envs:Walk-v0", "--env-kwargs", "goal=3.0"]
+    walk += ["--wrapper", "RescaleAction: {min_action: -9, max_action: 9}"]
+    words = ["--timesteps", "16", "--n-envs", "1", "--backend", "dummy", "-p", "n_steps=8"]
+    assert invoke(["train", "NPG", *walk, *words]) == 0
+    words = ["--expert", "model.zip", "--dagger", "--rounds", "1", "--out", "new.zip"]
+    assert invoke(["imitate", *walk, *words, "--video", "both.mp4"]) == 0
+    header = read_header("new.zip")
+    assert header["env"] == walk[0]
+    assert header["env_settings"] == read_header("model.zip")["env_settings"]
+    capsys.readouterr()
+    assert invoke(["enjoy", "new.zip", "--episodes", "1"]) == 0
+    assert invoke(["imitate", *walk[:1], "--env-kwargs", "goal=7", *words]) == 2
+    assert "kwargs.goal: given 7" in capsys.readouterr().err
