@@ -1,6 +1,7 @@
 import pytest
 
 from sb3_course.cli import app, terminal
+from sb3_course.envs.config import EnvConfig
 from sb3_course.lectures import run
 
 
@@ -50,6 +51,10 @@ def test_figures_that_stop_say_why(monkeypatch, capsys, error, code, message):
         (["--dagger", "--rounds", "2"], {"dagger": True, "collect": True, "rounds": 2}),
         (["--no-collect", "--seed", "3"], {"dagger": True, "collect": False, "seed": 3}),
         (["--algo", "PPO", "--demos", "minari:a"], {"algo": "PPO", "demos": "minari:a"}),
+        (
+            ["--env-kwargs", "sutton_barto_reward=true", "--wrapper", "Autoreset"],
+            {"env": EnvConfig("CartPole-v1", {"sutton_barto_reward": True}, ("Autoreset",))},
+        ),
     ],
 )
 @pytest.mark.parametrize("finished", [True, False])
@@ -65,7 +70,7 @@ def test_imitate_passes_its_options_on(monkeypatch, words, expected, finished):
     code = app.invoke(["imitate", "CartPole-v1", *words])
     assert code == (terminal.OK if finished else terminal.INTERRUPTED)
     (options,) = calls
-    assert options.env == "CartPole-v1"
+    assert options.env.id == "CartPole-v1"
     assert {key: getattr(options, key) for key in expected} == expected
 
 

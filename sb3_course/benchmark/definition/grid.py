@@ -58,11 +58,9 @@ from typing import Annotated, Any
 
 from pydantic import (
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_serializer,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -92,11 +90,7 @@ from sb3_course.envs.config import EnvConfig
 
 
 class RunConfig(Section):
-    """Everything that the returns of a run depend on, besides its seed.
-
-    What was added later is left out of the data where it has its default, so that the ids and the
-    stored results of earlier runs stay the same.
-    """
+    """Everything that the returns of a run depend on, besides its seed."""
 
     algorithm_class: str
     params: Parameters
@@ -109,11 +103,7 @@ class RunConfig(Section):
     env_settings: Parameters = Field(default_factory=dict)
     """What :class:`EnvConfig` says of its environment beside the name, as plain data."""
     metrics: list[str] = Field(default_factory=list)
-
-    @model_serializer(mode="wrap")
-    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        data: dict[str, Any] = handler(self)
-        return {k: v for k, v in data.items() if v or k not in ("env_settings", "metrics")}
+    later = frozenset({"env_settings", "metrics"})
 
 
 class RunSpec(Section):

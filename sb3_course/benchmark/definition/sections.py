@@ -2,7 +2,16 @@
 
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
@@ -29,6 +38,15 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
     names_elsewhere: ClassVar[dict[str, str]] = {}
+    """Keys by the names that they have in RL Zoo's files."""
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Keys that were added later. They are left out of the data where they are empty, so that the
+    ids of earlier runs, their stored results and their manifests stay the same."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        return {key: value for key, value in data.items() if value or key not in self.later}
 
     @model_validator(mode="wrap")
     @classmethod
@@ -61,6 +79,7 @@ class Evaluation(Section):
     n_points: Steps | None = None
     episodes: int = Field(default=20, ge=1, le=1000)
     metrics: Metrics = []
+    later = frozenset({"metrics"})
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "Evaluation":
@@ -92,7 +111,8 @@ class Environment(Section):
     wrappers: Wrappers = []
     frame_stack: Annotated[int, Field(ge=1, le=MOST_FRAMES)] | None = None
     time_limit: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
-    names_elsewhere: ClassVar[dict[str, str]] = RL_ZOO
+    names_elsewhere = RL_ZOO
+    later = frozenset({"id", "kwargs", "wrappers", "frame_stack", "time_limit"})
 
     def config(self, name: str) -> EnvConfig:
         """Return how the environment is built.

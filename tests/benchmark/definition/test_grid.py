@@ -17,6 +17,7 @@ from sb3_course.benchmark.definition.grid import (
     parse,
 )
 from sb3_course.benchmark.definition.yaml_source import GridError
+from sb3_course.benchmark.storage.manifest import configuration
 from sb3_course.benchmark.storage.result import RunResult, parsed
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.yaml_values import read_yaml
@@ -285,6 +286,15 @@ def test_settings_that_say_nothing_make_no_other_run():
     one, other = (tiny(environments={"Ant-v4": a}).runs()[0] for a in (plain, {**plain, **said}))
     assert one == other
     assert one.id == other.id
+
+
+def test_a_manifest_holds_settings_only_where_there_are_any():
+    plain = configuration(tiny())
+    assert plain["evaluation"].keys() == {"every", "n_points", "episodes"}
+    before = {"total_timesteps", "n_envs", "backend", "normalize", "evaluation"}
+    assert plain["environments"]["CartPole-v1"].keys() == before
+    data = configuration(tiny(environments={"Ant": ANT}))["environments"]["Ant"]
+    assert {key: data[key] for key in ANT} == ANT
 
 
 def test_metrics_belong_to_the_run():
