@@ -17,17 +17,17 @@ import numpy as np
 
 from sb3_course.benchmark.references import random_returns
 from sb3_course.benchmark.statistics.scores import load_references
+from sb3_course.envs.config import EnvConfig
 
 
 def measure(names: list[str], episodes: int) -> Iterator[str]:
     """Yield one line per environment: mean return, its standard error, number of episodes."""
     for name in names:
         try:
-            env = gymnasium.make(name)
+            returns = random_returns(EnvConfig(name), episodes)
         except gymnasium.error.Error as error:
             yield f"{name}: not measured ({error})"
             continue
-        returns = random_returns(env, episodes)
         error = np.std(returns, ddof=1) / np.sqrt(episodes)
         yield f"{name}: {np.mean(returns):.2f} +- {error:.2f} (s.e., {episodes:,} episodes)"
 

@@ -126,6 +126,18 @@ class EnvConfig:
         return self.id if isinstance(self.id, str) else getattr(self.id, "__name__", repr(self.id))
 
     @property
+    def reward_threshold(self) -> float | None:
+        """Return at which Gymnasium considers the task solved; None if it names none."""
+        if not isinstance(self.id, str) or self.data(self.id):
+            return None
+        import gymnasium
+
+        module, _, plain = self.id.rpartition(":")
+        if module:
+            import_module(module)
+        return gymnasium.spec(plain).reward_threshold
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of the environment, the time limit included."""
         limit = {} if self.time_limit is None else {"max_episode_steps": self.time_limit}

@@ -5,6 +5,7 @@ from gymnasium.envs.toy_text import FrozenLakeEnv
 
 from sb3_course.benchmark.references import measure, measured, random_returns
 from sb3_course.common.errors import UserError
+from sb3_course.envs.config import EnvConfig
 from tests.benchmark import made_up
 
 
@@ -24,23 +25,22 @@ class Coin(gymnasium.Env):
 
 
 def test_random_actions_have_the_return_of_the_uniform_policy():
-    reference = measured(Coin(), episodes=400, seed=0)
+    reference = measured(EnvConfig(Coin), episodes=400, seed=0)
     assert reference.low < 0.5 < reference.high
     assert reference.high - reference.low == pytest.approx(2 * 1.96 * 0.5 / 20, rel=0.1)
     assert (reference.episodes, reference.seed, reference.threshold) == (400, 0, None)
 
 
 def test_an_episode_depends_on_its_own_seed_alone():
-    env = FrozenLakeEnv(is_slippery=True)
+    env = EnvConfig(FrozenLakeEnv, {"is_slippery": True})
     whole, rest = random_returns(env, 40), random_returns(env, 10, seed=30)
     np.testing.assert_array_equal(whole[30:], rest)
     assert 0 < random_returns(env, 400).mean() < 0.1  # 0.0139 in the limit
 
 
 def test_returns_that_are_not_finite_are_told():
-    coin = Coin()
-    coin.reward = float("nan")
-    with pytest.raises(UserError, match="a return of random actions is nan"):
+    coin = EnvConfig(type("Broken", (Coin,), {"reward": float("nan")}))
+    with pytest.raises(UserError, match="a return of random actions on Broken is nan"):
         measured(coin, episodes=20, seed=0)
 
 
@@ -56,3 +56,26 @@ def test_only_what_is_missing_is_measured():
     assert [name for name, _ in measure(grid, 3, 0)] == ["CartPole-v1", "Blackjack-v1"]
     without = made_up.grid(environments=environments)
     assert [name for name, _ in measure(without, 3, 0)] == ["Blackjack-v1", "FrozenLake-v1"]
+
+
+class Half(gymnasium.RewardWrapper):
+    """Halves the rewards."""
+
+    def reward(self, reward):
+        return reward / 2
+
+
+def test_returns_are_those_below_the_wrappers():
+    plain, halved = EnvConfig(Coin), EnvConfig(Coin, wrappers=(Half,))
+    np.testing.assert_array_equal(random_returns(plain, 50), random_returns(halved, 50))
+
+
+def test_a_task_with_settings_has_no_shipped_reference_and_no_threshold():
+    environments = {
+        "Short": {"id": "CartPole-v1", "time_limit": 10, "total_timesteps": 100},
+        "The same": {"id": "CartPole-v1", "total_timesteps": 100},
+    }
+    ((name, reference),) = measure(made_up.grid(environments=environments), 5, 0)
+    assert (name, reference.threshold) == ("Short", None)
+    assert reference.random <= 10
+    assert EnvConfig("FrozenLake-v1").reward_threshold == 0.7

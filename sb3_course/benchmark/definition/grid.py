@@ -85,6 +85,7 @@ from sb3_course.benchmark.definition.sections import (
     Section,
 )
 from sb3_course.benchmark.definition.yaml_source import GridSource, Mistake, Source, shown
+from sb3_course.common.errors import unknown
 from sb3_course.envs.backends import Backend
 from sb3_course.envs.config import EnvConfig
 
@@ -167,6 +168,7 @@ class Grid(Section):
     """Memory of a run in GiB; None for an equal share of the machine's memory."""
     checkpoint_every: Steps | None = None
     """Environment steps after which a run keeps what it needs to go on if it is killed."""
+    later = frozenset({"references"})
 
     @field_validator("algorithms")
     @classmethod

@@ -141,3 +141,4 @@ class Algorithm(Section):
     environments: dict[str, Override] = {}
     seeds: Seeds | None = None
     """Seeds of this algorithm; by default those of the grid."""
+    later = frozenset({"seeds"})

@@ -6,6 +6,7 @@ the results themselves.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from math import inf
 from typing import NamedTuple
@@ -46,6 +47,7 @@ class References(BaseModel):
     environments: dict[str, Reference]
 
 
+@cache
 def load_references() -> References:
     """Read the reference scores that ship with the package."""
     text = (
@@ -71,6 +73,20 @@ def normalize(returns: pd.DataFrame, references: References) -> pd.DataFrame:
     return known
 
 
+def shipped_reference(grid: Grid, name: str) -> Reference | None:
+    """Return the reference that ships with the package for an environment of a grid.
+
+    :param grid: Grid
+    :param name: Name of the environment in the grid
+    :return: Reference of its task; None if there is none, or it is changed by settings, whose
+        returns are on another scale
+    """
+    config = grid.environments[name].config(name)
+    if config.data(config.name):
+        return None
+    return load_references().environments.get(config.name)
+
+
 def references_of(grid: Grid, measured: Mapping[str, MeasuredReference]) -> References:
     """Return the reference returns of a grid: those it declares, else shipped or measured ones.
 
@@ -81,15 +97,14 @@ def references_of(grid: Grid, measured: Mapping[str, MeasuredReference]) -> Refe
     :param measured: What ``sb3-course references`` measured, by environment
     :return: References of the environments for which there are both returns
     """
-    shipped = load_references()
     found: dict[str, Reference] = {}
     for name in grid.environments:
         declared, known = grid.references.get(name), measured.get(name)
         random = declared.random if declared else None
         if random is None and known is not None:
             random = known.random
-        if declared is None and name in shipped.environments:
-            found[name] = shipped.environments[name]
+        if declared is None and (own := shipped_reference(grid, name)) is not None:
+            found[name] = own
         elif random is not None and declared is not None and declared.expert > random:
             found[name] = Reference(
                 random=random, expert=declared.expert, expert_name=declared.expert_name
@@ -100,7 +115,7 @@ def references_of(grid: Grid, measured: Mapping[str, MeasuredReference]) -> Refe
                 expert=known.threshold or 0.0,
                 expert_name="Gymnasium's reward threshold",
             )
-    return References(version=shipped.version, environments=found)
+    return References(version=load_references().version, environments=found)
 
 
 class Cubes(NamedTuple):
