@@ -36,7 +36,7 @@ class GridPlan:
     :param runs: Selected runs of the grid
     :param todo: Selected runs that have not finished, the longest first
     :param rerun: Whether finished runs are repeated
-    :param keep: Whether to keep finished runs although a module of the user has changed since
+    :param notes: What the user should know of the runs to be executed, in lines
     """
 
     grid: Grid
@@ -45,6 +45,7 @@ class GridPlan:
     runs: Sequence[RunSpec]
     todo: Sequence[RunSpec]
     rerun: bool
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,11 @@ def plan_grid(
     todo = runner.to_do(runs, store)
     if not (rerun or keep):
         check_user_code(runs, kept)
+    notes: list[str] = []
     if todo:
         store.check_free(todo)
-        check_constructors(todo, grid)
-    return GridPlan(loaded, kept, store, runs, todo, rerun)
+        notes = check_constructors(todo, grid)
+    return GridPlan(loaded, kept, store, runs, todo, rerun, notes)
 
 
 def run_plan(

@@ -195,6 +195,8 @@ def _show_plan(plan: "GridPlan") -> None:
     what = "runs to repeat" if plan.rerun else "runs"
     n_runs, n_todo = len(plan.runs), len(plan.todo)
     print_line(f"{plan.grid.name}: {n_runs} {what}, {n_runs - n_todo} done, {n_todo} to do")
+    for note in plan.notes:
+        print_line(note)
     if plan.rerun and plan.todo and "-dirty" in plan.store.folder.name:
         print_error("uncommitted changes: the stored runs will name their commit with -dirty")
 

@@ -158,19 +158,38 @@ def _check_sb3_kwargs(given: dict[str, Any], backend: str, config: EnvConfig) ->
 
 def _make_auto(config: EnvConfig, n_envs: int, seed: int | None, verbose: int) -> VecEnv:
     """Make the environments with EnvPool if it can replace Gymnasium, and print the choice."""
-    venv: VecEnv
-    try:
-        if config.id in _KNOWN_DIFFERENCES:
-            raise UnsupportedEnvError(_KNOWN_DIFFERENCES[str(config.id)])
-        venv = _make_envpool(config, n_envs, seed)
-        unknown = venv.get_attr("spec")[0] is None
+    pool = _try_envpool(config, n_envs, seed)
+    if isinstance(pool, str):
+        venv, reason = _make_gymnasium(config, n_envs, seed, "dummy", {}), pool
+    else:
+        venv, unknown = pool, pool.get_attr("spec")[0] is None
         reason = "EnvPool has it" + (", Gymnasium cannot make it here" if unknown else "")
-    except (ImportError, UnsupportedEnvError) as error:
-        venv = _make_gymnasium(config, n_envs, seed, "dummy", {})
-        reason = str(error)
     if verbose >= 1:
         print(f"make_vec_env: {config.name} on backend {backend_of(venv)!r} ({reason})")
     return venv
+
+
+def _try_envpool(config: EnvConfig, n_envs: int, seed: int | None) -> EnvPoolVecEnv | str:
+    """Make the environments with EnvPool, or return why it cannot replace Gymnasium."""
+    if config.id in _KNOWN_DIFFERENCES:
+        return _KNOWN_DIFFERENCES[str(config.id)]
+    try:
+        return _make_envpool(config, n_envs, seed)
+    except (ImportError, UnsupportedEnvError) as error:
+        return str(error)
+
+
+def why_not_envpool(config: EnvConfig) -> str | None:
+    """Return why backend ``"auto"`` steps an environment by Gymnasium.
+
+    :param config: Environment
+    :return: Reason, or None if it takes EnvPool
+    """
+    pool = _try_envpool(config, 1, 0)
+    if isinstance(pool, str):
+        return pool
+    pool.close()
+    return None
 
 
 def _make_envpool(config: EnvConfig, n_envs: int, seed: int | None) -> EnvPoolVecEnv:

@@ -13,7 +13,7 @@ from sb3_course.benchmark.definition.yaml_source import GridSource, Mistake, Sou
 from sb3_course.common.errors import Key, in_words
 from sb3_course.envs.backends import Backend
 from sb3_course.envs.config import EnvConfig, EnvConfigError
-from sb3_course.envs.make import make_vec_env
+from sb3_course.envs.make import make_vec_env, why_not_envpool
 from sb3_course.envs.spaces_only import SpacesOnlyEnv
 from sb3_course.registry import at_fault, refusal, value
 
@@ -22,7 +22,7 @@ _NEED_CHECKS: set[Backend] = {"envpool", "gymnasium"}
 """Backends that cannot run every environment that Gymnasium can make."""
 
 
-def check_constructors(specs: Iterable[RunSpec], grid: GridSource) -> None:
+def check_constructors(specs: Iterable[RunSpec], grid: GridSource) -> list[str]:
     """Build the algorithm of every run once, on the spaces of its environment.
 
     Runs that differ only in their seeds are built once. A build takes milliseconds, after the
@@ -30,13 +30,20 @@ def check_constructors(specs: Iterable[RunSpec], grid: GridSource) -> None:
 
     :param specs: Runs to check
     :param grid: Grid of the runs, for error messages
+    :return: Lines on environments with settings for which backend ``auto`` stands for ``dummy``
     :raises GridError: If an environment cannot be made on this machine, or a constructor refuses
         its settings; the message names the hyper-parameter at fault if it is a single one
     """
-    source = Source(grid)
+    source, specs = Source(grid), list(specs)
     mistakes = list(_mistakes(specs, source))
     if mistakes:
         raise source.error(mistakes)
+    automatic = [s for s in specs if s.config.backend == "auto" and s.config.env_settings]
+    reasons = {
+        name: why_not_envpool(description)
+        for name, description in {s.environment: s.env for s in automatic}.items()
+    }
+    return [f"{name} on backend 'dummy' ({why})" for name, why in reasons.items() if why]
 
 
 def _mistakes(specs: Iterable[RunSpec], source: Source) -> Iterator[Mistake]:

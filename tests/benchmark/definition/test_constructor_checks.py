@@ -157,7 +157,10 @@ def test_what_an_environment_refuses_is_reported_with_its_key(refusals, settings
 
 def test_arguments_that_envpool_does_not_know_are_told_before_anything_runs(refusals):
     pytest.importorskip("envpool")
-    settings = {**CARTPOLE, "kwargs": {"sutton_barto_reward": True}}
+    settings = {**CARTPOLE, "kwargs": {"sutton_barto_reward": True}, "backend": "auto"}
+    grid = content(environments={"CartPole-v1": settings, "Acrobot-v1": CARTPOLE})
+    (note,) = check_constructors(checked_grid(grid).runs(), grid)
+    assert note.startswith("CartPole-v1 on backend 'dummy' (EnvPool's CartPole-v1 does not take")
     assert refusals(environments={"CartPole-v1": {**settings, "backend": "auto"}}) == []
     (line,) = refusals(environments={"CartPole-v1": {**settings, "backend": "envpool"}})
     assert "environments.CartPole-v1.backend: given envpool; EnvPool's CartPole-v1" in line
