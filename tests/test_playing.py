@@ -10,6 +10,7 @@ import sb3_course
 from sb3_course import loading, playing, registry
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError
+from sb3_course.envs.config import EnvConfig
 
 SMALL = {"A2C": {}, "REINFORCE": {"n_steps": 16}}
 
@@ -147,3 +148,59 @@ def test_files_that_are_no_models_are_refused(tmp_path, saved):
     shutil.make_archive(str(tmp_path / "model"), "zip", tmp_path)
     with pytest.raises(UserError, match="damaged or cut off, or no checkpoint"):
         next(playing.play(path, "CartPole-v1", 1, 0, name="A2C"))
+
+
+OWN = "tests.own_envs"
+WALK = EnvConfig(f"{OWN}:Walk-v0", {"goal": 2.0}, frame_stack=3, time_limit=6)
+
+
+@pytest.fixture(scope="module")
+def walker(tmp_path_factory):
+    """A model of an environment with settings, with normalization."""
+    path = tmp_path_factory.mktemp("walker") / "walker.zip"
+    model = registry.build("NPG", {"n_steps": 16}, WALK, 2, 0, "dummy", True).learn(64)
+    loading.save(model, path)
+    return path
+
+
+def test_a_model_is_played_in_the_environment_that_its_file_describes(walker):
+    assert playing.environment_of(walker, None, trust=False) == WALK
+    assert playing.environment_of(walker, WALK.id, trust=False) == WALK
+    assert playing.environment_of(walker, "CartPole-v1", trust=False) == EnvConfig("CartPole-v1")
+    own = list(playing.play(walker, None, 3, seed=4))
+    assert own == list(playing.play(walker, WALK, 3, seed=4))
+    assert {length for _, length in own} == {6}
+    longer = EnvConfig(WALK.id, WALK.kwargs, frame_stack=3)
+    assert next(playing.play(walker, longer, 1, seed=4))[1] > 6
+    with pytest.raises(UserError, match="Observation spaces do not match"):
+        next(playing.play(walker, EnvConfig(WALK.id), 1, 0))
+    with pytest.raises(UserError, match=r"Walk-v0 cannot be made here: kwargs.goal: given 7"):
+        next(playing.play(walker, EnvConfig(WALK.id, {"goal": 7}), 1, 0))
+
+
+def test_a_film_shows_the_same_episodes(walker, tmp_path):
+    pytest.importorskip("imageio_ffmpeg")
+    config = EnvConfig(WALK.id, WALK.kwargs, (f"{OWN}:Scaled",), 3, 6)
+    plain = list(playing.play(walker, config, 2, seed=4))
+    assert plain == list(playing.play(walker, config, 2, seed=4, video=tmp_path / "a.mp4"))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"kwargs": 3}, {"frame_stack": -1}, {"wrappers": [3]}, {"mystery": 1}, {"id": 2}]
+)
+def test_malformed_settings_in_a_file_are_told(walker, tmp_path, settings):
+    model = sb3_course.load(walker, device="cpu")
+    vars(model)["env_settings"] = settings
+    loading.save(model, tmp_path / "odd.zip")
+    with pytest.raises(UserError, match=r"odd.zip: the settings of its environment: "):
+        next(playing.play(tmp_path / "odd.zip", None, 1, 0))
+
+
+def test_settings_stay_behind_with_their_environment(walker, tmp_path):
+    model = sb3_course.load(walker, device="cpu")
+    loading.save(model, tmp_path / "again.zip")
+    assert checkpoint.read_header(tmp_path / "again.zip")["env_settings"] == WALK.data(WALK.id)
+    model = sb3_course.NPG("MlpPolicy", "CartPole-v1", device="cpu")
+    checkpoint.remember_environment(model, WALK)
+    loading.save(model, tmp_path / "other.zip")  # which acts elsewhere by now
+    assert "env_settings" not in checkpoint.read_header(tmp_path / "other.zip")

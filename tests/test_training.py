@@ -211,3 +211,36 @@ def test_a_module_of_a_stranger_is_not_imported(whole, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", "a third")
     with pytest.raises(UserError, match="imports the module of its environment, evil:CartPole"):
         training.resume(Path("evil.zip"), False, print)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"env_settings": {"wrappers": ["evil:W"]}},
+            "puts wrappers around its environment, evil:W",
+        ),
+        ({"env_settings": {"wrappers": [["evil"]]}}, "does not say how its training was started"),
+        ({"env_settings": 3}, "does not say how its training was started"),
+        ({"env_id": ["CartPole-v1"]}, "does not say how its training was started"),
+        ({"env_settings": {"kwargs": {"nonsense": 1}}}, "kwargs.nonsense: given 1; TypeError"),
+    ],
+)
+def test_settings_of_a_stranger_are_told_and_not_followed(whole, monkeypatch, changes, expected):
+    monkeypatch.setenv("XDG_CONFIG_HOME", "another")
+    model, setup = training.resume(Path(whole), False, print)
+    vars(model)["training_setup"] = setup.data() | changes
+    loading.save(model, "odd.zip")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "a third")
+    with pytest.raises(UserError, match=expected):
+        training.resume(Path("odd.zip"), False, print)
+
+
+def test_a_training_of_an_environment_with_settings_goes_on_exactly(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "NPG", "tests.own_envs:Walk-v0", "--env-kwargs", "goal=4", "-p", "n_steps=20"]
+    words += ["--wrapper", "tests.own_envs:Scaled", "--n-envs", "2", "--backend", "dummy"]
+    assert app.invoke([*words, "--timesteps", "240", "--out", "all.zip"]) == terminal.OK
+    assert app.invoke([*words, "--timesteps", "120", "--out", "half.zip"]) == terminal.OK
+    assert app.invoke(["train", "--resume", "half.zip", "--timesteps", "240"]) == terminal.OK
+    assert equal("all.zip", "half.zip")
