@@ -213,7 +213,7 @@ def _make_vector(config: EnvConfig, n_envs: int, seed: int | None, verbose: int)
     venv = None
     if isinstance(config.id, str) and n_envs > 1 and not config.wrappers:
         make().close()  # imports the module of the id, and tells mistakes as other backends do
-        if gymnasium.spec(config.id).vector_entry_point is not None:
+        if gymnasium.spec(config.id.rpartition(":")[2]).vector_entry_point is not None:
             try:
                 venv = GymnasiumVecEnv(
                     gymnasium.make_vec(config.id, n_envs, "vector_entry_point", **config.arguments)

@@ -107,7 +107,7 @@ def test_names_of_wrappers(name, found):
         (f"{HERE}:no_env", "returns a int, no gym.Env"),
         (f"{HERE}:leaves", "SystemExit: made to leave"),
         ({f"{HERE}:Adds": {"amoun": 1}}, "unexpected keyword argument 'amoun'"),
-        ({"RescaleAction": {"min_action": -1, "max_action": 1}}, "Box action space, got"),
+        ({"RescaleAction": {"min_action": -1, "max_action": 1}}, "given {'RescaleAction'"),
     ],
 )
 def test_a_wrapper_that_is_refused_is_named_with_its_place(wrapper, expected):

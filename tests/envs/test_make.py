@@ -327,3 +327,14 @@ def test_envpool_refuses_wrappers():
         make_vec_env("CartPole-v1", backend="envpool", wrappers=[DOUBLED])
     with pytest.raises(TypeError, match="wrapper_class exclude each other"):
         make_vec_env("CartPole-v1", wrappers=[DOUBLED], wrapper_class=Doubled)
+
+
+@pytest.mark.parametrize("backend", ["auto", "dummy", "subproc", "gymnasium"])
+def test_every_backend_takes_the_id_of_a_module(backend):
+    if backend == "gymnasium" and not hasattr(gym.vector, "AutoresetMode"):
+        pytest.skip("Gymnasium 1.0 has no autoreset modes")
+    venv = make_vec_env(
+        "tests.own_envs:Walk-v0", 2, 0, backend, env_kwargs={"goal": 2.0}, verbose=0
+    )
+    assert (venv.reset()[:, 1] == 2).all()
+    venv.close()
