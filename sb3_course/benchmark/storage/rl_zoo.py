@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,8 @@ def write_zoo(results: "Iterable[RunResult]", folder: Path) -> None:
 
     The files are those of SB3's ``EvalCallback``: ``timesteps`` of shape (n_evaluations,), the
     declared environment steps; ``results``, undiscounted raw returns, and ``ep_lengths``, steps,
-    both of shape (n_evaluations, n_episodes). K counts an algorithm's finished seeds on the
+    both of shape (n_evaluations, n_episodes), and ``successes`` of the same shape where every
+    evaluation has measured ``is_success``. K counts an algorithm's finished seeds on the
     environment from 1 upwards. Files of runs that no longer exist are removed, so that no plot
     shows them.
 
@@ -67,10 +68,15 @@ def evaluations(result: "RunResult") -> bytes:
     :return: Content of the file
     """
     buffer = io.BytesIO()
+    successes = [m.metrics.get("is_success") for m in result.measurements]
+    measured: dict[str, Any] = (
+        {} if None in successes else {"successes": np.array(successes, dtype=bool)}
+    )
     np.savez(
         buffer,
         timesteps=np.array([m.step for m in result.measurements], dtype=np.int64),
         results=np.array([m.returns for m in result.measurements], dtype=np.float64),
         ep_lengths=np.array([m.lengths for m in result.measurements], dtype=np.int64),
+        **measured,
     )
     return buffer.getvalue()

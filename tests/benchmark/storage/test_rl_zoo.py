@@ -36,11 +36,23 @@ def test_rl_zoo_finds_each_run_with_its_returns(tmp_path):
     assert first["timesteps"].tolist() == [0, 100, 200]
     assert first["results"].tolist() == [[0, 1.5], [100, 101.5], [200, 201.5]]
     assert first["ep_lengths"].tolist() == [[4, 5]] * 3
+    assert "successes" not in first
     assert (second["results"] - first["results"] == 10.0).all()
     assert sorted(p.name for p in (tmp_path / "a2c").iterdir()) == [
         "CartPole-v1_1",
         "CartPole-v1_2",
     ]
+
+
+def test_success_is_stored_as_sb3_does_where_every_evaluation_has_it(tmp_path):
+    one, other = result(seed=1), result(seed=2)
+    for m in one.measurements:
+        m.metrics["is_success"] = [1.0, 0.0]
+    other.measurements[0].metrics["is_success"] = [1.0, 0.0]
+    write_zoo([one, other], tmp_path)
+    first, second = as_rl_zoo_reads(tmp_path, "A2C", "CartPole-v1")
+    assert first["successes"].tolist() == [[True, False]] * 3
+    assert "successes" not in second
 
 
 @pytest.mark.parametrize(
