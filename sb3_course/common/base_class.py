@@ -221,6 +221,7 @@ class CourseAlgorithm(BaseAlgorithm):
         checkpoint.sb3_data(members)
         if weights_only:
             custom_objects = checkpoint.plain_attributes(members, custom_objects or {})
+        env = None if env is None else given_env(env, 0)
         if env is not None and "vec_normalize" in header:
             env = checkpoint.wrap_normalized(env, header, normalize)
         elif "vec_normalize" in header:

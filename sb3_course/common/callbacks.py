@@ -5,7 +5,12 @@ from collections.abc import Callable
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_seed, undisturbed
+from sb3_course.common.evaluation import (
+    evaluation_envs,
+    evaluation_seed,
+    play_episodes,
+    undisturbed,
+)
 from sb3_course.envs.config import EnvConfig, EnvId
 
 
@@ -81,9 +86,12 @@ class EvaluateEvery(BaseCallback):
         if self.num_timesteps >= self._next:
             self._next = (self.num_timesteps // self._every + 1) * self._every
             with undisturbed(self.model):
-                returns, lengths = evaluate(self.model, self._envs, evaluation_seed(self._seed))
+                played = play_episodes(self.model, self._envs, evaluation_seed(self._seed))
+            returns, successes = played.returns, [i.get("is_success") for i in played.infos]
             self.logger.record("eval/mean_reward", float(returns.mean()))
-            self.logger.record("eval/mean_ep_length", float(lengths.mean()))
+            self.logger.record("eval/mean_ep_length", float(played.lengths.mean()))
+            if None not in successes:
+                self.logger.record("eval/success_rate", sum(map(bool, successes)) / len(successes))
             if self._tell is not None:
                 self._tell(
                     f"{self.num_timesteps:,} steps: return {returns.mean():,.1f} "

@@ -5,6 +5,7 @@ from stable_baselines3 import A2C
 
 from sb3_course import REINFORCE
 from sb3_course.common.callbacks import EvaluateEvery, SaveEvery
+from sb3_course.envs import EnvConfig, make_vec_env
 from tests.contract.helpers import copy_parameters, equal_tensors, small_model
 
 
@@ -46,15 +47,30 @@ def test_evaluations_are_logged_and_disturb_nothing(algorithm):
     assert equal_tensors(copy_parameters(trained()), copy_parameters(model))
 
 
+class Reads(EvaluateEvery):
+    """Keeps what is logged."""
+
+    def _on_training_start(self):
+        super()._on_training_start()
+        self.logged = {}
+
+    def _on_step(self):
+        super()._on_step()
+        self.logged.update(self.logger.name_to_value)
+        return True
+
+
 def test_an_evaluation_has_sb3s_keys():
-    model = small_model(REINFORCE, "CartPole-v1")
-    logged = {}
-
-    class Reads(EvaluateEvery):
-        def _on_step(self):
-            super()._on_step()
-            logged.update(self.logger.name_to_value)
-            return True
-
-    model.learn(50, Reads(20, "CartPole-v1", 2, 0))
+    callback = Reads(20, "CartPole-v1", 2, 0)
+    small_model(REINFORCE, "CartPole-v1").learn(50, callback)
+    logged = callback.logged
     assert logged["eval/mean_reward"] == logged["eval/mean_ep_length"] > 5
+    assert "eval/success_rate" not in logged
+
+
+def test_an_evaluation_knows_success_and_the_settings_of_its_environment():
+    config = EnvConfig("tests.own_envs:Walk-v0", {"goal": 0.0}, time_limit=3)
+    callback = Reads(20, config, 10, 0)
+    small_model(REINFORCE, make_vec_env(config, backend="dummy")).learn(30, callback)
+    assert 0 < callback.logged["eval/success_rate"] < 1  # some begin at the goal
+    assert callback.logged["eval/mean_ep_length"] <= 3

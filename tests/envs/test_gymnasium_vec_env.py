@@ -10,7 +10,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_course import NPG, make_vec_env
 from sb3_course.envs import backend_of
@@ -228,11 +228,17 @@ def test_algorithms_learn_alike(algorithm):
     assert returns[:2] == returns[2:]
 
 
-def test_a_vector_env_is_taken_by_an_algorithm_and_by_evaluate_policy():
+def test_a_vector_env_is_taken_by_an_algorithm_and_by_evaluate_policy(tmp_path):
     model = NPG("MlpPolicy", SyncVectorEnv([cartpole] * 2), n_steps=32, seed=0, device="cpu")
     model.learn(128)
     model.set_env(SyncVectorEnv([cartpole] * 2))
     model.learn(64)
+    normalized = VecNormalize(GymnasiumVecEnv(SyncVectorEnv([cartpole] * 2)))
+    NPG("MlpPolicy", normalized, n_steps=32, seed=0, device="cpu").learn(64).save(tmp_path / "m")
+    loaded = NPG.load(tmp_path / "m", env=SyncVectorEnv([cartpole] * 2))
+    assert isinstance(loaded.get_env(), VecNormalize)
+    assert isinstance(loaded.get_env().unwrapped, GymnasiumVecEnv)
+    loaded.learn(64)
     mean, _ = evaluate_policy(model, GymnasiumVecEnv(SyncVectorEnv([cartpole] * 2)), 4)
     assert mean > 1
 

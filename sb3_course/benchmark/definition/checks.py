@@ -17,7 +17,7 @@ from sb3_course.benchmark.definition.yaml_source import (
     shown,
 )
 from sb3_course.common.errors import Key, UserError, unknown
-from sb3_course.envs.config import find_wrapper
+from sb3_course.envs.config import EnvConfig, EnvConfigError, find_wrapper
 from sb3_course.registry import check_environment, constructor_arguments, find_algorithm
 
 LIKE_AN_ID = re.compile(r"-v\d+$")
@@ -115,6 +115,10 @@ def _list(data: Any, key: str) -> list[Any]:
 
 
 def _check_wrapper(entry: Any) -> None:
+    try:
+        EnvConfig("", wrappers=(entry,))
+    except EnvConfigError:
+        return  # reported as a mistake in the schema
     try:
         find_wrapper(entry)
     except ValueError as error:

@@ -55,13 +55,16 @@ def _distinct_seeds(value: list[int]) -> list[int]:
     return value
 
 
-def _wrappers(given: Any) -> Any:
-    given = given if isinstance(given, list) else [given]
+def _wrapper(given: Any) -> Any:
     try:
-        EnvConfig("", wrappers=tuple(given))
+        EnvConfig("", wrappers=(given,))
     except EnvConfigError as error:
-        raise ValueError(f"{error.key[1]}: {error.message}") from error
+        raise ValueError(error.message.partition("; ")[2]) from error
     return given
+
+
+def _list(given: Any) -> Any:
+    return [given] if isinstance(given, str | dict) else given
 
 
 def _arguments(given: dict[str, Any]) -> dict[str, Any]:
@@ -113,5 +116,5 @@ Seeds = Annotated[
 Pair = Annotated[tuple[str, str], AfterValidator(_pair_of_algorithms)]
 Name = Annotated[str, AfterValidator(_short)]
 EnvArguments = Annotated[dict[str, JsonValue], AfterValidator(_arguments)]
-Wrappers = Annotated[Any, AfterValidator(_wrappers)]
+Wrappers = Annotated[list[Annotated[Any, AfterValidator(_wrapper)]], BeforeValidator(_list)]
 Metrics = Annotated[list[str], AfterValidator(_metrics)]
