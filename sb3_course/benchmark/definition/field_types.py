@@ -116,5 +116,5 @@ Seeds = Annotated[
 Pair = Annotated[tuple[str, str], AfterValidator(_pair_of_algorithms)]
 Name = Annotated[str, AfterValidator(_short)]
 EnvArguments = Annotated[dict[str, JsonValue], AfterValidator(_arguments)]
-Wrappers = Annotated[list[Annotated[Any, AfterValidator(_wrapper)]], BeforeValidator(_list)]
+Wrappers = Annotated[list[Annotated[JsonValue, AfterValidator(_wrapper)]], BeforeValidator(_list)]
 Metrics = Annotated[list[str], AfterValidator(_metrics)]

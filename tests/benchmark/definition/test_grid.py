@@ -2,6 +2,7 @@ import hashlib
 import itertools
 import json
 import textwrap
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -315,6 +316,8 @@ def test_metrics_belong_to_the_run():
         ({"wrappers": ["a:B", {"a:B": 1}]}, "wrappers.1", "allowed: module:Class"),
         ({"wrappers": [3]}, "wrappers.0", "given 3; allowed: module:Class"),
         ({"wrappers": 3}, "wrappers", "valid list"),
+        ({"wrappers": [{"a:B": {"c": date(2026, 1, 1)}}]}, "wrappers.0.dict.a:B.dict.c", "JSON"),
+        ({"kwargs": {"c": date(2026, 1, 1)}}, "kwargs.c", "JSON"),
         ({"frame_stack": 0}, "frame_stack", "greater than or equal to 1"),
         ({"time_limit": 0}, "time_limit", "greater than or equal to 1"),
         ({"id": 3}, "id", "valid string"),
