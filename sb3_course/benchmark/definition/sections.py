@@ -120,9 +120,8 @@ class Environment(Section):
         :param name: Name of the environment in the grid, which is its id if no other is given
         :return: Description of the environment
         """
-        return EnvConfig(
-            self.id or name, self.kwargs, tuple(self.wrappers), self.frame_stack, self.time_limit
-        )
+        wrappers: Any = tuple(self.wrappers)
+        return EnvConfig(self.id or name, self.kwargs, wrappers, self.frame_stack, self.time_limit)
 
 
 class Override(Section):
