@@ -6,12 +6,14 @@ package          contents
 ``definition``   definition of the runs: the grid file, and checks of every name in it
 ``execution``    execution of the runs: processes, queue, progress
 ``storage``      results of the runs, and the code and machine that they were made with
+``logs``         returns in the logs of other programs
 ``statistics``   estimates with intervals, computed from stored returns
 ``reporting``    tables, figures and pages of the estimates
 ``api``          Python interface: ``run_grid``, ``load_results``, ``write_report``
 ===============  ===============================================================================
 
-Imports go ``reporting → statistics → storage ← execution → definition``. Importing this package
+Imports go ``reporting → statistics → storage ← execution → definition``, and ``reporting → logs →
+storage``. Importing this package
 imports none of its parts, so that the command line starts fast.
 """
 

@@ -22,14 +22,12 @@ from sb3_course.benchmark.definition.yaml_source import GridSource
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.executors import make_executor
 from sb3_course.benchmark.plan import (
-    RESULTS,
     GridOutcome,
     plan_grid,
     publish_grid,
     run_plan,
-    stored_grid,
-    stored_results,
 )
+from sb3_course.benchmark.storage.grids import RESULTS
 from sb3_course.benchmark.storage.store import Store
 
 if TYPE_CHECKING:
@@ -103,46 +101,67 @@ def run_grid(
     )
 
 
-def load_results(grid: GridSource, *, results: str | Path = RESULTS) -> "pd.DataFrame":
-    """Load the evaluations of a grid's finished runs as a tidy table; warn of damaged results.
+def load_results(
+    source: GridSource | Sequence[GridSource],
+    *,
+    layout: str | None = None,
+    results: str | Path = RESULTS,
+) -> "pd.DataFrame":
+    """Load the returns of runs as a tidy table; warn of what could not be read.
 
     .. code-block:: python
 
         table = load_results("benchmarks/demo.yaml")
         table.groupby(["algorithm", "environment", "step"])["return_mean"].mean()
 
-    :param grid: Grid file, or its content as a mapping
+        load_results(["results/mine", "zoo=rl-baselines3-zoo/logs", "other/returns.csv"])
+
+    :param source: Grid, folder of results or logs, table or log, or several: :func:`.read_logs`
+    :param layout: Pattern of the paths of runs in folders of logs; None for RL Zoo's
     :param results: Folder of all results, with a subfolder for each grid
     :return: Table with one row per evaluation, whose columns :func:`.tidy` describes
-    :raises GridError: If the grid has mistakes
-    :raises UserError: If there are no results
+    :raises UserError: If a grid has mistakes or no results, or the layout fits none of the logs
     """
-    from sb3_course.benchmark.storage.returns_table import tidy
+    from sb3_course.benchmark.logs.reading import read_logs
 
-    loaded = stored_grid(grid, results)
-    store = stored_results(loaded, results)
-    for line in store.damage(loaded.runs()):
+    logs = read_logs(source, layout, Path(results))
+    for line in logs.problems:
         warnings.warn(line, stacklevel=2)
-    return tidy(store.read(loaded.runs()))
+    return logs.table
 
 
-def write_report(grid: GridSource, *, results: str | Path = RESULTS) -> Path:
-    """Write the report of a grid from its stored results: tables, figures and a page.
+def write_report(
+    source: GridSource | Sequence[GridSource],
+    *,
+    layout: str | None = None,
+    results: str | Path = RESULTS,
+    out: str | Path | None = None,
+) -> Path:
+    """Write the report of runs: tables, figures and a page.
 
-    Once every run of the grid has finished, its files in ``runs`` become one, ``runs.jsonl``.
+    The files of a grid whose runs have all finished become one, ``runs.jsonl``.
 
     .. code-block:: python
 
         page = write_report("benchmarks/demo.yaml")
+        page = write_report(["results/demo", "zoo=rl-baselines3-zoo/logs"], out="compared")
 
-    :param grid: Grid file, or its content as a mapping
-    :param results: Folder of all results, with a subfolder for each grid
-    :return: Path of the page, ``results/GRID/report.html``
-    :raises GridError: If the grid has mistakes
-    :raises UserError: If there are no results
+    :param source: As in :func:`load_results`, like what follows
+    :param layout: Pattern of the paths of runs in folders of logs
+    :param results: Folder of all results
+    :param out: Folder of the report; None for that of the grid, else ``report`` in ``results``
+    :return: Path of the page, ``report.html`` in that folder
+    :raises UserError: If a grid has mistakes or no results, or the layout fits none of the logs
     """
-    loaded = stored_grid(grid, results)
-    return publish_grid(loaded, stored_results(loaded, results))
+    from sb3_course.benchmark.logs.reading import grid_of, read_logs
+    from sb3_course.benchmark.reporting.report import publish_logs
+
+    if out is None and (found := grid_of(source, Path(results))):
+        return publish_grid(*found)
+    logs = read_logs(source, layout, Path(results))
+    for line in logs.problems:
+        warnings.warn(line, stacklevel=2)
+    return publish_logs(logs, Path(results) / "report" if out is None else Path(out))
 
 
 def compare_with_stored(

@@ -11,19 +11,18 @@ from rich.console import Console
 
 from sb3_course.benchmark.definition.checks import checked_grid
 from sb3_course.benchmark.definition.constructor_checks import check_constructors
-from sb3_course.benchmark.definition.grid import Grid, RunSpec, load_grid
+from sb3_course.benchmark.definition.grid import Grid, RunSpec
 from sb3_course.benchmark.definition.yaml_source import GridSource
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.executors import make_executor
 from sb3_course.benchmark.execution.rerun import check_user_code, replace_stored, staging_store
 from sb3_course.benchmark.storage import manifest
+from sb3_course.benchmark.storage.grids import RESULTS
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.rounds import read_rounds, with_rounds
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 from sb3_course.common.files import remove_abandoned
-
-RESULTS = Path("results")
 
 
 @dataclass(frozen=True)
@@ -164,33 +163,6 @@ def run_plan(
     if changed or not manifest.is_of(plan.grid, kept.folder):
         page = publish_grid(plan.grid, kept)
     return GridOutcome(results, page)
-
-
-def stored_grid(grid: GridSource, results: str | Path = RESULTS) -> Grid:
-    """Read a grid, with the seeds that ``run --until-settled`` has added to its algorithms.
-
-    :param grid: Grid file, or its content as a mapping
-    :param results: Folder of all results, with a subfolder for each grid
-    :return: Grid whose runs are all that have been started
-    :raises GridError: If the grid has mistakes
-    """
-    loaded = load_grid(grid)
-    return with_rounds(loaded, read_rounds(Path(results) / loaded.name))
-
-
-def stored_results(grid: Grid, results: str | Path = RESULTS) -> Store:
-    """Return the store of a grid that has been run.
-
-    :param grid: Grid
-    :param results: Folder of all results, with a subfolder for each grid
-    :return: Store of its results
-    :raises UserError: If there are none
-    """
-    folder = Path(results) / grid.name
-    if not folder.is_dir():
-        raise UserError(f"no results in {folder}; run `sb3-course run` or run_grid() first")
-    remove_abandoned(folder)
-    return Store(folder)
 
 
 def publish_grid(grid: Grid, store: Store) -> Path:

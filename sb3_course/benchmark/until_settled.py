@@ -9,17 +9,16 @@ from rich.console import Console
 from sb3_course.benchmark.definition.grid import Grid, load_grid
 from sb3_course.benchmark.definition.yaml_source import GridSource
 from sb3_course.benchmark.plan import (
-    RESULTS,
     GridOutcome,
     GridPlan,
     plan_grid,
     publish_grid,
     run_plan,
-    stored_grid,
 )
 from sb3_course.benchmark.statistics.analysis import complete_runs
 from sb3_course.benchmark.statistics.answers import answers
 from sb3_course.benchmark.statistics.design import design_of
+from sb3_course.benchmark.storage.grids import RESULTS, stored_grid
 from sb3_course.benchmark.storage.returns_table import tidy
 from sb3_course.benchmark.storage.rounds import Rounds, read_rounds, write_rounds
 from sb3_course.benchmark.storage.store import Store

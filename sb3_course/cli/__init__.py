@@ -4,7 +4,8 @@
 module        content
 ============  ==================================================================================
 ``app``       all commands together, and how errors are reported
-``grids``     ``run``, ``demo``, ``status``, ``report``, ``regression``
+``grids``     ``run``, ``demo``, ``status``, ``regression``
+``reports``   ``report``
 ``models``    ``train``, ``enjoy``
 ``lessons``   ``imitate``, ``figures``
 ``terminal``  exit codes, and functions that print

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from sb3_course.cli import grids, lessons, models, running
+from sb3_course.cli import grids, lessons, models, reports, running
 from sb3_course.cli.terminal import FAILED, INTERRUPTED, MISUSED, OK, print_error
 from sb3_course.common.errors import UserError
 
@@ -30,7 +30,7 @@ for command in (
     running.run,
     running.demo,
     grids.status,
-    grids.report,
+    reports.report,
     grids.references,
     grids.regression,
     models.train,

@@ -1,4 +1,4 @@
-"""Commands on what a grid has stored: ``status``, ``report``, ``references``, ``regression``."""
+"""Commands on what a grid has stored: ``status``, ``references``, ``regression``."""
 
 import sys
 from pathlib import Path
@@ -32,33 +32,13 @@ def status(grid: GridFile, results: Results = Path("results")) -> int:
     watch -n 10 sb3-course status benchmarks/demo.yaml --results my_results
     """
     from sb3_course.benchmark.execution.status import read_status, show
-    from sb3_course.benchmark.plan import stored_grid
+    from sb3_course.benchmark.storage.grids import stored_grid
 
     loaded = stored_grid(grid, results)
     found = read_status(loaded.runs(), results / loaded.name)
     show(found, console())
     damaged = show_damage(loaded, results)
     return FAILED if found.failures or damaged else OK
-
-
-def report(grid: GridFile, results: Results = Path("results")) -> int:
-    """Write tables, figures and the report page from the stored results.
-
-    The folder zoo/ next to them holds the returns in RL Zoo's layout, for rl_zoo3's plot scripts.
-    The exit code is 1 if a result is damaged, and so in no statistic, else 0.
-
-    For example:
-
-    sb3-course report benchmarks/demo.yaml
-
-    sb3-course report benchmarks/demo.yaml --results my_results
-    """
-    from sb3_course.benchmark.api import write_report
-    from sb3_course.benchmark.plan import stored_grid
-
-    damaged = show_damage(stored_grid(grid, results), results)
-    print_line(str(write_report(grid, results=results)))
-    return FAILED if damaged else OK
 
 
 def references(
@@ -132,8 +112,8 @@ def regression(
     sb3-course regression benchmarks/regression/dilemmas.yaml --seeds 10 --workers 2
     """
     from sb3_course.benchmark.api import compare_with_stored
-    from sb3_course.benchmark.plan import stored_grid
     from sb3_course.benchmark.statistics.regression import table
+    from sb3_course.benchmark.storage.grids import stored_grid
 
     show_damage(stored_grid(grid, results), results)
     stop_on_sigterm()

@@ -17,6 +17,7 @@ from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.definition.yaml_source import GridError
 from sb3_course.benchmark.execution import executors
 from sb3_course.benchmark.plan import plan_grid, run_plan
+from sb3_course.benchmark.reporting import report
 from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.benchmark.storage.returns_table import COLUMNS
 from sb3_course.benchmark.storage.store import Store
@@ -289,12 +290,24 @@ def examples():
     return [textwrap.dedent(block) for found in blocks for block in found]
 
 
+def made_up_logs(folder):
+    """The logs of the documented examples: an evaluation of RL Zoo's, and a table."""
+    run = folder / "rl-baselines3-zoo" / "logs" / "ppo" / "CartPole-v1_1"
+    run.mkdir(parents=True)
+    np.savez(run / "evaluations.npz", timesteps=[100, 200], results=[[1.0], [2.0]])
+    (folder / "other").mkdir()
+    table = "algorithm,environment,seed,step,return\nMine,CartPole-v1,0,100,3.5\n"
+    (folder / "other" / "returns.csv").write_text(table)
+
+
 def test_the_documented_examples_work(folder, monkeypatch, published):
     """Their grids are made small: the demonstration has other content, and ``mine`` fewer steps."""
     monkeypatch.setattr(executors, "LocalProcesses", InThisProcess)
     (folder / "benchmarks").mkdir()
     demo = content(name="demo", seeds=1, algorithms={"NPG": {"class": "NPG"}})
     (folder / "benchmarks" / "demo.yaml").write_text(yaml.safe_dump(demo))
+    made_up_logs(folder)
+    monkeypatch.setattr(report, "publish_logs", lambda logs, _: published.append(len(logs.runs)))
     names = {"plan_grid": plan_grid, "run_grid": run_grid, "load_results": load_results}
     names["write_report"] = write_report
     first, *others = examples()
@@ -308,4 +321,4 @@ def test_the_documented_examples_work(folder, monkeypatch, published):
     assert [len(names["plan"].runs), len(names["plan"].todo)] == [1, 0]
     assert len(names["outcome"].results) == 3
     assert names["outcome"].failures == []
-    assert published == ["demo", "demo", "mine", "demo"]
+    assert published == ["demo", "demo", "mine", "demo", 2]

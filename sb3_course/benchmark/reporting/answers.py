@@ -25,6 +25,8 @@ def summary(analysis: Analysis, record: Record) -> Section:
     total = n_finished + n_failed if record.n_runs is None else record.n_runs
     missing = total - n_finished - n_failed
     state = f"{n_finished} of {total} runs finished"
+    if record.n_runs is None:
+        state = f"{quantity(n_finished, 'run')} read from logs"
     state += f", {n_failed} failed" if n_failed else ""
     state += f", {missing} not run" if missing else ""
     counts = (

@@ -22,12 +22,14 @@ class Record:
     :param n_runs: Number of runs that were declared; None if nothing was declared
     :param manifest: What the grid was run with; empty if unknown
     :param configuration: Complete grid as YAML; empty if there is none
+    :param logs: Section on the logs that returns were read from; None for the results of a grid
     """
 
     results: Sequence[RunResult] = ()
     n_runs: int | None = None
     manifest: Mapping[str, Any] = field(default_factory=dict)
     configuration: str = ""
+    logs: "Section | None" = None
 
     @property
     def failures(self) -> list[RunResult]:

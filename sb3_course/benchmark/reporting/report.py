@@ -9,17 +9,23 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from sb3_course.benchmark.definition.grid import Grid
+from sb3_course.benchmark.logs.reading import Logs
 from sb3_course.benchmark.reporting import figures
 from sb3_course.benchmark.reporting.content import Picture, Record, Section
 from sb3_course.benchmark.reporting.sections import sections
-from sb3_course.benchmark.statistics.analysis import analyze
+from sb3_course.benchmark.reporting.sources import sources
+from sb3_course.benchmark.statistics.analysis import analyze, analyze_returns
+from sb3_course.benchmark.statistics.design import design_of_returns
+from sb3_course.benchmark.statistics.scores import References, load_references, references_of
+from sb3_course.benchmark.statistics.undeclared import common_seeds
 from sb3_course.benchmark.storage.derived import replace_files
-from sb3_course.benchmark.storage.manifest import configuration, read_manifest
+from sb3_course.benchmark.storage.manifest import NAME, configuration, read_manifest
 from sb3_course.benchmark.storage.references import read_references
 from sb3_course.benchmark.storage.returns_table import csv_of, tidy
 from sb3_course.benchmark.storage.rl_zoo import write_zoo
 from sb3_course.benchmark.storage.rounds import read_rounds
 from sb3_course.benchmark.storage.store import Store
+from sb3_course.common.errors import UserError
 from sb3_course.common.files import write_whole
 
 
@@ -36,12 +42,49 @@ def publish(grid: Grid, store: Store) -> Path:
     text = yaml.safe_dump(configuration(grid), sort_keys=False, allow_unicode=True)
     manifest = read_manifest(store.folder) or {}
     content = sections(analysis, Record(results, len(grid.runs()), manifest, text))
-    folder = store.folder / "figures"
-    draw(content, folder)
-    for template, name in (("report.html.j2", "report.html"), ("report.md.j2", "README.md")):
-        write_whole(store.folder / name, render(template, grid.name, content, folder))
+    page = _write(grid.name, content, store.folder)
     write_zoo(results, store.folder / "zoo")
-    return store.folder / "report.html"
+    return page
+
+
+def publish_logs(logs: Logs, folder: Path) -> Path:
+    """Write ``returns.csv``, figures, ``report.html`` and ``README.md`` from logs.
+
+    :param logs: Logs
+    :param folder: Folder to write to, after which the report is named
+    :return: Path of the page
+    :raises UserError: The folder is one of a grid's results
+    """
+    if (folder / NAME).exists():
+        raise UserError(f"{folder} holds the results of a grid; choose another folder (--out)")
+    write_whole(folder / "returns.csv", csv_of(logs.table))
+    name = folder.resolve().name
+    table, numbered = common_seeds(logs.table)
+    design = design_of_returns(name, table, references_among(logs))
+    record = Record(logs=sources(logs, design, numbered))
+    content = sections(analyze_returns(design, table, logs.absent), record)
+    return _write(name, content, folder)
+
+
+def references_among(logs: Logs) -> References:
+    """Return the reference returns of logs: those of the grids among them, else shipped ones.
+
+    :param logs: Logs
+    :return: References by environment; of several grids, the first that has one counts
+    """
+    known = load_references()
+    for grid, folder in reversed(logs.grids):
+        found = references_of(grid, read_references(folder)).environments
+        known = known.model_copy(update={"environments": {**known.environments, **found}})
+    return known
+
+
+def _write(name: str, content: Sequence[Section], folder: Path) -> Path:
+    """Write the figures, the page and the README of a report."""
+    draw(content, folder / "figures")
+    for template, file in (("report.html.j2", "report.html"), ("report.md.j2", "README.md")):
+        write_whole(folder / file, render(template, name, content, folder / "figures"))
+    return folder / "report.html"
 
 
 def draw(content: Sequence[Section], folder: Path) -> None:

@@ -9,6 +9,18 @@ from sb3_course.benchmark.reporting.styles import Style, styles
 from sb3_course.benchmark.statistics.analysis import Analysis
 from sb3_course.benchmark.statistics.metrics import STATISTICS
 
+DETERMINISTIC = (
+    "Undiscounted return of the policy's deterministic actions in Gymnasium's own environment."
+)
+LOGGED = (
+    "Undiscounted return, of the evaluations or training episodes that each log holds; the last "
+    "section says which."
+)
+INTERPOLATED = (
+    "Runs are compared at the same environment steps; a run that was measured at other steps is "
+    "interpolated linearly and never extrapolated."
+)
+
 
 def sections(analysis: Analysis, record: Record) -> list[Section]:
     """Return all sections of a report that the results have content for.
@@ -21,31 +33,29 @@ def sections(analysis: Analysis, record: Record) -> list[Section]:
     if analysis.design.questions:
         parts.append(questions(analysis))
     if len(analysis.final):
-        parts.append(returns(analysis))
+        parts.append(returns(analysis, record))
     if len(analysis.by_environment):
         parts.append(scores(analysis))
     if len(analysis.probability_of_improvement):
         parts.append(probability_of_improvement(analysis))
     if len(analysis.aggregates):
         parts += [performance_profiles(analysis), sample_efficiency(analysis)]
-    if len(analysis.final):
+    if analysis.curves["seconds"].notna().any():
         parts.append(training_time(analysis))
-    return [*parts, absent(analysis, record), reproduction(analysis, record)]
+    parts.append(absent(analysis, record))
+    return [*parts, reproduction(analysis, record) if record.logs is None else record.logs]
 
 
-def returns(analysis: Analysis) -> Section:
+def returns(analysis: Analysis, record: Record) -> Section:
     """Return the section on unnormalized returns, with learning curves.
 
     :param analysis: Every number of the report
+    :param record: How the runs were made
     :return: Section "Returns"
     """
     return Section(
         "Returns",
-        [
-            "Undiscounted return of the policy's deterministic actions in Gymnasium's own "
-            "environment. Runs are compared at the declared environment steps; a run that was "
-            "evaluated at other steps is interpolated linearly and never extrapolated."
-        ],
+        [DETERMINISTIC if record.logs is None else LOGGED, INTERPOLATED],
         pictures=[
             Picture(
                 "learning_curves",
@@ -204,6 +214,8 @@ def training_time(analysis: Analysis) -> Section:
     :param analysis: Every number of the report
     :return: Section "Wall-clock efficiency"
     """
+    timed = analysis.curves[analysis.curves["seconds"].notna()]
+    environments = [name for name in _present(analysis) if name in set(timed["environment"])]
     return Section(
         "Wall-clock efficiency",
         [
@@ -217,12 +229,7 @@ def training_time(analysis: Analysis) -> Section:
                 "environment; the table below contains the times.",
                 f"Mean return over runs ({_runs(analysis)}) at each evaluation against the median "
                 f"training time until then, and {BAND}.",
-                figures.learning_curves(
-                    analysis.curves,
-                    _present(analysis),
-                    _styles(analysis, analysis.curves),
-                    "seconds",
-                ),
+                figures.learning_curves(timed, environments, _styles(analysis, timed), "seconds"),
             )
         ],
         tables=[tables.training_time(analysis)],

@@ -232,7 +232,8 @@ def training_time(analysis: Analysis) -> Table:
     :return: Seconds and steps per second, by algorithm and environment
     """
     cells = {}
-    for key, rows in analysis.final.groupby(["algorithm", "environment"]):
+    known = analysis.final[analysis.final["wall_time"].notna()]  # logs may not hold times
+    for key, rows in known.groupby(["algorithm", "environment"]):
         seconds = rows["wall_time"].median()
         rate = f" ({rows['step'].iloc[0] / seconds:,.0f}/s)" if seconds > 0 else ""
         cells[key] = f"{seconds:,.0f} s{rate}"

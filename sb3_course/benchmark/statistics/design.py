@@ -3,8 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import pandas as pd
+
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.statistics.scores import References, load_references, references_of
+from sb3_course.benchmark.statistics.undeclared import common_steps
 from sb3_course.benchmark.storage.references import MeasuredReference
 from sb3_course.benchmark.storage.rounds import Rounds
 
@@ -51,6 +54,25 @@ def design_of(
         questions=grid.questions,
         references=references_of(grid, measured or {}),
         rounds=rounds,
+    )
+
+
+def design_of_returns(
+    name: str, table: pd.DataFrame, references: References | None = None
+) -> Design:
+    """Return what the report of runs compares that no grid declares.
+
+    :param name: Name of the report
+    :param table: Tidy returns of the runs
+    :param references: Reference returns; None for those that ship with the package
+    :return: All algorithms, environments and seeds in the table, in its order
+    """
+    return Design(
+        name=name,
+        algorithms=list(dict.fromkeys(table["algorithm"])),
+        environments=common_steps(table),
+        seeds=sorted(set(table["seed"])),
+        references=references or load_references(),
     )
 
 

@@ -1,0 +1,242 @@
+"""Paths of any kind, read as one table: folders of logs, tables, grids and their results."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pandas as pd
+
+from sb3_course.benchmark.definition.grid import Grid
+from sb3_course.benchmark.definition.yaml_source import GridSource
+from sb3_course.benchmark.logs.layout import ZOO, ZOO_TENSORBOARD, Layout
+from sb3_course.benchmark.logs.run_log import EVALUATION, RunLog, read_run
+from sb3_course.benchmark.logs.search import FoundRun, Unread, find_runs, kind_of, shown
+from sb3_course.benchmark.logs.tidy_csv import read_tidy
+from sb3_course.benchmark.storage.grids import grid_in, stored_grid, stored_results
+from sb3_course.benchmark.storage.returns_table import COLUMNS, tidy
+from sb3_course.benchmark.storage.store import Store
+from sb3_course.common.errors import UserError
+from sb3_course.common.files import remove_abandoned
+
+POINTS = COLUMNS[3:]
+RESULTS, TABLE = "results of sb3-course", "table"
+"""Where returns are from, besides the kinds of log files."""
+GRID_ENDINGS, TABLE_ENDING = (".yaml", ".yml"), ".csv"
+LONGEST_LABEL = 40
+SHOWN = 3
+Absent = tuple[str, str, int, str]
+Sources: TypeAlias = GridSource | Sequence[GridSource]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is at one path, see :class:`Logs`."""
+
+    runs: list[RunLog]
+    unread: list[Unread] = field(default_factory=list)
+    absent: list[Absent] = field(default_factory=list)
+    grids: list[tuple[Grid, Path]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Logs:
+    """Logs that were read.
+
+    :param table: Returns of all runs, one row per point, with the columns :data:`.COLUMNS`; NaN for
+        what a log does not hold
+    :param runs: The runs, each with its path and the kind of file that it was read from
+    :param unread: Path of what could not be read, and the reason
+    :param absent: Runs of grids that failed or have not been run: algorithm, environment, seed and
+        reason
+    :param grids: Grids whose results are among them, with the folders of the results
+    """
+
+    table: pd.DataFrame
+    runs: list[RunLog]
+    unread: list[Unread]
+    absent: list[Absent]
+    grids: list[tuple[Grid, Path]]
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be read, one line each."""
+        return [_line(path, reason) for path, reason in self.unread]
+
+
+def grid_of(source: Sources, results: Path) -> tuple[Grid, Store] | None:
+    """Return the grid that a source is, or whose results it holds, with the store of its results.
+
+    :param source: Grid as a mapping or a file, or another path, or several
+    :param results: Folder of the results of grids, with a subfolder for each
+    :return: Grid and store; None for a folder without a grid's manifest, a table, a log or several
+    :raises UserError: There are no results of the grid, or the folder's manifest is damaged or of
+        another version
+    """
+    if not isinstance(source, str | Path | Mapping):
+        return None
+    path = Path() if isinstance(source, Mapping) else Path(source)
+    if isinstance(source, Mapping) or _is_grid(path):
+        grid = stored_grid(source, results)
+        return grid, stored_results(grid, results)
+    if not path.is_dir() or (found := grid_in(path)) is None:
+        return None
+    remove_abandoned(path)
+    return found, Store(path)
+
+
+def _is_grid(path: Path) -> bool:
+    other = path.suffix == TABLE_ENDING or kind_of(path.name) is not None
+    return path.suffix in GRID_ENDINGS or (path.is_file() and not other)
+
+
+def read_logs(sources: Sources, layout: str | None = None, results: Path = Path("results")) -> Logs:
+    """Read the runs below several paths.
+
+    A path is a grid, a folder of results of this project, a CSV file with one row per evaluation, a
+    folder of logs, or one log. ``LABEL=PATH`` writes the label after the names of its algorithms,
+    as in ``PPO (LABEL)``. Of runs with the same algorithm, environment and seed, which are no
+    independent ones, the one with the most steps is read.
+
+    :param sources: Path, or grid as a mapping; or several of them
+    :param layout: Pattern of the paths of runs in folders of logs; None for RL Zoo's two, that of
+        its logs and that of its TensorBoard files
+    :param results: Folder of the results of grids, with a subfolder for each
+    :return: Runs, and what could not be read
+    :raises UserError: A path does not exist or has no log, the layout matches none of its logs, or
+        no run could be read
+    """
+    parsed = None if layout is None else Layout.parse(layout)
+    several = [sources] if isinstance(sources, str | Path | Mapping) else sources
+    found = [_labeled(source, parsed, results) for source in several]
+    runs, repeated = _distinct([run for part in found for run in part.runs])
+    unread = [*(line for part in found for line in part.unread), *repeated]
+    absent = [line for part in found for line in part.absent]
+    if not (runs or absent):
+        reasons = "; ".join(_line(path, reason) for path, reason in unread[:SHOWN])
+        raise UserError(f"no run could be read: {reasons or 'no path is given'}")
+    grids = [grid for part in found for grid in part.grids]
+    return Logs(_table(runs), runs, unread, absent, grids)
+
+
+def _line(path: Path, reason: str) -> str:
+    return shown(reason) if str(path) in reason else f"{shown(path)}: {shown(reason)}"
+
+
+def _labeled(source: GridSource, layout: Layout | None, results: Path) -> Found:
+    """Read what is at one path, which may have a label for the names of its algorithms."""
+    label, sign, path = "", "", ""
+    if not isinstance(source, Mapping) and not Path(source).exists():
+        label, sign, path = str(source).partition("=")
+    if not sign:
+        return _read(source if isinstance(source, Mapping) else Path(source), layout, results)
+    if not label.strip() or not label.isprintable() or len(label) > LONGEST_LABEL:
+        allowed = f"1 to {LONGEST_LABEL} printable characters"
+        raise UserError(f"{source}: label {label[:60]!r}; allowed: {allowed}")
+    found = _read(Path(path), layout, results)
+    return Found(
+        [replace(run, algorithm=f"{run.algorithm} ({label})") for run in found.runs],
+        found.unread,
+        [(f"{run[0]} ({label})", *run[1:]) for run in found.absent],
+        found.grids,
+    )
+
+
+def _read(source: Path | Mapping[str, Any], layout: Layout | None, results: Path) -> Found:
+    """Read what is at one path."""
+    if (found := grid_of(source, results)) is not None:
+        return _results(*found)
+    path = Path(str(source))
+    if not path.exists():
+        raise UserError(f"{shown(path)}: no such file or folder")
+    if path.suffix == TABLE_ENDING and not kind_of(path.name):
+        return _tidy(path)
+    return _logs(path, layout)
+
+
+def _results(grid: Grid, store: Store) -> Found:
+    """Read the results of a grid of this project."""
+    specs = grid.runs()
+    results = {result.spec.id: result for result in store.read(specs)}
+    finished = tidy(result for result in results.values() if result.failure is None)
+    absent: list[Absent] = []
+    for spec in specs:
+        result = results.get(spec.id)
+        if result is None or result.failure is not None:
+            why = "not run" if result is None else f"failed: {result.reason}"
+            absent.append((*spec.names, spec.seed, why))
+    runs = [run for _, run in finished.groupby(COLUMNS[:3], sort=False)]
+    damage = [(store.folder, line) for line in store.damage(specs)]
+    return Found(
+        [_result(store.folder, run) for run in runs], damage, absent, [(grid, store.folder)]
+    )
+
+
+def _result(folder: Path, run: pd.DataFrame) -> RunLog:
+    first: Any = run.iloc[0]
+    names = first["algorithm"], first["environment"], int(first["seed"])
+    return RunLog(*names, folder, RESULTS, EVALUATION, run[POINTS])
+
+
+def _tidy(path: Path) -> Found:
+    try:
+        runs, unread = read_tidy(path)
+    except UserError as error:
+        return Found([], [(path, str(error))])
+    read = [RunLog(*run, path, TABLE, "", points) for run, points in runs.items()]
+    left_out = [(path, f"{' · '.join(map(str, run))}: {why}") for run, why in unread.items()]
+    return Found(read, left_out)
+
+
+def _logs(root: Path, layout: Layout | None) -> Found:
+    found, unread = find_runs(root, layout or Layout.parse(ZOO))
+    if layout is None and found and all(map(_swapped, found)):
+        found, unread = find_runs(root, Layout.parse(ZOO_TENSORBOARD))
+    runs = []
+    for run in found:
+        try:
+            runs.append(read_run(run))
+        except UserError as error:
+            unread.append((run.path, str(error)))
+    return Found(runs, unread)
+
+
+def _swapped(run: FoundRun) -> bool:
+    """Whether a run's algorithm has the version of an environment, as in ``CartPole-v1/PPO_1``."""
+    versioned = [re.search(r"-v[0-9]+$", run.says[part]) for part in ("algorithm", "environment")]
+    return versioned[0] is not None and versioned[1] is None
+
+
+def _distinct(runs: Sequence[RunLog]) -> tuple[list[RunLog], list[Unread]]:
+    """Return the longest run of each name, in the order given, and the others."""
+    kept: dict[tuple[str, str, int], RunLog] = {}
+    repeated: list[Unread] = []
+    for run in runs:
+        name = (run.algorithm, run.environment, run.seed)
+        other = kept.get(name)
+        if other is None:
+            kept[name] = run
+            continue
+        longer, shorter = (run, other) if _last(run) > _last(other) else (other, run)
+        kept[name] = longer
+        reason = (
+            f"the same run ({' · '.join(map(str, name))}) as in {shown(longer.path)}, which is read"
+        )
+        repeated.append((shorter.path, f"{reason}; LABEL=PATH tells algorithms of a path apart"))
+    return list(kept.values()), repeated
+
+
+def _last(run: RunLog) -> int:
+    return int(run.points["num_timesteps"].max())
+
+
+def _table(runs: Sequence[RunLog]) -> pd.DataFrame:
+    named = [
+        run.points.assign(algorithm=run.algorithm, environment=run.environment, seed=run.seed)
+        for run in runs
+    ]
+    table = pd.concat([pd.DataFrame(columns=COLUMNS), *named][bool(named) :], ignore_index=True)[
+        COLUMNS
+    ]
+    return table.sort_values(COLUMNS[:4], ignore_index=True)

@@ -1,0 +1,151 @@
+"""Scalars of SB3's logger: ``progress.csv``, and TensorBoard's event files.
+
+Both hold the same values under the same names. TensorBoard's files are read with ``tensorboard``
+itself, of the extra ``tensorboard``.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sb3_course.benchmark.logs.csv_text import read_csv
+from sb3_course.benchmark.logs.points import LARGEST_LOG, points
+from sb3_course.common.errors import UserError
+
+EVALUATED = ("eval/mean_reward", "eval/mean_ep_length")
+"""Names of an evaluation's return and length."""
+TRAINED = ("rollout/ep_rew_mean", "rollout/ep_len_mean")
+"""Names of the mean return and length of the last training episodes."""
+STEPS, SECONDS = "time/total_timesteps", "time/time_elapsed"
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """Values that were logged under one name.
+
+    :param steps: Environment steps at each value
+    :param values: Values
+    :param seconds: Seconds of the run at each value; NaN where they are unknown
+    """
+
+    steps: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+Scalars = dict[str, Scalar]
+
+
+def returns_in(scalars: Scalars, names: tuple[str, str]) -> pd.DataFrame | None:
+    """Return the returns that were logged under a name.
+
+    :param scalars: Scalars of a run
+    :param names: :data:`EVALUATED` or :data:`TRAINED`
+    :return: Points of the run, see :func:`.points`; None if there are none. Times of a run that was
+        evaluated are unknown, as they hold what evaluations took
+    :raises UserError: They are no returns of one run; gives the reason alone
+    """
+    found, lengths = scalars.get(names[0]), scalars.get(names[1], Scalar())
+    if found is None:
+        return None
+    length_at = dict(zip(lengths.steps, lengths.values, strict=True))
+    return points(
+        found.steps,
+        found.values,
+        lengths=[length_at.get(step, math.nan) for step in found.steps],
+        seconds=None if EVALUATED[0] in scalars else found.seconds,
+    )
+
+
+def read_progress(path: Path) -> Scalars:
+    """Read ``progress.csv``.
+
+    :param path: The file
+    :return: Its returns and lengths, by name; empty cells are no values
+    :raises UserError: It is not such a file; gives the reason alone
+    """
+    table = read_csv(path)
+    steps = table.text(STEPS)
+    times = table.text(SECONDS) if SECONDS in table.header else [""] * len(steps)
+    scalars = {}
+    for name in (*EVALUATED, *TRAINED):
+        cells = table.text(name) if name in table.header else []
+        rows = [k for k, cell in enumerate(cells) if cell and steps[k]]
+        if rows:
+            known = [k for k in rows if times[k]]
+            seconds = dict(zip(known, table.numbers(SECONDS, known), strict=True)) if known else {}
+            scalars[name] = Scalar(
+                table.numbers(STEPS, rows),
+                table.numbers(name, rows),
+                [seconds.get(k, math.nan) for k in rows],
+            )
+    return scalars
+
+
+def read_events(paths: Sequence[Path]) -> Scalars:
+    """Read TensorBoard's event files of a run, as far as they are whole.
+
+    :param paths: Its files; one that goes on with another has a later time in its name
+    :return: Their returns and lengths, by name
+    :raises ModuleNotFoundError: TensorBoard is not installed
+    :raises UserError: A file is larger than what is read, or no event file; gives the reason, after
+        the file's name
+    """
+    scalars: Scalars = defaultdict(Scalar)
+    start = math.inf
+    for path in sorted(paths):
+        for name, step, value, time in _events(path):
+            start = min(start, time)
+            if name in (*EVALUATED, *TRAINED):
+                scalar = scalars[name]
+                scalar.steps.append(step)
+                scalar.values.append(value)
+                scalar.seconds.append(time)
+    return {
+        name: Scalar(s.steps, s.values, [time - start for time in s.seconds])
+        for name, s in scalars.items()
+    }
+
+
+def _events(path: Path) -> list[tuple[str, float, float, float]]:
+    """Return name, step, value and time of all scalars in an event file."""
+    from google.protobuf.message import DecodeError
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+    from tensorboard.util.tensor_util import make_ndarray
+
+    found = []
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_LOG:
+            raise UserError(f"{path.name}: {size:,} bytes; allowed: {LARGEST_LOG:,}")
+        n_events = 0
+        for event in LegacyEventFileLoader(str(path)).Load():
+            n_events += 1
+            for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    number = value.simple_value
+                elif value.HasField("tensor") and value.tag in (*EVALUATED, *TRAINED):
+                    number = float(np.asarray(make_ndarray(value.tensor)).reshape(-1)[0])
+                else:
+                    continue
+                found.append((value.tag, float(event.step), number, event.wall_time))
+    except (
+        OSError,
+        DecodeError,
+        ValueError,
+        TypeError,
+        IndexError,
+        OverflowError,
+        MemoryError,
+    ) as e:
+        if isinstance(e, UserError):
+            raise
+        raise UserError(f"{path.name}: damaged ({type(e).__name__})") from e
+    if size and not n_events:
+        raise UserError(f"{path.name}: no event file of TensorBoard, or damaged from its start on")
+    return found

@@ -1,0 +1,80 @@
+"""Where the returns of a report were read that no grid made."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sb3_course.benchmark.logs.reading import RESULTS, TABLE, Logs
+from sb3_course.benchmark.logs.run_log import EVALUATION, TRAINING
+from sb3_course.benchmark.logs.search import shown
+from sb3_course.benchmark.reporting.content import Section, Table
+from sb3_course.benchmark.statistics.design import Design
+from sb3_course.benchmark.statistics.undeclared import seldom_measured
+
+MOST_UNREAD = 1000
+
+
+def sources(logs: Logs, design: Design, numbered: Sequence[str] = ()) -> Section:
+    """Return the section on the logs of a report: what they hold, and what could not be read.
+
+    :param logs: Logs
+    :param design: What the report compares
+    :param numbered: Algorithms whose runs were numbered, see :func:`.common_seeds`
+    :return: Section "Logs"
+    """
+    text = [
+        "Evaluations of SB3's EvalCallback are deterministic unless it was told otherwise. A "
+        "training episode is one of the policy that explores, and counts when it ended, so "
+        "returns of training are not comparable with those of evaluations."
+    ]
+    if mixed := _mixed(logs):
+        text.append(f"Both are compared on: {', '.join(mixed)}.")
+    if numbered:
+        text.append(
+            "Runs with no seed that is on all environments are numbered from 0 on each of them: "
+            f"{', '.join(numbered)}."
+        )
+    shown = [_compared(logs, design), _read(logs)]
+    if logs.unread:
+        shown.append(_unread(logs))
+    return Section("Logs", text, tables=shown)
+
+
+def _compared(logs: Logs, design: Design) -> Table:
+    sparse = seldom_measured(logs.table, design.environments)
+    rows = [
+        [name, f"{steps[0]:,} to {steps[-1]:,}", str(len(steps)), ", ".join(sparse[name]) or "none"]
+        for name, steps in design.environments.items()
+    ]
+    return Table(
+        "Steps that all algorithms of an environment have been measured over, at which they are "
+        "compared, and the algorithms that were measured less than twice between them, so that "
+        "what is shown is interpolated from further apart",
+        ["Environment", "Steps", "Points", "Measured less than twice"],
+        rows,
+    )
+
+
+def _mixed(logs: Logs) -> list[str]:
+    """Return the environments on which evaluations are compared with training episodes."""
+    measured: dict[str, set[str]] = defaultdict(set)
+    for run in logs.runs:
+        measured[run.environment].add(run.measured)
+    return [name for name, what in measured.items() if {EVALUATION, TRAINING} <= what]
+
+
+def _read(logs: Logs) -> Table:
+    seeds: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for run in logs.runs:
+        what = f"{run.measured}: {run.source}" if run.measured else run.source
+        place = run.path if run.source in (RESULTS, TABLE) else run.path.parent
+        seeds[run.algorithm, run.environment, what, shown(place)].append(str(run.seed))
+    rows = [[a, e, what, ", ".join(found), place] for (a, e, what, place), found in seeds.items()]
+    header = ["Algorithm", "Environment", "Returns of", "Seeds", "Read from"]
+    return Table("What was read", header, rows)
+
+
+def _unread(logs: Logs) -> Table:
+    rows = [[shown(path), shown(reason)] for path, reason in logs.unread[:MOST_UNREAD]]
+    more = len(logs.unread) - len(rows)
+    rows += [[f"and {more:,} more", ""]] if more else []
+    return Table("What was not read", ["Path", "Reason"], rows)

@@ -1,0 +1,193 @@
+import json
+
+import pytest
+import yaml
+
+from sb3_course.benchmark.logs.reading import RESULTS, TABLE, grid_of, read_logs
+from sb3_course.benchmark.storage.manifest import configuration
+from sb3_course.benchmark.storage.returns_table import COLUMNS, csv_of, tidy
+from sb3_course.benchmark.storage.store import Store
+from sb3_course.common.errors import UserError
+from sb3_course.common.files import write_whole
+from tests.benchmark import made_up
+from tests.benchmark.logs.made_up_logs import arguments, evaluations, monitor
+from tests.benchmark.logs.test_scalars import board
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def stored(folder, leave_out=0, **changes):
+    """Store the results of a grid with its manifest, as far as a report needs it; returns them."""
+    grid = made_up.grid(**{"n_algorithms": 1, "n_environments": 1, "seeds": 2, **changes})
+    results = made_up.written(folder, made_up.results(grid)[leave_out:])
+    write_whole(folder / "manifest.json", json.dumps({"grid": configuration(grid)}))
+    return grid, results
+
+
+def runs(logs):
+    return [(r.algorithm, r.environment, r.seed) for r in logs.runs]
+
+
+def test_everything_at_once_is_one_table(folder):
+    _, results = stored(folder / "results" / "made-up")
+    (folder / "mine.csv").write_text(csv_of(tidy(results)).replace("NPG", "Mine"))
+    evaluations(folder / "zoo" / "ppo" / "CartPole-v1_1")
+    monitor(folder / "plain" / "A2C" / "CartPole-v1_0" / "monitor.csv", [(1, 9, 1), (2, 9, 2)])
+    logs = read_logs(["results/made-up", "mine.csv", "zoo", "plain"])
+    assert runs(logs) == [
+        ("NPG", "CartPole-v1", 0),
+        ("NPG", "CartPole-v1", 1),
+        ("Mine", "CartPole-v1", 0),
+        ("Mine", "CartPole-v1", 1),
+        ("ppo", "CartPole-v1", 1),
+        ("A2C", "CartPole-v1", 0),
+    ]
+    assert [run.source for run in logs.runs] == [
+        *[RESULTS] * 2,
+        *[TABLE] * 2,
+        "evaluations.npz",
+        "monitor.csv",
+    ]
+    assert list(logs.table) == COLUMNS
+    assert logs.table.dtypes[["seed", "step", "num_timesteps"]].eq("int64").all()
+    assert (logs.unread, logs.absent, logs.problems) == ([], [], [])
+    ours = logs.table[logs.table["algorithm"] == "NPG"].reset_index(drop=True)
+    assert ours.equals(tidy(results))
+    theirs = logs.table[logs.table["algorithm"] == "ppo"]
+    assert theirs["return_mean"].tolist() == [2.0, 5.0]
+
+
+def test_a_grid_as_a_mapping_a_file_or_a_folder_is_the_same(folder):
+    grid, _ = stored(folder / "results" / "made-up", leave_out=1)
+    (folder / "grid.yaml").write_text(yaml.safe_dump(configuration(grid)))
+    for source in (configuration(grid), "grid.yaml", "results/made-up"):
+        logs = read_logs(source)
+        assert runs(logs) == [("NPG", "CartPole-v1", 1)]
+        assert logs.absent == [("NPG", "CartPole-v1", 0, "not run")]
+        of, store = grid_of(source, folder / "results")
+        assert (of, store.folder.resolve()) == (grid, folder / "results" / "made-up")
+    assert grid_of(["grid.yaml", "grid.yaml"], folder / "results") is None
+
+
+def test_failed_and_damaged_runs_of_a_grid_are_told(folder):
+    place = folder / "results" / "made-up"
+    grid, results = stored(place, seeds=3)
+    first, second, _ = grid.runs()
+    Store(place).path(first).write_text("x")
+    Store(place).path(second).unlink()
+    Store(place).write(results[1].model_copy(update={"measurements": [], "failure": "E: no"}))
+    logs = read_logs("mine=results/made-up")
+    assert runs(logs) == [("NPG (mine)", "CartPole-v1", 2)]
+    assert [(a, seed) for a, _, seed, _ in logs.absent] == [("NPG (mine)", 0), ("NPG (mine)", 1)]
+    assert logs.absent[1][3] == "failed: E: no"
+    (line,) = logs.problems
+    assert "is damaged (" in line
+    assert line.count("results/made-up") == 1
+
+
+def test_a_label_tells_algorithms_apart(folder):
+    for name in ("a", "b"):
+        evaluations(folder / name / "ppo" / "CartPole-v1_1")
+    logs = read_logs(["x y=a", "b"])
+    assert [run[0] for run in runs(logs)] == ["ppo (x y)", "ppo"]
+    (folder / "a=b" / "ppo").mkdir(parents=True)
+    (folder / "a" / "ppo" / "CartPole-v1_1").rename(folder / "a=b" / "ppo" / "CartPole-v1_1")
+    assert runs(read_logs("a=b")) == [("ppo", "CartPole-v1", 1)]  # a path that exists is no label
+
+
+@pytest.mark.parametrize("label", [" ", "", "x\ty", "x" * 41])
+def test_a_label_is_a_name(folder, label):
+    with pytest.raises(UserError, match="allowed: 1 to 40 printable characters"):
+        read_logs(f"{label}=a")
+
+
+def test_the_longest_of_equal_runs_is_read(folder):
+    """RL Zoo's run 2 with the seed of run 1, which was stopped."""
+    zoo = folder / "zoo" / "ppo"
+    for k, last in ((1, 200), (2, 300), (3, 250)):
+        evaluations(zoo / f"CartPole-v1_{k}", [100, last])
+        arguments(zoo / f"CartPole-v1_{k}", seed=7)
+    logs = read_logs("zoo")
+    assert [run.path.name for run in logs.runs] == ["CartPole-v1_2"]
+    assert len(logs.table) == 2
+    assert [path.name for path, _ in logs.unread] == ["CartPole-v1_1", "CartPole-v1_3"]
+    for _, reason in logs.unread:
+        assert reason.startswith("the same run (ppo · CartPole-v1 · 7) as in zoo/ppo/CartPole-v1_2")
+
+
+def test_what_cannot_be_read_is_listed_and_the_rest_is_read(folder):
+    evaluations(folder / "zoo" / "ppo" / "CartPole-v1_1")
+    (evaluations(folder / "zoo" / "ppo" / "CartPole-v1_2")).write_bytes(b"")
+    logs = read_logs("zoo")
+    assert runs(logs) == [("ppo", "CartPole-v1", 1)]
+    (line,) = logs.problems
+    assert line.startswith("zoo/ppo/CartPole-v1_2: evaluations.npz: damaged")
+
+
+def test_odd_names_of_folders_leave_messages_in_one_line(folder):
+    for k, name in enumerate(("a\nb", "a\x1b[2Jb")):
+        for run in ("1", "2"):
+            place = folder / f"zoo {k}" / name / f"CartPole-v1_{run}"
+            evaluations(place).write_bytes(b"")
+            (place / "a\nb.monitor.csv").write_text("")
+        with pytest.raises(UserError) as caught:
+            read_logs(f"zoo {k}")
+        assert str(caught.value).isprintable()
+        with pytest.raises(UserError) as caught:
+            read_logs(f"zoo {k}", "x{algorithm}")
+        assert str(caught.value).isprintable()
+    monitor(folder / "one" / "ppo" / "A-v1_1" / "a\nb.monitor.csv", [(1, 0, 1)])
+    with pytest.raises(UserError) as caught:
+        read_logs("one")
+    assert str(caught.value).isprintable()
+    with pytest.raises(UserError) as caught:
+        read_logs("no\nthing")
+    assert str(caught.value).isprintable()
+
+
+def test_the_folder_of_rl_zoos_tensorboard_files_is_known(folder):
+    board(folder / "tb" / "CartPole-v1" / "PPO_1", [(1, 2.0)])
+    assert runs(read_logs("tb")) == [("PPO", "CartPole-v1", 1)]
+    swapped = read_logs("tb", "{algorithm}/{environment}_{seed}")
+    assert runs(swapped) == [("CartPole-v1", "PPO", 1)]  # as it was told
+
+
+def test_a_layout_is_used(folder):
+    evaluations(folder / "runs" / "CartPole-v1" / "mine" / "4")
+    logs = read_logs("runs", "{environment}/{algorithm}/{seed}")
+    assert runs(logs) == [("mine", "CartPole-v1", 4)]
+
+
+def test_a_log_is_a_path_too(folder):
+    evaluations(folder / "zoo" / "ppo" / "CartPole-v1_1")
+    assert runs(read_logs("zoo/ppo/CartPole-v1_1/evaluations.npz")) == [("ppo", "CartPole-v1", 1)]
+
+
+@pytest.mark.parametrize(
+    ("sources", "layout", "part"),
+    [
+        ("nothing", None, "nothing: no such file or folder"),
+        ([], None, "no path is given"),
+        ("zoo", "{algo}", "unknown part of a layout 'algo'"),
+        ("zoo", "{algorithm}/{seed}", "matches none of 1 log files, such as ppo/CartPole-v1_1/"),
+        ("broken.csv", None, "no run could be read: broken.csv: without algorithm"),
+        ("empty", None, "empty: no log in it"),
+        ("grid.yaml", None, "no results in results/made-up"),
+        ("old", None, "its grid is of another version"),
+        ("damaged", None, "damaged/manifest.json is damaged"),
+    ],
+)
+def test_mistakes_get_one_line(folder, sources, layout, part):
+    evaluations(folder / "zoo" / "ppo" / "CartPole-v1_1")
+    (folder / "broken.csv").write_text("a,b\n1,2\n")
+    (folder / "empty").mkdir()
+    (folder / "grid.yaml").write_text(yaml.safe_dump(configuration(made_up.grid())))
+    write_whole(folder / "old" / "manifest.json", '{"grid": {"name": "x", "tasks": 3}}')
+    write_whole(folder / "damaged" / "manifest.json", "{")
+    with pytest.raises(UserError) as caught:
+        read_logs(sources, layout)
+    assert part in str(caught.value).replace("\n", " ")

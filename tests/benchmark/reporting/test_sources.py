@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+
+from sb3_course.benchmark.logs.reading import read_logs
+from sb3_course.benchmark.reporting.report import publish_logs
+from sb3_course.benchmark.reporting.sources import sources
+from sb3_course.benchmark.statistics.design import design_of_returns
+from sb3_course.common.errors import UserError
+from tests.benchmark.logs.made_up_logs import evaluations, monitor
+
+
+@pytest.fixture
+def logs(tmp_path, monkeypatch):
+    """Two algorithms on two environments, one of which was measured while it trained."""
+    monkeypatch.chdir(tmp_path)
+    zoo = tmp_path / "zoo"
+    for k in range(2):
+        for environment in ("CartPole-v1", "Mine-v0"):
+            evaluations(zoo / "ppo" / f"{environment}_{k}", [10, 20], [[5.0 + k], [9.0 + 2 * k]])
+        monitor(zoo / "a2c" / f"CartPole-v1_{k}" / "0.monitor.csv", [(k, 5, t) for t in range(8)])
+    evaluations(zoo / "ppo" / "CartPole-v1_2").write_bytes(b"")
+    return read_logs("zoo")
+
+
+def test_the_section_says_what_was_read_and_what_was_not(logs):
+    section = sources(logs, design_of_returns("x", logs.table), ["ppo"])
+    compared, read, unread = section.tables
+    assert compared.rows == [
+        ["CartPole-v1", "20 to 20", "1", "a2c, ppo"],
+        ["Mine-v0", "10 to 20", "2", "none"],
+    ]
+    assert read.rows == [
+        ["a2c", "CartPole-v1", "training episodes: monitor.csv", "0, 1", "zoo/a2c"],
+        ["ppo", "CartPole-v1", "evaluations: evaluations.npz", "0, 1", "zoo/ppo"],
+        ["ppo", "Mine-v0", "evaluations: evaluations.npz", "0, 1", "zoo/ppo"],
+    ]
+    ((path, reason),) = unread.rows
+    assert path == "zoo/ppo/CartPole-v1_2"
+    assert "damaged" in reason
+    assert "Both are compared on: CartPole-v1." in section.paragraphs
+    assert any(
+        text.endswith("numbered from 0 on each of them: ppo.") for text in section.paragraphs
+    )
+
+
+def test_the_report_of_logs_claims_nothing_about_a_grid(logs):
+    page = publish_logs(logs, Path("compared"))
+    text = (page.parent / "README.md").read_text()
+    assert page == Path("compared/report.html")
+    assert "5 runs" not in text
+    assert "6 runs read from logs" in text
+    assert "training episodes: monitor.csv" in text
+    for absent in ("sb3-course run", "How to reproduce", "deterministic actions", "nan"):
+        assert absent not in text
+    assert "| a2c | 3 s (7/s) | — |" in text  # the other log holds no times
+    assert (page.parent / "returns.csv").read_text().count("\n") == 1 + len(logs.table)
+
+
+def test_the_results_of_a_grid_are_not_overwritten(logs, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "manifest.json").write_text("{}")
+    with pytest.raises(UserError, match="holds the results of a grid; choose another folder"):
+        publish_logs(logs, tmp_path / "mine")
