@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -165,13 +165,19 @@ def cubes(scores: pd.DataFrame) -> Cubes:
 
 
 def _fractions(scores: pd.DataFrame) -> NDArray[np.float64]:
-    grids = [np.unique(rows["step"]) for _, rows in scores.groupby("environment")]
+    grids = [_of_budget(np.unique(rows["step"])) for _, rows in scores.groupby("environment")]
     coarsest = min(grids, key=len, default=np.ones(1))
-    return np.asarray(coarsest / coarsest[-1])
+    start = max((grid[0] for grid in grids), default=0.0)  # before it, a curve has no value
+    return coarsest[coarsest >= start]
+
+
+def _of_budget(steps: NDArray[Any]) -> NDArray[np.float64]:
+    """Return ascending steps as fractions of the last one; logs may end at step 0."""
+    return np.asarray(steps / max(steps[-1], 1), dtype=np.float64)
 
 
 def _read(rows: pd.DataFrame, points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the curves of one algorithm on one environment as an array ``(n_seeds, n_points)``."""
     curves = rows.pivot(index="seed", columns="step", values="score")
-    fractions = curves.columns.to_numpy() / curves.columns[-1]
+    fractions = _of_budget(curves.columns.to_numpy())
     return np.stack([interpolate(points, fractions, curve) for curve in curves.to_numpy()])

@@ -1,12 +1,16 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from sb3_course.benchmark.logs.reading import read_logs
-from sb3_course.benchmark.reporting.report import publish_logs
+from sb3_course.benchmark.logs.reading import Logs, read_logs
+from sb3_course.benchmark.reporting.report import publish_logs, references_among
 from sb3_course.benchmark.reporting.sources import sources
 from sb3_course.benchmark.statistics.design import design_of_returns
+from sb3_course.benchmark.statistics.scores import load_references
+from sb3_course.benchmark.storage.returns_table import COLUMNS
 from sb3_course.common.errors import UserError
+from tests.benchmark import made_up
 from tests.benchmark.logs.made_up_logs import evaluations, monitor
 
 
@@ -55,6 +59,23 @@ def test_the_report_of_logs_claims_nothing_about_a_grid(logs):
         assert absent not in text
     assert "| a2c | 3 s (7/s) | — |" in text  # the other log holds no times
     assert (page.parent / "returns.csv").read_text().count("\n") == 1 + len(logs.table)
+
+
+def test_references_of_grids_among_the_logs_count(tmp_path):
+    declared = {
+        "CartPole-v1": {"random": 1.0, "expert": 2.0},
+        "Mine-v0": {"random": 0, "expert": 9},
+    }
+    other = {"CartPole-v1": {"random": 1.0, "expert": 3.0}}
+    environments = {name: {"total_timesteps": 9} for name in declared}
+    first = made_up.grid(environments=environments, references=declared)
+    second = made_up.grid(n_environments=1, references=other)
+    logs = Logs(pd.DataFrame(columns=COLUMNS), [], [], [], [(first, tmp_path), (second, tmp_path)])
+    found = references_among(logs).environments
+    assert (found["CartPole-v1"].random, found["CartPole-v1"].expert) == (1.0, 2.0)
+    assert found["Mine-v0"].expert == 9.0
+    assert found["Acrobot-v1"] == load_references().environments["Acrobot-v1"]
+    assert references_among(Logs(logs.table, [], [], [], [])) == load_references()
 
 
 def test_the_results_of_a_grid_are_not_overwritten(logs, tmp_path):

@@ -91,6 +91,32 @@ def test_curves_with_unequal_budgets_are_interpolated_at_the_coarsest_fractions(
     assert cubes.scores["A"][0].tolist() == [[0, 0.05, 0.1], [10, 10.5, 11]]
 
 
+def curves(**steps):
+    """Return scores that equal their steps, of one run on each environment."""
+    rows = [("A", name, 0, step, float(step)) for name, taken in steps.items() for step in taken]
+    return pd.DataFrame(rows, columns=["algorithm", "environment", "seed", "step", "score"])
+
+
+@pytest.mark.parametrize(
+    ("late", "points"),
+    [
+        ((0, 20, 50, 80, 100), [0.1, 0.4, 0.7, 1]),
+        ((30, 65, 80, 90, 100), [0.4, 0.7, 1]),
+        ((65, 80, 90, 95, 100), [0.7, 1]),
+        ((100,), [1]),
+    ],
+)
+def test_curves_that_begin_late_are_compared_where_all_have_begun(late, points):
+    """As of logs, which have no evaluation before training."""
+    cubes = scores.cubes(curves(E=(10, 40, 70, 100), F=late))
+    assert cubes.points.tolist() == points
+    np.testing.assert_allclose(cubes.scores["A"][0], np.tile(100 * cubes.points, (2, 1)))
+
+
+def test_a_curve_that_ends_at_step_0_has_one_point():
+    assert scores.cubes(curves(E=(0,))).scores["A"].tolist() == [[[0.0]]]
+
+
 def test_no_scores_result_in_no_arrays():
     cubes = scores.cubes(table().iloc[:0])
     assert cubes.scores == {}
