@@ -11,7 +11,7 @@ import pandas as pd
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.definition.yaml_source import GridSource
 from sb3_course.benchmark.logs.layout import ZOO, ZOO_TENSORBOARD, Layout
-from sb3_course.benchmark.logs.run_log import EVALUATION, RunLog, read_run
+from sb3_course.benchmark.logs.run_log import EVALUATION, Name, RunLog, read_run
 from sb3_course.benchmark.logs.search import FoundRun, Unread, find_runs, kind_of, shown
 from sb3_course.benchmark.logs.tidy_csv import read_tidy
 from sb3_course.benchmark.storage.grids import grid_in, stored_grid, stored_results
@@ -96,22 +96,22 @@ def read_logs(sources: Sources, layout: str | None = None, results: Path = Path(
 
     A path is a grid, a folder of results of this project, a CSV file with one row per evaluation, a
     folder of logs, or one log. ``LABEL=PATH`` writes the label after the names of its algorithms,
-    as in ``PPO (LABEL)``. Of runs with the same algorithm, environment and seed, which are no
-    independent ones, the one with the most steps is read.
+    as in ``PPO (LABEL)``. Of runs below one path with the same algorithm, environment and seed,
+    which are no independent ones, the one with the most steps is read.
 
     :param sources: Path, or grid as a mapping; or several of them
     :param layout: Pattern of the paths of runs in folders of logs; None for RL Zoo's two, that of
         its logs and that of its TensorBoard files
     :param results: Folder of the results of grids, with a subfolder for each
     :return: Runs, and what could not be read
-    :raises UserError: A path does not exist or has no log, the layout matches none of its logs, or
-        no run could be read
+    :raises UserError: A path does not exist or has no log, the layout matches none of its logs, two
+        paths have different runs of the same name, or no run could be read
     """
     parsed = None if layout is None else Layout.parse(layout)
     several = [sources] if isinstance(sources, str | Path | Mapping) else sources
     found = [_labeled(source, parsed, results) for source in several]
-    runs, repeated = _distinct([run for part in found for run in part.runs])
-    unread = [*(line for part in found for line in part.unread), *repeated]
+    runs = _apart([part.runs for part in found])
+    unread = [line for part in found for line in part.unread]
     absent = [line for part in found for line in part.absent]
     if not (runs or absent):
         reasons = "; ".join(_line(path, reason) for path, reason in unread[:SHOWN])
@@ -199,7 +199,8 @@ def _logs(root: Path, layout: Layout | None) -> Found:
             runs.append(read_run(run))
         except UserError as error:
             unread.append((run.path, str(error)))
-    return Found(runs, unread)
+    distinct, repeated = _distinct(runs)
+    return Found(distinct, [*unread, *repeated])
 
 
 def _swapped(run: FoundRun) -> bool:
@@ -210,21 +211,31 @@ def _swapped(run: FoundRun) -> bool:
 
 def _distinct(runs: Sequence[RunLog]) -> tuple[list[RunLog], list[Unread]]:
     """Return the longest run of each name, in the order given, and the others."""
-    kept: dict[tuple[str, str, int], RunLog] = {}
+    kept: dict[Name, RunLog] = {}
     repeated: list[Unread] = []
     for run in runs:
-        name = (run.algorithm, run.environment, run.seed)
-        other = kept.get(name)
-        if other is None:
-            kept[name] = run
-            continue
-        longer, shorter = (run, other) if _last(run) > _last(other) else (other, run)
-        kept[name] = longer
-        reason = (
-            f"the same run ({' · '.join(map(str, name))}) as in {shown(longer.path)}, which is read"
-        )
-        repeated.append((shorter.path, f"{reason}; LABEL=PATH tells algorithms of a path apart"))
+        other = kept.setdefault(run.name, run)
+        if other is not run:
+            longer, shorter = (run, other) if _last(run) > _last(other) else (other, run)
+            kept[run.name] = longer
+            label = " · ".join(map(str, run.name))
+            reason = f"the same run ({label}) as {shown(longer.path)}, which is read"
+            repeated.append((shorter.path, reason))
     return list(kept.values()), repeated
+
+
+def _apart(parts: Sequence[Sequence[RunLog]]) -> list[RunLog]:
+    """Return the runs of several paths; a run that two paths lead to is one."""
+    kept: dict[Name, RunLog] = {}
+    for run in (run for part in parts for run in part):
+        other = kept.setdefault(run.name, run)
+        if other.path.resolve() != run.path.resolve():
+            raise UserError(
+                f"{' · '.join(map(str, run.name))} is in {shown(other.path)} and in "
+                f"{shown(run.path)}; LABEL=PATH tells the algorithms of a path apart, as in "
+                f"mine={shown(run.path)}"
+            )
+    return list(kept.values())
 
 
 def _last(run: RunLog) -> int:

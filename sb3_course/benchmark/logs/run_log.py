@@ -38,6 +38,7 @@ from sb3_course.common.yaml_values import MOST_CHARACTERS, GridLoader
 EVALUATION, TRAINING = "evaluations", "training episodes"
 """What returns are measured in."""
 LONGEST_LINE = 10_000
+Name = tuple[str, str, int]
 T = TypeVar("T")
 
 
@@ -61,6 +62,11 @@ class RunLog:
     source: str
     measured: str
     points: pd.DataFrame
+
+    @property
+    def name(self) -> Name:
+        """Algorithm, environment and seed."""
+        return self.algorithm, self.environment, self.seed
 
 
 def read_run(run: FoundRun) -> RunLog:

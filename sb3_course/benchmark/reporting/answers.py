@@ -26,7 +26,7 @@ def summary(analysis: Analysis, record: Record) -> Section:
     missing = total - n_finished - n_failed
     state = f"{n_finished} of {total} runs finished"
     if record.n_runs is None:
-        state = f"{quantity(n_finished, 'run')} read from logs"
+        state = f"{quantity(n_finished, 'run')} read"
     state += f", {n_failed} failed" if n_failed else ""
     state += f", {missing} not run" if missing else ""
     counts = (

@@ -116,7 +116,26 @@ def test_the_longest_of_equal_runs_is_read(folder):
     assert len(logs.table) == 2
     assert [path.name for path, _ in logs.unread] == ["CartPole-v1_1", "CartPole-v1_3"]
     for _, reason in logs.unread:
-        assert reason.startswith("the same run (ppo · CartPole-v1 · 7) as in zoo/ppo/CartPole-v1_2")
+        assert reason.startswith("the same run (ppo · CartPole-v1 · 7) as zoo/ppo/CartPole-v1_2")
+
+
+def test_runs_of_one_name_below_two_paths_need_a_label(folder):
+    for name in ("a", "b"):
+        evaluations(folder / name / "ppo" / "CartPole-v1_1")
+    with pytest.raises(UserError) as caught:
+        read_logs(["a", "b"])
+    message = str(caught.value)
+    assert message.startswith("ppo · CartPole-v1 · 1 is in a/ppo/CartPole-v1_1 and in b/ppo/")
+    assert "LABEL=PATH" in message
+    assert len(runs(read_logs(["a", "other=b"]))) == 2
+    assert len(runs(read_logs(["a", "a/ppo", str(folder / "a")]))) == 1  # the same run
+
+
+def test_seeds_of_two_paths_are_of_one_algorithm(folder):
+    """As of runs that two machines have made."""
+    for name, seed in (("a", 1), ("b", 2)):
+        evaluations(folder / name / "ppo" / f"CartPole-v1_{seed}")
+    assert runs(read_logs(["a", "b"])) == [("ppo", "CartPole-v1", 1), ("ppo", "CartPole-v1", 2)]
 
 
 def test_what_cannot_be_read_is_listed_and_the_rest_is_read(folder):

@@ -53,7 +53,7 @@ def test_the_report_of_logs_claims_nothing_about_a_grid(logs):
     text = (page.parent / "README.md").read_text()
     assert page == Path("compared/report.html")
     assert "5 runs" not in text
-    assert "6 runs read from logs" in text
+    assert "6 runs read." in text
     assert "training episodes: monitor.csv" in text
     for absent in ("sb3-course run", "How to reproduce", "deterministic actions", "nan"):
         assert absent not in text
