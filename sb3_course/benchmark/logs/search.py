@@ -66,7 +66,8 @@ def find_runs(root: Path, layout: Layout) -> tuple[list[FoundRun], list[Unread]]
 
     :param root: Folder of logs, or a log file
     :param layout: Layout of the folder
-    :return: Runs in the order of their paths; log files that are no run's, and what cannot be read
+    :return: Runs in the order of their paths; logs of no run, runs without a log, and what cannot
+        be read
     :raises UserError: There is no log file, or the path of none of them matches the layout
     """
     files, unread = _listed(root)
@@ -82,8 +83,7 @@ def find_runs(root: Path, layout: Layout) -> tuple[list[FoundRun], list[Unread]]
         runs, others = _matched(base, files, above[len(above) - taken :], layout)
         direct = any(path.parent == base for path in logs)
         if runs and (taken < layout.depth or direct):
-            reason = f"its path does not match the layout {layout.pattern!r}"
-            return runs, [*unread, *((path, reason) for path in others)]
+            return runs, [*unread, *others]
     examples = ", ".join(shown(path.relative_to(base)) for path in logs[:SHOWN])
     raise UserError(
         f"{shown(root)}: the layout {layout.pattern!r} matches none of {len(logs):,} log files"
@@ -94,10 +94,10 @@ def find_runs(root: Path, layout: Layout) -> tuple[list[FoundRun], list[Unread]]
 
 def _matched(
     root: Path, files: list[Path], above: tuple[str, ...], layout: Layout
-) -> tuple[list[FoundRun], list[Path]]:
-    """Return the runs, and the log files of none, if the layout begins ``above`` the root."""
+) -> tuple[list[FoundRun], list[Unread]]:
+    """Return the runs, and what is none, if the layout begins ``above`` the root."""
     runs: dict[tuple[str, ...], FoundRun] = {}
-    others = []
+    others: list[Unread] = []
     for path in files:
         names = (*above, *path.relative_to(root).parts)
         says = layout.match(names)
@@ -106,8 +106,9 @@ def _matched(
             place = root.joinpath(*key[len(above) :])
             runs.setdefault(key, FoundRun(place, says)).files.append(path)
         elif kind_of(path.name):
-            others.append(path)
+            others.append((path, f"its path does not match the layout {layout.pattern!r}"))
     with_logs = [run for run in runs.values() if any(kind_of(path.name) for path in run.files)]
+    others += [(run.path, "no log in it") for run in runs.values() if run not in with_logs]
     return with_logs, others
 
 

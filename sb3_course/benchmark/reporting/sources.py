@@ -24,7 +24,10 @@ def sources(logs: Logs, design: Design, numbered: Sequence[str] = ()) -> Section
     text = [
         "Evaluations of SB3's EvalCallback are deterministic unless it was told otherwise. A "
         "training episode is one of the policy that explores, and counts when it ended, so "
-        "returns of training are not comparable with those of evaluations."
+        "returns of training are not comparable with those of evaluations.",
+        "Runs are compared over the steps that all algorithms of an environment have been measured "
+        "over. Of one that was measured less than twice there, most of what is shown is "
+        "interpolated from measurements further apart.",
     ]
     if mixed := _mixed(logs):
         text.append(f"Both are compared on: {', '.join(mixed)}.")
@@ -46,10 +49,8 @@ def _compared(logs: Logs, design: Design) -> Table:
         for name, steps in design.environments.items()
     ]
     return Table(
-        "Steps that all algorithms of an environment have been measured over, at which they are "
-        "compared, and the algorithms that were measured less than twice between them, so that "
-        "what is shown is interpolated from further apart",
-        ["Environment", "Steps", "Points", "Measured less than twice"],
+        "Environment steps at which runs are compared",
+        ["Environment", "Steps", "Points", "Measured less than twice there"],
         rows,
     )
 

@@ -86,6 +86,13 @@ def test_logs_that_do_not_match_are_listed_and_others_are_read(tree):
     assert "does not match the layout" in unread[0][1]
 
 
+def test_a_run_of_rl_zoos_that_has_no_log_is_listed(tree):
+    root = tree("ppo/A-v1_1/evaluations.npz", "ppo/A-v1_2/A-v1/args.yml")
+    runs, unread = find_runs(root, LAYOUT)
+    assert len(runs) == 1
+    assert unread == [(root / "ppo" / "A-v1_2", "no log in it")]
+
+
 def test_a_layout_that_matches_nothing_is_told_with_examples(tree):
     root = tree(*(f"run{k}/evaluations.npz" for k in range(5)))
     with pytest.raises(UserError) as caught:
