@@ -1,4 +1,4 @@
-"""Benchmark suite: from one grid file to a table of returns, interval estimates and a report.
+"""Benchmark suite: from a grid file, or anybody's logs, to returns, interval estimates and a report.
 
 ===============  ===============================================================================
 package          contents
@@ -13,8 +13,7 @@ package          contents
 ===============  ===============================================================================
 
 Imports go ``reporting → statistics → storage ← execution → definition``, and ``reporting → logs →
-storage``. Importing this package
-imports none of its parts, so that the command line starts fast.
+storage``. Importing this package imports none of its parts, so that the command line starts fast.
 """
 
 from importlib import import_module

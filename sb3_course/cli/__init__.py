@@ -4,10 +4,12 @@
 module        content
 ============  ==================================================================================
 ``app``       all commands together, and how errors are reported
-``grids``     ``run``, ``demo``, ``status``, ``regression``
+``running``   ``run``, ``demo``
+``grids``     ``status``, ``references``, ``regression``
 ``reports``   ``report``
 ``models``    ``train``, ``enjoy``
 ``lessons``   ``imitate``, ``figures``
+``options``   arguments that several commands have
 ``terminal``  exit codes, and functions that print
 ============  ==================================================================================
 

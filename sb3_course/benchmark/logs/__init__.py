@@ -18,16 +18,16 @@ module           contents
 **What is the return?** An evaluation comes before training episodes, whatever file it is in. Of
 each run, the first of these that it has is read:
 
-=====================================  ===========================================================
-log                                    return
-=====================================  ===========================================================
-``evaluations.npz``                    mean of the evaluation's episodes
-``progress.csv``, ``eval/mean_reward``  the same, without the single episodes
-TensorBoard, ``eval/mean_reward``      the same
-``monitor.csv``                        mean of the training episodes that ended since the last point
+=========================================  ====================================================
+log                                        return
+=========================================  ====================================================
+``evaluations.npz``                        mean of the evaluation's episodes
+``progress.csv``, ``eval/mean_reward``     the same, without the single episodes
+TensorBoard, ``eval/mean_reward``          the same
+``monitor.csv``                            mean of the training episodes since the last point
 ``progress.csv``, ``rollout/ep_rew_mean``  mean of the last 100 training episodes
-TensorBoard, ``rollout/ep_rew_mean``   the same
-=====================================  ===========================================================
+TensorBoard, ``rollout/ep_rew_mean``       the same
+=========================================  ====================================================
 
 Evaluations are deterministic unless the callback was told otherwise; training episodes are those of
 the policy that explores. Nothing in a log is executed: arrays of pickled objects are refused, and

@@ -9,6 +9,7 @@ module        contents
 ``content``   what a report consists of: sections, pictures and tables
 ``tables``    numbers as tables
 ``answers``   results in sentences
+``sources``   which logs the returns were read from
 ``sections``  all sections of a report
 ``report``    figures, one page and a README
 ============  ============================================================================
