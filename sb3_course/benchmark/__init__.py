@@ -1,4 +1,4 @@
-"""Benchmark suite: from a grid file, or anybody's logs, to returns, interval estimates and a report.
+"""Benchmark suite: from a grid file, or anybody's logs, to returns, interval estimates and reports.
 
 ===============  ===============================================================================
 package          contents

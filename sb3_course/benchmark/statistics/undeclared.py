@@ -36,21 +36,23 @@ def common_steps(table: pd.DataFrame) -> dict[str, list[int]]:
 
 
 def _steps(rows: pd.DataFrame) -> list[int]:
-    low, high = _common_range(rows)
+    taken = rows[["step", "num_timesteps"]]
+    bounds = rows[RUN].assign(first=taken.max(axis=1), last=taken.min(axis=1))
+    of_runs = bounds.groupby(RUN).agg({"first": "min", "last": "max"})
+    low, high = _common_range(of_runs)
+    whole = of_runs.index[(of_runs["first"] <= low) & (of_runs["last"] >= high)]
     inside = rows[rows["step"].between(low, high)]
-    of_runs = {tuple(sorted(set(run["step"]))) for _, run in inside.groupby(RUN)}
-    if len(of_runs) == 1 and rows.groupby(RUN).ngroups == inside.groupby(RUN).ngroups:
-        return [int(step) for step in next(iter(of_runs))]
+    steps = {name: tuple(sorted(set(run["step"]))) for name, run in inside.groupby(RUN)}
+    shared = {steps.get(name, ()) for name in whole}
+    if len(shared) == 1 and (common := shared.pop()):
+        return [int(step) for step in common]
     counts = inside.groupby(RUN)["step"].nunique().groupby("algorithm").median()
     n = int(np.clip(counts.min() if len(counts) else 0, 2, MOST_STEPS))
     return sorted({round(step) for step in np.linspace(low, high, n).tolist()})
 
 
-def _common_range(rows: pd.DataFrame) -> tuple[int, int]:
+def _common_range(of_runs: pd.DataFrame) -> tuple[int, int]:
     """Return the first and the last step that all algorithms cover; both the last if none is."""
-    taken = rows[["step", "num_timesteps"]]
-    bounds = rows[RUN].assign(first=taken.max(axis=1), last=taken.min(axis=1))
-    of_runs = bounds.groupby(RUN).agg({"first": "min", "last": "max"})
     ranges = [_range(runs["first"], runs["last"]) for _, runs in of_runs.groupby("algorithm")]
     low, high = max(first for first, _ in ranges), min(last for _, last in ranges)
     return min(low, high), high

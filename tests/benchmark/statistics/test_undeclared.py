@@ -39,10 +39,11 @@ def test_the_range_is_what_all_algorithms_cover():
 
 
 def test_one_run_that_was_cut_short_shortens_nobodys_curve():
-    runs = [("A", "E", seed, range(0, 1001, 100)) for seed in range(4)]
-    cut = table(*runs, ("A", "E", 4, range(0, 301, 100)))
+    irregular = [0, 10, 100, 300, 1000]
+    runs = [("A", "E", seed, irregular) for seed in range(4)]
+    cut = table(*runs, ("A", "E", 4, irregular[:3]))
     found = common_steps(cut)
-    assert found["E"][-1] == 1000
+    assert found["E"] == irregular
     whole, short = split_complete(on_grid(cut, found))
     assert set(whole["seed"]) == {0, 1, 2, 3}
     assert set(short["seed"]) == {4}
