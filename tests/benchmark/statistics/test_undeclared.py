@@ -1,5 +1,8 @@
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sb3_course.benchmark.statistics.curves import on_grid, split_complete
 from sb3_course.benchmark.statistics.design import design_of_returns
@@ -103,3 +106,26 @@ def test_runs_that_share_no_seed_are_numbered(seeds, numbered):
         assert sorted(set(found["seed"])) == of
     assert after.loc[after["algorithm"] == "B", "seed"].tolist() == [4]
     assert after.drop(columns="seed").equals(before.drop(columns="seed"))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("ABC"),
+            st.integers(0, 5),
+            st.sets(st.integers(0, 100_000), min_size=1, max_size=9),
+        ),
+        min_size=1,
+        max_size=9,
+        unique_by=lambda run: run[:2],
+    )
+)
+def test_whatever_was_measured_each_step_is_covered_by_some_run_and_none_is_beyond(runs):
+    of_runs = table(*((a, "E", seed, sorted(taken)) for a, seed, taken in runs))
+    found = common_steps(of_runs)["E"]
+    assert found == sorted(set(found))
+    assert len(found) <= 50
+    on = on_grid(of_runs, {"E": found})
+    assert on["step"].max() <= of_runs["step"].max()
+    assert on["return_mean"].notna().any()
+    np.testing.assert_allclose(on["return_mean"].dropna(), on["step"][on["return_mean"].notna()])
