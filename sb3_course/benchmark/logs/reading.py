@@ -232,8 +232,7 @@ def _apart(parts: Sequence[Sequence[RunLog]]) -> list[RunLog]:
         if other.path.resolve() != run.path.resolve():
             raise UserError(
                 f"{' · '.join(map(str, run.name))} is in {shown(other.path)} and in "
-                f"{shown(run.path)}; LABEL=PATH tells the algorithms of a path apart, as in "
-                f"mine={shown(run.path)}"
+                f"{shown(run.path)}; a label tells the algorithms of a path apart: mine=PATH"
             )
     return list(kept.values())
 

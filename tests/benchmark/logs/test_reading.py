@@ -126,7 +126,7 @@ def test_runs_of_one_name_below_two_paths_need_a_label(folder):
         read_logs(["a", "b"])
     message = str(caught.value)
     assert message.startswith("ppo · CartPole-v1 · 1 is in a/ppo/CartPole-v1_1 and in b/ppo/")
-    assert "LABEL=PATH" in message
+    assert message.endswith("mine=PATH")
     assert len(runs(read_logs(["a", "other=b"]))) == 2
     assert len(runs(read_logs(["a", "a/ppo", str(folder / "a")]))) == 1  # the same run
 
