@@ -25,12 +25,14 @@ def sources(logs: Logs, design: Design, numbered: Sequence[str] = ()) -> Section
         "Evaluations of SB3's EvalCallback are deterministic unless it was told otherwise. A "
         "training episode is one of the policy that explores, and counts when it ended, so "
         "returns of training are not comparable with those of evaluations.",
-        "Runs are compared over the steps that all algorithms of an environment have been measured "
-        "over. Of one that was measured less than twice there, most of what is shown is "
-        "interpolated from measurements further apart.",
     ]
     if mixed := _mixed(logs):
-        text.append(f"Both are compared on: {', '.join(mixed)}.")
+        text.append(f"Here, both are compared with each other on: {', '.join(mixed)}.")
+    text.append(
+        "Runs are compared over the steps that all algorithms of an environment have been measured "
+        "over. Of one that was measured less than twice there, most of what is shown is "
+        "interpolated from measurements further apart."
+    )
     if numbered:
         text.append(
             "Runs with no seed that is on all environments are numbered from 0 on each of them: "

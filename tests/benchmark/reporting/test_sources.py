@@ -42,7 +42,7 @@ def test_the_section_says_what_was_read_and_what_was_not(logs):
     ((path, reason),) = unread.rows
     assert path == "zoo/ppo/CartPole-v1_2"
     assert "damaged" in reason
-    assert "Both are compared on: CartPole-v1." in section.paragraphs
+    assert "Here, both are compared with each other on: CartPole-v1." in section.paragraphs
     assert any(
         text.endswith("numbered from 0 on each of them: ppo.") for text in section.paragraphs
     )
