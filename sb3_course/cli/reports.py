@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sb3_course.cli.options import Results
+from sb3_course.cli.grid_options import Results
 from sb3_course.cli.terminal import FAILED, OK, print_error, print_line
 
 SHOWN = 20
