@@ -65,7 +65,7 @@ def false_alarms() -> pd.DataFrame:
 
     Of the table of pairs: 11 algorithms with 5 runs on each of 4 environments. Of
     ``--until-settled``: 5 seeds a round on 2 environments, up to 30, and 1 or 3 questions that
-    share an algorithm. Returns are normal, and those of the second row are 0 or 1.
+    share an algorithm, in four times as many draws.
     """
     rows = []
     for law in ("normal", "success or failure, 4 of 5"):
@@ -79,9 +79,9 @@ def false_alarms() -> pd.DataFrame:
         rows.append((law, "pairs, with Holm's correction: any of 55", any_pair / DRAWS))
         rows.append((law, "pairs, uncorrected: number of 55", told_apart / DRAWS))
         for n_questions in (1, 3):
-            settled = sum(_settles(draw, generator, n_questions) for _ in range(DRAWS))
+            settled = sum(_settles(draw, generator, n_questions) for _ in range(4 * DRAWS))
             name = f"--until-settled, {n_questions} questions: any"
-            rows.append((law, name.replace("1 questions", "1 question"), settled / DRAWS))
+            rows.append((law, name.replace("1 questions", "1 question"), settled / DRAWS / 4))
     return pd.DataFrame(rows, columns=["law", "what", "frequency"])
 
 
