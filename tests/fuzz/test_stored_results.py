@@ -12,6 +12,7 @@ from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.heartbeat import heartbeats
 from sb3_course.benchmark.execution.status import read_status, show
+from sb3_course.benchmark.reporting.content import Record
 from sb3_course.benchmark.reporting.tables import made_with
 from sb3_course.benchmark.storage.manifest import configuration, read_manifest
 from sb3_course.benchmark.storage.result import RunResult, text_of
@@ -135,7 +136,7 @@ def test_the_manifest(tmp_path_factory, content):
         assert "delete it, no result is lost" in str(error)
         assert "\n" not in str(error)
     else:
-        made_with(RESULTS, manifest)
+        made_with(Record(RESULTS, manifest=manifest or {}))
         assert all(isinstance(command, str) for command in manifest.get("commands", []))
 
 

@@ -207,7 +207,9 @@ class _Packed:
         return found
 
     def write(self, texts: dict[str, str]) -> None:
-        write_atomically(self.path, "".join(texts[name] for name in sorted(texts)).encode())
+        # The last line may have lost its end, and another one may follow it now.
+        lines = (texts[name].removesuffix("\n") + "\n" for name in sorted(texts))
+        write_atomically(self.path, "".join(lines).encode())
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:

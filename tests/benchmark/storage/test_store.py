@@ -13,7 +13,7 @@ import pytest
 from sb3_course.benchmark import api
 from sb3_course.benchmark.definition.field_types import LONGEST_NAME
 from sb3_course.benchmark.storage import run_files, store
-from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.result import RunResult, text_of
 from sb3_course.benchmark.storage.rl_zoo import write_zoo
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
@@ -273,6 +273,19 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
 def test_an_id_is_computed_from_data_alone():
     for spec in SPECS:
         assert store._id_of_line(RunResult(spec=spec).model_dump_json()) == spec.id
+
+
+def test_a_last_line_without_its_end_swallows_no_other_run(tmp_path):
+    results = made_up.results(GRID)
+    other = results[0].spec.model_copy(update={"algorithm": "0 is sorted first"})
+    lines = [text_of(result) for result in results[1:]]
+    lines.append(text_of(results[0].model_copy(update={"spec": other})).rstrip("\n"))
+    (tmp_path / "runs.jsonl").write_text("".join(lines))
+    store = Store(tmp_path)
+    store.write(results[0])
+    store.pack()
+    assert read(tmp_path) == results
+    assert store.read([other])[0].failure is None
 
 
 @pytest.mark.parametrize("missing", [0, 1])
