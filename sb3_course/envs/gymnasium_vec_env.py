@@ -130,6 +130,11 @@ class GymnasiumVecEnv(VecEnv):
         """Return the observations to act on, and fill in the infos of the episodes that ended."""
         ended = np.flatnonzero(dones)
         if self._same_step:
+            if last["final_obs"] is None:
+                raise KeyError(
+                    f"{self.vector_env} resets within the step, but its infos have no 'final_obs', "
+                    "the last observations of the episodes that ended"
+                )
             final = _by_environment(last["final_info"] or {}, self.num_envs)
             for i in ended:
                 self.reset_infos[i] = infos[i]

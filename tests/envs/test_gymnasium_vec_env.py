@@ -106,7 +106,7 @@ def test_a_vector_env_does_what_dummy_vec_env_does(make, mode):
     assert_same(expected, played(mine))
 
 
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+@pytest.mark.parametrize("mode", MODES)
 def test_processes_do_the_same(mode):
     mine = GymnasiumVecEnv(AsyncVectorEnv([talks] * 2, autoreset_mode=mode))
     assert_same(played(DummyVecEnv([talks] * 2)), played(mine))
@@ -177,18 +177,24 @@ def test_make_vec_env_falls_back_to_what_can_be_reset(capsys):
     assert_same(played(dummy, seed=None), played(venv, seed=None))
 
 
+class SameStep(ResetsAll):
+    """Resets all environments within each step."""
+
+    metadata: ClassVar = {"autoreset_mode": AutoresetMode.SAME_STEP}
+
+    def last(self, obs):
+        final = np.full(self.num_envs, None)
+        for i in range(self.num_envs):
+            final[i] = obs[i]
+        return {"final_obs": final}
+
+    def step(self, actions):
+        obs, rewards, ended, truncated, _ = super().step(actions)
+        return self.reset()[0], rewards, ended, truncated, self.last(obs)
+
+
 @pytest.fixture
 def own_vector():
-    class SameStep(ResetsAll):
-        metadata: ClassVar = {"autoreset_mode": AutoresetMode.SAME_STEP}
-
-        def step(self, actions):
-            obs, rewards, ended, truncated, _ = super().step(actions)
-            final = np.full(self.num_envs, None)
-            for i in range(self.num_envs):
-                final[i] = obs[i]
-            return self.reset()[0], rewards, ended, truncated, {"final_obs": final}
-
     gym.register("OwnVector-v0", Talks, vector_entry_point=SameStep)
     yield "OwnVector-v0"
     del gym.registry["OwnVector-v0"]
@@ -196,12 +202,23 @@ def own_vector():
 
 def test_a_registered_vector_environment_is_taken(own_vector, capsys):
     venv = make_vec_env(own_vector, 2, backend="gymnasium")
-    assert type(venv.vector_env.unwrapped).__name__ == "SameStep"
+    assert type(venv.vector_env.unwrapped) is SameStep
     venv.reset()
     obs, _, _, infos = venv.step(np.zeros(2, dtype=int))
     assert (obs > 0).all()
     assert [info["terminal_observation"] for info in infos] == [0, 0]
     assert capsys.readouterr().out == ""
+
+
+def test_last_observations_may_be_one_array_but_not_be_missing(monkeypatch):
+    venv = GymnasiumVecEnv(SameStep(2))
+    monkeypatch.setattr(SameStep, "last", lambda self, obs: {"final_obs": np.array([[1], [2]])})
+    venv.reset()
+    infos = venv.step(np.zeros(2, dtype=int))[3]
+    assert [info["terminal_observation"].tolist() for info in infos] == [[1], [2]]
+    monkeypatch.setattr(SameStep, "last", lambda self, obs: {})
+    with pytest.raises(KeyError, match="its infos have no 'final_obs'"):
+        venv.step(np.zeros(2, dtype=int))
 
 
 def test_wrappers_and_frames_come_on_top():
