@@ -34,10 +34,10 @@ def random_returns(env: EnvConfig, episodes: int, seed: int = 0) -> Array:
     while (i := len(own.ended)) < episodes:
         made.reset(seed=seed + i)
         made.action_space.seed(seed + i)
-        done = False
-        while not done:
+        while len(own.ended) == i:
             _, _, terminated, truncated, _ = made.step(made.action_space.sample())
-            done = terminated or truncated
+            if (terminated or truncated) and len(own.ended) == i:
+                made.reset()  # ends what a wrapper has cut off, and not what it divides
     made.close()
     return np.array([total for total, _ in own.ended[:episodes]])
 

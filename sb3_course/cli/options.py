@@ -53,7 +53,7 @@ def parameters(option: str, items: Sequence[str], example: str) -> dict[str, Any
     """
     values = {}
     for item in items:
-        found = re.fullmatch(r"([^=:]+)[=:](.*)", item, re.DOTALL)
+        found = re.fullmatch(r"(\w+)[=:](.*)", item, re.DOTALL)
         if found is None:
             raise typer.BadParameter(f"{option} {_cut(item)}: expected KEY=VALUE, as in {example}")
         values[found[1]] = _value(option, item, found[2])

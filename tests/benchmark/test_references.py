@@ -1,3 +1,5 @@
+from functools import partial
+
 import gymnasium
 import numpy as np
 import pytest
@@ -79,3 +81,31 @@ def test_a_task_with_settings_has_no_shipped_reference_and_no_threshold():
     assert (name, reference.threshold) == ("Short", None)
     assert reference.random <= 10
     assert EnvConfig("FrozenLake-v1").reward_threshold == 0.7
+
+
+class Cuts(gymnasium.Wrapper):
+    """Ends an episode after two steps, or divides it there."""
+
+    def __init__(self, env, divides):
+        super().__init__(env)
+        self.divides, self.over = divides, True
+
+    def reset(self, **kwargs):
+        self.left = 2
+        return super().reset(**kwargs) if self.over or not self.divides else (self.last, {})
+
+    def step(self, action):
+        self.left -= 1
+        self.last, reward, terminated, truncated, info = super().step(action)
+        self.over = terminated or truncated
+        return self.last, reward, terminated, truncated or self.left == 0, info
+
+
+@pytest.mark.parametrize(("divides", "steps"), [(False, 2), (True, 7)])
+def test_random_episodes_end_where_those_of_an_evaluation_do(divides, steps):
+    """Each has its own seed, and the actions of one without wrappers."""
+    wrapped = EnvConfig("Pendulum-v1", {}, (partial(Cuts, divides=divides),), time_limit=7)
+    plain = EnvConfig("Pendulum-v1", time_limit=steps)
+    expected = random_returns(plain, 4)
+    assert len(set(expected)) == 4
+    np.testing.assert_array_equal(random_returns(wrapped, 4), expected)

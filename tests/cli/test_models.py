@@ -141,6 +141,7 @@ def test_wrappers_of_a_stranger_are_not_imported(tmp_path, monkeypatch, capsys, 
     ("words", "expected"),
     [
         (["--env-kwargs", "goal"], ["--env-kwargs 'goal'", "KEY=VALUE"]),
+        (["--env-kwargs", "{goal: 3}"], ["--env-kwargs", "KEY=VALUE"]),
         (["--env-kwargs", "goal=[1"], ["--env-kwargs 'goal=[1'", "not valid YAML"]),
         (["--env-kwargs", "goal=7"], ["kwargs.goal: given 7", "goal must lie between"]),
         (["--env-kwargs", "goal:7"], ["kwargs.goal: given 7"]),  # as RL Zoo writes it
