@@ -9,14 +9,18 @@ Each table is between two comments, ``<!-- results: NAME -->`` and ``<!-- end --
 import argparse
 import re
 import sys
+from functools import cache
 from itertools import dropwhile, takewhile
 from pathlib import Path
 
 import pandas as pd
 
 from sb3_course.benchmark.definition.grid import Grid, load_grid
+from sb3_course.benchmark.statistics.analysis import complete_runs
+from sb3_course.benchmark.statistics.answers import answers
 from sb3_course.benchmark.statistics.curves import RUN, on_grid, split_complete
-from sb3_course.benchmark.statistics.design import evaluation_steps
+from sb3_course.benchmark.statistics.design import design_of, evaluation_steps
+from sb3_course.benchmark.statistics.hypothesis_tests.power import MOST_RUNS
 from sb3_course.benchmark.storage.returns_table import tidy
 from sb3_course.benchmark.storage.store import Store
 
@@ -36,20 +40,19 @@ def updated(readme: str) -> str:
     return BLOCK.sub(lambda found: f"{found[1]} -->\n\n{block(found[1])}\n\n", readme)
 
 
+@cache
 def block(name: str) -> str:
     """Make the table of a block.
 
-    :param name: ``GRID`` for the returns of a grid, ``GRID/questions`` for the answers in its
-        report, or the name of a table in ``results/``
+    :param name: ``GRID`` for the returns of a grid, ``GRID/questions`` for the answers to its
+        questions, or the name of a table in ``results/``
     :return: Table in Markdown
     """
     if (ROOT / "results" / f"{name}.md").exists():
         return first_table((ROOT / "results" / f"{name}.md").read_text())
-    if name.endswith("/questions"):
-        report = (ROOT / "results" / name).with_name("README.md").read_text()
-        return first_table(report.partition("## Questions")[2].partition("\n## ")[0])
-    grid = load_grid(ROOT / "benchmarks" / f"{name}.yaml")
-    return returns_table(grid, Store(ROOT / "results" / grid.name))
+    grid = load_grid(ROOT / "benchmarks" / f"{name.removesuffix('/questions')}.yaml")
+    store = Store(ROOT / "results" / grid.name)
+    return (answers_table if name.endswith("/questions") else returns_table)(grid, store)
 
 
 def first_table(text: str) -> str:
@@ -60,6 +63,38 @@ def first_table(text: str) -> str:
     """
     lines = dropwhile(lambda line: not line.startswith("|"), text.splitlines())
     return "\n".join(takewhile(lambda line: line.startswith("|"), lines))
+
+
+def answers_table(grid: Grid, store: Store) -> str:
+    """Make a table of the answers to a grid's questions.
+
+    :param grid: Grid of the runs
+    :param store: Stored results of the grid
+    :return: Table in Markdown, with one row per question
+    """
+    runs = tidy([result for result in store.read(grid.runs()) if result.failure is None])
+    design = design_of(grid)
+    header = ["Question", "X", "Y", "P(X > Y)", "p", "Settled", "Power", "Seeds for 0.8", "Seeds"]
+    lines = [header, ["---"] * len(header)]
+    for row in answers(design, *complete_runs(design, runs)).itertuples(index=False):
+        settled = f"yes: {row.winner}" if row.settled else "no"
+        lines.append(
+            [
+                *(row.question, row.x, row.y),
+                f"{row.point:.2f} [{row.low:.2f}, {row.high:.2f}]",
+                f"{row.p_holm:.3f}" if row.p_holm >= 0.001 else "< 0.001",
+                settled,
+                f"{row.power:.2f} [{row.power_low:.2f}, {row.power_high:.2f}]",
+                f"{_seeds(row.seeds_needed)} [{_seeds(row.seeds_low)}, {_seeds(row.seeds_high)}]",
+                f"{min(row.n_runs_x, row.n_runs_y)}",
+            ]
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _seeds(number: float) -> str:
+    """Write a number of seeds, of which more than a thousand are not searched for."""
+    return f"{number:.0f}" if number <= MOST_RUNS else f"> {MOST_RUNS:,}"
 
 
 def returns_table(grid: Grid, store: Store) -> str:

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import re
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from sb3_course.benchmark import run_grid
 from sb3_course.benchmark.definition.grid import load_grid
+from sb3_course.benchmark.statistics.analysis import complete_runs
+from sb3_course.benchmark.statistics.design import design_of
+from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import holm, p_value
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.returns_table import tidy
 from sb3_course.benchmark.storage.store import Store
@@ -37,6 +41,21 @@ def readme():
 def test_every_block_holds_what_the_results_say(readme):
     assert len(readme.BLOCK.findall(README)) == README.count("<!-- results: ") > 0
     assert readme.updated(README) == README, "run: python scripts/readme.py"
+
+
+@pytest.mark.parametrize(("name", "where"), [("classic", "classic control"), ("mujoco", "the")])
+def test_the_pairs_that_are_told_apart_are_counted(name, where):
+    grid = load_grid(ROOT / "benchmarks" / f"{name}.yaml")
+    returns = tidy(Store(ROOT / "results" / name).read(grid.runs()))
+    runs, _ = complete_runs(design_of(grid), returns)
+    finals = {
+        algorithm: [curves[:, -1] for curves in by_environment.values()]
+        for algorithm, by_environment in runs.items()
+    }
+    p_values = [p_value(finals[x], finals[y]) for x, y in combinations(finals, 2)]
+    assert len(p_values) == 55
+    apart = sum(p <= 0.05 for p in holm(p_values))
+    assert f"{apart} apart on {where}" in README or f"and {apart} on {where}" in README
 
 
 def test_a_changed_number_is_seen(readme):
