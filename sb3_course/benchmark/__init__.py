@@ -1,16 +1,19 @@
 """Benchmark suite: from a grid file, or anybody's logs, to returns, interval estimates and reports.
 
-===============  ===============================================================================
-package          contents
-===============  ===============================================================================
-``definition``   definition of the runs: the grid file, and checks of every name in it
-``execution``    execution of the runs: processes, queue, progress
-``storage``      results of the runs, and the code and machine that they were made with
-``logs``         returns in the logs of other programs
-``statistics``   estimates with intervals, computed from stored returns
-``reporting``    tables, figures and pages of the estimates
-``api``          Python interface: ``run_grid``, ``load_results``, ``write_report``
-===============  ===============================================================================
+=================  =============================================================================
+package            contents
+=================  =============================================================================
+``definition``     definition of the runs: the grid file, and checks of every name in it
+``execution``      execution of the runs: processes, queue, progress
+``storage``        results of the runs, and the code and machine that they were made with
+``logs``           returns in the logs of other programs
+``statistics``     estimates with intervals, computed from stored returns
+``reporting``      tables, figures and pages of the estimates
+``references``     returns of random actions, the zero of scores
+``plan``           what there is to do of a grid, and doing it
+``api``            Python interface: ``run_grid``, ``load_results``, ``write_report``
+``until_settled``  a grid whose seeds are added in rounds
+=================  =============================================================================
 
 Imports go ``reporting → statistics → storage ← execution → definition``, and ``reporting → logs →
 storage``. Importing this package imports none of its parts, so that the command line starts fast.

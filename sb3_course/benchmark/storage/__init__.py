@@ -11,6 +11,8 @@ module             contents
 ``derived``        files that are made from results
 ``manifest``       what a grid was run with
 ``provenance``     code, versions and machine
+``references``     returns of random actions that were measured for a grid
+``rounds``         rounds in which seeds were added to a grid
 ``rl_zoo``         results as RL Zoo's plot scripts read them
 =================  ============================================================================
 """
