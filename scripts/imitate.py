@@ -20,17 +20,21 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 import torch as th
 import typer
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_course import DAgger
-from sb3_course.benchmark.reporting.figures import save, style
+from sb3_course.benchmark.reporting.content import NOTHING, Cell, Picture, Table
+from sb3_course.benchmark.reporting.drawing import figures, plots
+from sb3_course.benchmark.reporting.drawing.figures import Panel
+from sb3_course.benchmark.reporting.drawing.files import INK, save
+from sb3_course.benchmark.reporting.drawing.styles import Styles, styles
+from sb3_course.benchmark.reporting.numbers import span
+from sb3_course.benchmark.reporting.page.templates import render
 from sb3_course.benchmark.storage.provenance import of_a_run, versions
 from sb3_course.benchmark.storage.run_files import RunFiles
 from sb3_course.common.evaluation import evaluation_envs
@@ -38,13 +42,16 @@ from sb3_course.common.files import write_whole
 from sb3_course.common.video import record
 from sb3_course.common.yaml_values import read_yaml
 from sb3_course.imitation import as_expert, demonstrate, load_demonstrations, load_expert
-from sb3_course.lectures.toolkit import Palette
-from sb3_course.lectures.toolkit import colors as named_colors
 from sb3_course.registry import constructor_arguments
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"
 N_DEMONSTRATED = 2
+TITLES = {
+    "homework": "With the homework's files",
+    "ours": "With our own experts",
+    "batch size": "Batch size of BC",
+}
 EXPERT_SEED = 7_000_000
 
 
@@ -172,78 +179,65 @@ def table_of(out: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw_rounds(axes: Axes, table: pd.DataFrame, colors: Palette) -> None:
-    """Draw mean returns by round, their range over seeds, and the expert's return as a line."""
-    for method, color in colors.items():
-        by_round = table[table["method"] == method].groupby("round")["eval_mean_reward"]
-        mean = by_round.mean()
-        axes.plot(mean, label=method, marker="o", markersize=3, color=color)
-        axes.fill_between(mean.index, by_round.min(), by_round.max(), alpha=0.12, color=color)
-    axes.axhline(table["expert"].iloc[0], color="0.3", linestyle="--", label="expert")
-    axes.set(
-        title=table["environment"].iloc[0],
-        xlabel="Round (0 is BC)",
-        ylabel="Evaluation return",
+def rounds_panel(table: pd.DataFrame, look: Styles, notes: dict[str, Any]) -> Panel:
+    """Return a panel of one environment: mean returns by round and their range over seeds."""
+    environment = table["environment"].iloc[0]
+
+    def draw(axes: Axes) -> None:
+        for method, style in look.items():
+            by_round = table[table["method"] == method].groupby("round")["eval_mean_reward"]
+            mean = by_round.mean()
+            (line,) = axes.plot(mean, marker="o", markersize=3, color=style.color)
+            line.set_dashes(style.dash or (1, 0))
+            axes.fill_between(
+                mean.index, by_round.min(), by_round.max(), alpha=0.12, color=style.color
+            )
+        plots.references(axes, {"expert": table["expert"].iloc[0]})
+        for name, marker, first in (("BC", "s", 0), ("DAgger", "*", 1)):
+            given = notes.get(name, {}).get(environment, [])
+            axes.scatter(
+                range(first, first + len(given)), given, marker=marker, color=INK, zorder=4
+            )
+        plots.nice_ticks(axes)
+
+    return Panel(environment, draw, "Round (0 is BC)", "Return", 2.2, ["expert"])
+
+
+def batch_sizes_panel(table: pd.DataFrame) -> Panel:
+    """Return a panel of BC's return by batch size, with one point per seed."""
+
+    def draw(axes: Axes) -> None:
+        sizes = table["method"].astype(int)
+        axes.scatter(sizes, table["eval_mean_reward"], s=12, alpha=0.6)
+        axes.plot(table.groupby(sizes)["eval_mean_reward"].mean(), color=INK)
+        plots.nice_ticks(axes)
+        axes.set_xscale("log")
+
+    title = table["environment"].iloc[0]
+    return Panel(title, draw, "Transitions of a gradient step", "Return of BC", 2.2)
+
+
+def picture_of(part: str, table: pd.DataFrame, study: dict[str, Any]) -> Picture:
+    """Make the figure of one part."""
+    settings, look = study["parts"][part], {}
+    by_environment = [rows for _, rows in table.groupby("environment", sort=False)]
+    if part == "batch size":
+        panels = [batch_sizes_panel(rows) for rows in by_environment]
+        caption = "Return of BC by batch size: a point for each seed, and their mean."
+    else:
+        look = styles([m for m in settings["methods"] if m in set(table["method"])])
+        notes = study["notes"] if settings["experts"] == "files" else {}
+        panels = [rounds_panel(rows, look, notes) for rows in by_environment]
+        caption = "Mean return by round; shaded is the range over seeds."
+        caption += " Squares: BC in the notes; stars: DAgger in the notes." if notes else ""
+    return Picture(
+        part.replace(" ", "_"),
+        f"{TITLES[part]}, one panel per environment; the tables below contain the numbers.",
+        caption,
+        figures.together(panels, look),
+        panels,
+        look,
     )
-
-
-def mark_notes(axes: Axes, environment: str, notes: dict[str, Any]) -> None:
-    """Mark the returns that the course's notes report."""
-    for name, marker, first in (("BC", "s", 0), ("DAgger", "*", 1)):
-        given = notes[name].get(environment, [])
-        places = range(first, first + len(given))
-        axes.scatter(places, given, marker=marker, color="k", zorder=3, label=f"notes: {name}")
-
-
-def draw_part(name: str, table: pd.DataFrame, study: dict[str, Any]) -> Figure:
-    """Draw one panel for each environment of a part."""
-    part = study["parts"][name]
-    colors = named_colors([m for m in part["methods"] if m in set(table["method"])])
-    order = [e for e in part["environments"] if e in set(table["environment"])]
-    columns = min(2, len(order))
-    rows = -(-len(order) // columns)
-    figure = Figure(figsize=(3.6 * columns, 2.8 * rows + 0.5), layout="constrained")
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes, environment in zip(panels, order, strict=False):
-        draw_rounds(axes, table[table["environment"] == environment], colors)
-        if part["experts"] == "files":
-            mark_notes(axes, environment, study["notes"])
-    for axes in panels[len(order) :]:
-        axes.set_axis_off()
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    return figure
-
-
-def draw(table: pd.DataFrame, study: dict[str, Any], folder: Path) -> dict[str, Path]:
-    """Draw one figure for each part that has runs."""
-    drawn = {}
-    with style():
-        for part, group in table.groupby("part", sort=False):
-            batches = part == "batch size"
-            figure = draw_batch_sizes(group) if batches else draw_part(str(part), group, study)
-            name = str(part).replace(" ", "_")
-            save(figure, folder, name)
-            drawn[str(part)] = folder / f"{name}.png"
-    return drawn
-
-
-def draw_batch_sizes(table: pd.DataFrame) -> Figure:
-    """Draw BC's return by batch size, with one point per seed."""
-    figure = Figure(figsize=(3.6, 2.8), layout="constrained")
-    axes = figure.subplots()
-    sizes = table["method"].astype(int)
-    axes.scatter(sizes, table["eval_mean_reward"], s=12, alpha=0.6, label="a seed")
-    axes.plot(table.groupby(sizes)["eval_mean_reward"].mean(), color="k", label="mean")
-    axes.axhline(table["expert"].iloc[0], color="0.3", linestyle="--", label="expert")
-    axes.set(
-        xscale="log",
-        title=table["environment"].iloc[0],
-        xlabel="Transitions of a gradient step",
-        ylabel="Evaluation return of BC",
-    )
-    axes.legend(fontsize="small")
-    return figure
 
 
 def by_plan(table: pd.DataFrame, study: dict[str, Any]) -> pd.DataFrame:
@@ -255,19 +249,22 @@ def by_plan(table: pd.DataFrame, study: dict[str, Any]) -> pd.DataFrame:
     return table.loc[order].reset_index(drop=True)
 
 
-def summaries(table: pd.DataFrame) -> dict[str, str]:
-    """Make an HTML table of means and standard deviations over seeds for each part."""
-    found = {}
-    for part, group in table.groupby("part", sort=False):
-        keys = ["environment", "expert", "method", "round"]
-        cells = group.groupby(keys, sort=False)["eval_mean_reward"].agg(["mean", "std", "count"])
-        text = cells.apply(
-            lambda c: f"{c['mean']:,.0f} ± {0 if np.isnan(c['std']) else c['std']:,.0f}", axis=1
-        )
-        wide = text.unstack("round").reset_index().rename_axis(columns=None)
-        wide["expert"] = wide["expert"].map("{:,.0f}".format)
-        wide["seeds"] = cells["count"].groupby(keys[:3], sort=False).max().to_numpy()
-        found[str(part)] = wide.to_html(index=False, border=0, na_rep="")
+def tables_of(table: pd.DataFrame) -> list[Table]:
+    """Make tables of means and standard deviations over seeds, one for each environment."""
+    found = []
+    for environment, rows in table.groupby("environment", sort=False):
+        by_cell = rows.groupby(["method", "round"], sort=False)["eval_mean_reward"]
+        cells = {
+            key: Cell(f"{runs.mean():,.0f}", "" if len(runs) < 2 else f"± {runs.std():,.0f}")
+            for key, runs in by_cell
+        }
+        methods, rounds = rows["method"].unique(), sorted(rows["round"].unique())
+        expert = f"{environment}, where the expert returns {rows['expert'].iloc[0]:,.0f}"
+        seeds = span(by_cell.size(), "seed")
+        caption = f"{expert}: mean ± standard deviation over seeds ({seeds} each)"
+        header = ["Method", *(f"Round {n}" if n else "BC" for n in rounds)]
+        cells_of = [[m, *(cells.get((m, n), NOTHING) for n in rounds)] for m in methods]
+        found.append(Table(caption, header, cells_of, styles(methods) if len(rounds) > 1 else {}))
     return found
 
 
@@ -307,13 +304,17 @@ def publish(study: dict[str, Any], files: Path | None, out: Path) -> Path:
     """Write the table, the figures, the videos and the report page."""
     table = by_plan(table_of(out), study)
     write_whole(out / "returns.csv", table.to_csv(index=False))
-    figures = draw(table, study, out / "figures")
+    parts = []
+    for part, rows in table.groupby("part", sort=False):
+        picture = picture_of(str(part), rows, study)
+        save(picture.figure, out / "figures", picture.name)
+        parts.append((str(part), TITLES[part], picture, tables_of(rows)))
     videos = film(study, table, files, out)
-    template = jinja2.Template((HERE / "imitation.html.j2").read_text(), autoescape=True)
-    page = template.render(
+    page = render(
+        "imitation.html.j2",
+        HERE,
         study=study,
-        tables=summaries(table),
-        figures={part: inline(path, "image/png") for part, path in figures.items()},
+        parts_of_the_study=parts,
         videos={path.stem: inline(path, "video/mp4") for path in videos},
         versions=versions(),
     )

@@ -24,7 +24,7 @@ from matplotlib.lines import Line2D
 from stable_baselines3.common.logger import Logger
 
 from sb3_course import BC, DAgger
-from sb3_course.benchmark.reporting.figures import PAGE, style
+from sb3_course.benchmark.reporting.drawing.files import PAGE, style
 from sb3_course.collection.observations import Array
 from sb3_course.envs.lecture_worlds import Tightrope
 from sb3_course.lectures.toolkit import (

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sb3_course import REINFORCE, estimators
-from sb3_course.benchmark.reporting.figures import PAGE, style
+from sb3_course.benchmark.reporting.drawing.files import PAGE, style
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
 from sb3_course.envs.enumerable import TabularMDP

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from sb3_course import NPG, make_vec_env
-from sb3_course.benchmark.reporting.figures import PAGE, style
+from sb3_course.benchmark.reporting.drawing.files import PAGE, style
 from sb3_course.estimators import natural_gradient
 from sb3_course.lectures.toolkit import (
     FONT_SCALE,

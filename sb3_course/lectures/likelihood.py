@@ -21,7 +21,7 @@ import torch as th
 from matplotlib.figure import Figure
 
 from sb3_course import NPG, REINFORCE, make_vec_env
-from sb3_course.benchmark.reporting.figures import PAGE, style
+from sb3_course.benchmark.reporting.drawing.files import PAGE, style
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
 from sb3_course.envs.enumerable import TabularMDP

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sb3_course import NPG, REINFORCE
-from sb3_course.benchmark.reporting.figures import PAGE, style
+from sb3_course.benchmark.reporting.drawing.files import PAGE, style
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 from sb3_course.envs.lecture_worlds import LectureWorld
 from sb3_course.estimators import natural_gradient

@@ -31,7 +31,7 @@ import torch as th
 from matplotlib.figure import Figure
 
 from sb3_course import ISPG, REINFORCE, estimators
-from sb3_course.benchmark.reporting.figures import PAGE, style
+from sb3_course.benchmark.reporting.drawing.files import PAGE, style
 from sb3_course.collection.observations import Array
 from sb3_course.envs.enumerable import TabularMDP
 from sb3_course.estimators import natural_gradient

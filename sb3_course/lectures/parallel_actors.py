@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_course import BatchActorCritic, OnlineActorCritic, make_vec_env
-from sb3_course.benchmark.reporting.figures import PAGE, style
+from sb3_course.benchmark.reporting.drawing.files import PAGE, style
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 from sb3_course.lectures.toolkit import (
     FONT_SCALE,

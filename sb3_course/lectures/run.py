@@ -12,12 +12,13 @@ from typing import Any
 
 import pandas as pd
 import torch as th
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sb3_course.benchmark.reporting import figures
+from sb3_course.benchmark.reporting.content import Table
+from sb3_course.benchmark.reporting.drawing import files
+from sb3_course.benchmark.reporting.page.templates import render
 from sb3_course.benchmark.storage import provenance
 from sb3_course.common.files import write_whole
 from sb3_course.lectures import FIGURES
@@ -81,7 +82,7 @@ def write_up(name: str, quick: bool, folder: Path) -> Conclusion:
     module = import_module(f"sb3_course.lectures.{name}")
     table = read(folder / f"{name}.csv")
     conclusion: Conclusion = module.conclude(table)
-    figures.save(module.draw(table), folder, name, FONT_SCALE)
+    files.save(module.draw(table), folder, name, FONT_SCALE)
     content = {
         "name": name,
         "title": module.TITLE,
@@ -147,30 +148,40 @@ def publish(folder: Path) -> Path:
     :param folder: Folder of the figures, such as ``results/figures``
     :return: Path of the page
     """
-    environment = Environment(
-        loader=PackageLoader("sb3_course.lectures", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
     conclusions = _entries(folder / CONCLUSIONS)
     present = [name for name in FIGURES if name in conclusions]
-    manifest = _entries(folder / "manifest.json")
-    page = environment.get_template("report.html.j2").render(
+    page = render(
+        "report.html.j2",
+        Path(__file__).parent,
         figures=[_content(folder, conclusions[name]) for name in present],
         missing=[name for name in FIGURES if name not in present],
-        manifest=manifest,
+        made=_made(_entries(folder / "manifest.json")),
     )
     path = folder / "report.html"
-    write_whole(path, page + "\n")
+    write_whole(path, page)
     return path
+
+
+def _made(manifest: dict[str, Any]) -> Table:
+    rows = [
+        [
+            name,
+            "quick" if made["quick"] else "full",
+            f"{made['seconds']:,.0f}",
+            (made["git_commit"] or "")[:10],
+            f"{made['machine']['cpu']}, {made['machine']['cpu_count']} CPUs",
+        ]
+        for name, made in manifest.items()
+    ]
+    header = ["Figure", "Setting", "Seconds", "Commit", "Processor"]
+    return Table("What each figure was made with", header, rows)
 
 
 def _content(folder: Path, conclusion: dict[str, Any]) -> dict[str, Any]:
     drawing, equation = _drawing(folder, conclusion["name"]), formula(conclusion["equation"])
     return conclusion | {
-        "drawing": figures.data_uri(drawing),
-        "formula": figures.data_uri(equation),
+        "drawing": files.data_uri(drawing),
+        "formula": files.data_uri(files.two_schemes(equation)),
         "settings": json.dumps(conclusion["config"], indent=1, ensure_ascii=False),
     }
 
@@ -180,7 +191,7 @@ def _drawing(folder: Path, name: str) -> str:
     path = folder / f"{name}.svg"
     if not path.exists():
         module = import_module(f"sb3_course.lectures.{name}")
-        figures.save(module.draw(read(folder / f"{name}.csv")), folder, name, FONT_SCALE)
+        files.save(module.draw(read(folder / f"{name}.csv")), folder, name, FONT_SCALE)
     return path.read_text()
 
 
@@ -191,7 +202,7 @@ def formula(tex: str) -> str:
     :return: Text of an SVG file
     """
     buffer = io.StringIO()
-    with figures.style(FONT_SCALE):
+    with files.style(FONT_SCALE):
         figure = Figure(figsize=(0.1, 0.1))
         figure.text(0, 0, tex, fontsize=12)
         figure.savefig(
@@ -200,7 +211,7 @@ def formula(tex: str) -> str:
             bbox_inches="tight",
             pad_inches=0.03,
             transparent=True,
-            metadata=figures.FORMATS["svg"],
+            metadata=files.FORMATS["svg"],
         )
     return buffer.getvalue()
 

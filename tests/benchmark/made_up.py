@@ -1,9 +1,12 @@
 """Made-up results of a grid, for tables and figures."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
 from sb3_course.benchmark.reporting.content import Record
+from sb3_course.benchmark.statistics.analysis import Analysis
 from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.benchmark.storage.store import Store
 
@@ -75,3 +78,8 @@ def written(folder, results):
 def record(of: Grid, results: list[RunResult], manifest=None) -> Record:
     """Return how the runs of a grid were made."""
     return Record(results, len(of.runs()), manifest or {}, f"name: {of.name}")
+
+
+def changed(analysis: Analysis, **tables) -> Analysis:
+    """Return an analysis with some other tables."""
+    return replace(analysis, **tables)

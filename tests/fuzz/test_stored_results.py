@@ -13,7 +13,7 @@ from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.heartbeat import heartbeats
 from sb3_course.benchmark.execution.status import read_status, show
 from sb3_course.benchmark.reporting.content import Record
-from sb3_course.benchmark.reporting.tables import made_with
+from sb3_course.benchmark.reporting.tables.runs import made_with
 from sb3_course.benchmark.storage.manifest import configuration, read_manifest
 from sb3_course.benchmark.storage.result import RunResult, text_of
 from sb3_course.benchmark.storage.returns_table import csv_of, tidy

@@ -48,3 +48,20 @@ def test_the_published_table_is_that_of_the_stored_runs(study):
     plan = study.read_yaml((SCRIPTS / "imitation.yaml").read_text())
     table = study.by_plan(study.table_of(folder), plan)
     assert table.to_csv(index=False) == (folder / "returns.csv").read_text()
+
+
+def test_every_round_is_a_column_and_every_part_has_a_figure(study):
+    folder = study.RESULTS / "imitation"
+    plan = study.read_yaml((SCRIPTS / "imitation.yaml").read_text())
+    table = study.by_plan(study.table_of(folder), plan)
+    ours = table[table["part"] == "ours"]
+    hopper, *_ = study.tables_of(ours)
+    assert list(hopper.header) == ["Method", "BC", *(f"Round {n}" for n in range(1, 7))]
+    runs = ours[(ours["environment"] == "Hopper-v4") & (ours["round"] == 6)]
+    returns = runs[runs["method"] == "DAgger"]["eval_mean_reward"]
+    name, *_, last = hopper.cells[0]
+    assert name.text == "DAgger"
+    assert (last.text, last.note) == (f"{returns.mean():,.0f}", f"± {returns.std():,.0f}")
+    picture = study.picture_of("ours", ours, plan)
+    assert [panel.title for panel in picture.panels] == plan["parts"]["ours"]["environments"]
+    assert picture.references == ["expert"]

@@ -3,14 +3,14 @@
 ============  ============================================================================
 module        contents
 ============  ============================================================================
-``styles``    one color and dash pattern per algorithm in all figures
-``plots``     single panels, drawn on given axes
-``figures``   complete figures and their files
-``content``   what a report consists of: sections, pictures and tables
+``drawing``   figures: styles, panels and files
 ``tables``    numbers as tables
+``sections``  all sections of a report
+``page``      templates and styles of all pages
+``content``   what a report consists of: sections, pictures and tables
+``numbers``   how numbers are written
 ``answers``   results in sentences
 ``sources``   which logs the returns were read from
-``sections``  all sections of a report
 ``report``    figures, one page and a README
 ============  ============================================================================
 """

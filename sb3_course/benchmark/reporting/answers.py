@@ -1,21 +1,23 @@
-"""The results of a report in sentences: its summary and the answers to the grid's questions."""
+"""The results of a report in sentences."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from sb3_course.benchmark.reporting import tables
-from sb3_course.benchmark.reporting.content import BAR, Record, Section, interval, quantity
+from sb3_course.benchmark.reporting.content import Record, Section
+from sb3_course.benchmark.reporting.numbers import digits, interval, quantity
+from sb3_course.benchmark.reporting.tables import layout, pairs
 from sb3_course.benchmark.statistics.analysis import Analysis
+from sb3_course.benchmark.statistics.coverage import caveat
 
 MIN_SEEDS = 5
-"""Number of seeds below which bootstrap intervals are known to be too narrow."""
-MAX_ALGORITHMS = 6
-"""Number of algorithms above which the summary lists the pairs of the best one only."""
+"""Number of seeds below which no claim should be made."""
+MAX_NAMES = 5
+"""Number of names above which a sentence counts them instead."""
 
 
 def summary(analysis: Analysis, record: Record) -> Section:
-    """Return the section that comes first and states the main results.
+    """Return the section that comes first: what was run, and the result in a few sentences.
 
     :param analysis: Every number of the report
     :param record: How the runs were made
@@ -24,14 +26,15 @@ def summary(analysis: Analysis, record: Record) -> Section:
     design, n_finished, n_failed = analysis.design, analysis.n_runs, len(record.failures)
     total = n_finished + n_failed if record.n_runs is None else record.n_runs
     missing = total - n_finished - n_failed
-    state = f"{n_finished} of {total} runs finished"
+    state = f"{n_finished:,} of {total:,} runs finished"
     if record.n_runs is None:
         state = f"{quantity(n_finished, 'run')} read"
-    state += f", {n_failed} failed" if n_failed else ""
-    state += f", {missing} not run" if missing else ""
+    state += f", {n_failed:,} failed" if n_failed else ""
+    state += f", {missing:,} not run" if missing else ""
     counts = (
-        f"Algorithms: {len(design.algorithms)}. Environments: {len(design.environments)}. "
-        f"Seeds: {len(design.seeds)}. {state}."
+        f"{quantity(len(design.algorithms), 'algorithm')}, "
+        f"{quantity(len(design.environments), 'environment')}, "
+        f"{quantity(len(design.seeds), 'seed')}: {state}."
     )
     return Section("Summary", [counts], points=list(answers(analysis)))
 
@@ -60,89 +63,51 @@ def answers(analysis: Analysis) -> Iterator[str]:
     :param analysis: Every number of the report
     :yield: One sentence per result
     """
-    names = analysis.design.algorithms
     iqm = analysis.aggregates[analysis.aggregates["statistic"] == "IQM"]
     if len(iqm) > 1:
-        rows = tables.best(iqm, names)
-        first = rows.iloc[0]
-        value = interval(first["point"], first["low"], first["high"])
-        equal = f" {first['point']:,.2f} each" if len(rows) > 1 else f" {value}"
-        yield f"Highest interquartile mean of scores: {_joined(rows)},{equal}."
-        few = len(iqm) <= MAX_ALGORITHMS
-        yield from _improvements(analysis, names if few else list(rows["algorithm"]))
-    means = analysis.final.groupby(["environment", "algorithm"], as_index=False)
-    ends = means.agg(value=("return_mean", "mean"), n=("seed", "size"))
-    for environment in analysis.design.environments:
-        rows = ends[ends["environment"] == environment]
-        if len(rows) > 1:
-            highest = tables.best(rows, names, "value")
-            number = f"{highest['value'].max():,.1f}"
-            runs = " each" if len(highest) > 1 else f" ({quantity(highest.iloc[0]['n'], 'run')})"
-            yield f"Highest mean return on {environment}: {_joined(highest)}, {number}{runs}."
-    if len(ends) and (fewest := ends["n"].min()) < MIN_SEEDS:
-        yield (
-            f"An algorithm has only {quantity(fewest, 'seed')} on some environment, which makes "
-            f"intervals too narrow to be reliable; use at least {MIN_SEEDS} seeds for claims."
-        )
+        yield _best(analysis, iqm, "Highest interquartile mean of scores", 2, lower=False)
+    elif analysis.by_environment["environment"].nunique() == 1 and len(analysis.ranks) > 1:
+        table = analysis.by_environment
+        n_digits = digits(table["point"])
+        yield _best(analysis, table, "Highest interquartile mean of returns", n_digits, lower=False)
+    elif len(analysis.ranks) > 1:
+        yield _best(analysis, analysis.ranks, "Best mean rank over environments", 1, lower=True)
+    if n_pairs := len(analysis.probability_of_improvement):
+        n_apart = sum(map(len, pairs.told_apart(analysis).values()))
+        yield f"Told apart: {n_apart} of {quantity(n_pairs, 'pair')} of algorithms."
+    yield from warnings(analysis)
 
 
-def _joined(rows: pd.DataFrame) -> str:
-    """Return the names of the best algorithms: one, or those that tie."""
-    *others, last = rows["algorithm"]
-    return f"{', '.join(others)} and {last} (a tie)" if others else str(last)
+def _best(analysis: Analysis, table: pd.DataFrame, what: str, n_digits: int, lower: bool) -> str:
+    top = table["point"].min() if lower else table["point"].max()
+    first = [name for name in analysis.design.algorithms if name in _at(table, top)]
+    near = layout.not_apart(analysis, lower)(table)
+    others = [n for n in analysis.design.algorithms if n in near and n not in first]
+    row = table[table["algorithm"] == first[0]].iloc[0]
+    value = interval(row["point"], row["low"], row["high"], n_digits)
+    tie = " (a tie)" if len(first) > 1 else ""
+    names = ", ".join(others) if len(others) <= MAX_NAMES else f"{len(others)} others"
+    rest = f"; not told apart from it: {names}" if others else ""
+    return f"{what}: {' and '.join(first)}{tie}, {value}{rest}."
 
 
-def _improvements(analysis: Analysis, algorithms: Sequence[str]) -> Iterator[str]:
-    better = tables.clear_improvements(analysis)
-    n_pairs, n_clear = len(analysis.probability_of_improvement), sum(map(len, better.values()))
-    yield (
-        f"Clear differences: {n_clear} of {quantity(n_pairs, 'pair')}, by a permutation test at 5% "
-        "with Holm's correction."
-    )
-    for name in (name for name in algorithms if name in better):
-        yield f"{name} is likely to score higher than {', '.join(better[name])}."
+def _at(table: pd.DataFrame, value: float) -> set[str]:
+    return set(table.loc[table["point"] == value, "algorithm"])
 
 
-def questions(analysis: Analysis) -> Section:
-    """Return the section that answers the grid's questions, each by comparing two algorithms.
+def warnings(analysis: Analysis) -> Iterator[str]:
+    """Say what readers should know before they trust an interval.
 
     :param analysis: Every number of the report
-    :return: Section "Questions"
+    :yield: One sentence per warning
     """
-    table = tables.comparisons(analysis)
-    by_environment = tables.comparisons_by_environment(analysis)
-    return Section(
-        "Questions",
-        [
-            f"Scores are defined below. Intervals: {BAR}. A question remains open if the interval "
-            "of a probability contains 0.5 or that of a difference contains 0."
-        ],
-        points=[
-            *(_answer(*cells) for cells in table.rows),
-            *_unanswered(analysis, [question for question, *_ in table.rows]),
-        ],
-        tables=[table, by_environment] if table.rows else [],
-    )
-
-
-def _answer(
-    question: str,
-    x: str,
-    y: str,
-    probability: str,
-    over: str,
-    end: str,
-    whole: str,
-    seeds: str,
-) -> str:
-    return (
-        f"{question} A run of {x} scores higher than a run of {y} with probability {probability}, "
-        f"over the run {over}; the difference of their interquartile means is {end} at the end and "
-        f"{whole} over the run ({seeds} seeds)."
-    )
-
-
-def _unanswered(analysis: Analysis, answered: Sequence[str]) -> Iterator[str]:
-    for question, why in analysis.answers[["question", "why"]].itertuples(index=False):
-        if question not in answered:
-            yield f"{question} Not answered: {why}."
+    if not len(analysis.by_environment):
+        return
+    fewest = int(analysis.by_environment["n_runs"].min())
+    if fewest < MIN_SEEDS:
+        yield (
+            f"An algorithm has only {quantity(fewest, 'run')} on some environment; use at least "
+            f"{MIN_SEEDS} seeds for claims."
+        )
+    if text := caveat(fewest):
+        yield text

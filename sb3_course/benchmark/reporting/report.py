@@ -1,18 +1,16 @@
 """Tables, figures, one self-contained page and a README from the results of a grid."""
 
-import re
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.logs.reading import Logs
-from sb3_course.benchmark.reporting import figures
-from sb3_course.benchmark.reporting.content import Picture, Record, Section
-from sb3_course.benchmark.reporting.sections import sections
+from sb3_course.benchmark.reporting.content import Record, Section
+from sb3_course.benchmark.reporting.drawing import files
+from sb3_course.benchmark.reporting.page.templates import render
+from sb3_course.benchmark.reporting.sections.contents import sections
 from sb3_course.benchmark.reporting.sources import sources
 from sb3_course.benchmark.statistics.analysis import analyze, analyze_returns
 from sb3_course.benchmark.statistics.design import design_of_returns
@@ -40,9 +38,8 @@ def publish(grid: Grid, store: Store) -> Path:
     write_whole(store.folder / "returns.csv", csv_of(tidy(results)))
     analysis = analyze(grid, results, read_references(store.folder), read_rounds(store.folder))
     text = yaml.safe_dump(configuration(grid), sort_keys=False, allow_unicode=True)
-    manifest = read_manifest(store.folder) or {}
-    content = sections(analysis, Record(results, len(grid.runs()), manifest, text))
-    page = _write(grid.name, content, store.folder)
+    record = Record(results, len(grid.runs()), read_manifest(store.folder) or {}, text)
+    page = _write(grid.name, sections(analysis, record), store.folder)
     write_zoo(results, store.folder / "zoo")
     return page
 
@@ -83,7 +80,7 @@ def _write(name: str, content: Sequence[Section], folder: Path) -> Path:
     """Write the figures, the page and the README of a report."""
     draw(content, folder / "figures")
     for template, file in (("report.html.j2", "report.html"), ("report.md.j2", "README.md")):
-        write_whole(folder / file, render(template, name, content, folder / "figures"))
+        write_whole(folder / file, render(template, title=name, sections=content))
     return folder / "report.html"
 
 
@@ -94,65 +91,5 @@ def draw(content: Sequence[Section], folder: Path) -> None:
     :param folder: Folder of the figures
     """
     pictures = [picture for section in content for picture in section.pictures]
-    files = [figures.drawn(picture.figure, picture.name) for picture in pictures]
-    replace_files(folder, {name: data for by_name in files for name, data in by_name.items()})
-
-
-def render(template: str, title: str, content: Sequence[Section], folder: Path) -> str:
-    """Fill in a template; all inserted texts are escaped.
-
-    :param template: File name of the template
-    :param title: Title of the report
-    :param content: Sections of the report
-    :param folder: Folder of the figures
-    :return: Text of the page or README
-    """
-    environment = Environment(
-        loader=PackageLoader("sb3_course.benchmark.reporting", "."),
-        autoescape=select_autoescape(["html.j2"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["markdown"] = markdown
-    environment.filters["fenced"] = fenced
-    environment.globals["source"] = partial(source, folder=folder)
-    return environment.get_template(template).render(title=title, sections=content) + "\n"
-
-
-def source(picture: Picture, folder: Path) -> str:
-    """Return the source of an image that embeds a whole figure.
-
-    :param picture: Figure
-    :param folder: Folder of the figures
-    :return: Data URI of the figure's SVG file
-    """
-    return figures.data_uri((folder / f"{picture.name}.svg").read_text("utf-8"))
-
-
-def markdown(text: str) -> str:
-    """Escape what Markdown, as GitHub has it, would interpret as markup, a link or a formula.
-
-    :param text: Plain text
-    :return: Escaped text in one line
-    """
-    text = re.sub(r"([\\`*_|~$])", r"\\\1", " ".join(text.split()))
-    text = re.sub(r"(?<=\])([(\[])", r"\\\1", text)  # links, but not the brackets of intervals
-    text = re.sub(r"(?i)(?<=[a-z])(:)(?=//)|(?<=www)(\.)|(?<=\S)(@)", r"\\\g<0>", text)
-    # Headings, lists, rules, quotations and definitions, but not the minus of a number.
-    text = re.sub(
-        r"^(?:#{1,6}(?=\s|$)|[+-](?=\s|$)|-{2,}(?=[- ]*$)|[>=]|\[(?=.*\]:))", r"\\\g<0>", text
-    )
-    text = re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", text)
-    return text.replace("&", "&amp;").replace("<", "&lt;")
-
-
-def fenced(code: str) -> str:
-    """Return commands as a block of code that none of them ends.
-
-    :param code: Commands, one per line
-    :return: Block of Markdown
-    """
-    longest = max((len(run) for run in re.findall("`+", code)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}sh\n{code}\n{fence}"
+    drawn = [files.drawn(picture.figure, picture.name) for picture in pictures]
+    replace_files(folder, {name: data for by_name in drawn for name, data in by_name.items()})

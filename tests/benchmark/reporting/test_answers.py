@@ -1,68 +1,76 @@
 from dataclasses import replace
 
-from sb3_course.benchmark.reporting.answers import MAX_ALGORITHMS, questions, summary
+import pytest
+
+from sb3_course.benchmark.reporting.answers import MAX_NAMES, summary
 from sb3_course.benchmark.reporting.content import Record
 from sb3_course.benchmark.statistics.analysis import analyze
+from sb3_course.benchmark.statistics.coverage import caveat
 from tests.benchmark import made_up
 from tests.benchmark.statistics.test_analysis import incomplete
 
 
+def points_of(grid, results) -> list[str]:
+    return summary(analyze(grid, results), made_up.record(grid, results)).points
+
+
+def solved(results, environments):
+    """The same results, in which every run ends alike on some environments."""
+    return [
+        result.model_copy(
+            update={"measurements": [replace(m, returns=[500.0] * 3) for m in result.measurements]}
+        )
+        if result.spec.environment in environments
+        else result
+        for result in results
+    ]
+
+
 def test_the_summary_states_the_main_results():
     grid = made_up.grid(seeds=3)
-    section = summary(
-        analyze(grid, made_up.results(grid)), made_up.record(grid, made_up.results(grid))
-    )
-    assert section.paragraphs == [
-        "Algorithms: 3. Environments: 2. Seeds: 3. 18 of 18 runs finished."
-    ]
-    text = "\n".join(section.points)
-    assert "Highest interquartile mean of scores: " in text
-    assert "of 3 pairs, by a permutation test at 5% with Holm's correction." in text
-    assert "Highest mean return on CartPole-v1: " in text
-    assert "An algorithm has only 3 seeds on some environment" in text
+    results = made_up.results(grid)
+    section = summary(analyze(grid, results), made_up.record(grid, results))
+    assert section.paragraphs == ["3 algorithms, 2 environments, 3 seeds: 18 of 18 runs finished."]
+    best, apart, few, narrow = section.points
+    assert best.startswith("Highest interquartile mean of scores: ")
+    assert "; not told apart from it: " in best
+    assert apart == "Told apart: 0 of 3 pairs of algorithms."
+    assert few.startswith("An algorithm has only 3 runs on some environment")
+    assert narrow == caveat(3) != ""
 
 
 def test_a_tie_names_every_winner():
-    """Of three algorithms that solve CartPole in every run, none is told as the best."""
-    grid = made_up.grid(n_environments=2, seeds=3)
-    solved = [
-        result.model_copy(
-            update={"measurements": [replace(m, returns=[500.0] * 3) for m in result.measurements]}
-        )
-        if result.spec.environment == "CartPole-v1"
-        else result
-        for result in made_up.results(grid)
-    ]
-    points = summary(analyze(grid, solved), made_up.record(grid, solved)).points
-    first, second, third = grid.algorithms
-    tie = f"{first}, {second} and {third} (a tie), 500.0 each."
-    assert f"Highest mean return on CartPole-v1: {tie}" in points
-    (cheetah,) = (p for p in points if "HalfCheetah" in p)
-    assert "tie" not in cheetah
-
-
-def test_a_tie_of_all_scores_names_every_winner():
     grid = made_up.grid(n_algorithms=2, n_environments=1, seeds=3)
-    same = [
-        result.model_copy(
-            update={"measurements": [replace(m, returns=[500.0] * 3) for m in result.measurements]}
-        )
-        for result in made_up.results(grid)
-    ]
-    points = summary(analyze(grid, same), made_up.record(grid, same)).points
-    assert any(
-        point.startswith("Highest interquartile mean of scores: NPG and BatchActorCritic (a tie)")
-        for point in points
+    best, *_ = points_of(grid, solved(made_up.results(grid), grid.environments))
+    start = "Highest interquartile mean of scores: NPG and BatchActorCritic (a tie), "
+    assert best.startswith(start)
+    assert "not told apart" not in best
+
+
+@pytest.mark.parametrize(
+    ("names", "start"),
+    [
+        (["Mine-v0"], "Highest interquartile mean of returns: "),
+        (["Mine-v0", "Other-v0"], "Best mean rank over environments: "),
+    ],
+)
+def test_without_scores_returns_or_ranks_say_which_is_best(names, start):
+    environments = {name: {"total_timesteps": 1000} for name in names}
+    grid = made_up.grid(environments=environments)
+    assert points_of(grid, made_up.results(grid))[0].startswith(start)
+
+
+def test_many_that_are_not_told_apart_are_counted():
+    grid = made_up.grid(MAX_NAMES + 2, 1, seeds=2)
+    assert (
+        f"not told apart from it: {MAX_NAMES + 1} others."
+        in points_of(grid, made_up.results(grid))[0]
     )
-    assert not any("is likely to score higher" in point for point in points)
 
 
 def test_enough_seeds_need_no_warning():
     grid = made_up.grid(seeds=5)
-    points = summary(
-        analyze(grid, made_up.results(grid)), made_up.record(grid, made_up.results(grid))
-    ).points
-    assert not any("seeds" in point for point in points)
+    assert not any("use at least" in point for point in points_of(grid, made_up.results(grid)))
 
 
 def test_the_summary_counts_failed_and_missing_runs():
@@ -70,41 +78,7 @@ def test_the_summary_counts_failed_and_missing_runs():
     assert counts.endswith("16 of 18 runs finished, 1 failed, 1 not run.")
 
 
-def test_with_many_algorithms_only_the_best_ones_pairs_are_listed():
-    def improvements(n_algorithms):
-        grid = made_up.grid(n_algorithms, seeds=2)
-        analysis = analyze(grid, made_up.results(grid))
-        clear = analysis.probability_of_improvement.assign(point=0.9, apart=True)
-        object.__setattr__(analysis, "probability_of_improvement", clear)  # the first is better
-        return [
-            p for p in summary(analysis, Record()).points if "is likely to score higher than" in p
-        ]
-
-    # Every algorithm but the last is better than those after it.
-    assert len(improvements(MAX_ALGORITHMS)) == MAX_ALGORITHMS - 1
-    assert len(improvements(MAX_ALGORITHMS + 1)) <= 1
-
-
-def test_questions_are_answered_in_sentences_and_in_tables():
-    grid = made_up.grid(questions={"Is it better?": ["NPG", "BatchActorCritic"]})
-    section = questions(analyze(grid, made_up.results(grid)))
-    overall, by_environment = section.tables
-    ((question, x, y, *estimates, seeds),) = overall.rows
-    assert (question, x, y, seeds) == ("Is it better?", "NPG", "BatchActorCritic", "3")
-    (answer,) = section.points
-    assert answer.startswith(
-        "Is it better? A run of NPG scores higher than a run of BatchActorCritic with probability "
-    )
-    for number in estimates:
-        assert number in answer
-    assert answer.endswith("(3 seeds).")
-    assert by_environment.header == ["X against Y", "CartPole-v1", "HalfCheetah-v4"]
-    assert len(by_environment.rows) == 1
-
-
-def test_a_question_without_an_answer_is_listed():
-    grid = made_up.grid(questions={"Is it better?": ["NPG", "BatchActorCritic"]})
-    results = [r for r in made_up.results(grid) if r.spec.algorithm != "NPG"]
-    section = questions(analyze(grid, results))
-    assert section.points == ["Is it better? Not answered: no run of NPG has finished."]
-    assert section.tables == []
+def test_logs_are_read_and_none_is_missing():
+    grid = made_up.grid()
+    (counts,) = summary(analyze(grid, made_up.results(grid)[:4]), Record()).paragraphs
+    assert counts.endswith("4 runs read.")

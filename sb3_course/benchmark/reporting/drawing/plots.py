@@ -1,18 +1,27 @@
 """Drawings of single panels on given axes; each function returns the axes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, MaxNLocator, StrMethodFormatter
 
-from sb3_course.benchmark.reporting.styles import Styles
+from sb3_course.benchmark.reporting.drawing.families import MAX_LINES
+from sb3_course.benchmark.reporting.drawing.files import INK
+from sb3_course.benchmark.reporting.drawing.styles import Styles
 
 NICE = [1, 2, 2.5, 5, 10]
 """Distances between ticks, up to powers of ten."""
+STEPS = ("step", "position")
+"""Columns that count environment steps."""
+REFERENCE_DASHES: dict[str, tuple[float, ...]] = {"expert": (6, 2), "random": (1.2, 2)}
+"""Dash patterns of the lines of reference returns."""
+ON_CELL = "#fefefe"
+"""Color of light text on a dark cell; not exactly white, which is the color of backgrounds."""
 
 
 def curves(axes: Axes, table: pd.DataFrame, styles: Styles, x: str) -> Axes:
@@ -29,12 +38,30 @@ def curves(axes: Axes, table: pd.DataFrame, styles: Styles, x: str) -> Axes:
         at, low, high = rows[x], rows["low"].astype(float), rows["high"].astype(float)
         order = 3 - depth / len(styles)
         band = axes.fill_between(at, low, high, color=style.color, linewidth=0)
-        band.set(alpha=0.2 if len(styles) <= 6 else 0.12, zorder=order - 1)
-        (line,) = axes.plot(at, rows["point"], color=style.color, linewidth=1.4, zorder=order)
+        band.set(alpha=0.18 if len(styles) <= MAX_LINES else 0.1, zorder=order - 1)
+        (line,) = axes.plot(at, rows["point"], color=style.color, linewidth=1.5, zorder=order)
         if style.dash:
             line.set_dashes(style.dash)
     axes.set_xlim(*_span(table[x]))
-    nice_ticks(axes)
+    nice_ticks(axes, steps=x in STEPS)
+    return axes
+
+
+def runs(axes: Axes, table: pd.DataFrame, styles: Styles, x: str) -> Axes:
+    """Draw one thin line per run.
+
+    :param axes: Axes to draw on
+    :param table: One row per run and position, with ``algorithm, seed, return_mean`` and ``x``
+    :param styles: Style of each algorithm; the first one is drawn on top
+    :param x: Column along the horizontal axis
+    :return: The same axes
+    """
+    for depth, (algorithm, style) in enumerate(styles.items()):
+        for _, run in table[table["algorithm"] == algorithm].groupby("seed"):
+            (line,) = axes.plot(run[x], run["return_mean"], color=style.color, linewidth=0.8)
+            line.set(alpha=0.75, zorder=3 - depth / len(styles))
+    axes.set_xlim(*_span(table[x]))
+    nice_ticks(axes, steps=x in STEPS)
     return axes
 
 
@@ -43,15 +70,40 @@ def _span(values: pd.Series) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def nice_ticks(axes: Axes) -> None:
-    """Set a few ticks at round numbers, written with ``k`` or ``M`` on axes that reach a thousand.
+def references(axes: Axes, returns: Mapping[str, float]) -> Axes:
+    """Draw known returns as horizontal lines, which the legend explains.
+
+    :param axes: Axes that the curves are drawn on
+    :param returns: Returns by name, with names of :data:`REFERENCE_DASHES`
+    :return: The same axes
+    """
+    for name, value in returns.items():
+        dash = REFERENCE_DASHES[name]
+        axes.axhline(value, color=INK, linewidth=0.9, dashes=dash, alpha=0.75, zorder=1.5)
+    axes.autoscale_view(scalex=False)
+    return axes
+
+
+def nice_ticks(axes: Axes, steps: bool = False) -> None:
+    """Set a few ticks at round numbers, all of one kind, with thousands separated as in tables.
 
     :param axes: Axes whose ticks are set, after drawing
+    :param steps: Whether the horizontal axis counts in thousands or millions from ten thousand on
     """
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(4, steps=NICE))
-        if np.abs(axis.get_view_interval()).max() >= 1000:
-            axis.set_major_formatter(EngFormatter(sep=""))
+        axis.set_major_locator(MaxNLocator(5, steps=NICE))
+        _separate_thousands(axis)
+    most = np.abs(axes.get_xlim()).max()
+    if steps and most >= 10_000:
+        unit, letter = (1e6, "M") if most >= 1e6 else (1e3, "k")
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value / unit:g}{letter}" if value else "0")
+        )
+
+
+def _separate_thousands(axis: Axis) -> None:
+    if np.abs(axis.get_view_interval()).max() >= 1000:
+        axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
 def intervals(axes: Axes, table: pd.DataFrame, styles: Styles) -> Axes:
@@ -71,9 +123,9 @@ def intervals(axes: Axes, table: pd.DataFrame, styles: Styles) -> Axes:
         axes.plot([point, point], [y - 0.3, y + 0.3], color=color, linewidth=2)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.use_sticky_edges = False
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(3, steps=NICE))
+    _separate_thousands(axes.xaxis)
     axes.grid(visible=False, axis="y")
     return axes
 
@@ -81,11 +133,11 @@ def intervals(axes: Axes, table: pd.DataFrame, styles: Styles) -> Axes:
 def probability_of_improvement(
     axes: Axes, table: pd.DataFrame, algorithms: Sequence[str], bounds: bool = True
 ) -> Axes:
-    """Draw P(X > Y) of every pair as a heat map, in bold where the interval excludes one half.
+    """Draw P(X > Y) of every pair as a heat map, in bold where the pair is told apart.
 
     :param axes: Axes to draw on
-    :param table: One row per pair, with ``x, y, point, low, high``; the converse of a pair is
-        computed as its complement
+    :param table: One row per pair, with ``x, y, point, low, high, apart``; the converse of a pair
+        is computed as its complement
     :param algorithms: Algorithms in the order of rows (X) and columns (Y)
     :param bounds: Whether to write the bounds of each interval into its cell
     :return: The same axes
@@ -95,24 +147,24 @@ def probability_of_improvement(
     sns.heatmap(
         square.astype(float), ax=axes, vmin=0, vmax=1, cmap="vlag_r", cbar=False, linewidths=1
     )
-    for x, y, point, low, high in cells.itertuples(index=False):
+    for x, y, point, low, high, apart in cells.itertuples(index=False):
         text = f"{point:.2f}"
         if bounds and np.isfinite(low):
             text += f"\n[{low:.2f}, {high:.2f}]"
         cell = axes.text(names.index(y) + 0.5, names.index(x) + 0.5, text, size="small")
-        cell.set(ha="center", va="center", color="white" if abs(point - 0.5) > 0.35 else "black")
-        cell.set_fontweight("bold" if low > 0.5 or high < 0.5 else "normal")
+        cell.set(ha="center", va="center", color=ON_CELL if abs(point - 0.5) > 0.35 else "black")
+        cell.set_fontweight("bold" if apart else "normal")
     axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.set_xticklabels([wrapped(name) for name in names], rotation=90)
-    axes.set_yticklabels([wrapped(name) for name in names], rotation=0)
+    axes.set_yticklabels([wrapped(name) for name in names], rotation=0, multialignment="right")
     axes.set(xlabel="Y", ylabel="X")
     return axes
 
 
 def _both_ways(pairs: pd.DataFrame) -> pd.DataFrame:
     """Add the converse of each pair, P(Y > X) = 1 - P(X > Y), with its bounds swapped."""
-    columns = ["x", "y", "point", "low", "high"]
+    columns = ["x", "y", "point", "low", "high", "apart"]
     converse = pairs.rename(columns={"x": "y", "y": "x", "low": "high", "high": "low"})
     numbers = ["point", "low", "high"]
     converse[numbers] = 1 - converse[numbers]

@@ -4,14 +4,14 @@ import pytest
 from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure
 
-from sb3_course.benchmark.reporting import plots
-from sb3_course.benchmark.reporting.styles import DASHES, Style, styles
+from sb3_course.benchmark.reporting.drawing import plots
+from sb3_course.benchmark.reporting.drawing.styles import DASHES, Style, styles
 from sb3_course.benchmark.statistics.analysis import analyze
 from tests.benchmark import made_up
 
 
 def axes_and_styles(n):
-    return Figure().add_subplot(), styles([f"Algorithm {i}" for i in range(n)])
+    return Figure().add_subplot(), styles([f"Algorithm_{chr(97 + i)}" for i in range(n)])
 
 
 def test_a_curve_has_a_line_over_a_band_between_its_bounds():
@@ -49,6 +49,26 @@ def test_a_dash_pattern_is_that_of_the_style():
     assert [line.is_dashed() for line in axes.lines] == [False, True]
 
 
+def test_single_runs_are_thin_lines_without_bands():
+    axes, of = axes_and_styles(2)
+    rows = [(name, seed, x, float(seed)) for name in of for seed in (0, 1, 2) for x in (0, 1)]
+    table = pd.DataFrame(rows, columns=["algorithm", "seed", "step", "return_mean"])
+    plots.runs(axes, table, of, "step")
+    assert [list(line.get_ydata()) for line in axes.lines] == 2 * [[0, 0], [1, 1], [2, 2]]
+    colors = [to_hex(line.get_color()) for line in axes.lines]
+    assert colors == [style.hex for style in of.values() for _ in range(3)]
+    assert not axes.collections
+
+
+def test_large_returns_are_written_as_in_tables():
+    axes = Figure().add_subplot()
+    axes.plot([0, 1], [0, 20_000])
+    plots.nice_ticks(axes, steps=True)
+    axes.figure.draw_without_rendering()
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert "10,000" in labels and not any("k" in label for label in labels)
+
+
 def test_a_single_position_has_an_axis_with_a_width():
     axes, of = axes_and_styles(1)
     table = pd.DataFrame({"algorithm": list(of), "step": 5, "point": 1.0, "low": 0.0, "high": 2.0})
@@ -59,16 +79,17 @@ def test_a_single_position_has_an_axis_with_a_width():
 @pytest.mark.parametrize(
     ("end", "labels"),
     [
-        (100, ["0", "25", "50", "75", "100"]),
-        (4_000, ["0", "1k", "2k", "3k", "4k"]),
-        (2_000_000, ["0", "500k", "1M", "1.5M", "2M"]),
+        (100, ["0", "20", "40", "60", "80", "100"]),
+        (4_000, ["0", "1,000", "2,000", "3,000", "4,000"]),
+        (50_000, ["0", "10k", "20k", "30k", "40k", "50k"]),
+        (2_000_000, ["0", "0.5M", "1M", "1.5M", "2M"]),
     ],
 )
-def test_ticks_are_few_and_round_with_letters_for_thousands_and_millions(end, labels):
+def test_ticks_are_few_and_round_and_of_one_kind(end, labels):
     axes = Figure().add_subplot()
     axes.plot([0, end], [0, 1])
     axes.set_xlim(0, end)
-    plots.nice_ticks(axes)
+    plots.nice_ticks(axes, steps=True)
     axes.figure.draw_without_rendering()
     assert [tick.get_text() for tick in axes.get_xticklabels()] == labels
 
@@ -113,14 +134,14 @@ def test_every_function_returns_the_axes_it_was_given():
 def test_the_heat_map_shows_each_pair_and_its_converse():
     grid = made_up.grid(2, 1)
     analysis = analyze(grid, made_up.results(grid))
-    table = analysis.probability_of_improvement.assign(point=0.75, low=0.6, high=0.9)
+    table = analysis.probability_of_improvement.assign(point=0.75, low=0.6, high=0.9, apart=True)
     axes = plots.probability_of_improvement(Figure().add_subplot(), table, list(grid.algorithms))
     cells = {text.get_position(): text for text in axes.texts}
     assert cells[1.5, 0.5].get_text() == "0.75\n[0.60, 0.90]"
     assert cells[0.5, 1.5].get_text() == "0.25\n[0.10, 0.40]"
     assert {text.get_weight() for text in axes.texts} == {"bold"}
     unsure = plots.probability_of_improvement(
-        Figure().add_subplot(), table.assign(low=0.4), list(grid.algorithms), bounds=False
+        Figure().add_subplot(), table.assign(apart=False), list(grid.algorithms), bounds=False
     )
     assert {text.get_text() for text in unsure.texts} == {"0.75", "0.25"}
     assert {text.get_weight() for text in unsure.texts} == {"normal"}
