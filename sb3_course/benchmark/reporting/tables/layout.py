@@ -141,7 +141,7 @@ def highest(rows: pd.DataFrame) -> set[str]:
     """
     low, high = (rows[name].astype(float).fillna(rows["point"]) for name in ("low", "high"))
     top = rows["point"] == rows["point"].max()
-    return set(rows.loc[(high >= low[top].min()) & (low <= high[top].max()), "algorithm"])
+    return set(rows.loc[high >= low[top].min(), "algorithm"])
 
 
 def not_apart(analysis: Analysis, lower: bool = False) -> Best:

@@ -29,7 +29,7 @@ def questions(analysis: Analysis) -> Table:
     """
     of, rows = look(analysis), []
     for row in records(analysis.answers):
-        color = of[row.winner].hex if row.settled and row.winner else OPEN
+        color = of[row.winner].hex if row.settled else OPEN
         rows.append(
             [
                 Cell(row.question, f"{row.x} against {row.y}"),
@@ -57,7 +57,7 @@ def _verdict(row: Any) -> Cell:
     if not np.isfinite(row.point):
         return Cell("not answered", row.why, state="no")
     if row.settled:
-        return Cell(row.winner or "no difference", bold=True, state="yes")
+        return Cell(row.winner, bold=True, state="yes")
     return Cell("open", state="no")
 
 
