@@ -5,6 +5,7 @@ The functions that return panels take tables of :class:`.Analysis`. A figure for
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from textwrap import fill
 from typing import Any, NamedTuple
 
@@ -34,6 +35,7 @@ class Panel(NamedTuple):
     :param y: Label of the vertical axis
     :param height: Height of the panel in inches
     :param references: Names of the known returns that it has lines for
+    :param wide: Whether it needs more than a column in print, for long names at its axis
     """
 
     title: str
@@ -42,6 +44,7 @@ class Panel(NamedTuple):
     y: str = ""
     height: float = 1.85
     references: Sequence[str] = ()
+    wide: bool = False
 
 
 def learning_curves(
@@ -98,7 +101,7 @@ def single_runs(runs: pd.DataFrame, environments: Sequence[str], styles: Styles)
 
     def panel(environment: str) -> Panel:
         rows = _of(runs, environment, styles)
-        draw = lambda axes: plots.runs(axes, rows, styles, "step")  # noqa: E731
+        draw = partial(plots.runs, table=rows, styles=styles, x="step")
         return Panel(environment, draw, "Environment steps", "Return")
 
     return [panel(environment) for environment in environments]
@@ -125,7 +128,9 @@ def intervals(
     def panel(name: str) -> Panel:
         rows = table[table[column] == name]
         height = 0.19 * len(styles) + 0.55
-        return Panel(name, lambda axes: plots.intervals(axes, rows, styles), x, "", height)
+        wide = max(map(len, styles), default=0) > 24
+        draw = partial(plots.intervals, table=rows, styles=styles)
+        return Panel(name, draw, x, height=height, wide=wide)
 
     return [panel(name) for name in names]
 
@@ -165,7 +170,7 @@ def together(panels: Sequence[Panel], styles: Styles) -> Figure:
     rows = -(-n // columns)
     lines = handles(styles, explained(panels)) if styles else []
     with plain_text_style():
-        width = PAGE if n > 1 or lines else COLUMN
+        width = PAGE if n > 1 or lines or panels[0].wide else COLUMN
         figure = Figure(figsize=(width, 0), layout="constrained")
         free = rows * columns > n and len(lines) <= 9
         per_row = _per_row(lines) if lines and n > 1 and not free else 0
@@ -235,7 +240,8 @@ def handles(styles: Styles, references: Sequence[str] = ()) -> list[Line2D]:
 
 
 def _line(name: str, style: Style) -> Line2D:
-    line = Line2D([], [], color=style.color, linewidth=1.5, label=name)
+    label = fill(name, plots.NAME_WIDTH)
+    line = Line2D([], [], color=style.color, linewidth=1.5, label=label)
     if style.dash:
         line.set_dashes(style.dash)
     return line

@@ -16,6 +16,8 @@ from sb3_course.benchmark.reporting.drawing.styles import Styles
 
 NICE = [1, 2, 2.5, 5, 10]
 """Distances between ticks, up to powers of ten."""
+NAME_WIDTH = 60
+"""Number of characters after which an algorithm's name is wrapped."""
 STEPS = ("step", "position")
 """Columns that count environment steps."""
 REFERENCE_DASHES: dict[str, tuple[float, ...]] = {"expert": (6, 2), "random": (1.2, 2)}
@@ -121,7 +123,7 @@ def intervals(axes: Axes, table: pd.DataFrame, styles: Styles) -> Axes:
         if np.isfinite(low):
             axes.barh(y, high - low, left=low, height=0.6, color=color, alpha=0.4)
         axes.plot([point, point], [y - 0.3, y + 0.3], color=color, linewidth=2)
-    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_yticks(range(len(rows)), [fill(name, NAME_WIDTH) for name in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(3, steps=NICE))

@@ -209,7 +209,7 @@ def metrics(analysis: Analysis) -> Section:
                     name,
                     f"{metric} of {', '.join(styles)} along training, one panel per environment; "
                     "the table below contains the last values.",
-                    f"Mean of {metric} over runs ({span(table['n_runs'], 'run')} each) and {BAND}.",
+                    f"Mean over runs ({span(table['n_runs'], 'run')} each) and {BAND}.",
                     figures.together(panels, styles),
                     panels,
                     styles,

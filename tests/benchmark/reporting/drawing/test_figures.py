@@ -1,3 +1,4 @@
+import warnings
 from itertools import combinations
 
 import pandas as pd
@@ -148,3 +149,20 @@ def test_known_returns_are_lines_unless_they_would_flatten_the_curves():
     assert list(random.get_ydata()) == [-5, -5]
     assert random.is_dashed()
     assert axes.get_ylim()[1] < 20
+
+
+@pytest.mark.parametrize("n_environments", [1, 4])
+def test_very_long_names_leave_room_for_panels(n_environments):
+    names = ["B" * 60, "A sentence of " + "many words " * 9]
+    rows = [(name, f"Task {i}", 5.0, 4.0, 6.0) for name in names for i in range(n_environments)]
+    table = pd.DataFrame(rows, columns=["algorithm", "environment", "point", "low", "high"])
+    tasks = list(dict.fromkeys(table["environment"]))
+    panels = figures.intervals(table, "environment", tasks, styles(names), "Return")
+    line = figures.Panel("", lambda axes: axes.plot([0, 1]), "x", "y")
+    for figure in (
+        figures.together(panels, {}),
+        figures.together([line] * n_environments, styles(names)),
+    ):
+        with files.style(), warnings.catch_warnings():
+            warnings.simplefilter("error")  # of a layout that has collapsed
+            figure.draw_without_rendering()
