@@ -116,6 +116,26 @@ def _shades(names: list[str], color: Color) -> dict[str, Style]:
     found, last = {}, len(names) - 1
     for i, name in enumerate(names):
         at = 0.5 + (i / last - 0.5) * min(1.0, 0.2 * last + 0.2)  # few shades are closer
-        shade = hls_to_rgb((hue + 0.06 - 0.19 * at) % 1, 0.22 + 0.14 * at, max(saturation, 0.5))
+        shade = _of_luminance((hue + 0.06 - 0.19 * at) % 1, max(saturation, 0.45), 6.5 * 4.5**at)
         found[name] = Style(shade, DASHES[i % len(DASHES)])
     return found
+
+
+def _of_luminance(hue: float, saturation: float, percent: float) -> Color:
+    """Return the color of a hue that is as bright as asked for: 30 is a contrast of 3 to white."""
+    low, high = 0.0, 1.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        brighter = luminance(hls_to_rgb(hue, middle, saturation)) > percent / 100
+        low, high = (low, middle) if brighter else (middle, high)
+    return hls_to_rgb(hue, low, saturation)
+
+
+def luminance(color: Color) -> float:
+    """Compute the relative luminance of a color, as defined by WCAG 2.
+
+    :param color: Red, green and blue from 0 to 1
+    :return: Luminance from 0 (black) to 1 (white)
+    """
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

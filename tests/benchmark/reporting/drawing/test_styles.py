@@ -4,20 +4,10 @@ import numpy as np
 import pytest
 
 from sb3_course.benchmark.definition.grid import load_grid
-from sb3_course.benchmark.reporting.drawing.styles import COLORS, DASHES, KNOWN, styles
+from sb3_course.benchmark.reporting.drawing.styles import COLORS, DASHES, KNOWN, luminance, styles
 from tests.benchmark.helpers import GRIDS
 
 REINFORCE = [f"REINFORCE ({name})" for name in ("total", "to go", "mean", "optimal", "value")]
-
-
-def luminance(color):
-    """Relative luminance of WCAG 2."""
-    c = np.array(color)
-    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ [
-        0.2126,
-        0.7152,
-        0.0722,
-    ]
 
 
 def test_a_known_algorithm_has_one_style_in_every_grid():
@@ -73,11 +63,18 @@ def test_those_that_were_three_oranges_are_told_apart():
         assert apart > 0.25 or (apart > 0.1 and one.dash != other.dash)
 
 
+def test_the_luminance_is_that_of_the_standard():
+    assert luminance((1, 1, 1)) == pytest.approx(1)
+    assert luminance((0, 0, 0)) == 0
+    assert luminance((0.5, 0.5, 0.5)) == pytest.approx(0.214, abs=1e-3)
+    assert luminance((1, 0, 0)) == pytest.approx(0.2126)
+
+
 def test_a_sweep_has_a_sequential_palette():
     names = [f"NPG {value}" for value in (0.1, 0.01, 0.05)]
     given = styles([*names, "TRPO"])
     brightness = [luminance(given[f"NPG {value}"].color) for value in (0.01, 0.05, 0.1)]
-    assert brightness == sorted(brightness) and brightness[0] < brightness[-1]
+    assert brightness == sorted(brightness) and 2 * brightness[0] < brightness[-1]
     assert len(set(given.values())) == 4
 
 
