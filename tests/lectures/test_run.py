@@ -1,7 +1,6 @@
 import json
 import re
 from dataclasses import replace
-from importlib import import_module
 from io import StringIO
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -15,7 +14,6 @@ from sb3_course.cli import app, terminal
 from sb3_course.lectures import FIGURES, check_names, natural_path
 from sb3_course.lectures import compounding_error as compounding
 from sb3_course.lectures.run import formula, make_figures, publish
-from sb3_course.lectures.toolkit import check_finite
 
 NAME = "compounding_error"
 FILES = ["conclusions.json", *(f"{NAME}.{ending}" for ending in ("csv", "svg", "pdf", "png"))]
@@ -210,16 +208,3 @@ def test_a_formula_is_a_reproducible_svg_as_large_as_its_content():
     assert widths[0] < widths[1] < 200
     with pytest.raises(ValueError, match="frak"):
         formula(r"$\fraktion{1}$")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FIGURES)
-def test_the_claim_holds_in_the_quick_setting(name):
-    """
-    Seeds are fixed, so numbers are reproducible except for ``parallel_actors``, whose seconds
-    depend on the machine. For new seeds, see the false-alarm rates in the other tests; a single
-    actor has never been as good as the best number of actors at equal time.
-    """
-    figure = import_module(f"sb3_course.lectures.{name}")
-    conclusion = figure.conclude(check_finite(figure.measure(figure.QUICK), name))
-    assert conclusion.holds, conclusion.sentence
