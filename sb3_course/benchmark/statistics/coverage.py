@@ -23,8 +23,8 @@ def caveat(n_runs: int) -> str:
     simulated = max((n for n in MEAN if n <= n_runs), default=min(MEAN))
     normal, skewed, binary = MEAN[simulated]
     return (
-        f"With {simulated} runs, a 95% bootstrap interval of a mean holds the true mean in "
+        f"A 95% bootstrap interval of the mean of {simulated} runs holds the true mean in "
         f"{normal:.0%} of cases if returns are normal, {skewed:.0%} if they are exponential and "
-        f"{binary:.0%} if runs succeed or fail: intervals of {n_runs} runs are too narrow. "
-        "The tests do not rely on them."
+        f"{binary:.0%} if runs succeed or fail. Those of {n_runs} runs here are too narrow, too; "
+        "the tests do not rely on them."
     )

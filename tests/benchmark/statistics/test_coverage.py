@@ -28,7 +28,7 @@ def test_the_simulation_can_be_repeated():
 
 
 def test_few_runs_have_a_caveat_with_its_number():
-    assert "With 5 runs" in caveat(5) and "85%" in caveat(5)
-    assert "With 5 runs" in caveat(7) and "intervals of 7 runs" in caveat(7)
-    assert "With 3 runs" in caveat(2)
+    assert "of 5 runs holds" in caveat(5) and "85%" in caveat(5)
+    assert "of 5 runs holds" in caveat(7) and "Those of 7 runs" in caveat(7)
+    assert "of 3 runs holds" in caveat(2)
     assert caveat(1) == caveat(ENOUGH) == caveat(100) == ""
