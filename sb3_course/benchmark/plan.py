@@ -18,6 +18,7 @@ from sb3_course.benchmark.execution.executors import make_executor
 from sb3_course.benchmark.execution.rerun import check_user_code, replace_stored, staging_store
 from sb3_course.benchmark.storage import manifest
 from sb3_course.benchmark.storage.grids import RESULTS
+from sb3_course.benchmark.storage.references import read_references
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.rounds import read_rounds, with_rounds
 from sb3_course.benchmark.storage.store import Store
@@ -95,6 +96,7 @@ def plan_grid(
     loaded = with_rounds(loaded, read_rounds(kept.folder))
     remove_abandoned(kept.folder)
     manifest.read_manifest(kept.folder)  # a damaged one is told before hours of work, not after
+    read_references(kept.folder)
     store = staging_store(kept) if rerun else kept
     runs = runner.select(loaded.runs(), only)
     todo = runner.to_do(runs, store)

@@ -1,6 +1,5 @@
 """Measure the return of random actions, the zero of normalized scores."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
@@ -10,11 +9,14 @@ from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.statistics import metrics
 from sb3_course.benchmark.statistics.bootstrap import estimate
 from sb3_course.benchmark.statistics.scores import shipped_reference
-from sb3_course.benchmark.storage.references import MeasuredReference
+from sb3_course.benchmark.storage.references import MeasuredReference, described
 from sb3_course.collection.observations import Array
-from sb3_course.common.errors import UserError
+from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import OwnEpisodes
 from sb3_course.envs.config import EnvConfig
+
+LONGEST = 1_000_000
+"""Steps after which an episode counts as one that does not end."""
 
 
 def random_returns(env: EnvConfig, episodes: int, seed: int = 0) -> Array:
@@ -28,13 +30,20 @@ def random_returns(env: EnvConfig, episodes: int, seed: int = 0) -> Array:
     :param episodes: Number of episodes
     :param seed: Seed of the first episode
     :return: Undiscounted returns of shape ``(episodes,)``
+    :raises UserError: If an episode does not end
     """
     inner = replace(env, wrappers=()).make(OwnEpisodes, disable_env_checker=True)
     own, made = cast(OwnEpisodes, inner), env.wrap(inner)
     while (i := len(own.ended)) < episodes:
         made.reset(seed=seed + i)
         made.action_space.seed(seed + i)
+        steps = 0
         while len(own.ended) == i:
+            if (steps := steps + 1) > LONGEST:
+                raise UserError(
+                    f"an episode of random actions did not end within {LONGEST:,} steps; set a "
+                    "`time_limit` of the environment"
+                )
             _, _, terminated, truncated, _ = made.step(made.action_space.sample())
             if (terminated or truncated) and len(own.ended) == i:
                 made.reset()  # ends what a wrapper has cut off, and not what it divides
@@ -49,9 +58,13 @@ def measured(env: EnvConfig, episodes: int, seed: int) -> MeasuredReference:
     :param episodes: Number of episodes
     :param seed: Seed of the first episode
     :return: Mean with its interval, and Gymnasium's reward threshold if the task has one
-    :raises UserError: If a return is not finite
+    :raises UserError: If a return is not finite, an episode does not end, or the environment raises
     """
-    returns = random_returns(env, episodes, seed)
+    try:
+        returns = random_returns(env, episodes, seed)
+        threshold = env.reward_threshold
+    except (Exception, SystemExit) as error:
+        raise UserError(f"random actions on {env.name}: {in_words(error)}") from error
     if not np.isfinite(returns).all():
         raise UserError(
             f"a return of random actions on {env.name} is {returns[~np.isfinite(returns)][0]}"
@@ -64,19 +77,23 @@ def measured(env: EnvConfig, episodes: int, seed: int) -> MeasuredReference:
         high=float(high if np.isfinite(high) else returns[0]),
         episodes=episodes,
         seed=seed,
-        threshold=env.reward_threshold,
+        threshold=threshold,
+        env=described(env),
     )
 
 
-def measure(grid: Grid, episodes: int, seed: int) -> Iterator[tuple[str, MeasuredReference]]:
-    """Measure random actions on every environment of a grid that has no reference return for them.
+def unknown_random(grid: Grid) -> list[str]:
+    """Return the environments of a grid that have no return of random actions, shipped or declared.
 
     :param grid: Grid
-    :param episodes: Number of episodes on each
-    :param seed: Seed of the first episode
-    :yield: Environment and what was measured
+    :return: Names of environments
     """
-    for name, environment in grid.environments.items():
-        declared = grid.references.get(name)
-        if declared.random is None if declared else shipped_reference(grid, name) is None:
-            yield name, measured(environment.config(name), episodes, seed)
+    return [
+        name
+        for name in grid.environments
+        if (
+            declared.random is None
+            if (declared := grid.references.get(name))
+            else shipped_reference(grid, name) is None
+        )
+    ]

@@ -1,11 +1,12 @@
 """Add seeds to a grid in rounds, until its questions are settled by a sequential test."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
+from sb3_course.benchmark.definition.field_types import MAX_SEED
 from sb3_course.benchmark.definition.grid import Grid, load_grid
 from sb3_course.benchmark.definition.yaml_source import GridSource
 from sb3_course.benchmark.plan import (
@@ -19,8 +20,9 @@ from sb3_course.benchmark.statistics.analysis import complete_runs
 from sb3_course.benchmark.statistics.answers import answers
 from sb3_course.benchmark.statistics.design import design_of
 from sb3_course.benchmark.storage.grids import RESULTS, stored_grid
+from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.returns_table import tidy
-from sb3_course.benchmark.storage.rounds import Rounds, read_rounds, write_rounds
+from sb3_course.benchmark.storage.rounds import Rounds, read_rounds, with_rounds, write_rounds
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 
@@ -56,7 +58,7 @@ def run_until_settled(
     :return: Results of all runs, and the page of the report
     :raises GridError: If the grid has mistakes
     :raises UserError: If it has no questions, fewer seeds are allowed than it has, or its rounds
-        were begun with another plan
+        were begun with another plan, seeds or questions
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
 
@@ -67,47 +69,100 @@ def run_until_settled(
 
 
 def in_rounds(
-    grid: GridSource, max_seeds: int, results: Path, execute: Execute, console: Console
+    grid: GridSource,
+    max_seeds: int,
+    results: Path,
+    execute: Execute,
+    console: Console,
+    keep: bool = False,
 ) -> GridOutcome:
     """Plan rounds, and execute one after the other until every question is settled.
+
+    A question is not looked at, and gets no further round, if a round left no run of one of its
+    algorithms: it would stay open for ever.
 
     :param grid: Grid file, or its content as a mapping
     :param max_seeds: Largest number of seeds of an algorithm
     :param results: Folder of all results
     :param execute: Function that executes the runs of a plan
     :param console: Console on which the answers of each round are shown
+    :param keep: Whether to keep finished runs although a module of the user has changed since
     :return: Results of all runs, and the page of the report
     :raises UserError: As :func:`run_until_settled` does
     """
     loaded = load_grid(grid)
     folder = results / loaded.name
     rounds = _begun(loaded, max_seeds, folder)
-    open_questions = _open(grid, results, rounds)
+    going, only = _open(grid, results, rounds), list[str]()
+    stuck: dict[str, str] = {}
     while True:
-        rounds = _with_another(loaded, rounds, open_questions)
-        write_rounds(folder, rounds)
-        outcome = execute(plan_grid(grid, results=results))
-        looked = {question: _rounds_of(loaded, rounds, question) for question in open_questions}
-        rounds = rounds.model_copy(update={"looked": {**rounds.looked, **looked}})
-        write_rounds(folder, rounds)
-        open_questions = _open(grid, results, rounds)
-        n_round, n_settled = (
-            max(rounds.looked.values()),
-            len(loaded.questions) - len(open_questions),
-        )
+        rounds = _kept(folder, _with_another(loaded, rounds, going))
+        outcome = execute(plan_grid(grid, only=only, results=results, keep=keep))
+        reasons = {q: _not_whole(loaded, rounds, q, outcome.results) for q in going}
+        stuck |= {question: why for question, why in reasons.items() if why}
+        looked = {q: _rounds_of(loaded, rounds, q) for q in going if q not in stuck}
+        rounds = _kept(folder, rounds.model_copy(update={"looked": {**rounds.looked, **looked}}))
+        still_open = _open(grid, results, rounds)
+        n_settled = len(loaded.questions) - len(still_open)
         console.print(
-            f"round {n_round} of {len(rounds.seeds)}: {n_settled} of {len(loaded.questions)} "
-            "questions settled",
-            *(f"\n  open: {question}" for question in open_questions),
+            f"round {max(rounds.started.values())} of {len(rounds.seeds)}: {n_settled} of "
+            f"{len(loaded.questions)} questions settled",
+            *(f"\n  open: {question}{stuck.get(question, '')}" for question in still_open),
             markup=False,
             highlight=False,
             sep="",
         )
-        if not open_questions or n_round == len(rounds.seeds):
+        going = [
+            question
+            for question in still_open
+            if question not in stuck and rounds.looked.get(question, 0) < len(rounds.seeds)
+        ]
+        if not going:
             break
-    extended = stored_grid(grid, results)
-    store = Store(folder)
-    return GridOutcome(outcome.results, publish_grid(extended, store))
+        due = {name for question in going for name in loaded.questions[question]}
+        only = [f"algorithm={name}" for name in loaded.algorithms if name in due]
+    extended, store = stored_grid(grid, results), Store(folder)
+    return GridOutcome(store.read(extended.runs()), publish_grid(extended, store))
+
+
+def _kept(folder: Path, rounds: Rounds) -> Rounds:
+    """Write rounds, together with what another command has added to them; return both."""
+    other = read_rounds(folder)
+    if other is not None:
+        counts = (
+            {key: max(mine.get(key, 0), theirs.get(key, 0)) for key in {**mine, **theirs}}
+            for mine, theirs in (
+                (rounds.started, other.started),
+                (rounds.looked, other.looked),
+            )
+        )
+        rounds = rounds.model_copy(update=dict(zip(("started", "looked"), counts, strict=True)))
+    write_rounds(folder, rounds)
+    return rounds
+
+
+def _not_whole(
+    grid: Grid, rounds: Rounds, question: str, results: Sequence[RunResult]
+) -> str | None:
+    """Return why a question cannot be looked at, since a round left nothing of an algorithm."""
+    n_rounds = _rounds_of(grid, rounds, question)
+    found = {(*r.spec.names, r.spec.seed) for r in results if r.failure is None}
+    tasks = {run[:2] for run in found}
+    pair = grid.questions[question]
+    shared = [e for e in grid.environments if all((name, e) in tasks for name in pair)]
+    for name in pair:
+        for seeds in rounds.seeds[:n_rounds]:
+            lacking = [
+                environment
+                for environment in shared or grid.environments
+                if not any((name, environment, seed) in found for seed in seeds)
+            ]
+            if lacking:
+                return (
+                    f" (no run of {name} on {lacking[0]} finished with seeds "
+                    f"{', '.join(map(str, seeds))}; the same command tries them again)"
+                )
+    return None
 
 
 def _begun(grid: Grid, max_seeds: int, folder: Path) -> Rounds:
@@ -123,14 +178,26 @@ def _begun(grid: Grid, max_seeds: int, folder: Path) -> Rounds:
     if max_seeds < block:
         raise UserError(f"--max-seeds {max_seeds}; allowed: at least the grid's {block} seeds")
     first = max(grid.seeds) + 1
+    if first + max_seeds - block > MAX_SEED + 1:
+        raise UserError(
+            f"--max-seeds {max_seeds} adds seeds from {first} upwards; allowed: seeds up to "
+            f"{MAX_SEED}"
+        )
     more = (
         range(first + i * block, first + (i + 1) * block) for i in range(max_seeds // block - 1)
     )
-    planned = Rounds(seeds=[list(grid.seeds), *map(list, more)])
+    planned = Rounds(seeds=[list(grid.seeds), *map(list, more)], questions=grid.questions)
     begun = read_rounds(folder)
     if begun is None:
         return planned
-    if [list(seeds) for seeds in begun.seeds] != planned.seeds:
+    with_rounds(grid, begun)  # the seeds have not changed
+    if begun.questions != planned.questions:
+        raise UserError(
+            f"{folder} was begun with the questions {', '.join(map(repr, begun.questions))}, which "
+            "share the level of its test: set them back, with their algorithms; `report` answers "
+            "none of another plan"
+        )
+    if begun.seeds != planned.seeds:
         n_seeds = sum(map(len, begun.seeds))
         raise UserError(
             f"{folder} was begun with {len(begun.seeds)} rounds of {len(begun.seeds[0])} seeds, "

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -18,6 +18,11 @@ from sb3_course.cli.grid_options import (
     stop_on_sigterm,
 )
 from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
+from sb3_course.common.errors import UserError
+
+if TYPE_CHECKING:
+    from sb3_course.benchmark.definition.grid import Grid
+    from sb3_course.benchmark.storage.references import MeasuredReference
 
 
 def status(grid: GridFile, results: Results = Path("results")) -> int:
@@ -65,14 +70,21 @@ def references(
     sb3-course references my_grid.yaml --episodes 1000 && sb3-course report my_grid.yaml
     """
     from sb3_course.benchmark.definition.checks import checked_grid
-    from sb3_course.benchmark.references import measure
+    from sb3_course.benchmark.references import measured, unknown_random
     from sb3_course.benchmark.statistics.scores import references_of
     from sb3_course.benchmark.storage.references import read_references, write_references
 
     loaded = checked_grid(grid)
     folder = results / loaded.name
     found = read_references(folder)
-    for name, reference in measure(loaded, episodes, seed):
+    code = OK
+    for name in unknown_random(loaded):
+        try:
+            reference = measured(loaded.environments[name].config(name), episodes, seed)
+        except UserError as error:
+            print_error(f"{name}: {error}")
+            code = FAILED
+            continue
         found[name] = reference
         write_references(folder, found)
         interval = f"{reference.random:,.2f} [{reference.low:,.2f}, {reference.high:,.2f}]"
@@ -81,12 +93,22 @@ def references(
     table = Table("environment", "0: random", "1: expert", "expert")
     for name in loaded.environments:
         scale = known.get(name)
-        cells = ("—", "—", f"missing: add references: {{{name}: {{expert: NUMBER}}}} to the grid")
+        cells = ("—", "—", _to_add(loaded, name, found.get(name)))
         if scale is not None:
             cells = (f"{scale.random:,.2f}", f"{scale.expert:,.2f}", scale.expert_name)
         table.add_row(*map(Text, (name, *cells)))
     console().print(table)
-    return OK
+    return code
+
+
+def _to_add(grid: "Grid", name: str, measured: "MeasuredReference | None") -> str:
+    """Return what a scale of an environment lacks."""
+    declared = grid.references.get(name)
+    if declared is None:
+        return f"missing: add references: {{{name}: {{expert: NUMBER}}}} to the grid"
+    if measured is None:
+        return "the return of random actions could not be measured"
+    return f"the declared expert {declared.expert:g} is not above random {measured.random:g}"
 
 
 def regression(

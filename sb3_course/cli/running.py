@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sb3_course.benchmark.plan import GridOutcome, GridPlan
     from sb3_course.benchmark.storage.result import RunResult
 
+MAX_SEEDS = 30
+"""Most seeds of an algorithm that are added unasked."""
 DEMO = shipped("benchmarks/demo.yaml")
 
 
@@ -71,8 +73,14 @@ def run(
         typer.Option("--until-settled", help="Add rounds of seeds until questions are settled."),
     ] = False,
     max_seeds: Annotated[
-        int, typer.Option("--max-seeds", min=1, metavar="N", help="Most seeds of an algorithm.")
-    ] = 30,
+        int | None,
+        typer.Option(
+            "--max-seeds",
+            min=1,
+            metavar="N",
+            help=f"Most seeds of an algorithm with --until-settled (default: {MAX_SEEDS}).",
+        ),
+    ] = None,
 ) -> int:
     """Run a grid: finished runs are skipped, failed ones are tried again.
 
@@ -103,6 +111,8 @@ def run(
     """
     if address is not None and executor != "ray":
         raise typer.BadParameter("--address requires --executor ray")
+    if max_seeds is not None and not until_settled:
+        raise typer.BadParameter("--max-seeds requires --until-settled")
     how = {
         "executor": executor,
         "workers": workers,
@@ -115,7 +125,7 @@ def run(
             raise typer.BadParameter(
                 "--until-settled chooses the runs: leave out --only, --rerun and --dry-run"
             )
-        return _run_in_rounds(grid, max_seeds, results, **how)
+        return _run_in_rounds(grid, max_seeds or MAX_SEEDS, results, keep, **how)
     from sb3_course.benchmark.plan import plan_grid
 
     plan = plan_grid(grid, only=only or [], results=results, rerun=rerun, keep=keep)
@@ -171,7 +181,7 @@ def _run(plan: "GridPlan", **how: Any) -> int:
     return _show_failures(outcome.failures)
 
 
-def _run_in_rounds(grid: Path, max_seeds: int, results: Path, **how: Any) -> int:
+def _run_in_rounds(grid: Path, max_seeds: int, results: Path, keep: bool, **how: Any) -> int:
     from sb3_course.benchmark.plan import run_plan
     from sb3_course.benchmark.until_settled import in_rounds
 
@@ -183,7 +193,7 @@ def _run_in_rounds(grid: Path, max_seeds: int, results: Path, **how: Any) -> int
 
     stop_on_sigterm()
     try:
-        outcome = in_rounds(grid, max_seeds, results, execute, stderr)
+        outcome = in_rounds(grid, max_seeds, results, execute, stderr, keep)
     except KeyboardInterrupt:
         print_error("interrupted: finished runs are kept; the same command continues from there")
         return INTERRUPTED

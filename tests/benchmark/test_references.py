@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gymnasium.envs.toy_text import FrozenLakeEnv
 
-from sb3_course.benchmark.references import measure, measured, random_returns
+from sb3_course.benchmark.references import measured, random_returns, unknown_random
 from sb3_course.common.errors import UserError
 from sb3_course.envs.config import EnvConfig
 from tests.benchmark import made_up
@@ -46,6 +46,30 @@ def test_returns_that_are_not_finite_are_told():
         measured(coin, episodes=20, seed=0)
 
 
+class Endless(Coin):
+    """Never ends."""
+
+    def step(self, action):
+        return 0, 0.0, False, False, {}
+
+
+def test_an_episode_that_does_not_end_is_told(monkeypatch):
+    monkeypatch.setattr("sb3_course.benchmark.references.LONGEST", 100)
+    with pytest.raises(UserError, match="on Endless: an episode .* not end within 100 steps; set"):
+        measured(EnvConfig(Endless), episodes=2, seed=0)
+    assert random_returns(EnvConfig(Endless, time_limit=100), 2).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no display"), SystemExit(3)])
+@pytest.mark.parametrize("where", ["reset", "step"])
+def test_an_environment_that_raises_is_named(error, where):
+    def fails(*_, **__):
+        raise error
+
+    with pytest.raises(UserError, match=f"random actions on Broken: {type(error).__name__}"):
+        measured(EnvConfig(type("Broken", (Coin,), {where: fails})), episodes=2, seed=0)
+
+
 def test_only_what_is_missing_is_measured():
     environments = {
         name: {"total_timesteps": 100} for name in ("CartPole-v1", "Blackjack-v1", "FrozenLake-v1")
@@ -55,9 +79,9 @@ def test_only_what_is_missing_is_measured():
         "FrozenLake-v1": {"random": 0, "expert": 1},
     }
     grid = made_up.grid(environments=environments, references=declared)
-    assert [name for name, _ in measure(grid, 3, 0)] == ["CartPole-v1", "Blackjack-v1"]
+    assert unknown_random(grid) == ["CartPole-v1", "Blackjack-v1"]
     without = made_up.grid(environments=environments)
-    assert [name for name, _ in measure(without, 3, 0)] == ["Blackjack-v1", "FrozenLake-v1"]
+    assert unknown_random(without) == ["Blackjack-v1", "FrozenLake-v1"]
 
 
 class Half(gymnasium.RewardWrapper):
@@ -77,8 +101,11 @@ def test_a_task_with_settings_has_no_shipped_reference_and_no_threshold():
         "Short": {"id": "CartPole-v1", "time_limit": 10, "total_timesteps": 100},
         "The same": {"id": "CartPole-v1", "total_timesteps": 100},
     }
-    ((name, reference),) = measure(made_up.grid(environments=environments), 5, 0)
-    assert (name, reference.threshold) == ("Short", None)
+    grid = made_up.grid(environments=environments)
+    assert unknown_random(grid) == ["Short"]
+    reference = measured(grid.environments["Short"].config("Short"), 5, 0)
+    assert reference.threshold is None
+    assert reference.env == {"id": "CartPole-v1", "time_limit": 10}
     assert reference.random <= 10
     assert EnvConfig("FrozenLake-v1").reward_threshold == 0.7
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from rich.console import Console
 
 from sb3_course.benchmark.plan import GridOutcome
 from sb3_course.benchmark.storage.result import Measurement, RunResult
-from sb3_course.benchmark.storage.rounds import read_rounds
+from sb3_course.benchmark.storage.rounds import read_rounds, write_rounds
 from sb3_course.benchmark.until_settled import in_rounds, run_until_settled
 from sb3_course.common.errors import UserError
 
@@ -109,6 +110,56 @@ def test_plans_that_cannot_be_are_refused(tmp_path):
     run(tmp_path, execution, max_seeds=12)
     with pytest.raises(UserError, match="3 rounds of 4 seeds.*continue with --max-seeds 12"):
         run(tmp_path, execution, max_seeds=40)
+
+
+def test_a_plan_whose_questions_or_seeds_have_changed_is_refused(tmp_path):
+    run(tmp_path, Execution())
+    execution = Execution()
+    one = {"Good or bad?": ["good", "bad"]}
+    for questions in (one, {**GRID["questions"], "Good or bad?": ["bad", "good"]}):
+        with pytest.raises(UserError, match="was begun with the questions 'Good or bad\\?', 'Good"):
+            run(tmp_path, execution, grid={**GRID, "questions": questions})
+    with pytest.raises(UserError, match="the seeds of mine have changed"):
+        run(tmp_path, execution, grid={**GRID, "seeds": 6})
+    with pytest.raises(UserError, match="adds seeds from 4294967295 upwards; allowed: .* 429496"):
+        run(tmp_path / "other", execution, grid={**GRID, "seeds": [2**32 - 2]})
+    assert execution.calls == []
+
+
+def test_a_question_without_a_run_of_a_round_gets_no_more_rounds(tmp_path):
+    shown = StringIO()
+    execution = Execution(fails={("same", seed) for seed in range(99)})
+    console = Console(file=shown, width=200)
+    in_rounds(GRID, 12, tmp_path, execution, console)
+    rounds = read_rounds(tmp_path / "mine")
+    assert rounds.started["same"] == 1 and rounds.looked.get("Good or the same?", 0) == 0
+    assert rounds.looked["Good or bad?"] >= 1
+    assert sum("same" in names for names in execution.calls) == 1  # and none is tried again
+    assert "no run of same on CartPole-v1 finished with seeds 0, 1, 2, 3; the" in shown.getvalue()
+    again = Execution()
+    run(tmp_path, again)
+    assert "same" in again.calls[0]
+    assert read_rounds(tmp_path / "mine").looked["Good or the same?"] == 3
+
+
+def test_a_round_that_failed_on_one_environment_is_not_looked_at(tmp_path):
+    execution = Execution(fails={("good", seed) for seed in range(4, 8)})
+    alone = {**GRID, "questions": {"Good or the same?": ["good", "same"]}}
+    run(tmp_path, execution, grid=alone)
+    rounds = read_rounds(tmp_path / "mine")
+    assert (rounds.started["good"], rounds.looked["Good or the same?"]) == (2, 1)
+
+
+def test_what_another_command_has_added_stays(tmp_path):
+    class Other(Execution):
+        def __call__(self, plan):
+            mine = read_rounds(tmp_path / "mine")
+            ahead = mine.model_copy(update={"started": {**mine.started, "bad": 3}})
+            write_rounds(tmp_path / "mine", ahead)
+            return super().__call__(plan)
+
+    run(tmp_path, Other())
+    assert read_rounds(tmp_path / "mine").started["bad"] == 3
 
 
 @pytest.mark.slow

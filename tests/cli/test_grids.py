@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import re
 import shutil
@@ -6,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
 import pytest
 import yaml
+from gymnasium.envs.registration import EnvSpec
 
 from sb3_course.benchmark.api import load_results
 from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.execution import executors
+from sb3_course.benchmark.plan import GridOutcome
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.cli import app, running, terminal
@@ -30,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (["run", "grid.yaml", "--only", "algorithm=B"], ["'B'", "allowed: A2C"]),
         (["run", "grid.yaml", "--executor", "slurm"], ["'slurm'", "'local', 'ray'"]),
         (["run", "grid.yaml", "--address", "auto"], ["--address requires --executor ray"]),
+        (["run", "grid.yaml", "--max-seeds", "9"], ["--max-seeds requires --until-settled"]),
         (["report", "grid.yaml"], ["no results", "`sb3-course run`"]),
         (["regression", "none.yaml"], ["none.yaml"]),
         (["regression", "grid.yaml"], ["A2C on CartPole-v1", "0 stored runs", "needs at least"]),
@@ -251,3 +256,45 @@ def test_a_terminal_in_ascii_shows_everything(tmp_path, command):
     assert done.stdout.decode("ascii")
     if command in ("status", "run --dry-run"):
         assert b"A \\xb1 \\u2026 \\xe9" in done.stdout
+
+
+class Raises(gymnasium.Env):
+    """Cannot be reset."""
+
+    observation_space = action_space = gymnasium.spaces.Discrete(1)
+
+    def reset(self, **_):
+        raise RuntimeError("no display")
+
+
+def test_an_environment_that_raises_costs_no_other_its_reference(
+    grid, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(gymnasium.registry, "Raises-v0", EnvSpec("Raises-v0", Raises))
+    settings = {"total_timesteps": 100}
+    path = grid(
+        environments={"Raises-v0": settings, "Low": {"id": "Pendulum-v1", **settings}},
+        references={"Low": {"expert": -99999}},
+    )
+    assert app.invoke(["references", path, "--episodes", "2"]) == terminal.FAILED
+    out, err = capsys.readouterr()
+    assert err == "sb3-course: Raises-v0: random actions on Raises-v0: RuntimeError: no display\n"
+    assert "Low: random actions -" in out and "expert -99999 is not above random" in out
+    (stored,) = tmp_path.glob("results/*/references.json")
+    assert list(json.loads(stored.read_text())) == ["Low"]
+    stored.write_text("[]")
+    assert app.invoke(["run", path]) == terminal.MISUSED  # before hours of work, not after
+    assert "references.json is damaged" in capsys.readouterr().err
+
+
+def test_keep_holds_for_rounds_too(grid, monkeypatch):
+    kept = []
+
+    def in_rounds(grid, max_seeds, results, execute, console, keep):
+        kept.append((max_seeds, keep))
+        return GridOutcome([], None)
+
+    monkeypatch.setattr("sb3_course.benchmark.until_settled.in_rounds", in_rounds)
+    for words in ([], ["--keep"], ["--max-seeds", "7"]):
+        assert app.invoke(["run", grid(), "--until-settled", *words]) == terminal.OK
+    assert kept == [(30, False), (30, True), (7, False)]

@@ -100,6 +100,8 @@ LONGEST_NAME = 120
 """Bytes of a name that becomes part of file names, of which file systems take 255: the longest is
 that of a run's temporary file, with 60 of its algorithm and 55 of seed, hash and endings."""
 MAX_SEEDS = 10_000
+MAX_SEED = 2**32 - 1
+"""Largest seed that NumPy's generators take."""
 MAX_RUNS = 20_000
 MAX_EVALUATIONS = 300_000
 """Maximum number of evaluations in all runs together, each of which is stored."""
@@ -108,7 +110,7 @@ Envs = Annotated[int, Field(gt=0, le=10_000)]
 Normalize = Annotated[Any, AfterValidator(_bool_or_settings)]
 Question = Annotated[str, AfterValidator(_printable_question)]
 Seeds = Annotated[
-    list[Annotated[int, Field(ge=0, lt=2**32)]],
+    list[Annotated[int, Field(ge=0, le=MAX_SEED)]],
     Field(min_length=1),
     BeforeValidator(_count_of_seeds),
     AfterValidator(_distinct_seeds),

@@ -36,7 +36,7 @@ class EvaluationCallback(BaseCallback):
     :param done: Measurements of the part of the run that was trained before
     :param trained: Seconds of that training
     :param metrics: Keys of the last info of each episode that are measured; ``is_success`` is
-        measured without being asked wherever every episode has it
+        measured without being asked wherever every episode has it as a number
     :raises ValueError: If a return or a metric is not finite, or a metric is missing, during
         training
     """
@@ -109,22 +109,31 @@ def metrics_of(infos: Sequence[dict[str, Any]], asked: Sequence[str]) -> dict[st
 
     :param infos: Last info of each episode
     :param asked: Keys that each of them must have
-    :return: One value per episode by key; with :data:`SUCCESS` where all of them have it
-    :raises ValueError: If a value is missing, or is no finite number
+    :return: One value per episode by key; with :data:`SUCCESS` where it is a number in all of them
+    :raises ValueError: If a value that was asked for is missing, or is no finite number
     """
-    keys = [*asked]
-    if SUCCESS not in keys and all(info.get(SUCCESS) is not None for info in infos):
-        keys.append(SUCCESS)
-    return {key: [_number(key, i, info) for i, info in enumerate(infos)] for key in keys}
+    values = {key: [_checked(key, i, info) for i, info in enumerate(infos)] for key in asked}
+    success = [_number(info.get(SUCCESS)) for info in infos]
+    if np.isfinite(success).all():
+        values.setdefault(SUCCESS, success)
+    return values
 
 
-def _number(key: str, episode: int, info: dict[str, Any]) -> float:
+def _number(value: Any) -> float:
+    """Return a single number or a bool as a number, NaN for anything else."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # a ragged list
+        return np.nan
+    return float(array.item()) if array.size == 1 and array.dtype.kind in "biuf" else np.nan
+
+
+def _checked(key: str, episode: int, info: dict[str, Any]) -> float:
     where = f"the metric {key!r} in the last info of evaluation episode {episode}"
     if key not in info:
         known = ", ".join(sorted(map(str, info.keys() - _OF_SB3))) or "nothing"
         raise ValueError(f"{where} is missing; the info has: {known}")
-    value = np.asarray(info[key])
-    number = float(value.item()) if value.size == 1 and value.dtype.kind in "biuf" else np.nan
+    number = _number(info[key])
     if not np.isfinite(number):
         raise ValueError(f"{where} is {info[key]!r}; allowed: a finite number, or true and false")
     return number

@@ -23,8 +23,8 @@ def answers(design: Design, runs: Runs, whole: pd.DataFrame) -> pd.DataFrame:
 
     With a fixed number of seeds a question is settled if the permutation test says so after Holm's
     correction over the questions; with seeds that were added in rounds, if the sequential test of
-    their looks says so, at an equal share of the level for each question. The power is that of one
-    such share.
+    their looks says so, at an equal share of the level for each question that was planned; a
+    question that was asked later is not settled by them. The power is that of one such share.
 
     :param design: What is compared
     :param runs: Curves of the runs
@@ -35,15 +35,16 @@ def answers(design: Design, runs: Runs, whole: pd.DataFrame) -> pd.DataFrame:
         ``environments``, ``rounds`` (number of looks; 0 for a fixed number of seeds) and ``why``
         there is no answer
     """
-    level = LEVEL / max(1, len(design.questions))
+    planned = design.questions if design.rounds is None else design.rounds.questions
+    level = LEVEL / max(1, len(planned))
     rows = [
         _answer(design, runs, whole, question, x, y, level)
         for question, (x, y) in design.questions.items()
     ]
     table = pd.DataFrame(rows, columns=COLUMNS)
     table["p_holm"] = np.array(holm(table["p"].tolist()), dtype=float)
-    fixed = table["rounds"] == 0
-    table.loc[fixed, "settled"] = table.loc[fixed, "p_holm"] <= LEVEL
+    if design.rounds is None:
+        table["settled"] = table["p_holm"] <= LEVEL
     ahead = np.where(table["point"] > 0.5, table["x"], table["y"])
     table["winner"] = np.where(table["settled"].astype(bool), ahead, "")
     return table
@@ -85,7 +86,10 @@ def _looks(
     design: Design, whole: pd.DataFrame, question: str, names: Sequence[str], level: float
 ) -> tuple[int, bool]:
     """Return how often a question was looked at, and whether one look settled it."""
-    if design.rounds is None or not (looked := design.rounds.looked.get(question, 0)):
+    looked = 0
+    if design.rounds is not None:
+        looked = design.rounds.looks_at(question, design.questions[question])
+    if design.rounds is None or not looked:
         return 0, False
     rounds = [
         [_finals(whole, name, names, seeds) for name in design.questions[question]]

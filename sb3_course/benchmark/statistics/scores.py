@@ -8,7 +8,6 @@ the results themselves.
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
 
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.statistics.curves import RUN, interpolate
-from sb3_course.benchmark.storage.references import MeasuredReference
+from sb3_course.benchmark.storage.references import MeasuredReference, described
 from sb3_course.common.yaml_values import read_yaml
 
 
@@ -91,7 +90,8 @@ def references_of(grid: Grid, measured: Mapping[str, MeasuredReference]) -> Refe
     """Return the reference returns of a grid: those it declares, else shipped or measured ones.
 
     An expert that the grid declares without a return of random actions takes the measured one, and
-    a measured one without a declared expert takes Gymnasium's reward threshold.
+    a measured one without a declared expert takes Gymnasium's reward threshold. What was measured
+    with other settings of the environment is not taken.
 
     :param grid: Grid
     :param measured: What ``sb3-course references`` measured, by environment
@@ -100,7 +100,10 @@ def references_of(grid: Grid, measured: Mapping[str, MeasuredReference]) -> Refe
     found: dict[str, Reference] = {}
     for name in grid.environments:
         declared, known = grid.references.get(name), measured.get(name)
+        if known is not None and known.env != described(grid.environments[name].config(name)):
+            known = None
         random = declared.random if declared else None
+        threshold = known.threshold if known is not None and declared is None else None
         if random is None and known is not None:
             random = known.random
         if declared is None and (own := shipped_reference(grid, name)) is not None:
@@ -109,11 +112,9 @@ def references_of(grid: Grid, measured: Mapping[str, MeasuredReference]) -> Refe
             found[name] = Reference(
                 random=random, expert=declared.expert, expert_name=declared.expert_name
             )
-        elif random is not None and known is not None and (known.threshold or -inf) > random:
+        elif random is not None and threshold is not None and threshold > random:
             found[name] = Reference(
-                random=random,
-                expert=known.threshold or 0.0,
-                expert_name="Gymnasium's reward threshold",
+                random=random, expert=threshold, expert_name="Gymnasium's reward threshold"
             )
     return References(version=load_references().version, environments=found)
 

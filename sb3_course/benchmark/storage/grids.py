@@ -51,6 +51,7 @@ def grid_in(folder: Path) -> Grid | None:
     if not content:
         return None
     try:
-        return with_rounds(load_grid(content), read_rounds(folder))
+        grid = load_grid(content)
     except UserError as error:
         raise UserError(f"{folder / NAME}: its grid is of another version: {error}") from error
+    return with_rounds(grid, read_rounds(folder))

@@ -1,12 +1,23 @@
 """Returns of random actions that were measured for a grid, in ``results/GRID/references.json``."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+)
 
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.files import read_regular, write_whole
+from sb3_course.envs.config import EnvConfig
 
 NAME = "references.json"
 
@@ -20,9 +31,10 @@ class MeasuredReference(BaseModel):
     :param episodes: Number of episodes
     :param seed: Seed of the first episode, from which the others count up
     :param threshold: Gymnasium's reward threshold, None if the task has none
+    :param env: Environment that was measured, as :func:`described`
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
     random: FiniteFloat
     low: FiniteFloat
@@ -30,6 +42,17 @@ class MeasuredReference(BaseModel):
     episodes: int = Field(ge=1)
     seed: int = Field(ge=0)
     threshold: FiniteFloat | None = None
+    env: Mapping[str, JsonValue]
+
+
+def described(env: EnvConfig) -> dict[str, Any]:
+    """Return an environment as plain data, to tell whether a measurement is one of it.
+
+    :param env: Environment
+    :return: Its id and settings
+    """
+    data: dict[str, Any] = json.loads(json.dumps(env.data(""), default=repr))
+    return data
 
 
 _File = TypeAdapter(dict[str, MeasuredReference])

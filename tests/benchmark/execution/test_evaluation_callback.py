@@ -81,6 +81,9 @@ def test_numbers_of_every_kind_are_taken():
     assert metrics_of(infos, ["a", "b"]) == {"a": [0.5, 2.0], "b": [1.0, 0.0]}
     assert metrics_of([{"is_success": True}, {}], []) == {}  # not in every episode
     assert metrics_of([{"is_success": True}, {"is_success": None}], []) == {}
+    for odd in ("yes", float("nan"), float("inf"), [True, False], [[1], [1, 2]], {"goal": True}):
+        assert metrics_of([{"is_success": True}, {"is_success": odd}], []) == {}  # nobody asked
+    assert metrics_of([{"is_success": np.array([True])}], []) == {"is_success": [1.0]}
     assert metrics_of([{"is_success": True}], ["is_success"]) == {"is_success": [1.0]}
     for bad in (np.nan, np.inf, "1", [1, 2], np.zeros(2), {}):
         with pytest.raises(ValueError, match="allowed: a finite number"):

@@ -84,18 +84,22 @@ def test_a_single_run_is_compared_and_has_no_power():
 ROUNDS = [list(range(5 * i, 5 * i + 5)) for i in range(4)]
 
 
+def plan(*more, **counts):
+    return Rounds(seeds=[*ROUNDS, *more], questions={QUESTION: ("A", "B")}, **counts)
+
+
 def test_rounds_are_judged_by_the_sequential_test():
-    looked = Rounds(seeds=ROUNDS, started={"A": 1, "B": 1}, looked={QUESTION: 1})
+    looked = plan(started={"A": 1, "B": 1}, looked={QUESTION: 1})
     # The bound of the first of four looks is a quarter of the level, which 2 of 252 are below.
     row = answer(design(rounds=looked), table(lead=9))
     assert row.settled and row.rounds == 1
-    many = Rounds(seeds=[*ROUNDS, *([s] for s in range(100, 110))], looked={QUESTION: 1})
+    many = plan(*([s] for s in range(100, 110)), looked={QUESTION: 1})
     row = answer(design(rounds=many), table(lead=9))
     assert not row.settled and row.p < 0.05  # a look of fourteen, and not the only one
 
 
 def test_runs_of_a_round_that_was_not_looked_at_settle_nothing():
-    looked = Rounds(seeds=ROUNDS, started={"A": 2, "B": 2}, looked={QUESTION: 1})
+    looked = plan(started={"A": 2, "B": 2}, looked={QUESTION: 1})
     both = table(n=10, lead=0.0)
     later = (both["algorithm"] == "A") & (both["seed"] >= 5) & (both["step"] > 0)
     both.loc[later, "return_mean"] += 99
@@ -103,6 +107,33 @@ def test_runs_of_a_round_that_was_not_looked_at_settle_nothing():
 
 
 def test_a_round_of_which_every_run_failed_settles_nothing():
-    looked = Rounds(seeds=ROUNDS, started={"A": 2, "B": 2}, looked={QUESTION: 2})
+    looked = plan(started={"A": 2, "B": 2}, looked={QUESTION: 2})
     row = answer(design(rounds=looked), table(lead=9))  # there are no runs of the second one
     assert not row.settled and row.rounds == 2
+
+
+def test_between_the_planned_looks_nothing_is_settled():
+    row = answer(design(rounds=plan(started={"A": 1, "B": 1})), table(lead=9))
+    assert row.p < 0.05 and not row.settled and row.winner == ""
+
+
+def test_a_question_of_another_plan_is_not_settled_by_its_rounds():
+    looked = plan(started={"A": 4, "B": 4, "C": 4}, looked={QUESTION: 4})
+    returns = table(n=20, lead=9, algorithms=("A", "B", "C"))
+    more = {QUESTION: ("A", "B"), "And C?": ("A", "C")}
+    answers = analyze_returns(design(rounds=looked, questions=more), returns).answers
+    assert answers["settled"].tolist() == [True, False]
+    turned = design(rounds=looked, questions={QUESTION: ("A", "C")})
+    assert not answer(turned, returns).settled
+
+
+def test_a_question_that_was_dropped_keeps_its_share_of_the_level():
+    both = {QUESTION: ("A", "B"), "And C?": ("A", "C")}
+    rounds = Rounds(seeds=ROUNDS[:2], questions=both, looked={QUESTION: 1})
+    # Half of 5% is spent at this look, and a quarter of it on this question: 2 of 252 are below
+    # that, and 2 of 70 are not.
+    assert answer(design(rounds=rounds), table(lead=9)).settled
+    few = rounds.model_copy(update={"seeds": [[0, 1, 2, 3], [4, 5, 6, 7]]})
+    assert not answer(design(rounds=few), table(n=4, lead=9)).settled
+    alone = few.model_copy(update={"questions": {QUESTION: ("A", "B")}, "seeds": few.seeds[:1]})
+    assert answer(design(rounds=alone), table(n=4, lead=9)).settled

@@ -5,7 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from sb3_course.benchmark.statistics import scores
-from sb3_course.benchmark.storage.references import MeasuredReference
+from sb3_course.benchmark.storage.references import MeasuredReference, described
+from sb3_course.envs.config import EnvConfig
 from tests.benchmark import made_up
 
 
@@ -140,10 +141,10 @@ def test_random_returns_are_reproducible(capsys, monkeypatch):
     assert "Nowhere-v0: not measured" in lines[0]
 
 
-def measured(random, threshold=None):
-    return MeasuredReference(
-        random=random, low=random, high=random, episodes=9, seed=0, threshold=threshold
-    )
+def measured(name, random, threshold=None, **settings):
+    env = described(EnvConfig(name, **settings))
+    given = {"random": random, "low": random, "high": random, "threshold": threshold}
+    return MeasuredReference(episodes=9, seed=0, env=env, **given)
 
 
 def test_a_grids_own_references_come_first_and_missing_parts_are_filled_in():
@@ -162,7 +163,10 @@ def test_a_grids_own_references_come_first_and_missing_parts_are_filled_in():
         "Blackjack-v1": {"expert": 1},
     }
     grid = made_up.grid(environments=environments, references=declared)
-    given = {"Taxi-v3": measured(-700.0), "FrozenLake-v1": measured(0.01, threshold=0.7)}
+    given = {
+        "Taxi-v3": measured("Taxi-v3", -700.0),
+        "FrozenLake-v1": measured("FrozenLake-v1", 0.01, threshold=0.7),
+    }
     found = scores.references_of(grid, given).environments
     assert (found["CartPole-v1"].expert, found["CartPole-v1"].expert_name) == (
         100,
@@ -177,8 +181,37 @@ def test_a_grids_own_references_come_first_and_missing_parts_are_filled_in():
 def test_an_expert_below_random_actions_is_no_scale():
     environments = {"Taxi-v3": {"total_timesteps": 100}}
     grid = made_up.grid(environments=environments, references={"Taxi-v3": {"expert": -800}})
-    assert not scores.references_of(grid, {"Taxi-v3": measured(-700.0)}).environments
+    assert not scores.references_of(grid, {"Taxi-v3": measured("Taxi-v3", -700.0)}).environments
     with pytest.raises(ValidationError, match="above that of random actions"):
         made_up.grid(environments=environments, references={"Taxi-v3": {"random": 1, "expert": 0}})
     with pytest.raises(ValidationError, match="unknown environment 'Taxi'; did you mean 'Taxi-v3'"):
         made_up.grid(environments=environments, references={"Taxi": {"random": 0, "expert": 1}})
+
+
+@pytest.mark.parametrize("threshold", [0.0, -1.0, 475.0])
+def test_any_threshold_above_random_actions_is_an_expert(threshold):
+    grid = made_up.grid(environments={"Mine-v0": {"total_timesteps": 100}})
+    given = {"Mine-v0": measured("Mine-v0", -5.0, threshold)}
+    assert scores.references_of(grid, given).environments["Mine-v0"].expert == threshold
+    below = {"Mine-v0": measured("Mine-v0", 500.0, threshold)}
+    assert not scores.references_of(grid, below).environments
+
+
+def test_a_declared_expert_below_random_actions_is_not_replaced_by_a_threshold():
+    environments = {"Taxi-v3": {"total_timesteps": 100}}
+    grid = made_up.grid(environments=environments, references={"Taxi-v3": {"expert": -800}})
+    given = {"Taxi-v3": measured("Taxi-v3", -700.0, threshold=8.0)}
+    assert not scores.references_of(grid, given).environments
+
+
+@pytest.mark.parametrize(
+    "changed", [{"id": "Other-v0"}, {"kwargs": {"size": 4}}, {"time_limit": 7}, {"wrappers": "A"}]
+)
+def test_what_was_measured_with_other_settings_is_not_taken(changed):
+    settings = {"id": "Mine-v0", "kwargs": {"size": 3}, "total_timesteps": 100}
+    declared = {"Mine": {"expert": 9}}
+    given = {"Mine": measured("Mine-v0", 1.0, kwargs={"size": 3})}
+    grid = made_up.grid(environments={"Mine": settings}, references=declared)
+    assert scores.references_of(grid, given).environments["Mine"].random == 1
+    other = made_up.grid(environments={"Mine": {**settings, **changed}}, references=declared)
+    assert not scores.references_of(other, given).environments

@@ -8,7 +8,7 @@ from sb3_course.benchmark.storage.references import (
 )
 from sb3_course.common.errors import UserError
 
-MEASURED = MeasuredReference(random=1.5, low=1.0, high=2.0, episodes=10, seed=3)
+MEASURED = MeasuredReference(random=1.5, low=1.0, high=2.0, episodes=10, seed=3, env={"id": "A-v0"})
 
 
 def test_what_is_written_is_read(tmp_path):
