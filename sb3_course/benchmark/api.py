@@ -28,6 +28,7 @@ from sb3_course.benchmark.plan import (
     run_plan,
 )
 from sb3_course.benchmark.storage.grids import RESULTS
+from sb3_course.benchmark.storage.rounds import read_rounds, with_rounds
 from sb3_course.benchmark.storage.store import Store
 
 if TYPE_CHECKING:
@@ -188,7 +189,9 @@ def compare_with_stored(
     from sb3_course.benchmark.statistics import regression
 
     loaded = checked_grid(grid)
-    stored = regression.stored_tasks(loaded, Store(Path(results) / loaded.name), n_seeds)
+    kept = Store(Path(results) / loaded.name)
+    loaded = with_rounds(loaded, read_rounds(kept.folder))
+    stored = regression.stored_tasks(loaded, kept, n_seeds)
     specs = [result.spec for runs in stored.values() for result in runs[:n_seeds]]
     with TemporaryDirectory() as folder:
         store = Store(Path(folder))

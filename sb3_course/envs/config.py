@@ -1,6 +1,6 @@
 """How an environment is built. This module imports neither torch, SB3 nor Gymnasium by itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -68,8 +68,11 @@ class EnvConfig:
     time_limit: int | None = None
 
     def __post_init__(self) -> None:
-        wrappers = [self.wrappers] if isinstance(self.wrappers, str | Mapping) else self.wrappers
-        object.__setattr__(self, "wrappers", tuple(wrappers))
+        if not isinstance(self.kwargs, Mapping):
+            raise EnvConfigError(
+                ("kwargs",), f"given {self.kwargs!r}; allowed: {{argument: value}}"
+            )
+        object.__setattr__(self, "wrappers", several(self.wrappers))
         object.__setattr__(self, "kwargs", dict(self.kwargs))
         for name, most in (("frame_stack", MOST_FRAMES), ("time_limit", MOST_STEPS)):
             number = getattr(self, name)
@@ -226,6 +229,17 @@ class EnvConfig:
                 replace(self, kwargs=kept)._base(False, settings).close()
                 return name
         return None
+
+
+def several(wrappers: WrapperName | Iterable[WrapperName]) -> tuple[WrapperName, ...]:
+    """Return wrappers as a tuple.
+
+    :param wrappers: Several wrappers, or a single one
+    :return: All of them
+    """
+    if isinstance(wrappers, str | Mapping) or callable(wrappers):
+        return (wrappers,)
+    return tuple(wrappers)
 
 
 def find_wrapper(entry: WrapperName) -> "Callable[[Env], Env]":

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 
 from sb3_course.envs._envpool_spec import UnsupportedEnvError
 from sb3_course.envs.backends import Backend
-from sb3_course.envs.config import EnvConfig, EnvId, WrapperName
+from sb3_course.envs.config import EnvConfig, EnvId, WrapperName, several
 from sb3_course.envs.envpool_vec_env import EnvPoolVecEnv
 from sb3_course.envs.gymnasium_vec_env import GymnasiumVecEnv, UnsupportedVectorEnvError
 
@@ -46,7 +46,7 @@ def make_vec_env(
     env_kwargs: Mapping[str, Any] | None = None,
     verbose: int = 1,
     *,
-    wrappers: Sequence[WrapperName] = (),
+    wrappers: WrapperName | Sequence[WrapperName] = (),
     frame_stack: int | None = None,
     time_limit: int | None = None,
     **sb3_kwargs: Any,
@@ -83,7 +83,7 @@ def make_vec_env(
     :param env_kwargs: Keyword arguments of the environment
     :param verbose: Verbosity; 0 silences ``"auto"``
     :param wrappers: Wrappers around each environment, the innermost first: classes, names
-        ``"module:Class"``, or ``{"module:Class": {argument: value}}``
+        ``"module:Class"``, or ``{"module:Class": {argument: value}}``; a single one needs no list
     :param frame_stack: Number of the last observations that are stacked, below the normalization
     :param time_limit: Environment steps after which an episode is truncated, in place of the
         registered limit
@@ -102,13 +102,12 @@ def make_vec_env(
         )
     if n_envs < 1:
         raise ValueError(f"n_envs must be at least 1, got {n_envs}")
-    settings = (env_kwargs or {}, tuple(wrappers), frame_stack, time_limit)
     if isinstance(env_id, EnvConfig):
-        if settings != ({}, (), None, None):
+        if env_kwargs or wrappers or (frame_stack, time_limit) != (None, None):
             raise TypeError("an EnvConfig has its own settings: give them there alone")
         config = env_id
     else:
-        config = EnvConfig(env_id, *settings)
+        config = EnvConfig(env_id, env_kwargs or {}, several(wrappers), frame_stack, time_limit)
     if sb3_kwargs:
         _check_sb3_kwargs(sb3_kwargs, backend, config)
         venv = _make_gymnasium(config, n_envs, seed, backend, sb3_kwargs)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from sb3_course.benchmark.api import compare_with_stored
 from sb3_course.benchmark.plan import GridOutcome
 from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.benchmark.storage.rounds import read_rounds, write_rounds
@@ -160,6 +161,14 @@ def test_what_another_command_has_added_stays(tmp_path):
 
     run(tmp_path, Other())
     assert read_rounds(tmp_path / "mine").started["bad"] == 3
+
+
+def test_a_comparison_with_stored_runs_knows_those_of_all_rounds(tmp_path):
+    run(tmp_path, Execution())
+    n_runs = 4 * read_rounds(tmp_path / "mine").started["good"]
+    assert n_runs > 4
+    with pytest.raises(UserError, match=f"good on CartPole-v1 has {n_runs} stored runs"):
+        compare_with_stored(GRID, 99, results=tmp_path)
 
 
 @pytest.mark.slow

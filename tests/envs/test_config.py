@@ -75,6 +75,7 @@ def test_wrappers_are_put_on_from_the_inside_to_the_outside():
     assert reward_of(EnvConfig(Sized, wrappers=(times, adds))) == 5
     assert reward_of(EnvConfig(Sized, wrappers=(Times, doubled, {f"{HERE}:Adds": None}))) == 5
     assert reward_of(EnvConfig(Sized, wrappers=times)) == 2
+    assert reward_of(EnvConfig(Sized, wrappers=Times)) == 2
 
 
 def test_a_further_wrapper_goes_below_all_others():
@@ -123,6 +124,12 @@ def test_what_is_no_wrapper_is_refused_at_once(wrapper):
     with pytest.raises(EnvConfigError, match=r"^wrappers.1: given .*allowed: module:Class") as it:
         EnvConfig("CartPole-v1", wrappers=(Adds, wrapper))
     assert pickle.loads(pickle.dumps(it.value)).key == ("wrappers", 1)
+
+
+@pytest.mark.parametrize("kwargs", [[1], "size", 3])
+def test_arguments_that_are_no_mapping_are_refused(kwargs):
+    with pytest.raises(EnvConfigError, match=r"^kwargs: given .*; allowed: \{argument: value\}"):
+        EnvConfig("CartPole-v1", kwargs)
 
 
 def test_a_module_that_exits_is_told(tmp_path, monkeypatch):

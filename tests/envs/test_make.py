@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -337,4 +338,13 @@ def test_every_backend_takes_the_id_of_a_module(backend):
         "tests.own_envs:Walk-v0", 2, 0, backend, env_kwargs={"goal": 2.0}, verbose=0
     )
     assert (venv.reset()[:, 1] == 2).all()
+    venv.close()
+
+
+@pytest.mark.parametrize("backend", ["dummy", "gymnasium"])
+@pytest.mark.parametrize("wrapper", ["FlattenObservation", {"FlattenObservation": {}}, "class"])
+def test_a_single_wrapper_needs_no_list(wrapper: Any, backend: Any) -> None:
+    given = gym.wrappers.FlattenObservation if wrapper == "class" else wrapper
+    venv = make_vec_env("FrozenLake-v1", 2, backend=backend, verbose=0, wrappers=given)
+    assert venv.observation_space.shape == (16,)
     venv.close()

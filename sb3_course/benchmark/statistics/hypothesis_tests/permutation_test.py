@@ -26,7 +26,7 @@ Holm 1979, *A Simple Sequentially Rejective Multiple Test Procedure*.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import comb, lcm
+from math import comb, gcd, lcm
 
 import numpy as np
 from scipy.stats import rankdata
@@ -47,7 +47,25 @@ def doubled_wins(x: Array, y: Array) -> int:
     :param y: Returns of shape (m,)
     :return: Twice the Mann-Whitney statistic, 0 to 2 n m
     """
-    return int((np.sign(x[:, np.newaxis] - y) + 1).sum())
+    return int((2 * (x[:, np.newaxis] > y) + (x[:, np.newaxis] == y)).sum())
+
+
+def checked(runs: Sequence[Array], fewest: int = 1) -> list[Array]:
+    """Check that returns can be put in order.
+
+    :param runs: Returns of the runs, for each environment
+    :param fewest: Smallest number of runs
+    :return: The same as arrays
+    :raises ValueError: If one is not a number, or there are too few
+    """
+    arrays = [np.asarray(values) for values in runs]
+    for i, values in enumerate(arrays):
+        if values.ndim != 1 or len(values) < fewest or (values != values).any():
+            raise ValueError(
+                f"environment {i}: given {values.tolist()!r:.200}; allowed: one return per run "
+                f"that is not NaN, of at least {fewest}"
+            )
+    return arrays
 
 
 def p_value(x: Sequence[Array], y: Sequence[Array]) -> float:
@@ -56,7 +74,9 @@ def p_value(x: Sequence[Array], y: Sequence[Array]) -> float:
     :param x: Returns of shape (n_e,) for each environment e
     :param y: Returns of shape (m_e,) for each environment e
     :return: Two-sided p-value, exact
+    :raises ValueError: If a return is NaN, or an environment has no run
     """
+    x, y = checked(x), checked(y)
     sizes = [(len(a), len(b)) for a, b in zip(x, y, strict=True)]
     ranks = [doubled_midranks(np.concatenate(pair)) for pair in zip(x, y, strict=True)]
     law = _law(
@@ -142,11 +162,18 @@ def _law(strata: tuple[Stratum, ...]) -> Array:
 @lru_cache(maxsize=512)
 def _wins(ranks: tuple[int, ...], n: int) -> Array:
     """Compute the law of the doubled wins of n runs that are chosen at random among all."""
-    most = sum(ranks[-n:])
+    # Without ties all ranks are even and the law has every second value alone.
+    unit = gcd(2, *ranks)
+    units = [rank // unit for rank in ranks]
+    most = sum(units[-n:])
     counts = np.zeros((n + 1, most + 1))  # by number of chosen runs, and sum of their ranks
     counts[0, 0] = 1.0
-    for taken, rank in enumerate(ranks):
-        for k in range(min(n, taken + 1), 0, -1):
-            counts[k, rank:] += counts[k - 1, : most + 1 - rank]
-    law: Array = counts[n, n * (n + 1) :] / comb(len(ranks), n)
-    return law
+    ends = [sum(units[max(0, taken - n) : taken]) for taken in range(len(units) + 1)]
+    for taken, rank in enumerate(units):
+        end, k = ends[taken] + 1, min(n, taken + 1)
+        # Chosen among those before or with this one; the sums so far are below their largest one.
+        counts[1 : k + 1, rank : rank + end] += counts[:k, :end][:, : most + 1 - rank]
+    law = np.zeros(unit * most + 1)
+    law[::unit] = counts[n] / comb(len(ranks), n)
+    result: Array = law[n * (n + 1) :]
+    return result

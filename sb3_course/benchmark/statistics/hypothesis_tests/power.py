@@ -36,7 +36,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import LEVEL
+from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import LEVEL, checked
 from sb3_course.collection.observations import Array
 
 WANTED = 0.8
@@ -50,7 +50,7 @@ REPS = 500
 class Power(NamedTuple):
     """Power at a number of runs, and the runs for a power of 0.8, each with its 95% interval.
 
-    :param power: Probability that the test tells the algorithms apart
+    :param power: Probability that the test tells the algorithms apart, of at most 1,000 runs
     :param power_low: Lower bound
     :param power_high: Upper bound
     :param runs: Number of runs of each algorithm on each environment; infinite if above 1,000
@@ -74,9 +74,11 @@ def power_of(x: Sequence[Array], y: Sequence[Array], level: float = LEVEL, seed:
     :param level: Level of the test, two-sided
     :param seed: Seed of the resamples
     :return: Power and number of runs, with intervals
+    :raises ValueError: If a return is NaN, or an environment has fewer than two runs
     """
+    x, y = checked(x, fewest=2), checked(y, fewest=2)
     generator = np.random.default_rng(seed)
-    n = min(len(runs) for runs in (*x, *y))
+    n = min(MOST_RUNS, *(len(runs) for runs in (*x, *y)))
     curves = [_curve(x, y, level)]
     for _ in range(REPS):
         drawn_x, drawn_y = (
@@ -107,7 +109,7 @@ def _curve(
 ) -> Array:
     """Compute the power at 1 to :data:`MOST_RUNS` runs; ties are those of the runs themselves."""
     n = np.arange(1, MOST_RUNS + 1.0)
-    wins = [np.sign(a[:, np.newaxis] - b) / 2 + 0.5 for a, b in zip(x, y, strict=True)]
+    wins = [(a[:, np.newaxis] > b) + (a[:, np.newaxis] == b) / 2 for a, b in zip(x, y, strict=True)]
     both = [np.concatenate(pair) for pair in zip(*(ties_of or (x, y)), strict=True)]
     delta = np.mean([w.mean() - 0.5 for w in wins])
     single = sum(w.mean(axis=1).var() + w.mean(axis=0).var() for w in wins)

@@ -35,7 +35,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.stats import rankdata
 
-from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import LEVEL
+from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import LEVEL, checked
 from sb3_course.collection.observations import Array
 
 DRAWS = 10_000
@@ -56,8 +56,9 @@ def settled_at(
     :param level: Probability that a difference is settled although there is none
     :param seed: Seed of the draws of σ
     :return: Look, counted from 1; None if nothing is settled yet
-    :raises ValueError: If there are more rounds than looks
+    :raises ValueError: If there are more rounds than looks, a return is NaN, or there is none
     """
+    x, y = [checked(runs) for runs in x], [checked(runs) for runs in y]
     if len(x) > looks:
         raise ValueError(f"{len(x)} rounds of {looks} looks")
     statistics = _statistics(x, y, np.random.default_rng(seed))

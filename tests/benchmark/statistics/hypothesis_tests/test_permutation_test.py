@@ -114,3 +114,34 @@ def test_the_fewest_runs_are_those_of_the_largest_difference(comparisons, enviro
             p = p_value([x] * environments, [y] * environments)
             assert p == pytest.approx(2 / comb(2 * runs, runs) ** environments)
             assert (comparisons * p <= 0.05) is enough
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32, bool])
+def test_returns_of_any_kind_are_compared_by_their_order(kind):
+    x, y = np.array([0, 0, 1]), np.array([1, 1, 1])
+    plain = p_value([x.astype(float)], [y.astype(float)])
+    assert p_value([x.astype(kind)], [y.astype(kind)]) == plain
+    assert p_value([x.tolist()], [y.tolist()]) == plain
+
+
+@pytest.mark.parametrize("huge", [1e308, np.inf])
+def test_returns_may_be_as_large_as_they_like(huge):
+    x, y = [huge] * 4, [-huge] * 4
+    assert p_value([x], [y]) == 2 / 70
+    assert p_value([x], [x]) == 1
+
+
+@pytest.mark.parametrize("runs", [[], [1.0, np.nan], [[1.0, 2.0]]])
+def test_what_has_no_order_is_refused(runs):
+    with pytest.raises(ValueError, match="environment 1: given .*; allowed: one return per run"):
+        p_value([[1.0], runs], [[2.0], [3.0]])
+    with pytest.raises(ValueError, match="environment 1: given .*; allowed: one return per run"):
+        p_value([[1.0], [3.0]], [[2.0], runs])
+
+
+@pytest.mark.parametrize("digits", [0, 1, 9])
+def test_many_runs_agree_with_an_independent_implementation(digits):
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(0.3, 1, 60).round(digits), generator.normal(0, 1, 50).round(digits)
+    expected = mannwhitneyu(x, y, method="asymptotic" if digits < 9 else "exact").pvalue
+    assert p_value([x], [y]) == pytest.approx(expected, abs=0.003 if digits < 9 else 1e-12)

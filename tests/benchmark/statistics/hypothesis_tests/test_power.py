@@ -69,3 +69,14 @@ def test_a_difference_without_overlap_needs_few_runs():
 def test_a_stricter_level_needs_more_runs():
     x, y = [quantiles(0.8, 40)], [quantiles(0.0, 40)]
     assert power_of(x, y, level=0.005).runs > power_of(x, y).runs
+
+
+def test_more_runs_than_are_searched_for_have_a_power():
+    many = np.random.default_rng(0).normal(size=1001)
+    assert 0 <= power_of([many], [many + 0.01]).power <= 1
+
+
+@pytest.mark.parametrize("runs", [[1.0], [1.0, np.nan], []])
+def test_runs_that_say_nothing_are_refused(runs):
+    with pytest.raises(ValueError, match="allowed: one return per run .* of at least 2"):
+        power_of([runs], [[1.0, 2.0]])

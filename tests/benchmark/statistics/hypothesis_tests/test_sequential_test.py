@@ -64,3 +64,9 @@ def test_false_alarms_of_normal_laws_are_at_most_the_level():
 def test_more_rounds_than_looks_are_refused():
     with pytest.raises(ValueError, match="2 rounds of 1 looks"):
         settled_at(rounds(0, 2), rounds(0, 2), looks=1)
+
+
+@pytest.mark.parametrize("runs", [[], [1.0, np.nan]])
+def test_a_round_that_says_nothing_is_refused(runs):
+    with pytest.raises(ValueError, match="allowed: one return per run"):
+        settled_at([[runs]], [[[1.0, 2.0]]], looks=2)
