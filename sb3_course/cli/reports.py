@@ -66,6 +66,8 @@ def report(
 
     source = paths[0] if len(paths) == 1 else paths
     if out is None and (found := grid_of(source, results)) is not None:
+        if layout is not None:
+            raise typer.BadParameter(f"--layout is of the paths of logs, and {source} is a grid")
         grid, store = found
         problems = store.damage(grid.runs())
         _show(problems)

@@ -70,10 +70,12 @@ def references_among(logs: Logs) -> References:
     :return: References by environment; of several grids, the first that has one counts
     """
     known = load_references()
+    environments = dict(known.environments)
     for grid, folder in reversed(logs.grids):
-        found = references_of(grid, read_references(folder)).environments
-        known = known.model_copy(update={"environments": {**known.environments, **found}})
-    return known
+        for name in grid.environments:  # which settings may have made another task
+            environments.pop(name, None)
+        environments |= references_of(grid, read_references(folder)).environments
+    return known.model_copy(update={"environments": environments})
 
 
 def _write(name: str, content: Sequence[Section], folder: Path) -> Path:

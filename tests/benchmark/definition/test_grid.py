@@ -248,7 +248,7 @@ def test_names_can_be_printed(name):
 
 
 def test_seeds_fit_into_32_bits():
-    with pytest.raises(ValueError, match="less than 4294967296"):
+    with pytest.raises(ValueError, match="less than or equal to 4294967295"):
         Grid.model_validate(content(seeds=[2**32]))
 
 

@@ -83,3 +83,11 @@ def test_the_results_of_a_grid_are_not_overwritten(logs, tmp_path):
     (tmp_path / "mine" / "manifest.json").write_text("{}")
     with pytest.raises(UserError, match="holds the results of a grid; choose another folder"):
         publish_logs(logs, tmp_path / "mine")
+
+
+def test_a_shipped_name_that_a_grid_gives_other_settings_has_no_shipped_scale(tmp_path):
+    short = {"CartPole-v1": {"total_timesteps": 100, "time_limit": 50}}
+    grid = made_up.grid(environments=short)
+    logs = Logs(pd.DataFrame(columns=COLUMNS), [], [], [], [(grid, tmp_path)])
+    found = references_among(logs).environments
+    assert "CartPole-v1" not in found and "HalfCheetah-v4" in found
