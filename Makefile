@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export MUJOCO_GL ?= egl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow regression test-matrix coverage mutants fuzz check format throughput clean
+.PHONY: help setup demo test slow regression test-matrix coverage mutants fuzz docs check format throughput clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,10 @@ mutants: setup ## do the tests of the estimators notice a change of any operator
 fuzz: setup ## damaged and hostile files, for about ten minutes
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(BIN)/python -m pytest tests/fuzz -n 2
 
+docs: setup ## the site: docs/_build/html/index.html; a warning is an error
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 check: setup ## ruff, format, mypy, the direction of imports, docstrings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -71,4 +75,4 @@ throughput: setup ## environment steps a second, beside SB3's and sb3-contrib's
 	$(BIN)/python benchmarks/speed/throughput.py
 
 clean: ## remove the environment and the caches
-	rm -rf $(VENV) .uv .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage mutants uv.lock
+	rm -rf $(VENV) .uv .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage mutants docs/_build docs/_generated uv.lock

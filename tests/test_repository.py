@@ -13,7 +13,7 @@ import yaml
 import sb3_course
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "design").glob("*.md"))]
+PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("[!_]*/*.md"))]
 YAML_FILES = [
     ROOT / "CITATION.cff",
     ROOT / ".pre-commit-config.yaml",
@@ -120,7 +120,7 @@ def test_citation_is_that_of_the_package_and_of_the_readme():
     assert f'authors = [{{ name = "{cited["author"]}" }}]' in pyproject
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_pages_point_to_what_exists(path):
     text = path.read_text()
     assert broken_links(text, path.parent) == []

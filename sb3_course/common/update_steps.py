@@ -92,7 +92,7 @@ class UpdateSteps(CourseAlgorithm):
         return values, estimators.next_values(values, rollout.ends, bootstrap_values)
 
     def distribution(self, obs: TensorObs) -> Distribution:
-        """Return π_θ(·|s), differentiable.
+        """Return π_θ(· | s), differentiable.
 
         SB3's policies return one object again and again; this one is a copy, which stays unchanged
         when the policy is called again.

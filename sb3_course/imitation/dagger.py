@@ -44,7 +44,7 @@ class DAgger(BC):
     π*              ``expert``, queried about a round's states in one batch
     β_i             ``beta_schedule(i)``: at each step, every environment takes the expert's
                     action with this probability
-    L_D             the loss of :class:`~sb3_course.imitation.BC` on D; each round takes
+    L_D             the loss of :class:`.BC` on D; each round takes
                     ``gradient_steps`` steps from where the last round ended
     ==============  ===========================================================================
 
@@ -71,7 +71,7 @@ class DAgger(BC):
     :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or an
         ``ActorCriticPolicy`` class
     :param env: Environments, or a Gymnasium id
-    :param expert: Expert that :func:`~sb3_course.imitation.as_expert` accepts: a model of SB3, a
+    :param expert: Expert that :func:`.as_expert` accepts: a model of SB3, a
         file, a callable from M raw observations to M actions
     :param demonstrations: Initial demonstrations; None for round 0 to be played by the expert
     :param learning_rate: Learning rate of the policy's optimizer, a number or a schedule of the
@@ -81,7 +81,7 @@ class DAgger(BC):
     :param gradient_steps: Gradient steps of a round
     :param batch_size: Transitions of a gradient step
     :param beta_schedule: β of the rounds from 1 on: a number, or a function of the round's number
-        such as :class:`~sb3_course.imitation.LinearBeta`
+        such as :class:`.LinearBeta`
     :param collect: Whether to collect new data; False for the control: the same rounds of training
         with no new data, whose steps count in ``num_timesteps`` though none is taken
     :param buffer_size: Maximum number of transitions to keep, in memory allocated once; the oldest

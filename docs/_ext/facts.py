@@ -1,0 +1,168 @@
+"""Stored results as Markdown: what the pages say of measurements is read here, never typed."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pandas as pd
+import readme
+
+ROOT = Path(__file__).resolve().parents[2]
+FIGURES = ROOT / "results" / "figures"
+GRIDS = {"classic": "classic control", "mujoco": "the homework's tasks"}
+DRAWING = re.compile(r'<section id="(\w+)">.*?<figure>.*?src="data:image/svg\+xml,([^"]*)"', re.S)
+
+
+@cache
+def conclusions() -> dict[str, Any]:
+    """Return what is stored of the lecture figures, by name."""
+    stored: dict[str, Any] = json.loads((FIGURES / "conclusions.json").read_text())
+    return stored
+
+
+@cache
+def drawings() -> dict[str, str]:
+    """Return the stored drawing of each lecture figure, as SVG."""
+    page = (FIGURES / "report.html").read_text()
+    return {name: unquote(data) for name, data in DRAWING.findall(page)}
+
+
+def number(path: str) -> str:
+    """Format a number of a lecture figure.
+
+    :param path: ``FIGURE / KEY / FORMAT``, where the format is Python's, such as ``.0%``
+    :return: Text
+    :raises KeyError: There is no such figure or number; the message has all that there are
+    """
+    figure, key, how = re.split(r" / ", path)
+    numbers = conclusions()[figure]["numbers"]
+    if key not in numbers:
+        raise KeyError(f"{figure} has no number {key!r}; it has {', '.join(numbers)}")
+    return format(numbers[key], how)
+
+
+def claim(name: str) -> str:
+    """Write a lecture's claim, the slide's formula and the drawing.
+
+    :param name: Name of the lecture figure
+    :return: Markdown
+    """
+    stored = conclusions()[name]
+    formulas = re.findall(r"\$(.+?)\$", stored["equation"])
+    return "\n\n".join(
+        [
+            f"> {stored['claim']}",
+            *(f"$$\n{formula}\n$$" for formula in formulas),
+            f"```{{figure}} ../_generated/{name}.svg\n:alt: {alt(stored)}\n:class: drawing\n\n"
+            f"{stored['caption']}\n```",
+        ]
+    )
+
+
+def numbers(name: str) -> str:
+    """Write what was measured for a claim, and in which setting.
+
+    :param name: Name of the lecture figure
+    :return: Markdown
+    """
+    stored = conclusions()[name]
+    verdict = "" if stored["holds"] else "**The claim does not hold in these numbers.** "
+    return "\n\n".join(
+        [
+            verdict + stored["sentence"],
+            table(["number", "value"], [[k, f"{v:.4g}"] for k, v in stored["numbers"].items()]),
+            "The full setting, which made these numbers:",
+            table(["setting", "value"], [[k, shown(v)] for k, v in stored["config"].items()]),
+        ]
+    )
+
+
+def alt(stored: dict[str, Any]) -> str:
+    """Describe a drawing in one line."""
+    return f"{stored['title']}. {stored['sentence']}"
+
+
+def shown(value: Any) -> str:
+    """Write a setting as code."""
+    return f"`{json.dumps(value)}`"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Write a table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in r) + " |" for r in lines)
+
+
+def measured(name: str) -> str:
+    """Return the sentence that a lecture figure's numbers allow.
+
+    :param name: Name of the lecture figure
+    :return: Markdown, with a link to the page of the claim
+    """
+    stored = conclusions()[name]
+    return f"{stored['sentence']} ([{stored['title']}](/claims/{name}.md))"
+
+
+def answer(question: str) -> str:
+    """Return what each published grid answers to a question.
+
+    :param question: Question of the grid files
+    :return: Markdown list, one item per grid that asks it
+    :raises KeyError: No grid asks it
+    """
+    items = [
+        f"- On {where}: a run of {x} ends higher than one of {y} with probability {p} "
+        f"(p {value if value.startswith('<') else f'= {value}'}, {seeds} seeds)."
+        for grid, where in GRIDS.items()
+        for asked, x, y, p, value, *_, seeds in answers(grid)
+        if asked == question
+    ]
+    if not items:
+        raise KeyError(f"no grid asks {question!r}")
+    return "\n".join(items)
+
+
+@cache
+def answers(grid: str) -> list[list[str]]:
+    """Return the rows of a grid's table of answers."""
+    lines = readme.block(f"{grid}/questions").splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def rounds(part: str) -> str:
+    """Return the mean return of each round of the imitation study, over seeds.
+
+    :param part: Part of the study, as in ``results/imitation/returns.csv``
+    :return: Markdown table
+    :raises KeyError: There is no such part
+    """
+    stored = pd.read_csv(ROOT / "results" / "imitation" / "returns.csv")
+    mine = stored[stored["part"] == part]
+    if mine.empty:
+        raise KeyError(f"no part {part!r} in {', '.join(stored['part'].unique())}")
+    by = ["environment", "method"]
+    means = mine.pivot_table("eval_mean_reward", by, "round", sort=False)
+    experts, seeds = mine.groupby(by)["expert"].mean(), mine.groupby(by)["seed"].nunique()
+    rows = [
+        [
+            *key,
+            f"{seeds[key]}",
+            f"{experts[key]:,.0f}",
+            *("—" if pd.isna(v) else f"{v:,.0f}" for v in row),
+        ]
+        for key, row in zip(means.index, means.to_numpy(), strict=True)
+    ]
+    header = ["environment", "method", "seeds", "expert", *(f"round {n}" for n in means.columns)]
+    return table(header, rows)
+
+
+def returns(name: str) -> str:
+    """Return the table of a published grid, or another one that is stored.
+
+    :param name: As in the blocks of README.md: ``classic``, ``classic/questions``, ``throughput``
+    :return: Markdown
+    """
+    return readme.block(name)

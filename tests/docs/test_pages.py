@@ -1,0 +1,152 @@
+"""What the pages hold: every log key, every switch, every claim, numbers that are stored."""
+
+import csv
+import inspect
+import re
+from pathlib import Path
+
+import facts
+import pytest
+
+import sb3_course
+from sb3_course.lectures import FIGURES
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+CLASSES = {
+    "reinforce": "REINFORCE",
+    "ispg": "ISPG",
+    "npg": "NPG",
+    "batch_actor_critic": "BatchActorCritic",
+    "online_actor_critic": "OnlineActorCritic",
+    "bc": "BC",
+    "dagger": "DAgger",
+}
+PARTS = [
+    "Derivation",
+    "Pseudocode",
+    "Our code",
+    "Switches",
+    "When it fails, and how the log shows it",
+    "API",
+    "Papers",
+]
+OF_SB3 = {
+    "self",
+    "policy",
+    "env",
+    "stats_window_size",
+    "tensorboard_log",
+    "policy_kwargs",
+    "verbose",
+    "seed",
+    "device",
+    "_init_setup_model",
+}
+KEY = re.compile(r'"((?:rollout|train|eval|dagger|time)/[\w/{}]+)"')
+RECORDED = {"train/{name}": "train/critic_learning_rate", "train/ess/{i}": "train/ess/0"}
+
+
+def text(page):
+    return (DOCS / page).read_text()
+
+
+def recorded_keys():
+    """Every key of the logger that the package's source names."""
+    for path in (ROOT / "sb3_course").rglob("*.py"):
+        if not {"benchmark", "lectures", "cli"} & set(path.parts):
+            yield from KEY.findall(path.read_text())
+
+
+def test_every_log_key_is_explained():
+    explained = set(re.findall(r"`(\w+/[\w/]+)`", text("algorithms/log_keys.md")))
+    keys = {RECORDED.get(key, key) for key in recorded_keys()}
+    assert len(keys) > 35
+    assert keys - explained == set()
+
+
+def test_every_key_that_a_page_names_is_explained():
+    explained = text("algorithms/log_keys.md")
+    for page in CLASSES:
+        for key in re.findall(
+            r"`((?:rollout|train|eval|dagger|time)/[\w/]+)`", text(f"algorithms/{page}.md")
+        ):
+            assert f"`{key}`" in explained, f"{page}: {key}"
+
+
+@pytest.mark.parametrize("page", CLASSES)
+def test_pages_of_algorithms_have_one_form(page):
+    found = re.findall(r"^## (.+)$", text(f"algorithms/{page}.md"), re.MULTILINE)
+    assert found == PARTS
+    assert f":pyobject: {CLASSES[page]}.train" in text(f"algorithms/{page}.md")
+
+
+@pytest.mark.parametrize("page", CLASSES)
+def test_every_switch_is_described(page):
+    cls = getattr(sb3_course, CLASSES[page])
+    switches = text(f"algorithms/{page}.md").partition("## Switches")[2].partition("\n## ")[0]
+    terms = "".join(re.findall(r"((?:^[^:\n].*\n)+)(?=: )", switches, re.MULTILINE))
+    parameters = set(inspect.signature(cls.__init__).parameters) - OF_SB3
+    missing = [name for name in parameters if not re.search(rf"`{name}\b", terms)]
+    assert missing == []
+
+
+def test_every_claim_has_a_page_and_a_drawing():
+    assert {path.stem for path in (DOCS / "claims").glob("*.md")} == {*FIGURES, "index"}
+    assert set(facts.drawings()) == set(FIGURES)
+    for name in FIGURES:
+        assert facts.drawings()[name].rstrip().endswith("</svg>")
+        assert {f"{{claim}} {name}", f"{{numbers}} {name}"} <= set(
+            re.findall(r"```(\{.+)", text(f"claims/{name}.md"))
+        )
+
+
+NUMBERS = [
+    (path.stem, " ".join(role.split()))
+    for path in sorted(DOCS.rglob("*.md"))
+    if not {"_build", "_generated"} & set(path.parts)
+    for role in re.findall(r"\{stored\}`([^`]+)`", path.read_text())
+]
+
+
+@pytest.mark.parametrize(("page", "role"), NUMBERS, ids=lambda value: value)
+def test_a_stored_number_is_there(page, role):
+    assert re.fullmatch(r"-?[\d,.]+%?", facts.number(role))
+
+
+def test_a_number_is_formatted_as_asked():
+    stored = facts.conclusions()["on_policy"]["numbers"]["ess at the longest horizon, step"]
+    assert facts.number("on_policy / ess at the longest horizon, step / .1%") == f"{stored:.1%}"
+
+
+@pytest.mark.parametrize("role", ["on_policy / gone / .1f", "gone / a / .1f"])
+def test_a_number_that_is_not_stored_is_refused(role):
+    with pytest.raises(KeyError, match="gone"):
+        facts.number(role)
+
+
+def test_an_answer_is_that_of_the_tables():
+    question = "Is the natural gradient better than A2C?"
+    lines = facts.answer(question).splitlines()
+    rows = [row for grid in facts.GRIDS for row in facts.answers(grid) if row[0] == question]
+    assert len(lines) == len(rows) == 2
+    for line, row in zip(lines, rows, strict=True):
+        assert row[3] in line and f"{row[-1]} seeds" in line
+    with pytest.raises(KeyError, match="no grid asks"):
+        facts.answer("Is it?")
+
+
+def test_rounds_are_means_over_seeds():
+    lines = facts.rounds("homework").splitlines()
+    with (ROOT / "results/imitation/returns.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    mine = [
+        float(row["eval_mean_reward"])
+        for row in rows
+        if (row["part"], row["environment"], row["method"], row["round"])
+        == ("homework", "Walker2d-v4", "DAgger", "1")
+    ]
+    (line,) = [line for line in lines if line.startswith("| Walker2d-v4 | DAgger |")]
+    assert line.split(" | ")[5] == f"{sum(mine) / len(mine):,.0f}"
+    with pytest.raises(KeyError, match="homework"):
+        facts.rounds("gone")
