@@ -96,6 +96,20 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in r) + " |" for r in lines)
 
 
+def slide(name: str) -> str:
+    """Return the table that sets the lecture's equations beside our lines.
+
+    :param name: Name of the class
+    :return: Markdown table, from the design page on the slides
+    :raises KeyError: The page has no part on the class
+    """
+    page = (ROOT / "docs" / "design" / "slides.md").read_text()
+    for part in page.split("\n## ")[1:]:
+        if part.partition(" ")[0] == name:
+            return readme.first_table(part)
+    raise KeyError(f"no slide of {name!r}")
+
+
 def measured(name: str) -> str:
     """Return the sentence that a lecture figure's numbers allow.
 

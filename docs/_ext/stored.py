@@ -59,6 +59,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     for name, make in {
         "claim": facts.claim,
         "numbers": facts.numbers,
+        "slide": facts.slide,
         "measured": facts.measured,
         "answer": facts.answer,
         "returns": facts.returns,

@@ -79,6 +79,7 @@ def test_pages_of_algorithms_have_one_form(page):
     found = re.findall(r"^## (.+)$", text(f"algorithms/{page}.md"), re.MULTILINE)
     assert found == PARTS
     assert f":pyobject: {CLASSES[page]}.train" in text(f"algorithms/{page}.md")
+    assert f"```{{slide}} {CLASSES[page]}\n" in text(f"algorithms/{page}.md")
 
 
 @pytest.mark.parametrize("page", CLASSES)
@@ -150,3 +151,10 @@ def test_rounds_are_means_over_seeds():
     assert line.split(" | ")[5] == f"{sum(mine) / len(mine):,.0f}"
     with pytest.raises(KeyError, match="homework"):
         facts.rounds("gone")
+
+
+def test_a_slide_is_that_of_the_class():
+    assert "conjugate_gradient" in facts.slide("NPG")
+    assert facts.slide("BC") != facts.slide("BatchActorCritic")
+    with pytest.raises(KeyError, match="Gone"):
+        facts.slide("Gone")
