@@ -22,6 +22,7 @@ extensions = [
     "repository",
     "stored",
 ]
+smartquotes = False  # an option begins with two hyphens
 exclude_patterns = ["_build", "_generated", "_ext"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

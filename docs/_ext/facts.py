@@ -3,12 +3,16 @@
 import json
 import re
 from functools import cache
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pandas as pd
 import readme
+import typer.main
+
+from sb3_course.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "results" / "figures"
@@ -171,6 +175,44 @@ def rounds(part: str) -> str:
     ]
     header = ["environment", "method", "seeds", "expert", *(f"round {n}" for n in means.columns)]
     return table(header, rows)
+
+
+def coverage(statistic: str) -> str:
+    """Return how often 95% bootstrap intervals hold the truth, as it was simulated.
+
+    :param statistic: ``mean``, ``IQM`` or ``P(X > Y)``
+    :return: Markdown table, one row per number of runs and one column per law
+    :raises KeyError: There is no such statistic
+    """
+    stored = pd.read_csv(ROOT / "results" / "statistics" / "coverage.csv")
+    mine = stored[stored["statistic"] == statistic]
+    if mine.empty:
+        raise KeyError(f"no statistic {statistic!r} in {', '.join(stored['statistic'].unique())}")
+    by_law = mine.pivot_table("coverage", "runs", "law", sort=False)
+    rows = [[f"{n}", *(f"{v:.0%}" for v in row)] for n, row in by_law.iterrows()]
+    return table(["runs", *by_law.columns], rows)
+
+
+def command(name: str) -> str:
+    """Describe a command of the command line, as its parser knows it.
+
+    :param name: Name of the command
+    :return: Markdown
+    :raises KeyError: There is no such command
+    """
+    group: Any = typer.main.get_command(app)
+    parsed = group.commands[name]
+    rows = [
+        [
+            ", ".join(f"`{o}`" for o in getattr(p, "opts", [p.name]) if o) or f"`{p.name}`",
+            " ".join((p.help or "").split()),
+        ]
+        for p in parsed.params
+        if p.name != "help"
+    ]
+    words, _, examples = cleandoc(parsed.help or "").partition("For example:")
+    lines = "\n".join(line.strip() for line in examples.splitlines() if line.strip())
+    return f"{words}\n\n```sh\n{lines}\n```\n\n{table(['argument', 'meaning'], rows)}"
 
 
 def returns(name: str) -> str:

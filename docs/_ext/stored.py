@@ -62,6 +62,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "slide": facts.slide,
         "measured": facts.measured,
         "answer": facts.answer,
+        "command": facts.command,
+        "coverage": facts.coverage,
         "returns": facts.returns,
         "rounds": facts.rounds,
     }.items():

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import facts
 import pytest
+import typer.main
 
 import sb3_course
+from sb3_course.cli.app import app
 from sb3_course.lectures import FIGURES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,3 +160,20 @@ def test_a_slide_is_that_of_the_class():
     assert facts.slide("BC") != facts.slide("BatchActorCritic")
     with pytest.raises(KeyError, match="Gone"):
         facts.slide("Gone")
+
+
+def test_every_command_is_in_the_reference():
+    listed = re.findall(r"```\{command\} (\w+)", text("reference/commands.md"))
+    assert sorted(listed) == sorted(typer.main.get_command(app).commands)
+    assert "`--save-every`" in facts.command("train")
+    with pytest.raises(KeyError, match="gone"):
+        facts.command("gone")
+
+
+def test_coverage_is_the_stored_one():
+    with (ROOT / "results/statistics/coverage.csv").open() as file:
+        rows = {(r["law"], r["statistic"], r["runs"]): r["coverage"] for r in csv.DictReader(file)}
+    (line,) = [line for line in facts.coverage("mean").splitlines() if line.startswith("| 5 |")]
+    assert f"{float(rows['normal', 'mean', '5']):.0%}" in line
+    with pytest.raises(KeyError, match="IQM"):
+        facts.coverage("gone")
