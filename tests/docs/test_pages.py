@@ -1,5 +1,6 @@
 """What the pages hold: every log key, every switch, every claim, numbers that are stored."""
 
+import ast
 import csv
 import inspect
 import re
@@ -92,6 +93,22 @@ def test_every_switch_is_described(page):
     parameters = set(inspect.signature(cls.__init__).parameters) - OF_SB3
     missing = [name for name in parameters if not re.search(rf"`{name}\b", terms)]
     assert missing == []
+
+
+IN_WORDS = {"the whole batch": None, "no limit": None}
+
+
+@pytest.mark.parametrize("page", CLASSES)
+def test_defaults_are_those_of_the_constructor(page):
+    """A term of the switches is `name` (default), or `name=value` of one of several values."""
+    parameters = inspect.signature(getattr(sb3_course, CLASSES[page]).__init__).parameters
+    switches = text(f"algorithms/{page}.md").partition("## Switches")[2].partition("\n## ")[0]
+    named = re.findall(r"`(\w+)` \(([^()]+)\)(?=[\w`,. ()]*\n: )", switches)
+    chosen = re.findall(r"^`(\w+)=([^`]+)` \(default\)", switches, re.MULTILINE)
+    assert named
+    for name, written in named + chosen:
+        default = IN_WORDS[written] if written in IN_WORDS else ast.literal_eval(written.strip("`"))
+        assert parameters[name].default == default, name
 
 
 def test_every_claim_has_a_page_and_a_drawing():
