@@ -30,10 +30,10 @@ def load(
     r"""Load a checkpoint of any algorithm of this package, whose class the file names.
 
     :param path: Checkpoint file, with or without ``.zip``
-    :param env: Environment to continue with, raw or vectorized; see :meth:`CourseAlgorithm.load`
+    :param env: Environment to continue with, raw or vectorized; see :meth:`.CourseAlgorithm.load`
     :param normalize: ``"train"`` to continue updating the normalization statistics, ``"freeze"``
         to keep them and return raw rewards, for evaluation
-    :param \**kwargs: Further arguments of :meth:`CourseAlgorithm.load`
+    :param \**kwargs: Further arguments of :meth:`.CourseAlgorithm.load`
     :return: Loaded model
     :raises CheckpointError: If the file is not a checkpoint of this package, a ``ValueError``
     """

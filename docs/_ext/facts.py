@@ -211,6 +211,7 @@ def command(name: str) -> str:
         if p.name != "help"
     ]
     words, _, examples = cleandoc(parsed.help or "").partition("For example:")
+    words = re.sub(r"(?<![`\w-])--[a-z][a-z-]*", r"`\g<0>`", words)
     lines = "\n".join(line.strip() for line in examples.splitlines() if line.strip())
     return f"{words}\n\n```sh\n{lines}\n```\n\n{table(['argument', 'meaning'], rows)}"
 

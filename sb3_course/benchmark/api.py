@@ -87,7 +87,7 @@ def run_grid(
     :return: Results of the selected runs, and the page of the report
     :raises GridError: If the grid has mistakes or a constructor refuses its settings; the message
         lists all of them
-    :raises UserError: As :func:`plan_grid` does
+    :raises UserError: As :func:`.plan_grid` does
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
     return run_plan(

@@ -82,7 +82,7 @@ def plan_grid(
         print(len(plan.todo), "of", len(plan.runs), "runs to do")
 
     :param grid: Grid file, or its content as a mapping
-    :param only: Conditions, as in :func:`run_grid`, like what follows
+    :param only: Conditions, as in :func:`.run_grid`, like what follows
     :param results: Folder of all results
     :param rerun: Whether to repeat finished runs and replace their stored results
     :param keep: Whether to keep finished runs although a module of the user has changed since
@@ -124,14 +124,14 @@ def run_plan(
     """Execute the runs of a plan and write the report.
 
     :param plan: Plan from :func:`plan_grid`
-    :param executor: As in :func:`run_grid`, like what follows
+    :param executor: As in :func:`.run_grid`, like what follows
     :param workers: Number of runs at a time
     :param address: Address of a running Ray cluster
     :param retries: Number of times that a run whose process died is started again
     :param tensorboard: Folder for the TensorBoard files of SB3's logger
     :param report: Whether to write tables, figures and the page
     :param console: Console on which progress is shown
-    :param command: Command to record in the manifest; None for the call of :func:`run_grid`
+    :param command: Command to record in the manifest; None for the call of :func:`.run_grid`
     :return: Results and the page of the report
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """

@@ -63,11 +63,12 @@ def make_vec_env(
     ``"auto"``       ``"envpool"`` if EnvPool is installed and has Gymnasium's environment (the
                      spaces agree, no difference in dynamics is known, it knows all arguments,
                      there are no wrappers), else ``"dummy"``; prints which one and why
-    ``"envpool"``    :class:`EnvPoolVecEnv`: C++ threads, no rendering, no access to environments
+    ``"envpool"``    :class:`.EnvPoolVecEnv`: C++ threads, no rendering, no access to environments
     ``"dummy"``      SB3's ``DummyVecEnv``: Gymnasium, one after the other in this process
     ``"subproc"``    SB3's ``SubprocVecEnv``: Gymnasium, one process per environment
-    ``"gymnasium"``  :class:`GymnasiumVecEnv`: the vector environment that is registered with the id
-                     if there is one and it can reset single environments, else ``SyncVectorEnv``
+    ``"gymnasium"``  :class:`.GymnasiumVecEnv`: the vector environment that is registered with the
+                     id if there is one and it can reset single environments, else
+                     ``SyncVectorEnv``
     ===============  =============================================================================
 
     :param env_id: Environment id, ``module:id``, a whole

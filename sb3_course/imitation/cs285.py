@@ -105,7 +105,7 @@ class CS285Expert:
 def load_cs285_expert(path: PathLike) -> CS285Expert:
     """Read an expert of the homework, such as ``Walker2d.pkl``.
 
-    :param path: Pickle, which is not executed; see :func:`load_plain_pickle`
+    :param path: Pickle, which is not executed; see :func:`.load_plain_pickle`
     :return: Function from observations of shape (M, D) to actions of shape (M, A)
     :raises UserError: If the file is not such an expert, or is refused
     """
@@ -183,7 +183,7 @@ def _check_layers(path: PathLike, mean: Array, layers: list[tuple[Array, Array]]
 def load_cs285_demonstrations(path: PathLike) -> list[TrajectoryWithRew]:
     """Read demonstrations of the homework, such as ``expert_data_Walker2d-v4.pkl``.
 
-    :param path: Pickle, which is not executed; see :func:`load_plain_pickle`
+    :param path: Pickle, which is not executed; see :func:`.load_plain_pickle`
     :return: One trajectory per path in the file, with rewards
     :raises UserError: If the file holds no such demonstrations, or is refused
     """

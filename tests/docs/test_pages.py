@@ -194,3 +194,9 @@ def test_coverage_is_the_stored_one():
     assert f"{float(rows['normal', 'mean', '5']):.0%}" in line
     with pytest.raises(KeyError, match="IQM"):
         facts.coverage("gone")
+
+
+def test_what_is_said_to_score_highest_does():
+    assert "the highest interquartile mean of scores" in text("algorithms/index.md")
+    report = (ROOT / "results/mujoco/README.md").read_text()
+    assert "Highest interquartile mean of scores: NPG" in report
