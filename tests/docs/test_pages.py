@@ -89,7 +89,7 @@ def test_pages_of_algorithms_have_one_form(page):
 def test_every_switch_is_described(page):
     cls = getattr(sb3_course, CLASSES[page])
     switches = text(f"algorithms/{page}.md").partition("## Switches")[2].partition("\n## ")[0]
-    terms = "".join(re.findall(r"((?:^[^:\n].*\n)+)(?=: )", switches, re.MULTILINE))
+    terms = "\n".join(re.findall(r"\n\n([^\n]+)\n: ", switches))  # a term is one line
     parameters = set(inspect.signature(cls.__init__).parameters) - OF_SB3
     missing = [name for name in parameters if not re.search(rf"`{name}\b", terms)]
     assert missing == []
