@@ -8,7 +8,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 import sb3_course
-from sb3_course import REINFORCE, loading
+from sb3_course import NPG, REINFORCE, loading
 from sb3_course.common import checkpoint
 from sb3_course.common.checkpoint import read_header
 from tests.contract.helpers import copy_parameters, equal_tensors, small_model
@@ -131,3 +131,12 @@ def test_a_save_that_fails_keeps_the_old_file(a2c, tmp_path, monkeypatch):
         loading.save(a2c, tmp_path / "model.zip")
     assert (tmp_path / "model.zip").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["model.zip"]
+
+
+@pytest.mark.parametrize("name", ["weightsonly", "normalise", "learning_rte", "_nothing"])
+def test_an_argument_that_the_model_does_not_have_is_refused(tmp_path, name):
+    NPG("MlpPolicy", "CartPole-v1").save(tmp_path / "m")
+    with pytest.raises(TypeError, match=f"unknown argument of NPG.load '{name}'"):
+        sb3_course.load(tmp_path / "m", **{name: 1})
+    changed = sb3_course.load(tmp_path / "m", target_kl=0.5, verbose=1)
+    assert (changed.target_kl, changed.verbose) == (0.5, 1)

@@ -17,7 +17,7 @@ from sb3_course.cli.app import app
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "results" / "figures"
 GRIDS = {"classic": "classic control", "mujoco": "the homework's tasks"}
-DRAWING = re.compile(r'<section id="(\w+)">.*?<figure>.*?src="data:image/svg\+xml,([^"]*)"', re.S)
+DRAWING = re.compile(r'<figure id="(\w+)-figure".*?src="data:image/svg\+xml,([^"]*)"', re.S)
 
 
 @cache

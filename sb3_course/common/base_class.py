@@ -1,5 +1,6 @@
 """What BC, DAgger and the policy gradients share: policy, optimizers, tensors, files."""
 
+import inspect
 import io
 import tempfile
 import warnings
@@ -26,6 +27,7 @@ from torch import nn
 
 from sb3_course.collection.observations import Array
 from sb3_course.common import checkpoint
+from sb3_course.common.errors import unknown
 from sb3_course.common.validation import scheduled
 from sb3_course.envs.gymnasium_vec_env import GymnasiumVecEnv
 
@@ -211,6 +213,7 @@ class CourseAlgorithm(BaseAlgorithm):
         :return: The model
         :raises CheckpointError: The file is no checkpoint of this class, damaged, or holds what
             ``weights_only`` does not read; a ``ValueError``
+        :raises TypeError: The model has no attribute of that name
         :raises ValueError: It does not fit the environment, or ``normalize`` is neither
         """
         if normalize not in ("train", "freeze"):
@@ -218,7 +221,7 @@ class CourseAlgorithm(BaseAlgorithm):
         members = checkpoint.read_members(path)
         header = checkpoint.checked_header(members)
         cls._check_class(path, header.get("class"))
-        checkpoint.sb3_data(members)
+        cls._check_names(kwargs, checkpoint.sb3_data(members))
         if weights_only:
             custom_objects = checkpoint.plain_attributes(members, custom_objects or {})
         env = None if env is None else given_env(env, 0)
@@ -242,6 +245,16 @@ class CourseAlgorithm(BaseAlgorithm):
             )
             model._take_from(members, trusted=not weights_only)
         return model
+
+    @classmethod
+    def _check_names(cls, given: Iterable[str], saved: Iterable[str]) -> None:
+        """Refuse what is neither in the file nor an argument of the constructor."""
+        arguments = (inspect.signature(base).parameters for base in cls.__mro__[:-1])
+        known = {*saved, *(name for names in arguments for name in names)}
+        for name in given:
+            if name not in known:
+                allowed = {"weights_only", *(n for n in known if not n.startswith("_"))}
+                raise TypeError(unknown(f"argument of {cls.__name__}.load", name, allowed))
 
     @classmethod
     def _check_class(cls, path: checkpoint.CheckpointPath, saved: str | None) -> None:
