@@ -43,6 +43,8 @@ class Setup:
     :param seed: Seed of all random numbers
     :param backend: Backend of :func:`sb3_course.make_vec_env`
     :param timesteps: Environment steps in all
+    :param save_every: Environment steps from one save to the next; None for none
+    :param eval_every: Environment steps from one evaluation to the next; None for none
     """
 
     algo: str
@@ -51,6 +53,8 @@ class Setup:
     seed: int
     backend: Any
     timesteps: int
+    save_every: int | None = None
+    eval_every: int | None = None
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> "Setup":
@@ -148,8 +152,6 @@ def train(
     model: BaseAlgorithm,
     setup: Setup,
     file: Path,
-    save_every: int | None,
-    eval_every: int | None,
     tell: Tell,
     progress_bar: bool,
 ) -> None:
@@ -160,18 +162,16 @@ def train(
     :param model: Model from :func:`start` or :func:`resume`
     :param setup: What the training was started with
     :param file: File that is saved to on the way
-    :param save_every: Environment steps from one save to the next; None for none
-    :param eval_every: Environment steps from one evaluation to the next; None for none
     :param tell: Function that gets lines about saves and evaluations
     :param progress_bar: Whether to show a progress bar
     :raises KeyboardInterrupt: It was stopped; its argument is the signal's number
     """
     vars(model)["training_setup"] = setup.data()
     callbacks: list[BaseCallback] = []
-    if eval_every is not None:
-        callbacks.append(EvaluateEvery(eval_every, setup.env, EPISODES, setup.seed, tell))
-    if save_every is not None:
-        callbacks.append(SaveEvery(save_every, lambda saved: loading.save(saved, file), tell))
+    if setup.eval_every is not None:
+        callbacks.append(EvaluateEvery(setup.eval_every, setup.env, EPISODES, setup.seed, tell))
+    if setup.save_every is not None:
+        callbacks.append(SaveEvery(setup.save_every, lambda saved: loading.save(saved, file), tell))
     if model.tensorboard_log is None:  # SB3's own logger makes a folder for no file
         model.set_logger(Logger(folder=None, output_formats=[HumanOutputFormat(sys.stdout)]))
     stop = _Stop(tell)

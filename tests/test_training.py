@@ -85,7 +85,9 @@ def test_what_was_learned_is_saved_when_a_signal_stops_it(tmp_path, number):
 def test_the_second_signal_stops_at_once(whole, capsys, monkeypatch):
     """Inside a batch, whose steps are lost."""
 
-    class Signals(training.EvaluateEvery):
+    plain = training.EvaluateEvery
+
+    class Signals(plain):
         def _on_training_start(self):
             pass
 
@@ -102,8 +104,26 @@ def test_the_second_signal_stops_at_once(whole, capsys, monkeypatch):
     assert app.invoke(words) == 128 + signal.SIGTERM
     assert "interrupted after 32 steps" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is before
+    monkeypatch.setattr(training, "EvaluateEvery", plain)
     assert app.invoke(["train", "--resume", "twice.zip", "--timesteps", "150"]) == terminal.OK
     assert "start anew: it was saved inside a batch" in capsys.readouterr().err
+
+
+def test_the_intervals_of_saves_and_evaluations_are_remembered(whole, capsys, monkeypatch):
+    given = ["--timesteps", "200", "--save-every", "100", "--eval-every", "100", "--out", "i.zip"]
+    assert app.invoke([*WORDS, *given]) == terminal.OK
+    capsys.readouterr()
+    saved = []
+    keep = training.loading.save
+    monkeypatch.setattr(training.loading, "save", lambda *args: (saved.append(1), keep(*args)))
+    assert app.invoke(["train", "--resume", "i.zip", "--timesteps", "400"]) == terminal.OK
+    out = capsys.readouterr().out
+    assert out.count("steps: return") == 2
+    assert len(saved) == 2  # on the way, and at the end
+    assert (
+        app.invoke(["train", "--resume", "i.zip", "--timesteps", "500", "--eval-every", "50"]) == 0
+    )
+    assert capsys.readouterr().out.count("steps: return") == 2
 
 
 def test_a_model_of_another_library_goes_on(tmp_path, monkeypatch):

@@ -104,7 +104,8 @@ def train(
             raise typer.BadParameter("ALGO and ENV are needed, as in `train NPG CartPole-v1`")
         file = checkpoint.place_to_save(out or Path("model.zip"))
         config = environment(EnvConfig(env), env_kwargs, wrapper)
-        setup = training.Setup(algo, config, n_envs, seed, backend, timesteps or 100_000)
+        steps = timesteps or 100_000
+        setup = training.Setup(algo, config, n_envs, seed, backend, steps, save_every, eval_every)
         given = parameters("-p", params or [], "learning_rate=1e-3")
         model = training.start(setup, given, normalize, tensorboard)
     else:
@@ -122,14 +123,19 @@ def train(
         resume = checkpoint.resolve(resume)
         model, setup = training.resume(resume, trust, print_error)
         file = checkpoint.place_to_save(out or resume)
-        setup = replace(setup, timesteps=timesteps or setup.timesteps)
+        setup = replace(
+            setup,
+            timesteps=timesteps or setup.timesteps,
+            save_every=save_every or setup.save_every,
+            eval_every=eval_every or setup.eval_every,
+        )
         if model.num_timesteps >= setup.timesteps:
             raise typer.BadParameter(
                 f"{resume} has {model.num_timesteps:,} of {setup.timesteps:,} steps: nothing is "
                 f"left to do; allowed: --timesteps above {model.num_timesteps:,}, the steps in all"
             )
         print_line(f"going on at {model.num_timesteps:,} of {setup.timesteps:,} steps")
-    code = _learn(model, setup, file, save_every, eval_every)
+    code = _learn(model, setup, file)
     ask = _another_place if sys.stdin.isatty() and sys.stderr.isatty() else None
     file = training.save(model, file, print_error, ask)
     option = ["--algo", setup.algo] if ":" in setup.algo else []  # a file names the class alone
@@ -211,14 +217,12 @@ def _learn(
     model: "BaseAlgorithm",
     setup: "Setup",
     file: Path,
-    save_every: int | None,
-    eval_every: int | None,
 ) -> int:
     """Train, and return an exit code whatever stops training, so that the model can be saved."""
     from sb3_course import training
 
     try:
-        training.train(model, setup, file, save_every, eval_every, print_line, sys.stderr.isatty())
+        training.train(model, setup, file, print_line, sys.stderr.isatty())
     except KeyboardInterrupt as stopped:
         print_error(f"interrupted after {model.num_timesteps:,} steps")
         number = stopped.args[0] if stopped.args else None

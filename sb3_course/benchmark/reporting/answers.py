@@ -66,11 +66,11 @@ def answers(analysis: Analysis) -> Iterator[str]:
     iqm = analysis.aggregates[analysis.aggregates["statistic"] == "IQM"]
     if len(iqm) > 1:
         yield _best(analysis, iqm, "Highest interquartile mean of scores", 2, lower=False)
-    elif analysis.by_environment["environment"].nunique() == 1 and len(analysis.ranks) > 1:
+    elif analysis.by_environment["environment"].nunique() == 1 and analysis.ranks_compare:
         table = analysis.by_environment
         n_digits = digits(table["point"])
         yield _best(analysis, table, "Highest interquartile mean of returns", n_digits, lower=False)
-    elif len(analysis.ranks) > 1:
+    elif analysis.ranks_compare:
         yield _best(analysis, analysis.ranks, "Best mean rank over environments", 1, lower=True)
     if n_pairs := len(analysis.probability_of_improvement):
         n_apart = sum(map(len, pairs.told_apart(analysis).values()))

@@ -76,6 +76,12 @@ class Analysis:
     sample_efficiency: pd.DataFrame
     absent: pd.DataFrame
 
+    @property
+    def ranks_compare(self) -> bool:
+        """Whether all algorithms, of which there are several, have runs on a common environment."""
+        tasks = self.by_environment.groupby("algorithm")["environment"].agg(set)
+        return len(tasks) > 1 and bool(set.intersection(*tasks))
+
 
 def analyze(
     grid: Grid,

@@ -50,7 +50,7 @@ def design_of(
         name=grid.name,
         algorithms=list(grid.algorithms),
         environments=evaluation_steps(grid),
-        seeds=grid.seeds,
+        seeds=sorted({seed for name in grid.algorithms for seed in grid.seeds_of(name)}),
         questions=grid.questions,
         references=references_of(grid, measured or {}),
         rounds=rounds,

@@ -183,3 +183,20 @@ def test_the_best_of_a_run_is_its_highest_evaluation():
     highest = [max(np.mean(m.returns) for m in result.measurements) for result in results]
     assert row.point == pytest.approx(np.mean(highest))
     assert row.low < row.point < row.high and row.n_runs == 3
+
+
+def test_ranks_compare_algorithms_that_share_an_environment():
+    grid = made_up.grid(n_algorithms=2)
+    results = made_up.results(grid)
+    assert analyze(grid, results).ranks_compare
+    first, second = grid.environments
+    apart = [r for r in results if r.spec.names in (("NPG", first), ("BatchActorCritic", second))]
+    assert not analyze(grid, apart).ranks_compare
+    assert not analyze(grid, [r for r in results if r.spec.algorithm == "NPG"]).ranks_compare
+    assert not analyze(grid, []).ranks_compare
+
+
+def test_the_design_has_the_seeds_of_all_algorithms():
+    algorithms = {"NPG": {"class": "A2C", "seeds": 5}, "A2C": {"class": "A2C"}}
+    grid = made_up.grid(algorithms=algorithms, seeds=3)
+    assert analyze(grid, []).design.seeds == [0, 1, 2, 3, 4]

@@ -49,8 +49,8 @@ def returns(analysis: Analysis, record: Record) -> Section:
     text = [f"{DETERMINISTIC if record.logs is None else LOGGED} {INTERPOLATED}"]
     scored = bool(len(analysis.aggregates))
     if not scored:
-        text = [f"Interval: {BAR}.", *lacking(analysis), *text]
-        if len(environments) > 1 and len(analysis.ranks) > 1:
+        text = [f"Interval: {BAR}.", *lacking(analysis, record.logs is not None), *text]
+        if len(environments) > 1 and analysis.ranks_compare:
             shown_tables.append(scores.ranks(analysis))
     shown_tables += [
         tables.over_the_run(analysis),
@@ -71,18 +71,22 @@ def questions(analysis: Analysis) -> Section:
     return Section("Questions in detail", tables=[*shown_tables, *pairs.by_environment(analysis)])
 
 
-def lacking(analysis: Analysis) -> list[str]:
+def lacking(analysis: Analysis, of_logs: bool = False) -> list[str]:
     """Say which environments have no scores, and how to give them some.
 
     :param analysis: Every number of the report
+    :param of_logs: Whether the report is of logs, which no grid declares
     :return: One sentence, or none if no environment is without scores
     """
     known = analysis.design.references.environments
     without = [name for name in tables.present(analysis) if name not in known]
     if not without:
         return []
+    first = f"Without reference returns, and so in no score: {', '.join(without)}."
+    if of_logs:
+        return [f"{first} A grid among the paths that has these environments may declare them."]
     return [
-        f"Without reference returns, and so in no score: {', '.join(without)}. To give them, write "
+        f"{first} To give them, write "
         f"references: {{{without[0]}: {{random: 0, expert: 100}}}} with your numbers into the "
         "grid, or leave out random and measure it with sb3-course references GRID."
     ]

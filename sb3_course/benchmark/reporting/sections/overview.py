@@ -52,7 +52,7 @@ def scores(analysis: Analysis) -> Section:
     """
     text = [f"Score: (return - random) / (expert - random). Interval: {BAR}.", *lacking(analysis)]
     shown_tables = [tables.iqm(analysis), tables.other_aggregates(analysis)]
-    if len(analysis.ranks) > 1:
+    if analysis.ranks_compare:
         shown_tables.append(tables.ranks(analysis))
     return Section(
         "Scores",
