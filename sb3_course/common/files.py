@@ -7,10 +7,14 @@ import re
 import stat
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
-from sb3_course.common.errors import UserError
+from sb3_course.common.errors import UserError, in_words
+
+T = TypeVar("T")
 
 PACKAGE = Path(__file__).resolve().parents[1]
 IN_WHEEL = PACKAGE / "shipped"
@@ -104,6 +108,25 @@ def read_regular(path: Path, largest: int = LARGEST) -> bytes:
         if size > largest:
             raise OSError(errno.EFBIG, f"refused: {size:,} bytes, more than {largest:,}", str(path))
         return file.read() or b""  # None where nothing has come yet
+
+
+def read_kept(path: Path, parse: Callable[[bytes], T], remedy: str) -> T | None:
+    """Read a small file that this program keeps and can do without.
+
+    :param path: File
+    :param parse: Function that reads its content; raises a ``ValueError`` if it is damaged
+    :param remedy: What to do after it was deleted, as the end of a sentence
+    :return: What it holds; None if there is no such file
+    :raises UserError: The file is damaged; says what to do
+    """
+    try:
+        return parse(read_regular(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        count = getattr(error, "error_count", None)  # of pydantic's errors
+        reason = in_words(error) if count is None else f"{count()} mistakes"
+        raise UserError(f"{path} is damaged ({reason}); delete it, and {remedy}") from error
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -12,11 +12,9 @@ from pydantic import (
     FiniteFloat,
     JsonValue,
     TypeAdapter,
-    ValidationError,
 )
 
-from sb3_course.common.errors import UserError, in_words
-from sb3_course.common.files import read_regular, write_whole
+from sb3_course.common.files import read_kept, write_whole
 from sb3_course.envs.config import EnvConfig
 
 NAME = "references.json"
@@ -65,17 +63,8 @@ def read_references(folder: Path) -> dict[str, MeasuredReference]:
     :return: References by environment; none if nothing was measured
     :raises UserError: The file is damaged; says what to do
     """
-    path = folder / NAME
-    try:
-        return _File.validate_json(read_regular(path))
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (OSError, ValidationError) as error:
-        reason = f"{error.error_count()} mistakes" if isinstance(error, ValidationError) else None
-        raise UserError(
-            f"{path} is damaged ({reason or in_words(error)}); delete it, and measure again with "
-            "`sb3-course references`"
-        ) from error
+    remedy = "measure again with `sb3-course references`"
+    return read_kept(folder / NAME, _File.validate_json, remedy) or {}
 
 
 def write_references(folder: Path, references: Mapping[str, MeasuredReference]) -> None:

@@ -5,12 +5,12 @@ from itertools import accumulate, chain
 from operator import add
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from sb3_course.benchmark.definition.field_types import Pair, Seeds
 from sb3_course.benchmark.definition.grid import Grid
-from sb3_course.common.errors import UserError, in_words
-from sb3_course.common.files import read_regular, write_whole
+from sb3_course.common.errors import UserError
+from sb3_course.common.files import read_kept, write_whole
 
 NAME = "rounds.json"
 
@@ -95,17 +95,8 @@ def read_rounds(folder: Path) -> Rounds | None:
     :return: Rounds, None if its seeds were not added in rounds
     :raises UserError: The file is damaged; says what to do
     """
-    path = folder / NAME
-    try:
-        return Rounds.model_validate_json(read_regular(path))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValidationError) as error:
-        reason = f"{error.error_count()} mistakes" if isinstance(error, ValidationError) else None
-        raise UserError(
-            f"{path} is damaged ({reason or in_words(error)}); delete it, and continue with "
-            "`sb3-course run --until-settled`, which skips finished runs"
-        ) from error
+    remedy = "continue with `sb3-course run --until-settled`, which skips finished runs"
+    return read_kept(folder / NAME, Rounds.model_validate_json, remedy)
 
 
 def write_rounds(folder: Path, rounds: Rounds) -> None:
