@@ -12,6 +12,7 @@ from stable_baselines3.common.utils import FloatSchedule
 from sb3_course import estimators
 from sb3_course.collection.collector import FixedSteps
 from sb3_course.collection.observations import TensorObs, rows_of, select
+from sb3_course.common.networks.fisher import engine_fisher_vector_product
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 from sb3_course.common.validation import check, check_count, check_number, scheduled
 from sb3_course.estimators import natural_gradient
@@ -218,9 +219,12 @@ class NPG(PolicyGradientAlgorithm):
         sample, n = old, rows_of(obs)
         if self.sub_sampling_factor > 1:
             some = th.randperm(n, device=self.device)[: max(1, n // self.sub_sampling_factor)]
-            sample = self.distribution(select(obs, some))
-        return natural_gradient.fisher_vector_product(
-            sample, self.actor_parameters, self.cg_damping
+            obs = select(obs, some)
+            sample = self.distribution(obs)
+        damping = self.cg_damping
+        fast = engine_fisher_vector_product(self.policy, self._actor_group, obs, damping)
+        return fast or natural_gradient.fisher_vector_product(
+            sample, self.actor_parameters, damping
         )
 
     def step_length(self, solution: natural_gradient.CGSolution) -> float:

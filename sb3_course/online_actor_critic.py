@@ -1,5 +1,6 @@
 """Online actor-critic over synchronized parallel actors (CS285 lecture 6)."""
 
+import math
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -8,18 +9,17 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.vec_env import VecEnv
-from torch.nn import functional as F
 
 from sb3_course.collection.collector import check_finite, step_wait, truncations
-from sb3_course.collection.fast_mlp import make_actor, make_critic
 from sb3_course.collection.observations import TensorObs, compact, map_obs, true_next_obs
-from sb3_course.common.optimization import descend
+from sb3_course.common.networks.actors import make_actor
+from sb3_course.common.networks.critics import make_critic
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 
 Self = TypeVar("Self", bound="OnlineActorCritic")
 
 LOG_INTERVAL = 10_000
-TRANSIENT = ("_act", "_critic", "_transition")
+TRANSIENT = ("_actor", "_critic", "_transition")
 """Attributes that are made again when they are missing."""
 
 
@@ -30,9 +30,9 @@ class Transition(NamedTuple):
     variable      shape     meaning
     ============  ========  ================================================
     ``obs``       (N, …)    s
-    ``log_prob``  (N,)      log π_θ(a|s), differentiable
-    ``entropy``   ()        mean entropy of π_θ(·|s), differentiable
-    ``values``    (N,)      V_φ(s), differentiable
+    ``log_prob``  (N,)      log π_θ(a|s)
+    ``entropy``   ()        mean entropy of π_θ(·|s)
+    ``values``    (N,)      V_φ(s)
     ``rewards``   (N,)      r
     ``next_obs``  (N, …)    s', the last observation where an episode ended
     ``alive``     (N,)      0 where s' is terminal, else 1
@@ -160,8 +160,9 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         self._log_every, self._first_update = None, 0
 
     def _make_functions(self) -> None:
-        """Make the fast functions of the present policy."""
-        self._act, self._critic = make_actor(self.policy), make_critic(self.policy)
+        """Make the functions π_θ and V_φ of the present policy."""
+        self._actor = make_actor(self.policy, self._actor_group, self.actor_optimizer)
+        self._critic = make_critic(self.policy, self._critic_group, self.critic_optimizer)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what can be pickled or copied: all but the functions and the last transition."""
@@ -190,17 +191,16 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         :raises FloatingPointError: An observation or reward is not finite
         """
         assert self._last_obs is not None
-        if not hasattr(self, "_act"):
+        if not hasattr(self, "_actor"):
             self._make_functions()
         if self.policy.training:
             self.policy.set_training_mode(False)
         callback.on_rollout_start()
         check_finite("observation", self._last_obs, step=self.num_timesteps)
         obs = self.to_tensor(map_obs(compact, self._last_obs))
-        actions, score = self._act(obs)
-        sampled, clipped_actions = self.clip_actions(actions)
+        sampled, clipped_actions = self.clip_actions(self._actor.act(obs))
         env.step_async(clipped_actions)  # functions of s and a are computed during the step
-        (log_prob, entropy), values = score(), self._critic(obs)
+        (log_prob, entropy), values = self._actor.score(), self._critic.evaluate(obs)
         new_obs, rewards, dones, infos = step_wait(env)
         check_finite("reward", rewards, step=self.num_timesteps)
         next_obs = true_next_obs(new_obs, dones, infos)
@@ -223,8 +223,8 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             "infos": infos,
             "actions": sampled,
             "clipped_actions": clipped_actions,
-            "values": values.detach(),
-            "log_probs": log_prob.detach(),
+            "values": values,
+            "log_probs": log_prob,
             "n_steps": 1,
             "running": np.ones_like(dones),
         }
@@ -239,33 +239,22 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         self.update_learning_rates()
 
         # φ ← φ − α ∇_φ 1/N Σ (V_φ(s) − y)², y = r + γ V(s')
-        with th.no_grad():
-            targets = rewards + self.gamma * alive * self._critic(next_obs)
-        critic_loss = F.mse_loss(values, targets)
-        value_loss = descend(critic_loss, self.critic_parameters, self.critic_optimizer)
+        targets = rewards + self.gamma * alive * self._critic(next_obs)
+        value_loss = self._critic.descend(targets)
         # Â = r + γ V(s') − V(s), with the new V
-        with th.no_grad():
-            advantages = rewards + self.gamma * alive * self._critic(next_obs) - self._critic(obs)
+        advantages = rewards + self.gamma * alive * self._critic(next_obs) - self._critic(obs)
         # θ ← θ + α 1/N Σ ∇_θ log π_θ(a|s) Â
-        loss = -(log_prob * advantages).mean()
+        limit = self.max_grad_norm
         if self._is_before_a_log():
-            self.log_policy(loss, entropy)
+            self.log_policy(-(log_prob * advantages).mean(), entropy)
             self.logger.record("train/value_loss", value_loss)
-            self.log_explained_variance(values.detach().cpu().numpy(), targets.cpu().numpy())
-        self.step_actor(loss - self.ent_coef * entropy if self.ent_coef else loss)
-
-    def step_actor(self, loss: th.Tensor, gradient: th.Tensor | None = None) -> None:
-        """Take one step of the actor's optimizer, without the norm where no log shows it.
-
-        :param loss: Loss to differentiate by the actor's parameters
-        :param gradient: Flat gradient to descend, added to that of the loss, of shape (P,)
-        :raises FloatingPointError: The loss or the gradient is not finite; nothing is changed
-        """
-        if gradient is None and self.max_grad_norm is None and not self._is_before_a_log():
-            descend(loss, self.actor_parameters, self.actor_optimizer)
+            self.log_explained_variance(values.cpu().numpy(), targets.cpu().numpy())
+            limit = math.inf if limit is None else limit
+        _, norm = self._actor.descend(advantages, self.ent_coef, limit)
+        if norm is None:
             self._n_updates += 1
         else:
-            super().step_actor(loss, gradient)
+            self.record_update(norm)
 
     def _is_before_a_log(self) -> bool:
         """Whether SB3's ``learn`` logs after the next step, and so this update's numbers."""

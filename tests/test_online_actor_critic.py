@@ -6,7 +6,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_course import OnlineActorCritic
-from sb3_course.collection import fast_mlp
+from sb3_course.common.networks.engine import Mlp
 from tests.worlds import Scripted
 
 
@@ -143,13 +143,8 @@ def test_the_forward_pass_that_acts_is_the_one_that_is_differentiated(monkeypatc
     model = OnlineActorCritic(
         "MlpPolicy", DummyVecEnv([lambda: Scripted(space=spaces.Box(-1, 1, (1,)))] * 2), seed=0
     )
-    calls = []
-
-    def make_actor(policy):
-        act = fast_mlp.make_actor(policy)
-        return lambda obs: calls.append(1) or act(obs)
-
-    monkeypatch.setattr("sb3_course.online_actor_critic.make_actor", make_actor)
+    calls, forward = [], Mlp.forward
+    monkeypatch.setattr(Mlp, "forward", lambda mlp, *args: calls.append(mlp) or forward(mlp, *args))
     monkeypatch.setattr(model.policy, "get_distribution", None)
     model.learn(20)
-    assert len(calls) == 10
+    assert calls.count(model._actor._mlp) == 10

@@ -6,7 +6,6 @@ module            contents
 ``collector``     which steps count, and when a batch is complete
 ``rollout``       one batch, time-major and frozen
 ``observations``  arrays or dicts of arrays: map, select, stack, join
-``fast_mlp``      the policy on the hot path
 ================  ==============================================================================
 """
 

@@ -1,19 +1,18 @@
-"""Gradient steps: a step down a loss, minibatches, and the critic's regression."""
+"""The critic's regression, and its minibatches."""
 
-import math
 from collections.abc import Iterator
 
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
-from torch.nn import functional as F
 
 from sb3_course.collection.observations import TensorObs, select
+from sb3_course.common.networks.critics import make_critic
 
 
 def fit_critic(
     policy: ActorCriticPolicy,
-    critic: list[nn.Parameter],
+    parameters: list[nn.Parameter],
     optimizer: th.optim.Optimizer,
     obs: TensorObs,
     targets: th.Tensor,
@@ -28,7 +27,7 @@ def fit_critic(
     stays unchanged.
 
     :param policy: Policy whose ``predict_values`` is V_φ
-    :param critic: Parameters φ of the critic
+    :param parameters: Parameters φ of the critic; the frozen ones stay as they are
     :param optimizer: Optimizer of the critic's parameters
     :param obs: States s_i, of shape (M, …)
     :param targets: Targets y_i, of shape (M,)
@@ -38,41 +37,11 @@ def fit_critic(
     :return: Mean loss over the steps
     :raises FloatingPointError: The loss is not finite; the step is not taken
     """
-    total = 0.0
+    critic, total = make_critic(policy, parameters, optimizer), 0.0
     for indices in minibatches(len(targets), n_updates, batch_size, targets.device):
-        values = policy.predict_values(select(obs, indices)).flatten()
-        total += descend(F.mse_loss(values, targets[indices]), critic, optimizer)
+        critic.evaluate(select(obs, indices))
+        total += critic.descend(targets[indices])
     return total / n_updates
-
-
-def descend(
-    loss: th.Tensor, parameters: list[nn.Parameter], optimizer: th.optim.Optimizer
-) -> float:
-    """Take one gradient step down a loss.
-
-    :param loss: Loss, a scalar
-    :param parameters: Parameters to differentiate the loss by; none if all are frozen
-    :param optimizer: Optimizer of these parameters
-    :return: Value of the loss before the step
-    :raises FloatingPointError: The loss is not finite; the step is not taken
-    """
-    value = loss.item()
-    if not math.isfinite(value):
-        raise FloatingPointError(
-            f"a loss is {value}: look at the scale of the rewards, or of the demonstrations, and "
-            "at the learning rates"
-        )
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if not parameter.requires_grad:
-                parameter.grad = None  # frozen since its last step, which left a gradient
-    if not parameters:
-        return value
-    gradients = th.autograd.grad(loss, parameters)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient.contiguous()  # fused optimizers ignore strides
-    optimizer.step()
-    return value
 
 
 def minibatches(

@@ -16,12 +16,12 @@ from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_course.collection.collector import CollectionBudget, collect
-from sb3_course.collection.fast_mlp import make_sampler
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm, given_env
 from sb3_course.common.checkpoint import training_state
 from sb3_course.common.checkpoint.training_state import TrainingState
+from sb3_course.common.networks.sampler import make_sampler
 from sb3_course.common.update_steps import UpdateSteps
 from sb3_course.common.validation import (
     check_action_space,

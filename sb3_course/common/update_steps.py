@@ -175,7 +175,7 @@ class UpdateSteps(CourseAlgorithm):
         """
         loss = fit_critic(
             self.policy,
-            self.critic_parameters,
+            self._critic_group,
             self.critic_optimizer,
             obs,
             targets,

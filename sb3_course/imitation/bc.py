@@ -17,12 +17,11 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import update_learning_rate
 
-from sb3_course.collection.fast_mlp import make_scorer
 from sb3_course.collection.observations import Obs, TensorObs, select
 from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm, given_env
-from sb3_course.common.optimization import descend
-from sb3_course.common.parameter_groups import split_parameters, trainable
+from sb3_course.common.networks.actors import make_actor
+from sb3_course.common.parameter_groups import split_parameters
 from sb3_course.common.validation import (
     check_action_space,
     check_count,
@@ -242,14 +241,14 @@ class BC(CourseAlgorithm):
         self._obs, self._actions = self._training_set()
         n = len(self._actions)
         self._minibatches = SeededMinibatches(n, self.batch_size, self.device, seed, start)
-        self._evaluate_actions = make_scorer(self.policy)
+        self._actor = make_actor(self.policy, self._actor_group, self.policy.optimizer)
         self._losses: list[float] = []
         self.policy.set_training_mode(True)
         try:
             yield
         finally:
             self.policy.set_training_mode(False)
-            del self._obs, self._actions, self._minibatches, self._evaluate_actions
+            del self._obs, self._actions, self._minibatches, self._actor
 
     def train(self) -> None:
         """Take one gradient step on a minibatch of demonstrations."""
@@ -259,10 +258,9 @@ class BC(CourseAlgorithm):
         indices = self._minibatches.draw()
         obs = select(self._obs, indices)  # s_i
         actions = self._actions[indices]  # a*_i
-        log_prob, entropy = self._evaluate_actions(obs, actions)  # log π_θ(a*_i|s_i), H(π_θ)
-        loss = -log_prob.mean() - self.ent_coef * entropy  # L(θ)
-        parameters = trainable(self._actor_group)
-        value = descend(loss, parameters, self.policy.optimizer)  # θ ← θ − α ∇L(θ)
+        self._actor.evaluate(obs, actions)  # log π_θ(a*_i|s_i), H(π_θ)
+        # θ ← θ − α ∇L(θ), L(θ) = −1/B Σ log π_θ(a*_i|s_i) − c_H H(π_θ)
+        value, _ = self._actor.descend(ent_coef=self.ent_coef)
         self._losses.append(value)
         self._n_updates += 1
 
@@ -328,7 +326,7 @@ class BC(CourseAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         ours = ["dataset", "_actor_group", "_was_training"]
-        training = ["_obs", "_actions", "_minibatches", "_evaluate_actions", "_losses"]
+        training = ["_obs", "_actions", "_minibatches", "_actor", "_losses"]
         return [*super()._excluded_save_params(), *ours, *training]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

@@ -12,7 +12,6 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.collection.collector import FixedSteps, collect
-from sb3_course.collection.fast_mlp import make_scorer
 from sb3_course.collection.observations import Array, Obs
 from sb3_course.common import checkpoint
 from sb3_course.common.validation import check, check_count
@@ -316,8 +315,7 @@ class DAgger(BC):
 
     def _loss(self, obs: Any, actions: th.Tensor) -> float:
         with th.no_grad():
-            log_prob, _ = make_scorer(self.policy)(obs, actions)
-            return -log_prob.mean().item()
+            return -self.policy.get_distribution(obs).log_prob(actions).mean().item()
 
     def _record(self, facts: dict[str, float]) -> None:
         facts |= {

@@ -3,9 +3,9 @@
 import numpy as np
 from gymnasium import spaces
 
-from sb3_course.collection.fast_mlp import make_sampler
 from sb3_course.collection.observations import Array, Obs, compact, join, map_obs
 from sb3_course.common.base_class import CourseAlgorithm
+from sb3_course.common.networks.sampler import make_sampler
 from sb3_course.imitation.experts import Expert, label
 
 

@@ -3,7 +3,8 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_course.common.optimization import descend, fit_critic, minibatches
+from sb3_course.common.networks.autograd import descend
+from sb3_course.common.optimization import fit_critic, minibatches
 from sb3_course.common.parameter_groups import split_parameters
 
 

@@ -1,0 +1,209 @@
+"""The actor π_θ and its gradient step, by autograd or by the engine for multilayer perceptrons."""
+
+from typing import TypeAlias
+
+import torch as th
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import nn
+
+from sb3_course.collection.observations import TensorObs
+from sb3_course.common.networks.architecture import Architecture, actor_architecture
+from sb3_course.common.networks.autograd import finite_loss
+from sb3_course.common.networks.engine import FlatParameters, Mlp, Pass, finite_norm
+from sb3_course.common.networks.heads import CategoricalHead, GaussianHead, Head
+from sb3_course.common.parameter_groups import trainable
+
+
+class AutogradActor:
+    r"""π_θ of any policy.
+
+    An update is :meth:`act` and :meth:`score`, or :meth:`evaluate`, and then :meth:`descend`.
+
+    .. math:: L(\theta) = -\frac{1}{B} \sum_i m_i \log \pi_\theta(a_i | s_i)
+        - c_H \frac{1}{B} \sum_i H(\pi_\theta(\cdot | s_i))
+
+    With m = Â a step down L is one up the policy gradient (lecture 6); with m = 1 it is behavioral
+    cloning.
+
+    :param policy: Policy
+    :param parameters: Parameters θ
+    :param optimizer: Their optimizer
+    """
+
+    def __init__(
+        self,
+        policy: ActorCriticPolicy,
+        parameters: list[nn.Parameter],
+        optimizer: th.optim.Optimizer,
+    ) -> None:
+        self._policy, self._parameters, self._optimizer = policy, parameters, optimizer
+
+    def act(self, obs: TensorObs) -> th.Tensor:
+        """Sample actions, and keep the forward pass for :meth:`descend`.
+
+        :param obs: States s, of shape (B, …)
+        :return: Actions a, of shape (B, …), without gradient
+        """
+        self._distribution: Distribution = self._policy.get_distribution(obs)
+        self._actions = self._distribution.get_actions().detach()
+        return self._actions
+
+    def evaluate(self, obs: TensorObs, actions: th.Tensor) -> None:
+        """Run the forward pass and :meth:`score` for given actions.
+
+        :param obs: States s, of shape (B, …)
+        :param actions: Actions a, of shape (B, …)
+        """
+        self._distribution, self._actions = self._policy.get_distribution(obs), actions
+        self.score()
+
+    def score(self) -> tuple[th.Tensor, th.Tensor]:
+        """Compute the log-probabilities of the actions, and the policy's entropy.
+
+        :return: log π_θ(a|s) of shape (B,), detached, and the mean entropy in nats
+        """
+        entropy = self._distribution.entropy()
+        assert entropy is not None, "only squashed distributions lack an entropy"
+        self._log_prob, self._entropy = self._distribution.log_prob(self._actions), entropy.mean()
+        return self._log_prob.detach(), self._entropy.detach()
+
+    def descend(
+        self,
+        multipliers: th.Tensor | None = None,
+        ent_coef: float = 0.0,
+        max_grad_norm: float | None = None,
+    ) -> tuple[float, float | None]:
+        """Take one step down L for the actions last scored.
+
+        :param multipliers: Multipliers m, of shape (B,); None for 1
+        :param ent_coef: Coefficient c_H of the entropy bonus
+        :param max_grad_norm: Maximum norm of the gradient; None for no clipping
+        :return: L before the step, and the norm of its gradient, or None without clipping
+        :raises FloatingPointError: L or the norm is not finite; the step is not taken
+        """
+        weighted = self._log_prob if multipliers is None else self._log_prob * multipliers
+        loss = -weighted.mean()
+        if ent_coef:
+            loss = loss - ent_coef * self._entropy
+        value, norm = finite_loss(loss.item()), None
+        parameters = trainable(self._parameters)
+        self._optimizer.zero_grad()
+        if parameters:
+            for p, gradient in zip(parameters, th.autograd.grad(loss, parameters), strict=True):
+                p.grad = gradient.contiguous()  # fused optimizers ignore strides
+        if max_grad_norm is not None:
+            norm = finite_norm(nn.utils.clip_grad_norm_(parameters, max_grad_norm).item())
+        self._optimizer.step()
+        return value, norm
+
+
+class EngineActor(AutogradActor):
+    """π_θ of a multilayer perceptron; the same numbers in a fraction of the time.
+
+    :param architecture: Layers from the state to the mean or the logits
+    :param policy: Policy with a Gaussian or categorical distribution
+    :param parameters: Parameters θ
+    :param optimizer: Their optimizer
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        policy: ActorCriticPolicy,
+        parameters: list[nn.Parameter],
+        optimizer: th.optim.Optimizer,
+    ) -> None:
+        super().__init__(policy, parameters, optimizer)
+        self._architecture = architecture
+        self._attach()
+
+    def _attach(self) -> None:
+        self._flat = FlatParameters(self._parameters, self._optimizer)
+        self._mlp = Mlp(*self._architecture, self._parameters)
+        self._pass = Pass([])
+        log_std = getattr(self._policy, "log_std", None)
+        self._head: Head = CategoricalHead()
+        if log_std is not None:
+            place = next(i for i, p in enumerate(self._parameters) if p is log_std)
+            self._head = GaussianHead(log_std.detach(), self._flat.gradients[place])
+
+    @th.no_grad()
+    def act(self, obs: TensorObs) -> th.Tensor:
+        """Sample actions, and keep the forward pass for :meth:`descend`.
+
+        :param obs: States s, of shape (B, D)
+        :return: Actions a, of shape (B, …)
+        """
+        self._forward(obs)
+        self._actions = self._head.sample(self._pass.output)
+        return self._actions
+
+    @th.no_grad()
+    def evaluate(self, obs: TensorObs, actions: th.Tensor) -> None:
+        """Run the forward pass and :meth:`score` for given actions.
+
+        :param obs: States s, of shape (B, D)
+        :param actions: Actions a, of shape (B, …)
+        """
+        self._forward(obs)
+        self._actions = actions
+        self.score()
+
+    def _forward(self, obs: TensorObs) -> None:
+        if not self._flat.current:
+            self._attach()
+        assert isinstance(obs, th.Tensor)
+        self._pass = self._mlp.forward(obs, self._pass)
+
+    @th.no_grad()
+    def score(self) -> tuple[th.Tensor, th.Tensor]:
+        """Compute the log-probabilities of the actions, and the policy's entropy.
+
+        :return: log π_θ(a|s) of shape (B,), and the mean entropy in nats
+        """
+        self._log_prob, self._entropy = self._head.score(self._pass.output, self._actions)
+        return self._log_prob, self._entropy
+
+    @th.no_grad()
+    def descend(
+        self,
+        multipliers: th.Tensor | None = None,
+        ent_coef: float = 0.0,
+        max_grad_norm: float | None = None,
+    ) -> tuple[float, float | None]:
+        """Take one step down L for the actions last scored.
+
+        :param multipliers: Multipliers m, of shape (B,); None for 1
+        :param ent_coef: Coefficient c_H of the entropy bonus
+        :param max_grad_norm: Maximum norm of the gradient; None for no clipping
+        :return: L before the step, and the norm of its gradient, or None without clipping
+        :raises FloatingPointError: L or the norm is not finite; the step is not taken
+        """
+        n = len(self._log_prob)
+        m = th.ones_like(self._log_prob) if multipliers is None else multipliers
+        bonus = ent_coef * self._entropy.item() if ent_coef else 0.0
+        loss = finite_loss(-self._log_prob.dot(m).item() / n - bonus)
+        self._flat.gradient.zero_()
+        g = self._head.gradient(m.div(-n).view(-1, 1), ent_coef)
+        self._mlp.backward(self._pass, g, self._flat.gradients)
+        return loss, self._flat.step(max_grad_norm)
+
+
+Actor: TypeAlias = AutogradActor
+
+
+def make_actor(
+    policy: ActorCriticPolicy, parameters: list[nn.Parameter], optimizer: th.optim.Optimizer
+) -> Actor:
+    """Make the fastest actor that a policy allows.
+
+    :param policy: Policy π_θ
+    :param parameters: Parameters θ, the frozen ones among them
+    :param optimizer: Their optimizer
+    :return: The actor
+    """
+    architecture = actor_architecture(policy)
+    if architecture is None:
+        return AutogradActor(policy, parameters, optimizer)
+    return EngineActor(architecture, policy, parameters, optimizer)
