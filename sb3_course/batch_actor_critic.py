@@ -139,10 +139,10 @@ class BatchActorCritic(PolicyGradientAlgorithm):
         gae = estimators.gae(deltas, rollout.ends, self.gamma, self.gae_lambda)
         advantages = self.to_tensor(self.normalized(rollout.flat(gae)))
         # ∇J ≈ 1/M Σ_t ∇log π_θ(a_t|s_t) Â_t
-        log_prob, entropy = self.evaluate_actions(obs, actions)
-        loss = -(log_prob * advantages).mean()
+        loss, entropy, gradient = self.policy_gradient(obs, actions, advantages)
         self.log_policy(loss, entropy)
-        self.step_actor(loss - self.ent_coef * entropy)
+        # θ ← θ + α ∇J
+        self.ascend(gradient)
         self.log_explained_variance(rollout.flat(values), targets)
 
     def critic_targets(self, rollout: Rollout) -> Array:

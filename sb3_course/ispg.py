@@ -11,6 +11,7 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from sb3_course import estimators
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
+from sb3_course.common.update_steps import PolicyGradient, total
 from sb3_course.common.validation import check, check_count, check_number
 from sb3_course.estimators import natural_gradient
 from sb3_course.reinforce import REINFORCE, Baseline
@@ -23,22 +24,22 @@ RATIOS = ("trajectory", "per_decision", "prefix", "step")
 class Batch(NamedTuple):
     """Whole episodes, the policy π' that they were collected with, and their returns.
 
-    ============  ==========  ============================================================
-    variable      shape       meaning
-    ============  ==========  ============================================================
-    ``rollout``               the episodes: M counted steps
-    ``theta``     (P,)        parameters of π'
-    ``log_prob``  (T, N)      log π'(a_t|s_t)
-    ``to_go``     (T, N)      Σ_{t'≥t} γ^{t'-t} r_t'
-    ``baseline``  (T, N)      b, from a critic that had not seen the batch
-    ============  ==========  ============================================================
+    =============  ==========  ===========================================================
+    variable       shape       meaning
+    =============  ==========  ===========================================================
+    ``rollout``                the episodes: M counted steps
+    ``theta``      (P,)        parameters of π'
+    ``to_go``      (T, N)      Σ_{t'≥t} γ^{t'-t} r_t'
+    ``baseline``   (T, N)      b, from a critic that had not seen the batch
+    ``behaviors``  K × (T, N)  log products of each stored policy, newest first, if known
+    =============  ==========  ===========================================================
     """
 
     rollout: Rollout
     theta: th.Tensor
-    log_prob: Array
     to_go: Array
     baseline: Array
+    behaviors: list[Array | None]
 
 
 class ISPG(REINFORCE):
@@ -182,9 +183,8 @@ class ISPG(REINFORCE):
         check("ratio", self.ratio, self.ratio in RATIOS, f"one of {names}")
         check_count("n_epochs", self.n_epochs)
         check_count("n_batches", self.n_batches)
-        limit = self.max_weight
-        if limit is not None:
-            check_number("max_weight", limit, 0, above=True, more="or None")
+        if self.max_weight is not None:
+            check_number("max_weight", self.max_weight, 0, above=True, more="or None")
         check_number("min_ess", self.min_ess, 0, 1)
         if self.balance_heuristic:
             alone = "since only the weighted sum over all batches is unbiased"
@@ -204,12 +204,14 @@ class ISPG(REINFORCE):
         """Take ``n_epochs`` steps over the past batches, then fit the critic."""
         self.policy.set_training_mode(False)
         self.update_learning_rates()
-        new, behaviors = self._remember(self.rollout)
+        new = self._remember(self.rollout)
+        old = self._log_old()
 
         for epoch in range(self.n_epochs):
             # log w_t = Σ log ρ_t, ρ_t = π_θ(a_t|s_t) / π'(a_t|s_t)
-            behaviors, log_weights = self._drop_batches(behaviors, epoch)
-            loss, entropy, gradient = th.zeros(()), th.zeros(()), th.zeros(())
+            old, log_weights = self._drop_batches(old, epoch)
+            m = sum(batch.rollout.n_transitions for batch in self.past_batches)
+            estimates = []
             for batch, log_w in zip(self.past_batches, log_weights, strict=True):
                 w = self._weights(batch.rollout, log_w)
                 weighted_q = estimators.weighted_returns(  # [wQ]_t
@@ -218,74 +220,80 @@ class ISPG(REINFORCE):
                 # [wQ]_t − w_t b
                 advantages = self._centered(batch.rollout, weighted_q - w * batch.baseline, w)
                 # ∇J ≈ 1/M Σ_i Σ_t ∇log π_θ(a_{i,t}|s_{i,t}) ([wQ]_{i,t} − w_{i,t} b)
-                log_prob, mean_entropy = self.evaluate_actions(*self.tensors(batch.rollout))
-                loss = loss - (log_prob * advantages).sum()
-                entropy = entropy + mean_entropy * len(advantages)
-                if self.baseline == "optimal":
-                    gradient = gradient - self._optimal_gradient(batch.rollout, w, advantages)
-            self._take_step(loss, entropy, gradient)
+                estimates.append(self._estimate(batch.rollout, w, advantages, m))
+            if estimates:  # θ ← θ + α ∇J, the sum of the batches' parts
+                loss, entropy, gradient = total(estimates)
+                self.log_policy(loss, entropy)
+                self.ascend(gradient)
         self.logger.record("train/dropped_batches", self.n_dropped_batches)
         if self.baseline == "value":  # φ ← argmin Σ_t (V_φ(s_t) − Q̂_t)²
             targets = self.to_tensor(new.rollout.flat(new.to_go))
             self.fit_critic(self.to_tensor(new.rollout.flat_obs), targets)
 
-    def _remember(self, rollout: Rollout) -> tuple[Batch, list[Array]]:
-        """Store a batch while its policy still acts, forget the oldest; return it and log π'."""
+    def _remember(self, rollout: Rollout) -> Batch:
+        """Store a batch while its policy still acts, forget the oldest; return it."""
         theta = natural_gradient.flatten(self._actor_group).detach().clone()
         to_go = self.returns_to_go(rollout)
         baseline = rollout.spread(self.baselines(rollout, self.q_hat(rollout, to_go)))
-        new = Batch(rollout, theta, self._log_prob(rollout), to_go, baseline)
+        new = Batch(rollout, theta, to_go, baseline, [None] * len(self.past_batches))
         self.past_batches = [new, *self.past_batches][: self.n_batches]
-        return new, self._behavior_log_probs()
+        for batch in self.past_batches:
+            batch.behaviors[:] = [None, *batch.behaviors][: self.n_batches]
+        return new
 
-    def _log_prob(self, rollout: Rollout) -> Array:
-        """Compute log π_θ(a_t|s_t) of the current policy, of shape (T, N)."""
-        with th.no_grad():
-            log_prob, _ = self.evaluate_actions(*self.tensors(rollout))
-        return rollout.spread(log_prob.cpu().numpy())
+    def _log_products(self, rollout: Rollout) -> Array:
+        """Compute what the current policy contributes to the weights, of shape (T, N)."""
+        log_prob = rollout.spread(self.log_probs(*self.tensors(rollout)).cpu().numpy())
+        return estimators.log_products(self.ratio, log_prob, rollout)
 
-    def _behavior_log_probs(self) -> list[Array]:
-        """Compute log π_k(a_t|s_t) of the policies to weight each batch against, (K, T, N)."""
-        if not self.balance_heuristic:
-            return [batch.log_prob[None] for batch in self.past_batches]
+    def _log_old(self) -> list[Array]:
+        """Compute what π_θ's products are divided by: π''s, or the mixture's, (T, N) each."""
         now = natural_gradient.flatten(self._actor_group).detach().clone()
-        tables: list[list[Array]] = [[] for _ in self.past_batches]
-        for behavior in self.past_batches:
+        for k, behavior in enumerate(self.past_batches):
+            on = self.past_batches if self.balance_heuristic else [behavior]
             natural_gradient.assign(self._actor_group, behavior.theta)
-            for table, batch in zip(tables, self.past_batches, strict=True):
-                table.append(self._log_prob(batch.rollout))
+            for batch in on:
+                if batch.behaviors[k] is None:  # once, not again with each new batch
+                    batch.behaviors[k] = self._log_products(batch.rollout)
         natural_gradient.assign(self._actor_group, now)
-        return [np.stack(table) for table in tables]
+        counts = np.array([batch.rollout.n_trajectories for batch in self.past_batches])
+        shares = counts / counts.sum() if self.balance_heuristic else np.ones(1)
+        known = ([p for p in batch.behaviors if p is not None] for batch in self.past_batches)
+        return [estimators.log_mixture(products, shares) for products in known]
 
-    def _drop_batches(self, behaviors: list[Array], epoch: int) -> tuple[list[Array], list[Array]]:
+    def _drop_batches(self, old: list[Array], epoch: int) -> tuple[list[Array], list[Array]]:
         """Drop batches of too small a sample size; return log π' and log w_t of the others."""
-        log_weights = list(map(self._log_weights, self.past_batches, behaviors))
+        log_weights = self._log_weights(old, epoch)
         sizes = list(map(self._effective_sample_size, self.past_batches, log_weights))
         for i, size in enumerate(sizes):
             self.logger.record(f"train/ess/{i}", size)
         kept = [size >= self.min_ess or epoch + i == 0 for i, size in enumerate(sizes)]
         if all(kept):
-            return behaviors, log_weights
+            return old, log_weights
         self.n_dropped_batches += kept.count(False)
         self.past_batches = list(compress(self.past_batches, kept))
-        behaviors = self._behavior_log_probs()  # the mixture has changed
-        return behaviors, list(map(self._log_weights, self.past_batches, behaviors))
+        for batch in self.past_batches:
+            batch.behaviors[:] = compress(batch.behaviors, kept)
+        old = self._log_old()  # the mixture has changed
+        return old, self._log_weights(old, epoch)
 
-    def _log_weights(self, batch: Batch, behaviors: Array) -> Array:
-        """Compute log w_t of each step under the current policy, of shape (T, N)."""
-        shares = np.ones(1)
-        if self.balance_heuristic:
-            counts = [other.rollout.n_trajectories for other in self.past_batches]
-            shares = np.array(counts) / sum(counts)
-        return estimators.log_importance_weights(
-            self.ratio, self._log_prob(batch.rollout), behaviors, shares, batch.rollout
-        )
+    def _log_weights(self, old: list[Array], epoch: int) -> list[Array]:
+        """Compute log w_t of each step of each batch under the current policy, (T, N) each."""
+        news = [b.behaviors[0] if epoch == 0 else None for b in self.past_batches]  # π_θ is it yet
+        return [
+            estimators.log_importance_weights(
+                self.ratio,
+                self._log_products(b.rollout) if new is None else new,
+                log_old,
+                b.rollout,
+            )
+            for b, new, log_old in zip(self.past_batches, news, old, strict=True)
+        ]
 
     def _effective_sample_size(self, batch: Batch, log_weights: Array) -> float:
         """Compute the effective sample size, as a share of the trajectories (or of the steps)."""
-        rollout = batch.rollout
-        counted = rollout.mask if self.ratio == "step" else rollout.mask & rollout.ends
-        log_weights = log_weights[counted]
+        ends = True if self.ratio == "step" else batch.rollout.ends
+        log_weights = log_weights[batch.rollout.mask & ends]
         return estimators.effective_sample_size(np.exp(log_weights - log_weights.max()))
 
     def _weights(self, rollout: Rollout, log_weights: Array) -> Array:
@@ -303,25 +311,17 @@ class ISPG(REINFORCE):
         tensor: th.Tensor = self.to_tensor(a)
         return tensor
 
-    def _optimal_gradient(
-        self, rollout: Rollout, weights: Array, advantages: th.Tensor
-    ) -> th.Tensor:
-        """Compute Σ_i (A_i - b_i∘S_i), of shape (P,), with weighted scores S and estimates A."""
-        multipliers = th.stack([self.to_tensor(rollout.flat(weights)), advantages], dim=1)
-        scores, estimates = self.trajectory_gradients(rollout, multipliers)
-        return (estimates - estimators.optimal_baseline(scores, estimates) * scores).sum(0)
-
-    def _take_step(self, loss: th.Tensor, entropy: th.Tensor, gradient: th.Tensor) -> None:
-        """Take a step down the mean over the M transitions; the arguments are sums over them."""
-        m = sum(batch.rollout.n_transitions for batch in self.past_batches)
-        if m == 0:
-            return
-        loss, entropy = loss / m, entropy / m
-        self.log_policy(loss, entropy)
-        if self.baseline == "optimal":
-            self.step_actor(-self.ent_coef * entropy, gradient / m)
-        else:
-            self.step_actor(loss - self.ent_coef * entropy)
+    def _estimate(
+        self, rollout: Rollout, weights: Array, advantages: th.Tensor, m: int
+    ) -> PolicyGradient:
+        """Compute a batch's part of the gradient of the mean over all M transitions."""
+        optimal = self.baseline == "optimal"
+        part = self.policy_gradient(*self.tensors(rollout), advantages, m, entropy_only=optimal)
+        if not optimal:
+            return part
+        w = self.to_tensor(rollout.flat(weights))
+        of_all = self.optimal_baseline_moments(rollout, w, advantages).total  # Σ_i (A_i − b_i∘S_i)
+        return part._replace(gradient=part.gradient + of_all / m)
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Set the environment, and forget the batches of the one before.
@@ -336,11 +336,14 @@ class ISPG(REINFORCE):
         return [*super()._excluded_save_params(), "past_batches"]
 
     def _training_memory(self) -> dict[str, Any]:
-        """Return the past batches as plain values."""
-        plain = [b._asdict() | {"rollout": b.rollout.arrays()} for b in self.past_batches]
+        """Return the past batches as plain values, without what can be computed from them."""
+        batches = [b._replace(behaviors=[])._asdict() for b in self.past_batches]
+        plain = [b | {"rollout": b["rollout"].arrays()} for b in batches]
         return {"past_batches": plain} if plain else {}
 
     def _set_training_memory(self, memory: dict[str, Any]) -> None:
         """Take what :meth:`_training_memory` returned."""
         plain = memory["past_batches"]
-        self.past_batches = [Batch(**b | {"rollout": Rollout(**b["rollout"])}) for b in plain]
+        for b in plain:
+            b |= {"rollout": Rollout(**b["rollout"]), "behaviors": [None] * len(plain)}
+        self.past_batches = [Batch(*map(b.get, Batch._fields)) for b in plain]

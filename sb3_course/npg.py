@@ -16,6 +16,7 @@ from sb3_course.common.networks.fisher import engine_fisher_vector_product
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 from sb3_course.common.validation import check, check_count, check_number, scheduled
 from sb3_course.estimators import natural_gradient
+from sb3_course.estimators.chunks import chunks
 
 DEFAULT_TARGET_KL = 0.02
 SAFE_KL_FACTOR = 4.0
@@ -179,53 +180,61 @@ class NPG(PolicyGradientAlgorithm):
         gae = estimators.gae(deltas, rollout.ends, self.gamma, self.gae_lambda)
         advantages = self.to_tensor(self.normalized(rollout.flat(gae)))
         # g = ∇_θ 1/M Σ_t log π_θ(a_t|s_t) Â_t
-        log_prob, entropy = self.evaluate_actions(obs, actions)
-        loss = -(log_prob * advantages).mean()
+        loss, entropy, gradient = self.policy_gradient(obs, actions, advantages)
         self.log_policy(loss, entropy)
-        gradient = self.actor_gradient(self.ent_coef * entropy - loss)
+        self.record_update(gradient.norm().item())
         # (F + λI) x = g
-        old = self.distribution(obs)
+        old = self.distributions(obs)
         product = self.fisher_vector_product(obs, old)
         solution = natural_gradient.conjugate_gradient(product, gradient, self.cg_max_steps)
         # θ ← θ + β x
         step = self.step_length(solution) * solution.x
-        self.take_step(step, obs, actions, advantages, old, log_prob)
+        self.take_step(step, obs, actions, advantages, old)
         # φ ← argmin Σ_t (V_φ(s_t) − y_t)², y_t = Â_t + V(s_t)
         targets = rollout.flat(gae + values)
         self.fit_critic(obs, self.to_tensor(targets))
         self.log_explained_variance(rollout.flat(values), targets)
 
-    def actor_gradient(self, objective: th.Tensor) -> th.Tensor:
-        """Compute the gradient of an objective by the actor's parameters, and log its norm.
+    def distributions(self, obs: TensorObs) -> list[Distribution]:
+        """Compute π_θ(· | s) of each chunk of states, with its graph if there is one chunk only.
 
-        :param objective: Objective to ascend, a scalar
-        :return: Gradient g, of shape (P,)
-        :raises FloatingPointError: The gradient is not finite
+        :param obs: States s, of shape (M, …)
+        :return: Distribution at each chunk of states
         """
-        parameters = self.actor_parameters
-        gradient = objective.new_zeros(0)
-        if parameters:
-            gradient = natural_gradient.flatten(th.autograd.grad(objective, parameters))
-        self.record_update(gradient.norm().item())
-        return gradient
+        parts = list(chunks(rows_of(obs), self.chunk_size))
+        with th.set_grad_enabled(len(parts) == 1):
+            return [self.distribution(select(obs, part)) for part in parts]
 
-    def fisher_vector_product(self, obs: TensorObs, old: Distribution) -> natural_gradient.Product:
+    def fisher_vector_product(
+        self, obs: TensorObs, old: list[Distribution]
+    ) -> natural_gradient.Product:
         """Make the function v ↦ (F + λI) v, from all states or a random share of them.
 
         :param obs: States s, of shape (M, …)
-        :param old: Distribution at these states
+        :param old: Distribution at each chunk of these states
         :return: Function from vectors of shape (P,) to vectors of shape (P,)
         """
-        sample, n = old, rows_of(obs)
+        n, parameters, damping = rows_of(obs), self.actor_parameters, self.cg_damping
+        rows = None
         if self.sub_sampling_factor > 1:
-            some = th.randperm(n, device=self.device)[: max(1, n // self.sub_sampling_factor)]
-            obs = select(obs, some)
-            sample = self.distribution(obs)
-        damping = self.cg_damping
-        fast = engine_fisher_vector_product(self.policy, self._actor_group, obs, damping)
-        return fast or natural_gradient.fisher_vector_product(
-            sample, self.actor_parameters, damping
+            rows = th.randperm(n, device=self.device)[: max(1, n // self.sub_sampling_factor)]
+            n = len(rows)
+
+        def sampled(part: slice) -> TensorObs:
+            return select(obs, part if rows is None else rows[part])
+
+        parts = list(chunks(n, self.chunk_size))
+        fast = engine_fisher_vector_product(
+            self.policy, self._actor_group, lambda: map(sampled, parts), damping
         )
+        if fast is not None:
+            return fast
+        if len(parts) > 1:
+            return natural_gradient.fisher_vector_product_in_chunks(
+                lambda: (self.distribution(sampled(part)) for part in parts), parameters, damping
+            )
+        whole = old[0] if rows is None else self.distribution(sampled(parts[0]))
+        return natural_gradient.fisher_vector_product(whole, parameters, damping)
 
     def step_length(self, solution: natural_gradient.CGSolution) -> float:
         """Compute β of the step along x: from ε, or α itself.
@@ -250,8 +259,7 @@ class NPG(PolicyGradientAlgorithm):
         obs: TensorObs,
         actions: th.Tensor,
         advantages: th.Tensor,
-        old: Distribution,
-        old_log_prob: th.Tensor,
+        old: list[Distribution],
     ) -> None:
         """Move θ by a step, shortened where its KL demands it, and log the realized KL.
 
@@ -259,8 +267,7 @@ class NPG(PolicyGradientAlgorithm):
         :param obs: States s, of shape (M, …)
         :param actions: Actions a, of shape (M, …)
         :param advantages: Advantages Â, of shape (M,)
-        :param old: Distribution before the step, at these states
-        :param old_log_prob: log π_old(a|s), of shape (M,)
+        :param old: Distribution before the step, at each chunk of these states
         """
         parameters, max_kl = self.actor_parameters, float("inf")
         if self.step_size is None:
@@ -270,12 +277,8 @@ class NPG(PolicyGradientAlgorithm):
         for shrinks in range(self.line_search_max_iter + 1 if usable else 0):
             factor = self.line_search_shrinking_factor**shrinks
             natural_gradient.assign(parameters, before + factor * step)
-            with th.no_grad():
-                new = self.distribution(obs)
-                kl = natural_gradient.kl_divergence(old, new).item()
-                accepted = math.isfinite(kl) and kl <= max_kl
-                if accepted and self.line_search:
-                    accepted = surrogate_gain(new.log_prob(actions), old_log_prob, advantages) > 0
+            kl, gain = self.consequences(obs, actions, advantages, old)
+            accepted = math.isfinite(kl) and kl <= max_kl and (gain > 0 or not self.line_search)
             if accepted:
                 self.logger.record("train/kl_divergence", kl)
                 self.logger.record("train/line_search_shrinks", shrinks)
@@ -283,6 +286,33 @@ class NPG(PolicyGradientAlgorithm):
         natural_gradient.assign(parameters, before)
         self.n_skipped_updates += 1
         self.logger.record("train/skipped_updates", self.n_skipped_updates)
+
+    def consequences(
+        self,
+        obs: TensorObs,
+        actions: th.Tensor,
+        advantages: th.Tensor,
+        old: list[Distribution],
+    ) -> tuple[float, float]:
+        """Compute the KL of a step that has been made, and the gain of the surrogate objective.
+
+        :param obs: States s, of shape (M, …)
+        :param actions: Actions a, of shape (M, …)
+        :param advantages: Advantages Â, of shape (M,)
+        :param old: Distribution before the step, at each chunk of these states
+        :return: Mean KL(π_old ‖ π_θ) in nats, and E[(π_θ(a|s) / π_old(a|s) - 1) Â], the latter for
+            the line search alone and 0 without it
+        """
+        n, kl, gain = len(actions), 0.0, 0.0
+        with th.no_grad():
+            for before, part in zip(old, chunks(n, self.chunk_size), strict=True):
+                new = self.distribution(select(obs, part))
+                share = (part.stop - part.start) / n
+                kl += share * natural_gradient.kl_divergence(before, new).item()
+                if self.line_search:
+                    log_prob, old_log_prob = (d.log_prob(actions[part]) for d in (new, before))
+                    gain += share * surrogate_gain(log_prob, old_log_prob, advantages[part])
+        return kl, gain
 
     def _current_target_kl(self) -> float:
         target = DEFAULT_TARGET_KL if self.target_kl is None else self.target_kl

@@ -9,11 +9,11 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
 from sb3_course import estimators
 from sb3_course.collection.collector import WholeEpisodes
-from sb3_course.collection.observations import Array, select
+from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 from sb3_course.common.validation import check, check_count
-from sb3_course.estimators.trajectory_gradients import trajectory_gradients
+from sb3_course.estimators.trajectory_gradients import TrajectoryGradients
 
 Baseline: TypeAlias = Literal["mean", "optimal", "value"] | None
 
@@ -179,19 +179,17 @@ class REINFORCE(PolicyGradientAlgorithm):
         # Q̂_t − b
         advantages = self.to_tensor(self.normalized(q_hat - self.baselines(rollout, q_hat)))
         # ∇J ≈ 1/M Σ_i Σ_t ∇log π_θ(a_{i,t}|s_{i,t}) (Q̂_{i,t} − b)
-        log_prob, entropy = self.evaluate_actions(obs, actions)
-        loss = -(log_prob * advantages).mean()
+        optimal = self.baseline == "optimal"
+        loss, entropy, gradient = self.policy_gradient(
+            obs, actions, advantages, entropy_only=optimal
+        )
         self.log_policy(loss, entropy)
-        if self.baseline == "optimal":  # ∇J ≈ 1/M Σ_i (A_i − b∘S_i), b = E[A∘S] / E[S∘S]
-            gradients = self.optimal_baseline_gradients(rollout, advantages)
-            self.log_gradient_variance(gradients, rollout)
-            gradient = gradients.sum(0) / rollout.n_transitions
-            self.step_actor(-self.ent_coef * entropy, -gradient)
-        else:
-            if self.log_grad_variance:
-                (gradients,) = self.trajectory_gradients(rollout, advantages[:, None])
-                self.log_gradient_variance(gradients, rollout)
-            self.step_actor(loss - self.ent_coef * entropy)
+        if optimal:  # ∇J ≈ 1/M Σ_i (A_i − b∘S_i), b = E[A∘S] / E[S∘S]
+            gradient = gradient + self.optimal_baseline_gradient(rollout, advantages)
+        elif self.log_grad_variance:
+            self.log_gradient_variance(rollout, advantages)
+        # θ ← θ + α ∇J
+        self.ascend(gradient)
         if self.baseline == "value":  # φ ← argmin Σ_t (V_φ(s_t) − Q̂_t)²
             self.fit_critic(obs, self.to_tensor(rollout.flat(to_go)))
 
@@ -236,16 +234,35 @@ class REINFORCE(PolicyGradientAlgorithm):
         totals[trajectory] = q_hat
         return estimators.leave_one_out_mean(totals, np.zeros_like(totals, dtype=int))[trajectory]
 
-    def optimal_baseline_gradients(self, rollout: Rollout, advantages: th.Tensor) -> th.Tensor:
-        """Compute A_i - b_i∘S_i of each trajectory, with b_i from the other trajectories.
+    def optimal_baseline_gradient(self, rollout: Rollout, advantages: th.Tensor) -> th.Tensor:
+        """Compute 1/M Σ_i (A_i - b_i∘S_i), with b_i from the other trajectories; log its variance.
 
         :param rollout: Batch of K trajectories
         :param advantages: Multiplier of ∇log π in A, of shape (M,)
-        :return: Gradients, of shape (K, P)
+        :return: Gradient, of shape (P,)
         """
-        multipliers = th.stack([th.ones_like(advantages), advantages], dim=1)
-        scores, estimates = self.trajectory_gradients(rollout, multipliers)
-        return estimates - estimators.optimal_baseline(scores, estimates) * scores
+        moments = self.optimal_baseline_moments(rollout, th.ones_like(advantages), advantages)
+        self.logger.record("train/grad_variance", moments.covariance_trace())
+        return moments.total / rollout.n_transitions
+
+    def optimal_baseline_moments(
+        self, rollout: Rollout, weights: th.Tensor, advantages: th.Tensor
+    ) -> estimators.GradientMoments:
+        """Sum A_i - b_i∘S_i over the trajectories, and what its variance needs.
+
+        :param rollout: Batch of K trajectories
+        :param weights: Multiplier of ∇log π in S, of shape (M,)
+        :param advantages: Multiplier of ∇log π in A, of shape (M,)
+        :return: Moments of A_i - b_i∘S_i
+        """
+        blocks = self._gradient_blocks(rollout, th.stack([weights, advantages], dim=1))
+        sums = estimators.optimal_baseline_sums((g[:, 0], g[:, 1]) for _, g in blocks)
+        moments = estimators.GradientMoments()
+        for which, gradients in blocks:
+            scores, estimates = gradients[:, 0], gradients[:, 1]
+            estimates -= estimators.optimal_baseline(scores, estimates, sums).mul_(scores)
+            moments.add(estimates, th.from_numpy(rollout.lengths)[which])
+        return moments
 
     def trajectory_gradients(
         self, rollout: Rollout, multipliers: th.Tensor
@@ -256,25 +273,27 @@ class REINFORCE(PolicyGradientAlgorithm):
         :param multipliers: One multiplier m or several per counted step, of shape (M, W)
         :return: W tensors of shape (K, P)
         """
-        order = th.from_numpy(np.argsort(rollout.flat(rollout.trajectory), kind="stable"))
-        order = order.to(self.device)
-        obs, actions = self.tensors(rollout)
-        gradients = trajectory_gradients(
-            self.policy,
-            self.actor_parameters,
-            select(obs, order),
-            actions[order],
-            multipliers[order],
-            rollout.lengths.tolist(),
-        )
-        return gradients.unbind(dim=1)
+        return self._gradient_blocks(rollout, multipliers).whole().unbind(dim=1)
 
-    def log_gradient_variance(self, gradients: th.Tensor, rollout: Rollout) -> None:
+    def log_gradient_variance(self, rollout: Rollout, advantages: th.Tensor) -> None:
         """Log ``train/grad_variance``, the trace of the covariance of the gradient estimate.
 
-        :param gradients: Gradient of each trajectory, of shape (K, P)
         :param rollout: Batch of K trajectories
+        :param advantages: Multiplier of ∇log π, of shape (M,)
         """
-        lengths = th.from_numpy(rollout.lengths)
-        variance = estimators.covariance_trace(gradients, lengths)
-        self.logger.record("train/grad_variance", variance)
+        moments = estimators.GradientMoments()
+        for which, gradients in self._gradient_blocks(rollout, advantages[:, None]):
+            moments.add(gradients[:, 0], th.from_numpy(rollout.lengths)[which])
+        self.logger.record("train/grad_variance", moments.covariance_trace())
+
+    def _gradient_blocks(self, rollout: Rollout, multipliers: th.Tensor) -> TrajectoryGradients:
+        """Return the weighted scores of each trajectory, block by block."""
+        trajectory = self.to_tensor(rollout.flat(rollout.trajectory))
+        return TrajectoryGradients(
+            self.policy,
+            self.actor_parameters,
+            *self.tensors(rollout),
+            multipliers,
+            trajectory,
+            self.chunk_size,
+        )

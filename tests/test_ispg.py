@@ -185,43 +185,6 @@ def two_episodes() -> Rollout:
     return Rollout(zeros, zeros, zeros, ends, np.zeros_like(ends), mask, zeros[0], {})
 
 
-RATIO = np.array([[2.0], [3.0], [0.5], [4.0], [5.0], [np.nan]])
-
-
-@pytest.mark.parametrize(
-    ("ratio", "weights"),
-    [
-        ("trajectory", [6, 6, 10, 10, 10]),
-        ("per_decision", [2, 6, 0.5, 2, 10]),
-        ("prefix", [2, 6, 0.5, 2, 10]),
-        ("step", [2, 3, 0.5, 4, 5]),
-    ],
-)
-def test_weights_by_hand(ratio, weights):
-    log_prob, rollout = np.log(RATIO), two_episodes()
-    behaviors = np.zeros((1, 6, 1))
-    got = estimators.log_importance_weights(ratio, log_prob, behaviors, np.ones(1), rollout)
-    assert np.exp(rollout.flat(got)) == pytest.approx(weights)
-
-
-def test_mixture_weights_by_hand():
-    """Shares ¼ and ¾ of policies with ratios 1 and RATIO: products are mixed, not ratios."""
-    rollout, behaviors = two_episodes(), np.stack([np.zeros((6, 1)), -np.log(RATIO)])
-    shares = np.array([0.25, 0.75])
-    got = estimators.log_importance_weights("prefix", np.zeros((6, 1)), behaviors, shares, rollout)
-    products = np.array([2, 6, 0.5, 2, 10])
-    assert np.exp(rollout.flat(got)) == pytest.approx(1 / (0.25 + 0.75 / products))
-
-
-def test_long_products_do_not_overflow():
-    rollout = two_episodes()
-    log_prob = np.full((6, 1), 500.0)
-    got = estimators.log_importance_weights(
-        "trajectory", log_prob, np.zeros((1, 6, 1)), np.ones(1), rollout
-    )
-    assert rollout.flat(got).tolist() == [1000, 1000, 1500, 1500, 1500]
-
-
 @pytest.mark.parametrize("settings", [{}, {"max_weight": 5.0}, {"self_normalize": True}])
 @pytest.mark.parametrize("log_weight", [90.0, 800.0])  # beyond float32, and beyond float64
 def test_a_weight_that_overflows_stops_training_and_says_how_to_go_on(settings, log_weight):

@@ -58,6 +58,16 @@ def select(obs: TensorObs, indices: th.Tensor | slice) -> TensorObs:
     return obs[indices]
 
 
+def tensor(obs: TensorObs) -> th.Tensor:
+    """Return observations that are known not to be a dict.
+
+    :param obs: Observations of a space other than ``Dict``
+    :return: The tensor
+    """
+    assert isinstance(obs, th.Tensor)
+    return obs
+
+
 def rows_of(obs: Obs | TensorObs) -> int:
     """Count the rows of an observation batch.
 

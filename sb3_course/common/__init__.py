@@ -6,7 +6,7 @@ module                contents
 ``base_class``        what BC, DAgger and the policy gradients share
 ``policy_gradient``   ``PolicyGradientAlgorithm``: constructor, collection, SB3's interface
 ``update_steps``      the steps that every policy-gradient update takes
-``networks``          the actor and the critic: sampled, evaluated, stepped, by autograd or formula
+``networks``          the actor and the critic, stepped by autograd or by formula
 ``optimization``      the critic's regression and its minibatches
 ``parameter_groups``  which parameters are the actor's and which the critic's
 ``checkpoint``        one-file checkpoints

@@ -6,7 +6,7 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
-from sb3_course.collection.observations import TensorObs, select
+from sb3_course.collection.observations import TensorObs
 from sb3_course.common.networks.critics import make_critic
 
 
@@ -18,6 +18,7 @@ def fit_critic(
     targets: th.Tensor,
     n_updates: int,
     batch_size: int | None = None,
+    chunk_size: int | None = None,
 ) -> float:
     r"""Fit V to targets by gradient steps on the mean squared error.
 
@@ -34,14 +35,13 @@ def fit_critic(
     :param n_updates: Number of gradient steps
     :param batch_size: Transitions B of a step, drawn without replacement until all have been used;
         None for the whole batch each time
+    :param chunk_size: Most transitions evaluated at a time, which bounds the memory; None for all
     :return: Mean loss over the steps
     :raises FloatingPointError: The loss is not finite; the step is not taken
     """
-    critic, total = make_critic(policy, parameters, optimizer), 0.0
-    for indices in minibatches(len(targets), n_updates, batch_size, targets.device):
-        critic.evaluate(select(obs, indices))
-        total += critic.descend(targets[indices])
-    return total / n_updates
+    critic = make_critic(policy, parameters, optimizer)
+    draws = minibatches(len(targets), n_updates, batch_size, targets.device)
+    return sum(critic.fit(obs, targets, rows, chunk_size) for rows in draws) / n_updates
 
 
 def minibatches(

@@ -1,13 +1,11 @@
 """Which parameters of a policy are the actor's and which are the critic's."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
 from sb3_course.collection.observations import zero_observation
+from sb3_course.estimators.chunks import examined
 
 
 def split_parameters(
@@ -26,17 +24,12 @@ def split_parameters(
     """
     parameters = list(policy.parameters())
     obs, _ = policy.obs_to_tensor(zero_observation(policy.observation_space))
-    training, distribution_state = policy.training, vars(policy.action_dist).copy()
-    policy.set_training_mode(False)
-    with th.enable_grad(), _unfrozen(parameters):
+    with examined(policy):
         distribution = policy.get_distribution(obs)
         log_prob = distribution.log_prob(distribution.get_actions(deterministic=True)).sum()
         value = policy.predict_values(obs).sum()
         of_actor = _depends_on(log_prob, parameters)
         of_value = _depends_on(value, parameters)
-    policy.set_training_mode(training)
-    vars(policy.action_dist).clear()  # a graph cannot be copied
-    vars(policy.action_dist).update(distribution_state)
     actor = [p for p, is_actor in zip(parameters, of_actor, strict=True) if is_actor]
     critic = [
         p
@@ -44,19 +37,6 @@ def split_parameters(
         if is_value and not is_actor
     ]
     return actor, critic
-
-
-@contextmanager
-def _unfrozen(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Make all parameters require a gradient for as long as the context lasts."""
-    frozen = [p for p in parameters if not p.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(True)
-    try:
-        yield
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
 
 
 def trainable(parameters: list[nn.Parameter]) -> list[nn.Parameter]:

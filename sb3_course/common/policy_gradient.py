@@ -343,7 +343,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         ours = ["rollout", "_actor_group", "_critic_group", "critic_lr_schedule", "_saved_state"]
-        return [*super()._excluded_save_params(), *ours]
+        return [*super()._excluded_save_params(), *ours, "chunk_size"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "actor_optimizer", "critic_optimizer"], []

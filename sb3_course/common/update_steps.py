@@ -1,6 +1,8 @@
 """The steps that every policy-gradient update takes: values, log-probabilities, gradient steps."""
 
 import copy
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch as th
@@ -10,15 +12,41 @@ from stable_baselines3.common.utils import explained_variance, update_learning_r
 from torch import nn
 
 from sb3_course import estimators
-from sb3_course.collection.observations import Array, Obs, TensorObs, rows_of, take
+from sb3_course.collection.observations import Array, Obs, TensorObs, rows_of, select, take
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common.base_class import CourseAlgorithm
+from sb3_course.common.networks.autograd import add_gradients
 from sb3_course.common.optimization import fit_critic
 from sb3_course.common.parameter_groups import split_parameters, trainable
 from sb3_course.common.validation import scheduled
+from sb3_course.estimators.chunks import chunks, transitions_per_chunk
+from sb3_course.estimators.natural_gradient import flatten
 
-PREDICT_CHUNK = 16_384
-"""Most observations that the critic values at a time."""
+
+class PolicyGradient(NamedTuple):
+    """A policy gradient, and the numbers that are logged beside it.
+
+    ============  =======  =====================================================================
+    variable      shape    meaning
+    ============  =======  =====================================================================
+    ``loss``      ()       -1/M Σ_t m_t log π_θ(a_t|s_t)
+    ``entropy``   ()       mean entropy H of π_θ(·|s_t), in nats
+    ``gradient``  (P,)     ∇_θ of c_H H - ``loss``, to ascend
+    ============  =======  =====================================================================
+    """
+
+    loss: th.Tensor
+    entropy: th.Tensor
+    gradient: th.Tensor
+
+
+def total(parts: Sequence[PolicyGradient]) -> PolicyGradient:
+    """Sum what parts of a batch contribute, from the last to the first, as autograd does.
+
+    :param parts: Parts, at least one, that are divided by the batch's number of transitions
+    :return: Sum of each field
+    """
+    return PolicyGradient(*(sum(f[-2::-1], f[-1]) for f in zip(*parts, strict=True)))
 
 
 class UpdateSteps(CourseAlgorithm):
@@ -30,6 +58,12 @@ class UpdateSteps(CourseAlgorithm):
 
     A parameter that is frozen (``requires_grad`` is False) stays as it is until it is unfrozen, as
     with SB3's optimizers.
+
+    No step's memory grows with the batch: each evaluates at most ``chunk_size`` transitions at a
+    time, which is measured so that a chunk's graph keeps :data:`.CHUNK_BYTES`. Set the attribute to
+    trade memory for the speed of larger chunks.
+
+    :ivar chunk_size: Most transitions that are evaluated at a time
     """
 
     ent_coef: float
@@ -38,9 +72,11 @@ class UpdateSteps(CourseAlgorithm):
     n_critic_updates: int
     batch_size: int | None
     critic_lr_schedule: Schedule
+    chunk_size: int
 
     def _attach_policy(self) -> None:
-        """Make the optimizers of ``self.policy``."""
+        """Make the optimizers of ``self.policy``, and measure what its chunks may hold."""
+        self.chunk_size = transitions_per_chunk(self.policy)
         self._actor_group, self._critic_group = split_parameters(self.policy)
         self.actor_optimizer = self._optimizer(self._actor_group, self.lr_schedule)
         self.critic_optimizer = self._optimizer(self._critic_group, self.critic_lr_schedule)
@@ -73,13 +109,13 @@ class UpdateSteps(CourseAlgorithm):
         training = self.policy.training
         self.policy.set_training_mode(False)
         with th.no_grad():
-            chunks = [
-                self.policy.predict_values(self.to_tensor(take(obs, i, i + PREDICT_CHUNK)))
-                for i in range(0, rows_of(obs), PREDICT_CHUNK)
+            values = [
+                self.policy.predict_values(self.to_tensor(take(obs, part.start, part.stop)))
+                for part in chunks(rows_of(obs), self.chunk_size)
             ]
         self.policy.set_training_mode(training)
-        values: Array = th.cat(chunks).flatten().cpu().numpy().astype(np.float64)
-        return values
+        numbers: Array = th.cat(values).flatten().cpu().numpy().astype(np.float64)
+        return numbers
 
     def predict_rollout(self, rollout: Rollout) -> tuple[Array, Array]:
         """Compute the values of a batch's states and next states; every step has to count.
@@ -114,6 +150,58 @@ class UpdateSteps(CourseAlgorithm):
         assert entropy is not None, "only squashed distributions lack an entropy"
         return distribution.log_prob(actions), entropy.mean()
 
+    def log_probs(self, obs: TensorObs, actions: th.Tensor) -> th.Tensor:
+        """Compute log π(a|s) of each step, without gradient.
+
+        :param obs: States s, of shape (M, …)
+        :param actions: Actions a, of shape (M, …)
+        :return: Log-probabilities of shape (M,)
+        """
+        with th.no_grad():
+            return th.cat(
+                [
+                    self.evaluate_actions(select(obs, part), actions[part])[0]
+                    for part in chunks(len(actions), self.chunk_size)
+                ]
+            )
+
+    def policy_gradient(
+        self,
+        obs: TensorObs,
+        actions: th.Tensor,
+        multipliers: th.Tensor,
+        n_transitions: int | None = None,
+        entropy_only: bool = False,
+    ) -> PolicyGradient:
+        r"""Compute the policy gradient and the entropy bonus's, chunk by chunk.
+
+        .. math:: \nabla_\theta \left[ \frac{1}{M} \sum_t m_t \log \pi_\theta(a_t|s_t)
+            + c_H \, \mathbb{E}_s \left[ \mathcal{H}(\pi_\theta(\cdot|s)) \right] \right]
+
+        :param obs: States s_t, of shape (M, …)
+        :param actions: Actions a_t, of shape (M, …)
+        :param multipliers: Multipliers m_t of ∇log π, such as advantages, of shape (M,)
+        :param n_transitions: Number that is divided by, where these transitions are a part of the
+            batch only; None for their own number M
+        :param entropy_only: Whether the gradient holds the entropy bonus alone
+        :return: Gradient, with the loss and the entropy
+        """
+        n, parameters = n_transitions or len(actions), self.actor_parameters
+        loss, entropy = multipliers.new_zeros(()), multipliers.new_zeros(())
+        gradients = list[th.Tensor]()
+        for part in chunks(len(actions), self.chunk_size):
+            log_prob, mean_entropy = self.evaluate_actions(select(obs, part), actions[part])
+            scored = -(log_prob * multipliers[part]).sum() / n
+            bonus = mean_entropy * (len(log_prob) / n)
+            loss, entropy = loss + scored.detach(), entropy + bonus.detach()
+            descended = scored.detach() if entropy_only else scored
+            if self.ent_coef:
+                descended = descended - self.ent_coef * bonus
+            if descended.requires_grad:
+                gradients = add_gradients(gradients, descended, parameters)
+        gradient = flatten(gradients) if gradients else flatten(parameters).detach() * 0
+        return PolicyGradient(loss, entropy, -gradient)
+
     def normalized(self, advantages: Array) -> Array:
         """Standardize advantages over the batch if ``normalize_advantage`` is true.
 
@@ -130,6 +218,14 @@ class UpdateSteps(CourseAlgorithm):
             )
         standard: Array = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         return standard
+
+    def ascend(self, gradient: th.Tensor) -> None:
+        """Take one step of the actor's optimizer up a gradient, with clipping, and log the norm.
+
+        :param gradient: Gradient ∇J, flat, of shape (P,)
+        :raises FloatingPointError: The gradient is not finite; nothing is changed
+        """
+        self.step_actor(gradient.new_zeros(()), -gradient)
 
     def step_actor(self, loss: th.Tensor, gradient: th.Tensor | None = None) -> None:
         """Take one step of the actor's optimizer, with clipping, and log the norm.
@@ -181,6 +277,7 @@ class UpdateSteps(CourseAlgorithm):
             targets,
             self.n_critic_updates,
             self.batch_size,
+            self.chunk_size,
         )
         self.logger.record("train/value_loss", loss)
 

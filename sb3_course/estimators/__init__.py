@@ -7,14 +7,23 @@ module                    contents
 ``baselines``             leave-one-out mean, optimal baseline, variance of the estimate
 ``importance_weights``    experience of one policy reweighted to another
 ``trajectory_gradients``  the gradient of each trajectory by itself
+``chunks``                how many transitions are evaluated at a time
 ``natural_gradient``      Fisher-vector product, conjugate gradient, step length
 ========================  ======================================================================
 """
 
-from sb3_course.estimators.baselines import covariance_trace, leave_one_out_mean, optimal_baseline
+from sb3_course.estimators.baselines import (
+    GradientMoments,
+    covariance_trace,
+    leave_one_out_mean,
+    optimal_baseline,
+    optimal_baseline_sums,
+)
 from sb3_course.estimators.importance_weights import (
     effective_sample_size,
     log_importance_weights,
+    log_mixture,
+    log_products,
     self_normalized,
     truncated_weights,
     weighted_returns,
@@ -29,13 +38,17 @@ from sb3_course.estimators.returns import (
 )
 
 __all__ = [
+    "GradientMoments",
     "covariance_trace",
     "effective_sample_size",
     "gae",
     "leave_one_out_mean",
     "log_importance_weights",
+    "log_mixture",
+    "log_products",
     "next_values",
     "optimal_baseline",
+    "optimal_baseline_sums",
     "reward_to_go",
     "running_sum",
     "self_normalized",

@@ -1,9 +1,15 @@
 """Baselines, and the variance that they are there to reduce."""
 
+from collections.abc import Iterable
+from typing import TypeAlias
+
 import numpy as np
 import torch as th
 
 from sb3_course.collection.observations import Array
+from sb3_course.estimators.chunks import CHUNK_BYTES, chunks
+
+Sums: TypeAlias = tuple[th.Tensor, th.Tensor]
 
 
 def leave_one_out_mean(returns: Array, group: Array) -> Array:
@@ -22,7 +28,26 @@ def leave_one_out_mean(returns: Array, group: Array) -> Array:
     return np.divide(total - returns, others, out=np.zeros_like(total), where=others > 0)
 
 
-def optimal_baseline(scores: th.Tensor, estimates: th.Tensor) -> th.Tensor:
+def optimal_baseline_sums(pairs: Iterable[tuple[th.Tensor, th.Tensor]]) -> Sums:
+    """Compute Σ_i A_i∘S_i and Σ_i S_i∘S_i, for :func:`optimal_baseline` of a part of the batch.
+
+    :param pairs: Scores S and estimates A of some trajectories each, of shape (B, P)
+    :return: Both sums over all trajectories, float64 of shape (P,)
+    """
+    numerator, denominator = th.zeros((), dtype=th.float64), th.zeros((), dtype=th.float64)
+    for scores, estimates in pairs:
+        parts = [[t.sum(0) for t in _products(*pair)] for pair in _columns(scores, estimates)]
+        products, squares = (th.cat(sums) for sums in zip(*parts, strict=True))
+        numerator, denominator = (
+            numerator.to(products) + products,
+            denominator.to(squares) + squares,
+        )
+    return numerator, denominator
+
+
+def optimal_baseline(
+    scores: th.Tensor, estimates: th.Tensor, sums: Sums | None = None
+) -> th.Tensor:
     r"""Compute the leave-one-out estimate of the baseline of least variance, per parameter.
 
     With S = Σ_t ∇log π(a_t|s_t) and A = Σ_t ∇log π(a_t|s_t) Q̂_t of a trajectory, the variance of
@@ -33,26 +58,45 @@ def optimal_baseline(scores: th.Tensor, estimates: th.Tensor) -> th.Tensor:
 
     which for total returns is lecture 5's E[(∇log π)² R] / E[(∇log π)²]. Since b_i does not depend
     on trajectory i and E[S] = 0, the gradient stays unbiased. Where all other scores are 0, so is
-    b_i. Memory: a few tensors of K·P numbers.
+    b_i. Memory: the result's, since float64 is used for a few parameters at a time.
 
     :param scores: Score S of each of K trajectories, of shape (K, P)
     :param estimates: Estimate A of each trajectory, of shape (K, P)
+    :param sums: What :func:`optimal_baseline_sums` returns for the whole batch, where these
+        trajectories are a part of it only; None for their own sums
     :return: Baselines b_i, of shape (K, P)
     :raises ValueError: Fewer than two trajectories
     """
-    if len(scores) < 2:
-        raise ValueError(
-            f"the optimal baseline needs at least 2 trajectories, got {len(scores)}: "
-            "each one's baseline is estimated from the others"
+    if sums is None:
+        if len(scores) < 2:
+            raise ValueError(
+                f"the optimal baseline needs at least 2 trajectories, got {len(scores)}: "
+                "each one's baseline is estimated from the others"
+            )
+        sums = optimal_baseline_sums([(scores, estimates)])
+    parts = []
+    for s, a, *totals in _columns(scores, estimates, sums[0][None], sums[1][None]):
+        numerator, denominator = (
+            total - own for total, own in zip(totals, _products(s, a), strict=True)
         )
-    numerator, denominator = (estimates * scores).double(), scores.double().square()
-    numerator = numerator.sum(0) - numerator
-    denominator = denominator.sum(0) - denominator
-    return th.where(denominator > 0, numerator / denominator, 0.0).to(scores.dtype)
+        parts.append(th.where(denominator > 0, numerator / denominator, 0.0).to(s.dtype))
+    return th.cat(parts, dim=1)
 
 
-def covariance_trace(gradients: th.Tensor, lengths: th.Tensor) -> float:
-    r"""Compute the variance of a gradient estimate, summed over the parameters.
+def _products(scores: th.Tensor, estimates: th.Tensor) -> Sums:
+    """Compute A∘S and S∘S in float64."""
+    return (estimates * scores).double(), scores.double().square()
+
+
+def _columns(*matrices: th.Tensor) -> Iterable[tuple[th.Tensor, ...]]:
+    """Yield blocks of columns, of which float64 copies are small."""
+    rows, columns = matrices[0].shape
+    for part in chunks(columns, max(1, CHUNK_BYTES // (8 * max(1, rows)))):
+        yield tuple(matrix[:, part] for matrix in matrices)
+
+
+class GradientMoments:
+    r"""The sum of trajectories' gradients, and the variance of the estimate, block by block.
 
     The estimate ĝ = Σ_i g_i / M is a ratio, since M = Σ_i L_i varies with the lengths of the K
     independent trajectories. To first order
@@ -61,14 +105,50 @@ def covariance_trace(gradients: th.Tensor, lengths: th.Tensor) -> float:
         \approx \frac{K}{M^2} \sum_p \operatorname{Var}_i [g_{i,p} - \hat g_p L_i]
 
     (the delta method; Cochran 1977, *Sampling Techniques*, section 6.4). Where all lengths are
-    equal this is exact.
+    equal this is exact. The residuals r_i = g_i - ĝ L_i sum to 0, so their squares suffice:
+    Σ r² = Σ g² - 2 ĝ Σ L g + ĝ² Σ L².
+
+    :ivar total: Σ_i g_i, of shape (P,)
+    """
+
+    def __init__(self) -> None:
+        self.total = th.zeros(())
+        self._squares = self._by_length = th.zeros((), dtype=th.float64)
+        self._lengths = th.zeros(0, dtype=th.float64)
+
+    def add(self, gradients: th.Tensor, lengths: th.Tensor) -> None:
+        """Take the gradients of some trajectories.
+
+        :param gradients: Gradient g_i of each trajectory, of shape (B, P)
+        :param lengths: Number of steps L_i of each trajectory, of shape (B,)
+        """
+        lengths = lengths.to(gradients.device, th.float64)
+        parts = [(g.double().square().sum(0), lengths @ g.double()) for (g,) in _columns(gradients)]
+        squares, by_length = (th.cat(sums) for sums in zip(*parts, strict=True))
+        self.total = self.total.to(gradients) + gradients.sum(0)
+        self._squares = self._squares.to(squares) + squares
+        self._by_length = self._by_length.to(squares) + by_length
+        self._lengths = th.cat([self._lengths.to(lengths), lengths])
+
+    def covariance_trace(self) -> float:
+        """Compute the variance of the estimate, summed over the parameters.
+
+        :return: Trace of the covariance
+        """
+        k, m = len(self._lengths), self._lengths.sum()
+        mean = self.total.double() / m
+        squares = self._squares - 2 * mean * self._by_length
+        squares += mean.square() * self._lengths.square().sum()
+        return float(squares.clamp_min(0).sum() / (k - 1) * k / m**2)
+
+
+def covariance_trace(gradients: th.Tensor, lengths: th.Tensor) -> float:
+    """Compute the variance of a gradient estimate, as :class:`GradientMoments` does.
 
     :param gradients: Gradient g_i of each trajectory, of shape (K, P), K >= 2
     :param lengths: Number of steps L_i of each trajectory, of shape (K,)
     :return: Trace of the covariance
     """
-    k, g = len(gradients), gradients.double()
-    lengths = lengths.to(g)
-    m = lengths.sum()
-    residuals = g - lengths[:, None] * (g.sum(0) / m)
-    return float(residuals.var(dim=0).sum() * k / m**2)
+    moments = GradientMoments()
+    moments.add(gradients, lengths)
+    return moments.covariance_trace()

@@ -1,5 +1,7 @@
 """Importance weights: experience of one policy reweighted to another (lecture 5, off-policy)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sb3_course.collection.observations import Array
@@ -10,9 +12,37 @@ MAX_LOG_WEIGHT = 80.0
 """Logarithm of the largest weight that leaves room for returns in float32."""
 
 
-def log_importance_weights(
-    ratio: str, log_prob: Array, behaviors: Array, shares: Array, rollout: Rollout
-) -> Array:
+def log_products(ratio: str, log_prob: Array, rollout: Rollout) -> Array:
+    """Compute the logarithm of what a policy contributes to an importance weight.
+
+    :param ratio: Kind of weight, as in :func:`log_importance_weights`
+    :param log_prob: log π(a_t|s_t), of shape (T, N)
+    :param rollout: Batch of experience
+    :return: log π(a_t|s_t) for ``step``, otherwise its sum from the trajectory's start to t, of
+        shape (T, N)
+    """
+    values = np.where(rollout.mask, log_prob, 0.0)
+    return values if ratio == "step" else running_sum(values, rollout.ends)
+
+
+def log_mixture(products: Sequence[Array], shares: Array) -> Array:
+    r"""Compute the logarithm of a mixture of behavior policies π_k, the balance heuristic's.
+
+    .. math:: \log \sum_k \alpha_k \prod_{t' \le t} \pi_k(a_{t'}|s_{t'})
+
+    (Veach 1997.) Products are mixed, not ratios.
+
+    :param products: :func:`log_products` of each policy, K arrays of shape (T, N)
+    :param shares: Shares α_k of the batch, of shape (K,), which sum to 1
+    :return: log of the mixture, of shape (T, N)
+    """
+    mixture: Array = np.logaddexp.reduce(
+        [np.log(share) + product for share, product in zip(shares, products, strict=True)], axis=0
+    )
+    return mixture
+
+
+def log_importance_weights(ratio: str, new: Array, old: Array, rollout: Rollout) -> Array:
     r"""Compute the logarithm of importance weights (lecture 5, off-policy).
 
     ================  ================================================================
@@ -24,24 +54,14 @@ def log_importance_weights(
     ``step``          ρ_t
     ================  ================================================================
 
-    With several behavior policies π_k and their shares α_k of the batch, π_old is their mixture:
-    for products Σ_k α_k Π π_k, the balance heuristic (Veach 1997).
-
     :param ratio: Kind of weight, one of the above
-    :param log_prob: log π_θ(a_t|s_t), of shape (T, N)
-    :param behaviors: log π_k(a_t|s_t) of each behavior policy, of shape (K, T, N)
-    :param shares: Shares α_k of the behavior policies, of shape (K,), which sum to 1
+    :param new: :func:`log_products` of π_θ, of shape (T, N)
+    :param old: :func:`log_products` of π_old, or the :func:`log_mixture` of several policies, of
+        shape (T, N)
     :param rollout: Batch of experience
     :return: log w_t, of shape (T, N), float64; 0 where steps do not count
     """
-
-    def gather(values: Array) -> Array:
-        values = np.where(rollout.mask, values, 0.0)
-        return values if ratio == "step" else running_sum(values, rollout.ends)
-
-    log_shares = np.log(shares)[:, None, None]
-    old = np.logaddexp.reduce(log_shares + np.stack([gather(b) for b in behaviors]), axis=0)
-    weights = np.where(rollout.mask, gather(log_prob) - old, 0.0)
+    weights = np.where(rollout.mask, new - old, 0.0)
     if ratio == "trajectory":
         last = rollout.ends & rollout.mask
         full = np.zeros(rollout.n_trajectories)

@@ -12,7 +12,7 @@ product costs about as much as a gradient (``benchmarks/speed/fisher_vector_prod
 measures it).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -111,6 +111,33 @@ def fisher_vector_product(
         back = th.autograd.grad(z, parameters, grad_outputs=weighted, retain_graph=True)
         mean: th.Tensor = flatten(back) / n_states
         return mean + damping * v
+
+    return product
+
+
+def fisher_vector_product_in_chunks(
+    distributions: Callable[[], Iterable[Distribution]],
+    parameters: list[nn.Parameter],
+    damping: float = 0.0,
+) -> Product:
+    """Make the function v ↦ (F + λI) v for more states than one graph may hold.
+
+    Each product makes the graph of every chunk of states anew, one at a time, which costs about
+    twice as much as products that share a graph.
+
+    :param distributions: Function that yields π_θ at each chunk of states, with its graph
+    :param parameters: Parameters θ, of P numbers
+    :param damping: Damping λ
+    :return: Function from vectors of shape (P,) to vectors of shape (P,)
+    """
+
+    def product(v: th.Tensor) -> th.Tensor:
+        total, n_states = th.zeros_like(v), 0
+        for distribution in distributions():
+            n = components(distribution)[0].batch_shape[0]
+            total += n * fisher_vector_product(distribution, parameters)(v)
+            n_states += n
+        return total / n_states + damping * v
 
     return product
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch as th
@@ -13,9 +13,15 @@ from torch import nn
 from torch.func import functional_call, jacrev, vmap
 from torch.nn.utils.rnn import pad_sequence
 
-from sb3_course.collection.observations import TensorObs
+from sb3_course.collection.observations import TensorObs, select
+from sb3_course.estimators.chunks import CHUNK_BYTES, chunks, transitions_per_chunk
 
 CHUNK_TRANSITIONS = 8192
+"""Most transitions of one pass, also of a small policy."""
+HELD_BYTES = 4 * CHUNK_BYTES
+"""Most bytes of gradients of single trajectories that are kept to be used a second time."""
+
+Block: TypeAlias = tuple[th.Tensor, th.Tensor]
 
 
 class _LogProb(nn.Module):
@@ -29,63 +35,128 @@ class _LogProb(nn.Module):
         return self.policy.get_distribution(obs).log_prob(actions)
 
 
-def trajectory_gradients(
-    policy: ActorCriticPolicy,
-    parameters: list[nn.Parameter],
-    obs: TensorObs,
-    actions: th.Tensor,
-    multipliers: th.Tensor,
-    lengths: list[int],
-    chunk_transitions: int = CHUNK_TRANSITIONS,
-) -> th.Tensor:
-    r"""Compute the weighted score of each trajectory, for several multipliers at once.
+class TrajectoryGradients:
+    r"""The weighted score of each trajectory, for several multipliers at once, block by block.
 
     .. math:: G_{i,w} = \sum_{t \in \tau_i} m_{t,w} \, \nabla_\theta \log \pi_\theta(a_t \mid s_t)
 
     With m = 1 this is the trajectory's score S, with m = Q̂_t its estimate A. One reverse pass
-    through ``torch.func`` serves a chunk of trajectories, so the memory of activations is bounded
-    by ``chunk_transitions`` (a longer trajectory is a chunk by itself). The result holds K·W·P
-    numbers.
+    through ``torch.func`` serves a chunk of trajectories, or of their parts where they are longer
+    than a chunk. If all fit into :data:`HELD_BYTES` they are one block, which is kept; otherwise
+    each iteration computes them anew, so that memory does not grow with K.
+
+    Iterating yields the indices of a block's trajectories, of shape (B,), and their G, of shape
+    (B, W, P).
 
     :param policy: Policy π_θ
     :param parameters: Parameters θ, of P numbers, in the order of the last dimension
-    :param obs: States s_t of all trajectories one after another, of shape (M, …)
+    :param obs: States s_t, of shape (M, …)
     :param actions: Actions a_t, of shape (M, …)
     :param multipliers: Multipliers m_{t,w} of ∇log π, of shape (M, W)
-    :param lengths: Number of steps of each of the K trajectories, which sum to M
-    :param chunk_transitions: Transitions of one pass, padding included
-    :return: Weighted scores G, of shape (K, W, P)
+    :param trajectory: Index of each step's trajectory, from 0 to K - 1, of shape (M,); the steps of
+        a trajectory may lie apart
+    :param chunk_size: Most transitions of one pass, padding included; None to measure the policy
     """
-    module = _LogProb(policy)
-    places = _places(module, parameters)
-    theta = [p.detach() for p in parameters]
 
-    def weighted_score(
-        theta: list[th.Tensor], obs: TensorObs, actions: th.Tensor, multipliers: th.Tensor
-    ) -> th.Tensor:
-        swapped = {place: theta[i] for place, i in places.items()}
-        # Not tie_weights=True: where a module has two names (a shared features extractor), that
-        # leaves its own parameters swapped out for good.
-        log_prob: th.Tensor = functional_call(module, swapped, (obs, actions), tie_weights=False)
-        return log_prob @ multipliers
+    def __init__(
+        self,
+        policy: ActorCriticPolicy,
+        parameters: list[nn.Parameter],
+        obs: TensorObs,
+        actions: th.Tensor,
+        multipliers: th.Tensor,
+        trajectory: th.Tensor,
+        chunk_size: int | None = None,
+    ) -> None:
+        self.policy, self.parameters = policy, parameters
+        self.obs, self.actions, self.multipliers = obs, actions, multipliers
+        lengths = th.bincount(trajectory).tolist()
+        self.rows = th.split(th.argsort(trajectory, stable=True), lengths)
+        self.shape = (len(lengths), multipliers.shape[1], sum(p.numel() for p in parameters))
+        self.chunk_size = min(CHUNK_TRANSITIONS, chunk_size or transitions_per_chunk(policy))
+        self._held: list[Block] = []
 
-    gradients = vmap(jacrev(weighted_score), in_dims=(None, 0, 0, 0), randomness="different")
-    obs = preprocess_obs(obs, policy.observation_space, policy.normalize_images)
-    batch = {"actions": actions, "multipliers": multipliers.to(th.float32)}
-    batch |= {f"obs:{k}": v for k, v in obs.items()} if isinstance(obs, dict) else {"obs": obs}
-    pieces = {name: th.split(values, lengths) for name, values in batch.items()}
-    size = sum(p.numel() for p in parameters)
-    result = multipliers.new_empty((len(lengths), multipliers.shape[1], size), dtype=th.float32)
-    with _preprocessed(policy, obs):
-        for chunk in _chunks(lengths, chunk_transitions):
-            padded = {
-                name: pad_sequence([parts[i] for i in chunk], batch_first=True)
-                for name, parts in pieces.items()
-            }
-            chunk_obs = padded.get("obs", {k[4:]: v for k, v in padded.items() if k[:4] == "obs:"})
-            jacobian = gradients(theta, chunk_obs, padded["actions"], padded["multipliers"])
-            result[chunk] = th.cat([g.flatten(2) for g in jacobian], dim=2)
-    return result
+    def __iter__(self) -> Iterator[Block]:
+        """Yield the blocks, those of the longest trajectories first."""
+        n, width, size = self.shape
+        fits = 4 * n * width * size <= HELD_BYTES
+        if self._held:
+            yield from self._held
+            return
+        order = sorted(range(n), key=lambda i: -len(self.rows[i]))
+        for block in chunks(n, n if fits else self._most_pieces):
+            which = sorted(order[block])
+            result = th.tensor(which), self._gradients([self.rows[i] for i in which])
+            if fits:
+                self._held.append(result)
+            yield result
+
+    def whole(self) -> th.Tensor:
+        """Compute all of G at once, K·W·P numbers.
+
+        :return: Weighted scores, of shape (K, W, P)
+        """
+        result = self.multipliers.new_empty(self.shape, dtype=th.float32)
+        for which, gradients in self:
+            result[which] = gradients
+        return result
+
+    @property
+    def _most_pieces(self) -> int:
+        """Most trajectories whose gradients are computed at a time."""
+        _, width, size = self.shape
+        return max(1, CHUNK_BYTES // (4 * width * max(1, size)))
+
+    def _gradients(self, trajectories: list[th.Tensor]) -> th.Tensor:
+        """Compute G of trajectories, given by their rows, of shape (B, W, P)."""
+        pieces = [
+            (place, piece)
+            for place, rows in enumerate(trajectories)
+            for piece in th.split(rows, self.chunk_size)
+        ]
+        result = self.multipliers.new_zeros((len(trajectories), *self.shape[1:]), dtype=th.float32)
+        sizes = [p.numel() for p in self.parameters]
+        for chunk in _chunks([len(rows) for _, rows in pieces], self.chunk_size, self._most_pieces):
+            places = th.tensor([pieces[i][0] for i in chunk], device=result.device)
+            jacobian = self._jacobian([pieces[i][1] for i in chunk])
+            for part, gradient in zip(th.split(result, sizes, dim=2), jacobian, strict=True):
+                part.index_add_(0, places, gradient.flatten(2))
+        return result
+
+    def _jacobian(self, pieces: list[th.Tensor]) -> list[th.Tensor]:
+        """Compute the weighted scores of pieces of trajectories, (B, W, …) by each parameter."""
+        policy, rows, lengths = self.policy, th.cat(pieces), [len(piece) for piece in pieces]
+        obs = preprocess_obs(
+            select(self.obs, rows), policy.observation_space, policy.normalize_images
+        )
+        batch = {"actions": self.actions[rows], "multipliers": self.multipliers[rows].float()}
+        batch |= {f"obs:{k}": v for k, v in obs.items()} if isinstance(obs, dict) else {"obs": obs}
+        padded = {
+            name: pad_sequence(th.split(values, lengths), batch_first=True)  # type: ignore[arg-type]
+            for name, values in batch.items()
+        }
+        padded_obs = padded.get("obs", {k[4:]: v for k, v in padded.items() if k[:4] == "obs:"})
+        module = _LogProb(policy)
+        places = _places(module, self.parameters)
+
+        def weighted_score(
+            theta: list[th.Tensor], obs: TensorObs, actions: th.Tensor, multipliers: th.Tensor
+        ) -> th.Tensor:
+            swapped = {place: theta[i] for place, i in places.items()}
+            # Not tie_weights=True: where a module has two names (a shared features extractor), that
+            # leaves its own parameters swapped out for good.
+            log_prob: th.Tensor = functional_call(
+                module, swapped, (obs, actions), tie_weights=False
+            )
+            return log_prob @ multipliers
+
+        gradients = vmap(jacrev(weighted_score), in_dims=(None, 0, 0, 0), randomness="different")
+        theta = [p.detach() for p in self.parameters]
+        with _preprocessed(policy, obs):
+            jacobian: list[th.Tensor] = gradients(
+                theta, padded_obs, padded["actions"], padded["multipliers"]
+            )
+        return jacobian
 
 
 @contextmanager
@@ -125,12 +196,13 @@ def _places(module: nn.Module, parameters: list[nn.Parameter]) -> dict[str, int]
     }
 
 
-def _chunks(lengths: list[int], chunk_transitions: int) -> list[list[int]]:
-    """Group trajectories of similar length, so that there is little padding."""
+def _chunks(lengths: list[int], chunk_size: int, most: int | None = None) -> list[list[int]]:
+    """Group pieces of similar length, so that there is little padding."""
     chunks: list[list[int]] = []
     longest = 0
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if not chunks or longest * (len(chunks[-1]) + 1) > chunk_transitions:
+        full = not chunks or longest * (len(chunks[-1]) + 1) > chunk_size
+        if full or len(chunks[-1]) == most:
             chunks.append([])
             longest = lengths[i]
         chunks[-1].append(i)

@@ -202,15 +202,13 @@ def weights(horizon: int, kl: float, n_episodes: int, seed: int) -> dict[str, li
     model = make(ISPG, world, seed, n_episodes=n_episodes, baseline=None)
     theta = apart(world, model, kl, seed)
     rollout = collect(model)
-    behavior = model._log_prob(rollout)
+    behavior = rollout.spread(model.log_probs(*model.tensors(rollout)).numpy())
     natural_gradient.assign(model.actor_parameters, theta)
-    target = model._log_prob(rollout)
-    found = {
-        ratio: np.exp(
-            estimators.log_importance_weights(ratio, target, behavior[None], np.ones(1), rollout)
-        )
-        for ratio in WEIGHTED
-    }
+    target = rollout.spread(model.log_probs(*model.tensors(rollout)).numpy())
+    found = {}
+    for ratio in WEIGHTED:
+        new, old = (estimators.log_products(ratio, p, rollout) for p in (target, behavior))
+        found[ratio] = np.exp(estimators.log_importance_weights(ratio, new, old, rollout))
     return {
         "trajectory": [found["trajectory"][0]],
         "per_decision": list(found["per_decision"]),

@@ -50,7 +50,7 @@ def test_a_gradient_without_memory_of_its_own_is_read_correctly():
     """A sum's gradient is one number with stride 0; a fused Adam would read beyond it."""
     parameter = th.nn.Parameter(th.zeros(1000))
     optimizer = th.optim.Adam([parameter], lr=0.5, fused=True)
-    descend(parameter.sum(), [parameter], optimizer)
+    descend([parameter.sum()], [parameter], optimizer)
     assert th.allclose(parameter, th.full((1000,), -0.5))
 
 
@@ -59,7 +59,7 @@ def test_a_loss_that_is_not_finite_is_refused_before_the_step(bad):
     parameter = th.nn.Parameter(th.ones(3))
     optimizer = th.optim.SGD([parameter], lr=1.0)
     with pytest.raises(FloatingPointError, match="a loss is (nan|inf)"):
-        descend(bad * parameter.sum(), [parameter], optimizer)
+        descend([bad * parameter.sum()], [parameter], optimizer)
     assert parameter.tolist() == [1, 1, 1]
 
 

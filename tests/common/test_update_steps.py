@@ -5,7 +5,6 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_course import BatchActorCritic
-from sb3_course.common import update_steps
 from tests.contract.helpers import ACTIONS, any_env, small_model
 from tests.worlds import Scripted
 
@@ -50,7 +49,7 @@ def test_values_are_predicted_in_chunks_in_evaluation_mode(monkeypatch):
         sizes.append(len(chunk))
         return predict(chunk)
 
-    monkeypatch.setattr(update_steps, "PREDICT_CHUNK", 4)
+    model.chunk_size = 4
     monkeypatch.setattr(model.policy, "predict_values", watch)
     model.policy.set_training_mode(True)
     values = model.predict_values(obs)

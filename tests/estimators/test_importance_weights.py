@@ -5,6 +5,8 @@ from sb3_course.collection.rollout import Rollout
 from sb3_course.estimators.importance_weights import (
     effective_sample_size,
     log_importance_weights,
+    log_mixture,
+    log_products,
     self_normalized,
     weighted_returns,
 )
@@ -28,6 +30,12 @@ def column(values):
     return np.array([[*values, 1.0]]).T
 
 
+def log_weights(ratio, log_prob, behaviors, shares, rollout):
+    """Weight against the mixture of some behavior policies."""
+    old = log_mixture([log_products(ratio, b, rollout) for b in behaviors], shares)
+    return log_importance_weights(ratio, log_products(ratio, log_prob, rollout), old, rollout)
+
+
 # -- weights -------------------------------------------------------------------------------------
 
 
@@ -42,7 +50,7 @@ def column(values):
 )
 def test_weights_by_hand(ratio, weights):
     rollout, behaviors = two_episodes(), np.zeros((1, 6, 1))
-    logs = log_importance_weights(ratio, np.log(RATIOS), behaviors, np.ones(1), rollout)
+    logs = log_weights(ratio, np.log(RATIOS), behaviors, np.ones(1), rollout)
     assert np.exp(rollout.flat(logs)) == pytest.approx(weights)
     assert logs[-1] == 0  # the masked step
 
@@ -53,7 +61,7 @@ def test_weights_of_a_mixture_by_hand(ratio, weights):
     rollout = two_episodes()
     behaviors = np.stack([-np.log(RATIOS), np.zeros((6, 1))])
     shares = np.array([0.25, 0.75])
-    logs = log_importance_weights(ratio, np.zeros((6, 1)), behaviors, shares, rollout)
+    logs = log_weights(ratio, np.zeros((6, 1)), behaviors, shares, rollout)
     expected = 1 / (0.25 / np.array(weights) + 0.75)
     assert np.exp(rollout.flat(logs)) == pytest.approx(expected)
 
@@ -61,7 +69,7 @@ def test_weights_of_a_mixture_by_hand(ratio, weights):
 def test_long_products_do_not_overflow():
     rollout, log_prob = two_episodes(), np.full((6, 1), 500.0)
     behaviors = np.zeros((1, 6, 1))
-    logs = log_importance_weights("trajectory", log_prob, behaviors, np.ones(1), rollout)
+    logs = log_weights("trajectory", log_prob, behaviors, np.ones(1), rollout)
     assert rollout.flat(logs).tolist() == [1000, 1000, 1500, 1500, 1500]
 
 
@@ -99,7 +107,7 @@ def test_masked_steps_of_one_environment_do_not_touch_the_other_ones_weights():
     }
     for ratio, expected in weights.items():
         behaviors = np.zeros((1, 3, 2))
-        got = log_importance_weights(ratio, logs, behaviors, np.ones(1), rollout)
+        got = log_weights(ratio, logs, behaviors, np.ones(1), rollout)
         assert np.exp(got) == pytest.approx(np.array(expected))
 
 

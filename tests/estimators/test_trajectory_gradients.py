@@ -14,10 +14,11 @@ from stable_baselines3.common.policies import (
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from sb3_course.common.parameter_groups import split_parameters
-from sb3_course.estimators.trajectory_gradients import _chunks, trajectory_gradients
+from sb3_course.estimators.trajectory_gradients import TrajectoryGradients, _chunks
 
 GENERATOR = th.Generator().manual_seed(0)
 LENGTHS = [4, 1, 7, 3]
+TRAJECTORY = th.repeat_interleave(th.arange(4), th.tensor(LENGTHS))
 ACTIONS = {
     "box": (spaces.Box(-1, 1, (2,)), th.randn(15, 2, generator=GENERATOR)),
     "discrete": (spaces.Discrete(3), th.arange(15) % 3),
@@ -61,7 +62,7 @@ def test_gradients_are_those_of_plain_autograd(observation, action, chunk):
     parameters, _ = split_parameters(policy)
     weights = th.randn(15, 2)
     expected = one_by_one(policy, parameters, obs, actions, weights)
-    got = trajectory_gradients(policy, parameters, obs, actions, weights, LENGTHS, chunk)
+    got = TrajectoryGradients(policy, parameters, obs, actions, weights, TRAJECTORY, chunk).whole()
     assert th.allclose(got, expected, atol=1e-5)
     assert policy.observation_space is obs_space
     assert policy.get_distribution(obs).log_prob(actions).shape == (15,)  # still usable
@@ -82,7 +83,7 @@ def test_a_features_extractor_keeps_its_parameters(share):
     obs = th.randint(0, 255, (15, 1, 36, 36), dtype=th.uint8)
     batch = (obs, ACTIONS["discrete"][1], th.randn(15, 2))
     for _ in range(2):
-        got = trajectory_gradients(policy, parameters, *batch, LENGTHS)
+        got = TrajectoryGradients(policy, parameters, *batch, TRAJECTORY).whole()
         assert th.allclose(got, one_by_one(policy, parameters, *batch), atol=1e-4)
         assert [*map(id, policy.parameters())] == before
 
@@ -101,7 +102,10 @@ def test_images_that_are_not_divided_by_255():
     batch = (obs, ACTIONS["discrete"][1], th.randn(15, 2))
     expected = one_by_one(policy, parameters, *batch)
     assert th.allclose(
-        trajectory_gradients(policy, parameters, *batch, LENGTHS), expected, rtol=1e-4, atol=1e-2
+        TrajectoryGradients(policy, parameters, *batch, TRAJECTORY).whole(),
+        expected,
+        rtol=1e-4,
+        atol=1e-2,
     )
     assert expected.abs().max() > 10  # a difference of 255 times would show
 
@@ -120,7 +124,7 @@ def test_a_features_extractor_may_draw_random_numbers():
     )
     parameters, _ = split_parameters(policy)
     batch = (obs, actions, th.randn(15, 2))
-    got = trajectory_gradients(policy, parameters, *batch, LENGTHS)
+    got = TrajectoryGradients(policy, parameters, *batch, TRAJECTORY).whole()
     assert th.allclose(got, one_by_one(policy, parameters, *batch), atol=1e-5)
 
 
@@ -129,8 +133,10 @@ def test_multipliers_of_double_precision():
     parameters, _ = split_parameters(policy)
     obs, actions = OBSERVATIONS["box"][1], ACTIONS["box"][1]
     weights = th.randn(15, 2)
-    single = trajectory_gradients(policy, parameters, obs, actions, weights, LENGTHS)
-    double = trajectory_gradients(policy, parameters, obs, actions, weights.double(), LENGTHS)
+    single = TrajectoryGradients(policy, parameters, obs, actions, weights, TRAJECTORY).whole()
+    double = TrajectoryGradients(
+        policy, parameters, obs, actions, weights.double(), TRAJECTORY
+    ).whole()
     assert double.dtype == th.float32
     assert th.equal(single, double)
 
@@ -156,14 +162,14 @@ import resource, torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from sb3_course.common.parameter_groups import split_parameters
-from sb3_course.estimators.trajectory_gradients import trajectory_gradients
+from sb3_course.estimators.trajectory_gradients import TrajectoryGradients
 th.set_num_threads(1)
 policy = ActorCriticPolicy(spaces.Box(-1, 1, (17,)), spaces.Box(-1, 1, (6,)), lambda _: 1e-3)
 parameters, _ = split_parameters(policy)
 def run(n, length):
     m = n * length
-    trajectory_gradients(policy, parameters, th.randn(m, 17), th.randn(m, 6), th.randn(m, 2),
-                         [length] * n)
+    TrajectoryGradients(policy, parameters, th.randn(m, 17), th.randn(m, 6), th.randn(m, 2),
+                        th.arange(n).repeat_interleave(length)).whole()
 run(2, 10)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before = peak()

@@ -7,7 +7,7 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
-from sb3_course.collection.observations import TensorObs
+from sb3_course.collection.observations import TensorObs, tensor
 from sb3_course.common.networks.architecture import Architecture, actor_architecture
 from sb3_course.common.networks.autograd import finite_loss
 from sb3_course.common.networks.engine import FlatParameters, Mlp, Pass, finite_norm
@@ -153,8 +153,7 @@ class EngineActor(AutogradActor):
     def _forward(self, obs: TensorObs) -> None:
         if not self._flat.current:
             self._attach()
-        assert isinstance(obs, th.Tensor)
-        self._pass = self._mlp.forward(obs, self._pass)
+        self._pass = self._mlp.forward(tensor(obs), self._pass)
 
     @th.no_grad()
     def score(self) -> tuple[th.Tensor, th.Tensor]:

@@ -1,6 +1,7 @@
-"""One gradient step down a loss, for parameters of any policy."""
+"""Gradient steps down a loss, for parameters of any policy."""
 
 import math
+from collections.abc import Iterable
 
 import torch as th
 from torch import nn
@@ -22,27 +23,48 @@ def finite_loss(value: float) -> float:
 
 
 def descend(
-    loss: th.Tensor,
-    parameters: list[nn.Parameter],
-    optimizer: th.optim.Optimizer,
+    losses: Iterable[th.Tensor], parameters: list[nn.Parameter], optimizer: th.optim.Optimizer
 ) -> float:
-    """Take one gradient step down a loss.
+    """Take one gradient step down a sum of losses, whose graphs exist one at a time.
 
-    :param loss: Loss, a scalar
+    :param losses: Terms of the loss, scalars, made one by one
     :param parameters: Parameters to differentiate the loss by; none if all are frozen
     :param optimizer: Optimizer of these parameters
     :return: Value of the loss before the step
     :raises FloatingPointError: The loss is not finite; the step is not taken
     """
-    value = finite_loss(loss.item())
+    value, gradients = 0.0, list[th.Tensor]()
+    for loss in losses:
+        value = finite_loss(value + loss.item())
+        gradients = add_gradients(gradients, loss, parameters)
+        del loss
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if not parameter.requires_grad:
                 parameter.grad = None  # frozen since its last step, which left a gradient
     if not parameters:
         return value
-    gradients = th.autograd.grad(loss, parameters)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient.contiguous()  # fused optimizers ignore strides
     optimizer.step()
     return value
+
+
+def add_gradients(
+    gradients: list[th.Tensor], loss: th.Tensor, parameters: list[nn.Parameter]
+) -> list[th.Tensor]:
+    """Add the gradients of a loss to those of the losses before it, and free its graph.
+
+    :param gradients: Sum of the gradients so far, which is changed; empty before the first loss
+    :param loss: Loss, a scalar
+    :param parameters: Parameters to differentiate the loss by
+    :return: Sum of the gradients by each parameter; 0 by those that no loss depends on
+    """
+    if not parameters:
+        return gradients
+    new = th.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+    if not gradients:
+        return list(new)
+    for total, gradient in zip(gradients, new, strict=True):
+        total += gradient
+    return gradients

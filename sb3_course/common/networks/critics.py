@@ -1,5 +1,6 @@
 """The critic V_φ and its regression, by autograd or by the engine for multilayer perceptrons."""
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import torch as th
@@ -7,11 +8,12 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 from torch.nn import functional as F
 
-from sb3_course.collection.observations import TensorObs
+from sb3_course.collection.observations import TensorObs, select, tensor
 from sb3_course.common.networks.architecture import Architecture, critic_architecture
 from sb3_course.common.networks.autograd import descend, finite_loss
 from sb3_course.common.networks.engine import FlatParameters, Mlp, Pass
 from sb3_course.common.parameter_groups import trainable
+from sb3_course.estimators.chunks import chunks
 
 
 class AutogradCritic:
@@ -58,7 +60,36 @@ class AutogradCritic:
         :raises FloatingPointError: The loss is not finite; the step is not taken
         """
         loss = F.mse_loss(self._values, targets)
-        return descend(loss, trainable(self._parameters), self._optimizer)
+        return descend([loss], trainable(self._parameters), self._optimizer)
+
+    def fit(
+        self,
+        obs: TensorObs,
+        targets: th.Tensor,
+        rows: th.Tensor | slice,
+        chunk_size: int | None = None,
+    ) -> float:
+        """Take one gradient step on the mean squared error of some states, chunk by chunk.
+
+        :param obs: States s, of shape (M, …)
+        :param targets: Targets y, of shape (M,)
+        :param rows: Which of the M states the step uses
+        :param chunk_size: Most states evaluated at a time, which bounds the memory; None for all
+        :return: Loss before the step
+        :raises FloatingPointError: The loss is not finite; the step is not taken
+        """
+        chosen = targets[rows]
+        parts = list(chunks(len(chosen), chunk_size or len(chosen)))
+        seen = (select(obs, p if isinstance(rows, slice) else rows[p]) for p in parts)
+        return self._fit(seen, [chosen[part] for part in parts])
+
+    def _fit(self, chunks_of_obs: Iterable[TensorObs], targets: list[th.Tensor]) -> float:
+        n = sum(map(len, targets))
+        losses = (
+            F.mse_loss(self._policy.predict_values(obs).flatten(), y) * (len(y) / n)
+            for obs, y in zip(chunks_of_obs, targets, strict=True)
+        )
+        return descend(losses, trainable(self._parameters), self._optimizer)
 
 
 class EngineCritic(AutogradCritic):
@@ -90,8 +121,7 @@ class EngineCritic(AutogradCritic):
         :param obs: States s, of shape (B, D)
         :return: Values, of shape (B,)
         """
-        assert isinstance(obs, th.Tensor)
-        return self._mlp.forward(obs).output.view(-1)
+        return self._mlp.forward(tensor(obs)).output.view(-1)
 
     @th.no_grad()
     def evaluate(self, obs: TensorObs) -> th.Tensor:
@@ -102,8 +132,7 @@ class EngineCritic(AutogradCritic):
         """
         if not self._flat.current:
             self._attach()
-        assert isinstance(obs, th.Tensor)
-        self._pass = self._mlp.forward(obs, self._pass)
+        self._pass = self._mlp.forward(tensor(obs), self._pass)
         return self._pass.output.view(-1)
 
     @th.no_grad()
@@ -114,12 +143,28 @@ class EngineCritic(AutogradCritic):
         :return: Loss before the step
         :raises FloatingPointError: The loss is not finite; the step is not taken
         """
-        errors = self._pass.output.view(-1) - targets
-        loss = finite_loss(errors.dot(errors).item() / len(errors))
         self._flat.gradient.zero_()
-        g = errors.mul_(2 / len(errors)).view(-1, 1)  # ∂L/∂V
-        self._mlp.backward(self._pass, g, self._flat.gradients)
+        loss = finite_loss(self._differentiate(targets, len(targets)))
         self._flat.step()
+        return loss
+
+    @th.no_grad()
+    def _fit(self, chunks_of_obs: Iterable[TensorObs], targets: list[th.Tensor]) -> float:
+        n, loss = sum(map(len, targets)), 0.0
+        for i, (obs, y) in enumerate(zip(chunks_of_obs, targets, strict=True)):
+            self.evaluate(obs)
+            if i == 0:
+                self._flat.gradient.zero_()
+            loss = finite_loss(loss + self._differentiate(y, n))
+        self._flat.step()
+        return loss
+
+    def _differentiate(self, targets: th.Tensor, n: int) -> float:
+        """Add the gradient of 1/n Σ (V_φ(s) − y)² over the states last evaluated; return it."""
+        errors = self._pass.output.view(-1) - targets
+        loss = errors.dot(errors).item() / n
+        g = errors.mul_(2 / n).view(-1, 1)  # ∂L/∂V
+        self._mlp.backward(self._pass, g, self._flat.gradients)
         return loss
 
 

@@ -7,49 +7,63 @@ its backward pass, and M_s the Fisher information of the head: diag(p) - p p^T i
 in the mean, and 2 in log σ, which no state changes.
 """
 
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
-from sb3_course.collection.observations import TensorObs
+from sb3_course.collection.observations import TensorObs, tensor
 from sb3_course.common.networks.architecture import actor_architecture
-from sb3_course.common.networks.engine import Mlp, views_like
+from sb3_course.common.networks.engine import Mlp, Pass, views_like
 from sb3_course.common.networks.heads import fisher_information
 from sb3_course.estimators.natural_gradient import Product
 
 
 def engine_fisher_vector_product(
-    policy: ActorCriticPolicy, parameters: list[nn.Parameter], obs: TensorObs, damping: float
+    policy: ActorCriticPolicy,
+    parameters: list[nn.Parameter],
+    chunks: Callable[[], Iterable[TensorObs]],
+    damping: float,
 ) -> Product | None:
     """Make the function v ↦ (F + λI) v if the engine knows the policy.
 
+    The forward pass of a single chunk is kept for all products. Several chunks are run again for
+    each product, so that memory does not grow with the batch.
+
     :param policy: Policy π_θ
     :param parameters: Parameters θ, of P numbers; all of the actor's
-    :param obs: States s, of shape (M, D)
+    :param chunks: Function that yields chunks of states s, of shape (B, D) each
     :param damping: Damping λ
     :return: Function from vectors of shape (P,) to vectors of shape (P,), or None
     """
     architecture = actor_architecture(policy)
     if architecture is None or not all(p.requires_grad for p in parameters):
         return None
-    assert isinstance(obs, th.Tensor)
-    mlp = Mlp(*architecture, parameters)
+    mlp, log_std = Mlp(*architecture, parameters), getattr(policy, "log_std", None)
+    first, *others = itertools.islice(chunks(), 2)
     with th.no_grad():
-        run = mlp.forward(obs)
-        log_std = getattr(policy, "log_std", None)
-        information = fisher_information(run.output, log_std)
-    place = [i for i, p in enumerate(parameters) if p is log_std]
+        kept = [] if others else [mlp.forward(tensor(first))]
 
     @th.no_grad()
     def product(v: th.Tensor) -> th.Tensor:
-        direction = views_like(v, parameters)
-        dz = mlp.derivative(run, direction)
-        weighted = information(dz).div_(len(dz))
-        result = damping * v
+        direction, result, n = views_like(v, parameters), th.zeros_like(v), 0
         parts = views_like(result, parameters)
-        for i in place:
-            parts[i].add_(direction[i], alpha=2)
-        mlp.backward(run, weighted, parts)
+        for run in kept or passes():
+            information = fisher_information(run.output, log_std)
+            mlp.backward(run, information(mlp.derivative(run, direction)), parts)
+            n += len(run.output)
+        result.div_(n).add_(v, alpha=damping)
+        for p, part, along in zip(parameters, parts, direction, strict=True):
+            if p is log_std:
+                part.add_(along, alpha=2)
         return result
+
+    def passes() -> Iterator[Pass]:
+        run = None
+        for obs in map(tensor, chunks()):
+            run = mlp.forward(obs, run)
+            yield run
 
     return product

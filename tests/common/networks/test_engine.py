@@ -126,6 +126,18 @@ def test_batches_may_change_their_size_and_values_outlive_the_next_pass():
     assert pair.distance() < 1e-5
 
 
+@pytest.mark.parametrize("rows", [slice(None), th.tensor([5, 3, 0, 7, 7, 2, 1])])
+@pytest.mark.parametrize("chunk_size", [None, 3, 1])
+def test_a_fit_by_chunks_is_the_fit_of_the_whole(rows, chunk_size):
+    pair = Pair(TORQUES, {})
+    obs, targets = pair.numbers(8, 5), pair.numbers(8)
+    for _ in range(3):
+        whole = (pair.critics[1](obs[rows]) - targets[rows]).square().mean().item()
+        losses = [critic.fit(obs, targets, rows, chunk_size) for critic in pair.critics]
+        assert losses == pytest.approx([whole, whole], rel=1e-5)
+        assert pair.distance() < 1e-6
+
+
 def test_clones_are_trained_by_ones_where_no_multipliers_are_given():
     pair = Pair(TORQUES, {})
     obs, actions = pair.numbers(BATCH, 5), pair.numbers(BATCH, 3)

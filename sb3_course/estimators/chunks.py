@@ -1,0 +1,104 @@
+"""How many transitions are evaluated at a time, so that memory does not grow with the batch.
+
+The gradient of a batch is a sum over its transitions. It is computed chunk by chunk, and each
+chunk's graph is gone before the next one's is made; observations stay as they were stored (images
+as bytes) until their chunk.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch as th
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from sb3_course.collection.observations import stack_obs, zero_observation
+
+CHUNK_BYTES = 2**24
+"""Most bytes that a chunk's graph keeps for its backward pass.
+
+An update's peak memory beyond the batch is a small multiple of this, plus some vectors of as many
+numbers as the policy has parameters, whatever the number of transitions. 16 MiB are about 20,000
+transitions of two layers of 64 units, and 80 images of 84 x 84 x 4.
+"""
+
+
+def transitions_per_chunk(policy: ActorCriticPolicy) -> int:
+    """Return how many transitions of a policy make a chunk of :data:`CHUNK_BYTES`.
+
+    :param policy: Policy, which is measured
+    :return: Number of transitions, at least 1
+    """
+    return max(1, CHUNK_BYTES // max(1, graph_bytes(policy)))
+
+
+def chunks(n: int, size: int) -> Iterator[slice]:
+    """Yield consecutive slices that cover n rows.
+
+    :param n: Number of rows
+    :param size: Most rows of a slice
+    :yield: Slices, whose ends are within n
+    """
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
+def graph_bytes(policy: ActorCriticPolicy) -> int:
+    """Measure what the graph of one transition keeps, the larger of the actor's and the critic's.
+
+    It is the difference between two observations of zeros and one, which leaves out the parameters.
+
+    :param policy: Policy
+    :return: Number of bytes
+    """
+
+    def kept(rows: int) -> tuple[int, int]:
+        zeros = [zero_observation(policy.observation_space)] * rows
+        obs, _ = policy.obs_to_tensor(stack_obs(zeros))
+
+        def score() -> None:
+            distribution = policy.get_distribution(obs)
+            distribution.log_prob(distribution.get_actions(deterministic=True))
+            distribution.entropy()
+
+        return _saved_bytes(score), _saved_bytes(lambda: policy.predict_values(obs))
+
+    with examined(policy), th.random.fork_rng(devices=[]):
+        one, two = kept(1), kept(2)
+    return max(b - a for a, b in zip(one, two, strict=True))
+
+
+def _saved_bytes(forward: Callable[[], Any]) -> int:
+    """Count the bytes that a forward pass keeps for its backward pass, each storage once."""
+    saved: list[th.Tensor] = []
+    with th.autograd.graph.saved_tensors_hooks(saved.append, lambda nothing: nothing):
+        forward()
+    sizes = {
+        storage.data_ptr(): storage.nbytes() for storage in (t.untyped_storage() for t in saved)
+    }
+    return sum(sizes.values())
+
+
+@contextmanager
+def examined(policy: ActorCriticPolicy) -> Iterator[None]:
+    """Let a policy be called for its graph, and leave it as it was.
+
+    Meanwhile it is in evaluation mode and no parameter is frozen. Its distribution object, which
+    would keep tensors of the graph, is restored.
+
+    :param policy: Policy
+    """
+    frozen = [p for p in policy.parameters() if not p.requires_grad]
+    training, distribution = policy.training, vars(policy.action_dist).copy()
+    policy.set_training_mode(False)
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        with th.enable_grad():
+            yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        policy.set_training_mode(training)
+        vars(policy.action_dist).clear()
+        vars(policy.action_dist).update(distribution)
