@@ -1,7 +1,6 @@
 """The policy-gradient family that Stable-Baselines3 leaves out, on Stable-Baselines3's API."""
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from sb3_course.online_actor_critic import OnlineActorCritic
     from sb3_course.reinforce import REINFORCE
 
-__version__ = version("sb3-course")
+    __version__: str
 
 ALGORITHMS = ("REINFORCE", "ISPG", "NPG", "BatchActorCritic", "OnlineActorCritic")
 IMITATION = ("BC", "DAgger")
@@ -34,7 +33,7 @@ __all__ = [
     "make_vec_env",
 ]
 
-# Imported on first use, so that `sb3-course --help` does not wait for torch.
+# Found on first use, so that `sb3-course --help` does not wait for torch or the package's metadata.
 _MODULES = {
     "BC": "sb3_course.imitation",
     "BatchActorCritic": "sb3_course.batch_actor_critic",
@@ -49,10 +48,14 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("sb3-course")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES])
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # Typer's import of Rich takes longer than all the rest of a help text
 )
 for command in (
     running.run,
@@ -38,7 +38,8 @@ for command in (
     lessons.figures,
     lessons.imitate,
 ):
-    app.command()(command)
+    # Whole, where Typer would cut it off.
+    app.command(short_help=(command.__doc__ or "").partition("\n")[0])(command)
 
 
 # Extras by the modules that they install; all other optional modules are of the extra "benchmark".

@@ -5,7 +5,6 @@ import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean, pstdev
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -191,6 +190,8 @@ def enjoy(
 
     sb3-course enjoy saved_by_sb3.zip CartPole-v1 --algo A2C --trust --episodes 20
     """
+    from statistics import mean, pstdev
+
     from sb3_course.common.checkpoint import resolve
 
     file = resolve(model)
