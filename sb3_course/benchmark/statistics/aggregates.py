@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sb3_course.benchmark.statistics import metrics
-from sb3_course.benchmark.statistics.bootstrap import CURVE_REPS, estimate
+from sb3_course.benchmark.statistics.bootstrap import CURVE_REPS, estimates
 from sb3_course.benchmark.statistics.environments import ESTIMATE
 from sb3_course.benchmark.statistics.scores import Cubes
 from sb3_course.collection.observations import Array
@@ -19,9 +19,11 @@ def aggregates(arranged: Cubes) -> pd.DataFrame:
     :param arranged: Scores of the seeds that finished on every environment
     :return: Table with one row per algorithm and statistic
     """
+    final = [[array[..., -1]] for array in arranged.scores.values()]
     rows = []
-    for algorithm, array in arranged.scores.items():
-        result = estimate(metrics.aggregates, array[..., -1])
+    for (algorithm, array), result in zip(
+        arranged.scores.items(), estimates(metrics.aggregates, final), strict=True
+    ):
         for name, *numbers in zip(metrics.STATISTICS, *result, strict=True):
             rows.append((algorithm, name, *map(float, numbers), len(array)))
     return pd.DataFrame(rows, columns=["algorithm", "statistic", *ESTIMATE, "n_runs"])
@@ -56,8 +58,8 @@ def _along(
 ) -> pd.DataFrame:
     """Estimate for each algorithm a statistic that has one value at each of several positions."""
     parts = [pd.DataFrame(columns=["algorithm", name, *ESTIMATE, "n_runs"])]
-    for algorithm, array in scores.items():
-        result = estimate(statistic, array, reps=CURVE_REPS)
+    results = estimates(statistic, [[array] for array in scores.values()], reps=CURVE_REPS)
+    for (algorithm, array), result in zip(scores.items(), results, strict=True):
         part = {"algorithm": algorithm, name: positions, **result._asdict(), "n_runs": len(array)}
         parts.append(pd.DataFrame(part))
     return pd.concat(parts[1:] or parts, ignore_index=True)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from sb3_course.benchmark.statistics import metrics, pairs
-from sb3_course.benchmark.statistics.bootstrap import estimate_over_environments
+from sb3_course.benchmark.statistics import pairs
+from sb3_course.benchmark.statistics.bootstrap import improvements
 from sb3_course.benchmark.statistics.design import Design
 from sb3_course.benchmark.statistics.environments import ESTIMATE, Runs
 from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import LEVEL, holm, p_value
@@ -67,7 +67,7 @@ def _answer(
         return (question, x, y, *estimates, False, "", *UNKNOWN, 0, 0, names, 0, why)
     a, b = pairs.values(runs, x, names), pairs.values(runs, y, names)
     n_runs = pairs.fewest(runs, x, names), pairs.fewest(runs, y, names)
-    result = estimate_over_environments(metrics.probability_of_improvement, a, b)
+    (result,) = improvements([(a, b)])
     power = power_of(a, b, level) if min(n_runs) > 1 else UNKNOWN
     looks, settled = _looks(design, whole, question, names, level)
     tested = (*map(float, result), p_value(a, b), nothing, settled, "")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sb3_course.benchmark.statistics import metrics
-from sb3_course.benchmark.statistics.bootstrap import CURVE_REPS, Estimate, estimate
+from sb3_course.benchmark.statistics import bootstrap, metrics
+from sb3_course.benchmark.statistics.bootstrap import CURVE_REPS, Estimate
 from sb3_course.benchmark.statistics.curves import RUN
 from sb3_course.collection.observations import Array
 
@@ -73,11 +73,18 @@ def estimates(
     :param of: Function that computes a run's value, such as :func:`at_the_end`
     :return: Table with ``algorithm, environment, point, low, high, n_runs``
     """
-    rows = []
-    for algorithm, by_environment in runs.items():
-        for environment, curves in by_environment.items():
-            result = estimate(statistic, of(curves)[:, np.newaxis])
-            rows.append((algorithm, environment, *map(float, result), len(curves)))
+    tasks = [
+        (algorithm, environment, curves)
+        for algorithm, by_environment in runs.items()
+        for environment, curves in by_environment.items()
+    ]
+    samples = [[of(curves)[:, np.newaxis]] for *_, curves in tasks]
+    rows = [
+        (algorithm, environment, *map(float, result), len(curves))
+        for (algorithm, environment, curves), result in zip(
+            tasks, bootstrap.estimates(statistic, samples), strict=True
+        )
+    ]
     return pd.DataFrame(rows, columns=[*TASK, *ESTIMATE, "n_runs"])
 
 
@@ -90,10 +97,17 @@ def return_curves(whole: pd.DataFrame) -> pd.DataFrame:
     """
     columns = [*TASK, "step", "seconds", *ESTIMATE, "n_runs"]
     parts = [pd.DataFrame(columns=columns)]
-    for (algorithm, environment), rows in whole.groupby(TASK):
-        runs = rows.pivot(index="seed", columns="step", values="return_mean")
+    tasks = {task: rows for task, rows in whole.groupby(TASK)}
+    by_run = [
+        rows.pivot(index="seed", columns="step", values="return_mean") for rows in tasks.values()
+    ]
+    results = bootstrap.estimates(
+        metrics.mean, [[runs.to_numpy()[:, np.newaxis]] for runs in by_run], reps=CURVE_REPS
+    )
+    for ((algorithm, environment), rows), runs, result in zip(
+        tasks.items(), by_run, results, strict=True
+    ):
         times = rows.groupby("step")["wall_time"].median().to_numpy()
-        result = estimate(metrics.mean, runs.to_numpy()[:, np.newaxis], reps=CURVE_REPS)
         part: dict[str, Any] = {"algorithm": algorithm, "environment": environment}
         part |= {"step": runs.columns, "seconds": times, **result._asdict(), "n_runs": len(runs)}
         parts.append(pd.DataFrame(part))
@@ -144,12 +158,18 @@ def metric_curves(finished: pd.DataFrame) -> pd.DataFrame:
     :param finished: Tidy returns; each column after the usual ones is such a number
     :return: Table with ``algorithm, environment, metric, step``, an estimate and ``n_runs``
     """
-    rows = []
-    for name in measured_metrics(finished):
-        for (*task, step), group in finished.dropna(subset=[name]).groupby([*TASK, "step"]):
-            values = group[name].to_numpy(dtype=float)
-            result = estimate(metrics.mean, values[:, np.newaxis], reps=CURVE_REPS)
-            rows.append((*task, name, step, *map(float, result), len(values)))
+    measured = [
+        ((*task, name, step), group[name].to_numpy(dtype=float)[:, np.newaxis])
+        for name in measured_metrics(finished)
+        for (*task, step), group in finished.dropna(subset=[name]).groupby([*TASK, "step"])
+    ]
+    results = bootstrap.estimates(
+        metrics.mean, [[values] for _, values in measured], reps=CURVE_REPS
+    )
+    rows = [
+        (*names, *map(float, result), len(values))
+        for (names, values), result in zip(measured, results, strict=True)
+    ]
     return pd.DataFrame(rows, columns=[*TASK, "metric", "step", *ESTIMATE, "n_runs"])
 
 

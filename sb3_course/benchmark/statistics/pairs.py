@@ -16,7 +16,7 @@ from sb3_course.benchmark.statistics.bootstrap import (
     CURVE_REPS,
     Estimate,
     estimate,
-    estimate_over_environments,
+    improvements,
     resamples,
 )
 from sb3_course.benchmark.statistics.design import Design
@@ -83,13 +83,20 @@ def probability_of_improvement(runs: Runs, design: Design) -> pd.DataFrame:
         environment), ``environments``, the permutation test's ``p``, ``p_holm`` (corrected over all
         pairs) and ``apart`` (whether that is at most 0.05)
     """
+    compared = {
+        (x, y): names
+        for x, y in combinations((name for name in design.algorithms if name in runs), 2)
+        if (names := shared(runs, x, y, design.environments))
+    }
+    finals = [
+        (values(runs, x, names), values(runs, y, names)) for (x, y), names in compared.items()
+    ]
     rows = []
-    for x, y in combinations((name for name in design.algorithms if name in runs), 2):
-        if names := shared(runs, x, y, design.environments):
-            a, b = values(runs, x, names), values(runs, y, names)
-            result = estimate_over_environments(metrics.probability_of_improvement, a, b)
-            n_runs = fewest(runs, x, names), fewest(runs, y, names)
-            rows.append((x, y, *map(float, result), *n_runs, names, p_value(a, b)))
+    for ((x, y), names), (a, b), result in zip(
+        compared.items(), finals, improvements(finals), strict=True
+    ):
+        n_runs = fewest(runs, x, names), fewest(runs, y, names)
+        rows.append((x, y, *map(float, result), *n_runs, names, p_value(a, b)))
     columns = [*PAIR, *ESTIMATE, "n_runs_x", "n_runs_y", "environments", "p"]
     table = pd.DataFrame(rows, columns=columns)
     table["p_holm"] = np.array(holm(table["p"].tolist()), dtype=float)
@@ -110,11 +117,9 @@ def ranks(runs: Runs, design: Design) -> pd.DataFrame:
     drawn: dict[str, list[Array]] = {name: [] for name in design.algorithms if name in runs}
     for i, environment in enumerate(design.environments):
         names = [name for name in drawn if environment in runs[name]]
-        finals = [at_the_end(runs[name][environment])[:, np.newaxis] for name in names]
+        finals = [at_the_end(runs[name][environment]) for name in names]
         means = [
-            np.concatenate(
-                [final.mean(keepdims=True)[0], *(c[0].mean((0, 1)) for c in _drawn(final, i, j))]
-            )
+            np.concatenate([[final.mean()], *_drawn_means(final, seed=1000 * i + j)])
             for j, final in enumerate(finals)
         ]
         if names:
@@ -129,8 +134,9 @@ def ranks(runs: Runs, design: Design) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["algorithm", *ESTIMATE])
 
 
-def _drawn(final: Array, *seeds: int) -> list[list[Array]]:
-    return list(resamples([final], CURVE_REPS, seed=1000 * seeds[0] + seeds[1]))
+def _drawn_means(final: Array, seed: int) -> list[Array]:
+    drawn = resamples([final[:, np.newaxis, np.newaxis]], CURVE_REPS, seed)
+    return [runs.mean((0, 1, 3)) for (runs,) in drawn]
 
 
 def comparisons(design: Design, runs: Runs, arranged: Cubes) -> pd.DataFrame:
@@ -148,7 +154,7 @@ def comparisons(design: Design, runs: Runs, arranged: Cubes) -> pd.DataFrame:
         for measure, of in PROBABILITIES.items():
             for where, group in groups.items():
                 a, b = ([of(runs[z][name]) for name in group] for z in (x, y))
-                result = estimate_over_environments(metrics.probability_of_improvement, a, b)
+                (result,) = improvements([(a, b)])
                 n_runs = fewest(runs, x, group), fewest(runs, y, group)
                 rows.append((question, x, y, measure, where, *map(float, result), *n_runs))
         for measure, where, result, n_x, n_y in _differences(arranged, x, y):

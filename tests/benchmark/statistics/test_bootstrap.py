@@ -104,12 +104,61 @@ def test_one_run_has_no_interval():
 
 def test_runs_are_drawn_within_their_environment():
     matrix = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
-    drawn = np.concatenate([a for (a,) in bootstrap.resamples([matrix], 250, 0)], axis=-1)
+    resamples = bootstrap.resamples([matrix[..., np.newaxis]], 250, 0)
+    drawn = np.concatenate([a[..., 0] for (a,) in resamples], axis=-1)
     assert drawn.shape == (3, 2, 250)
     assert set(drawn[:, 0].ravel()) == {1, 2, 3}
     assert set(drawn[:, 1].ravel()) == {10, 20, 30}
     rows = drawn[:, 1] == 10 * drawn[:, 0]
     assert not rows.all()  # one environment's draws are not the other's
+
+
+def test_samples_of_one_shape_share_their_resamples(monkeypatch):
+    """Estimates are the same to the last bit, and equal shapes are drawn once."""
+    samples = [[scores(5, 3, seed=1)], [scores(1, 3)], [scores(4, 3)], [scores(5, 3, seed=2)]]
+    alone = [bootstrap.estimate(metrics.aggregates, *arrays, reps=REPS) for arrays in samples]
+    drawn, draw = [], bootstrap.drawn_runs
+    monkeypatch.setattr(
+        bootstrap, "drawn_runs", lambda shapes, *rest: drawn.append(shapes) or draw(shapes, *rest)
+    )
+    together = bootstrap.estimates(metrics.aggregates, samples, reps=REPS)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(np.array(one), np.array(other))
+    assert drawn == [[(5, 3)], [(4, 3)]]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_the_draws_do_not_depend_on_how_many_are_drawn_at_a_time(chunk):
+    shapes = [(5, 2), (3, 1)]
+    drawn = np.concatenate(list(bootstrap.drawn_runs(shapes, 20, 0, chunk)))
+    rliables = np.random.RandomState(0).randint(np.repeat([5, 3], [10, 3]), size=(20, 13))
+    assert np.array_equal(drawn, rliables)
+    alike = next(bootstrap.drawn_runs([(5, 2), (5, 1)], 20, 0, 20))
+    assert np.array_equal(alike, np.random.RandomState(0).randint(np.full(15, 5), size=(20, 15)))
+
+
+@pytest.mark.parametrize("digits", [None, 1])  # with ties
+def test_counted_improvements_are_those_of_the_resamples(digits):
+    """P(X > Y) by counting how often each run is drawn has the same bits as run by run."""
+    x = [scores(n, 1, seed=n, digits=digits) for n in (5, 10, 2)]
+    y = [scores(n, 1, seed=9 + n, digits=digits) for n in (5, 4, 3)]
+    pair = [[a[:, 0] for a in x], [a[:, 0] for a in y]]
+    (ours,) = bootstrap.improvements([pair], reps=REPS, seed=3)
+    values = [
+        np.concatenate(
+            [
+                metrics.probability_of_improvement(*chunk)
+                for chunk in bootstrap.resamples([a[..., np.newaxis], b[..., np.newaxis]], REPS, s)
+            ]
+        )[:, 0]
+        for s, (a, b) in enumerate(zip(x, y, strict=True), start=3)
+    ]
+    assert [ours.low, ours.high] == np.quantile(np.mean(values, axis=0), [0.025, 0.975]).tolist()
+    assert ours.point == np.mean(
+        [metrics.probability_of_improvement(a, b) for a, b in zip(x, y, strict=True)]
+    )
+    (alone,) = bootstrap.improvements([([x[0][:, 0]], [y[0][:1, 0]])])
+    assert np.isnan([alone.low, alone.high]).all()
 
 
 def test_the_global_generator_is_neither_used_nor_advanced():
