@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import matplotlib as mpl
 import seaborn as sns
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -90,9 +91,10 @@ def drawn(figure: Figure, name: str, font_scale: float = 0.85) -> dict[str, byte
 
 
 def _lay_out(figure: Figure) -> None:
-    """Lay out a figure once, and not again for each file."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    """Lay out a figure once; Matplotlib draws a figure that has an engine twice for each file."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
 def compressed(png: BytesIO) -> bytes:
@@ -119,6 +121,9 @@ def for_page(figure: Figure, font_scale: float = 0.85, outlines: bool = False) -
     file = BytesIO()
     with style(font_scale):
         mpl.rcParams["svg.fonttype"] = "path" if outlines else "none"
+        FigureCanvasSVG(figure)  # by the widths of this format's texts
+        figure.dpi = 72
+        _lay_out(figure)
         figure.savefig(file, format="svg", metadata=FORMATS["svg"])
     return data_uri(two_schemes(file.getvalue().decode()))
 
