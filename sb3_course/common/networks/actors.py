@@ -10,7 +10,7 @@ from torch import nn
 from sb3_course.collection.observations import TensorObs, tensor
 from sb3_course.common.networks.architecture import Architecture, actor_architecture
 from sb3_course.common.networks.autograd import finite_loss
-from sb3_course.common.networks.engine import FlatParameters, Mlp, Pass, finite_norm
+from sb3_course.common.networks.engine import Mlp, Pass, Step, finite_norm
 from sb3_course.common.networks.heads import CategoricalHead, GaussianHead, Head
 from sb3_course.common.parameter_groups import trainable
 
@@ -119,14 +119,14 @@ class EngineActor(AutogradActor):
         self._attach()
 
     def _attach(self) -> None:
-        self._flat = FlatParameters(self._parameters, self._optimizer)
+        self._step = Step(self._parameters, self._optimizer)
         self._mlp = Mlp(*self._architecture, self._parameters)
         self._pass = Pass([])
         log_std = getattr(self._policy, "log_std", None)
         self._head: Head = CategoricalHead()
         if log_std is not None:
             place = next(i for i, p in enumerate(self._parameters) if p is log_std)
-            self._head = GaussianHead(log_std.detach(), self._flat.gradients[place])
+            self._head = GaussianHead(log_std.detach(), self._step.gradients[place])
 
     @th.no_grad()
     def act(self, obs: TensorObs) -> th.Tensor:
@@ -151,7 +151,7 @@ class EngineActor(AutogradActor):
         self.score()
 
     def _forward(self, obs: TensorObs) -> None:
-        if not self._flat.current:
+        if not self._step.current:
             self._attach()
         self._pass = self._mlp.forward(tensor(obs), self._pass)
 
@@ -183,10 +183,10 @@ class EngineActor(AutogradActor):
         m = th.ones_like(self._log_prob) if multipliers is None else multipliers
         bonus = ent_coef * self._entropy.item() if ent_coef else 0.0
         loss = finite_loss(-self._log_prob.dot(m).item() / n - bonus)
-        self._flat.gradient.zero_()
-        g = self._head.gradient(m.div(-n).view(-1, 1), ent_coef)
-        self._mlp.backward(self._pass, g, self._flat.gradients)
-        return loss, self._flat.step(max_grad_norm)
+        self._step.gradient.zero_()
+        g = self._head.gradient(m.mul(-1 / n).view(-1, 1), ent_coef)
+        self._mlp.backward(self._pass, g, self._step.gradients)
+        return loss, self._step.take(max_grad_norm)
 
 
 Actor: TypeAlias = AutogradActor

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from sb3_course.collection.observations import TensorObs, select, tensor
 from sb3_course.common.networks.architecture import Architecture, critic_architecture
 from sb3_course.common.networks.autograd import descend, finite_loss
-from sb3_course.common.networks.engine import FlatParameters, Mlp, Pass
+from sb3_course.common.networks.engine import Mlp, Pass, Step
 from sb3_course.common.parameter_groups import trainable
 from sb3_course.estimators.chunks import chunks
 
@@ -110,7 +110,7 @@ class EngineCritic(AutogradCritic):
         self._attach()
 
     def _attach(self) -> None:
-        self._flat = FlatParameters(self._parameters, self._optimizer)
+        self._step = Step(self._parameters, self._optimizer)
         self._mlp = Mlp(*self._architecture, self._parameters)
         self._pass = Pass([])
 
@@ -130,7 +130,7 @@ class EngineCritic(AutogradCritic):
         :param obs: States s, of shape (B, D)
         :return: Values, of shape (B,)
         """
-        if not self._flat.current:
+        if not self._step.current:
             self._attach()
         self._pass = self._mlp.forward(tensor(obs), self._pass)
         return self._pass.output.view(-1)
@@ -143,9 +143,9 @@ class EngineCritic(AutogradCritic):
         :return: Loss before the step
         :raises FloatingPointError: The loss is not finite; the step is not taken
         """
-        self._flat.gradient.zero_()
+        self._step.gradient.zero_()
         loss = finite_loss(self._differentiate(targets, len(targets)))
-        self._flat.step()
+        self._step.take()
         return loss
 
     @th.no_grad()
@@ -154,9 +154,9 @@ class EngineCritic(AutogradCritic):
         for i, (obs, y) in enumerate(zip(chunks_of_obs, targets, strict=True)):
             self.evaluate(obs)
             if i == 0:
-                self._flat.gradient.zero_()
+                self._step.gradient.zero_()
             loss = finite_loss(loss + self._differentiate(y, n))
-        self._flat.step()
+        self._step.take()
         return loss
 
     def _differentiate(self, targets: th.Tensor, n: int) -> float:
@@ -164,7 +164,7 @@ class EngineCritic(AutogradCritic):
         errors = self._pass.output.view(-1) - targets
         loss = errors.dot(errors).item() / n
         g = errors.mul_(2 / n).view(-1, 1)  # ∂L/∂V
-        self._mlp.backward(self._pass, g, self._flat.gradients)
+        self._mlp.backward(self._pass, g, self._step.gradients)
         return loss
 
 

@@ -1,9 +1,10 @@
 r"""Multilayer perceptrons without autograd: forward pass, gradient and optimizer's step by formula.
 
 A network of 64 units at a batch of 32 costs PyTorch more in bookkeeping than in arithmetic. Here
-the layers' formulas are written out, over one flat buffer each of parameters, gradients and Adam's
-moments, of which the module's own tensors are views: ``predict``, ``save``, ``load`` and whatever
-else reads or writes them go on working, and the optimizer's state is the one that is saved.
+the layers' formulas are written out over the module's own tensors, so that ``predict``, ``save``,
+``load`` and whatever else reads or writes them go on working, and the step is the optimizer's own
+kernel on the optimizer's own state. Operations and their order are autograd's: the parameters come
+out the same to the last bit.
 
 With inputs h_0 = x, weights W_l, biases b_l and activation σ of the hidden layers,
 
@@ -25,8 +26,8 @@ from typing import Any
 import torch as th
 from torch import nn
 
-# The step itself, without the checks of ``Optimizer.step``, which cost five times as much.
 FUSED_STEPS = {th.optim.Adam: th._fused_adam_, th.optim.AdamW: th._fused_adamw_}
+"""Kernels that ``Optimizer.step`` calls after checks that cost several times as much."""
 
 
 def views_like(flat: th.Tensor, parameters: Sequence[nn.Parameter]) -> list[th.Tensor]:
@@ -40,14 +41,14 @@ def views_like(flat: th.Tensor, parameters: Sequence[nn.Parameter]) -> list[th.T
     return [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
 
 
-class FlatParameters:
-    """Parameters of one optimizer whose values, gradients and moments lie in flat buffers.
+class Step:
+    """A gradient that is computed by formula, and the step of an optimizer down it.
 
     ==============  ============================================================
     variable        meaning
     ==============  ============================================================
-    ``values``      θ, of shape (P,), in the order of ``parameters``
     ``gradient``    ∇L, of shape (P,); each parameter's ``grad`` is a view of it
+    ``gradients``   these views
     ==============  ============================================================
 
     :param parameters: Parameters, float32 and on one device
@@ -56,61 +57,58 @@ class FlatParameters:
 
     def __init__(self, parameters: Sequence[nn.Parameter], optimizer: th.optim.Optimizer) -> None:
         self.parameters, self.optimizer = list(parameters), optimizer
-        self.values = th.cat([p.detach().flatten() for p in parameters])
-        self.gradient = th.zeros_like(self.values)
+        sizes = [p.numel() for p in self.parameters]
+        self.gradient = self.parameters[0].new_zeros(sum(sizes), requires_grad=False)
         self.gradients = views_like(self.gradient, self.parameters)
-        for parameter, view in zip(
-            self.parameters, views_like(self.values, self.parameters), strict=True
-        ):
-            parameter.data = view
         self._places = [p.data_ptr() for p in self.parameters]
-        self._moments: tuple[th.Tensor, th.Tensor, th.Tensor] | None = None
 
     @property
     def current(self) -> bool:
-        """Whether the parameters are still views of ``values``."""
+        """Whether the parameters still have the memory that they had."""
         return [p.data_ptr() for p in self.parameters] == self._places
 
-    def step(self, max_grad_norm: float | None = None) -> float | None:
+    def take(self, max_grad_norm: float | None = None) -> float | None:
         """Take one step of the optimizer down ``gradient``.
 
         :param max_grad_norm: Maximum norm of the gradient; None for no clipping
         :return: Norm of the gradient before clipping; None where it is not clipped
         :raises FloatingPointError: The norm is not finite; the step is not taken
         """
-        trainable = [p.requires_grad for p in self.parameters]
-        if not all(trainable):
-            for view, is_trainable in zip(self.gradients, trainable, strict=True):
-                if not is_trainable:
-                    view.zero_()
+        trainable, gradients = list[th.Tensor](), list[th.Tensor]()
+        for parameter, view in zip(self.parameters, self.gradients, strict=True):
+            if parameter.requires_grad:
+                parameter.grad = view
+                trainable.append(parameter)
+                gradients.append(view)
+            else:
+                parameter.grad = None
+                view.zero_()
         norm = None
         if max_grad_norm is not None:
             norm = finite_norm(self.gradient.norm().item())
             self.gradient.mul_(min(1.0, max_grad_norm / (norm + 1e-6)))
-        if all(trainable) and self._has_flat_moments():
-            self._step_flat()
+        if trainable and is_fused(self.optimizer):
+            self._fused(trainable, gradients)
         else:
-            self._moments = None  # the counts of steps come apart
-            for p, view, is_trainable in zip(
-                self.parameters, self.gradients, trainable, strict=True
-            ):
-                p.grad = view if is_trainable else None
             self.optimizer.step()
         return norm
 
-    def _step_flat(self) -> None:
-        """Take the step of a fused Adam, over one vector instead of one tensor a layer."""
-        assert self._moments is not None
-        mean, square, counts = self._moments
+    def _fused(self, parameters: list[th.Tensor], gradients: list[th.Tensor]) -> None:
+        """Call the kernel of a fused Adam."""
         group = self.optimizer.param_groups[0]
-        counts.add_(1)
+        states = [self.optimizer.state[p] for p in parameters]
+        if not all(states):  # the first step makes them
+            self.optimizer.step()
+            return
+        steps = [state["step"] for state in states]
+        th._foreach_add_(steps, 1)
         FUSED_STEPS[type(self.optimizer)](
-            [self.values],
-            [self.gradient],
-            [mean],
-            [square],
+            parameters,
+            gradients,
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
             [],
-            [counts[0]],
+            steps,
             lr=group["lr"],
             beta1=group["betas"][0],
             beta2=group["betas"][1],
@@ -120,60 +118,23 @@ class FlatParameters:
             maximize=group["maximize"],
         )
 
-    def _has_flat_moments(self) -> bool:
-        """Whether Adam's state lies in flat buffers; move it there if that is possible."""
-        if not has_plain_step(self.optimizer):
-            return False
-        first = self.optimizer.state.get(self.parameters[0], {}).get("exp_avg")
-        if self._moments is None or first is not self._first_moment:  # another state was loaded
-            self._moments = self._flat_moments()
-        return self._moments is not None
 
-    def _flat_moments(self) -> tuple[th.Tensor, th.Tensor, th.Tensor] | None:
-        if not is_plain_adam(self.optimizer, self.parameters):
-            return None
-        state = self.optimizer.state
-        counts = [state[p]["step"].item() if state.get(p) else 0.0 for p in self.parameters]
-        if len(set(counts)) > 1:  # some were frozen for a while
-            return None
-        flat = [th.zeros_like(self.values), th.zeros_like(self.values)]
-        steps = th.tensor(counts, dtype=th.float32, device=self.values.device)
-        moments = (views_like(moment, self.parameters) for moment in flat)
-        for i, (p, *views) in enumerate(zip(self.parameters, *moments, strict=True)):
-            for name, view in zip(("exp_avg", "exp_avg_sq"), views, strict=True):
-                if state.get(p):
-                    view.copy_(state[p][name])
-            state[p] = {"step": steps[i], "exp_avg": views[0], "exp_avg_sq": views[1]}
-            p.grad = self.gradients[i]
-        self._first_moment = state[self.parameters[0]]["exp_avg"]
-        return flat[0], flat[1], steps
-
-
-def is_plain_adam(optimizer: th.optim.Optimizer, parameters: Sequence[nn.Parameter]) -> bool:
-    """Return whether one fused step over a flat vector is what the optimizer would do.
+def is_fused(optimizer: th.optim.Optimizer) -> bool:
+    """Return whether one call of a kernel is all that ``optimizer.step()`` would do.
 
     :param optimizer: Optimizer
-    :param parameters: Parameters of the flat vector
-    :return: Whether it is a fused Adam or AdamW of exactly these, without AMSGrad
+    :return: Whether it is a fused Adam or AdamW with one group, without AMSGrad, hooks and a
+        ``step`` of the user's
     """
     groups: list[dict[str, Any]] = optimizer.param_groups
     return (
         type(optimizer) in FUSED_STEPS
         and len(groups) == 1
-        and [id(p) for p in groups[0]["params"]] == [id(p) for p in parameters]
         and bool(groups[0].get("fused"))
         and not groups[0]["amsgrad"]
+        and not (optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+        and "step" not in vars(optimizer)
     )
-
-
-def has_plain_step(optimizer: th.optim.Optimizer) -> bool:
-    """Return whether ``optimizer.step()`` is its class's own, without hooks.
-
-    :param optimizer: Optimizer
-    :return: Whether nothing else would notice that ``step`` is not called
-    """
-    hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
-    return "step" not in vars(optimizer) and not hooks
 
 
 def finite_norm(norm: float) -> float:
@@ -275,10 +236,10 @@ class Mlp:
         :param gradients: Views of a flat gradient, which are added to
         """
         weights, biases = self._parts(gradients)
-        slopes, ones = run.slopes(self._is_tanh), g.new_ones(1, len(g))
+        slopes = run.slopes(self._is_tanh)
         for i in reversed(range(len(weights))):
             weights[i].addmm_(g.t(), run.inputs[i])
-            biases[i].view(1, -1).addmm_(ones, g)
+            biases[i].add_(g.sum(0))
             if i:
                 g = th.mm(g, self._weights[i], out=run.scratch[i - 1]).mul_(slopes[i - 1])
 

@@ -59,10 +59,10 @@ class GaussianHead:
         :param ent_coef: Coefficient c
         :return: ∂L/∂z, of shape (B, A)
         """
-        self._gradient.view(1, -1).addmm_(weights.t(), self._u.square().sub_(1))
-        if ent_coef:
-            self._gradient.sub_(ent_coef)
-        return self._u.div(self._std).mul_(weights)
+        weighted = self._u.mul(weights)
+        through_std = self._u.div(self._std).mul_(weighted).sum(0).mul_(self._std)
+        self._gradient.add_(through_std.sub_(weights.sum() + ent_coef))
+        return weighted.div_(self._std)
 
 
 class CategoricalHead:
@@ -101,7 +101,7 @@ class CategoricalHead:
         :param ent_coef: Coefficient c
         :return: ∂L/∂z, of shape (B, K)
         """
-        g = (self._p * weights).neg_().scatter_add_(1, self._a, weights)
+        g = self._log_p.exp().mul_(-weights).scatter_add_(1, self._a, weights)
         if ent_coef:
             g += self._p * (self._log_p + self._entropies) * (ent_coef / len(g))
         return g
