@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export MUJOCO_GL ?= egl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow regression test-matrix coverage mutants fuzz docs check format throughput clean
+.PHONY: help setup demo test slow regression test-matrix coverage mutants fuzz docs check format speed clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -71,8 +71,8 @@ format: setup ## fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-throughput: setup ## environment steps a second, beside SB3's and sb3-contrib's
-	$(BIN)/python benchmarks/speed/throughput.py
+speed: setup ## every class beside its peers and its bound, into results/speed (25 minutes)
+	$(BIN)/python benchmarks/speed/table.py
 
 clean: ## remove the environment and the caches
-	rm -rf $(VENV) .uv .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage mutants docs/_build docs/_generated uv.lock
+	rm -rf $(VENV) .uv .peers .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage mutants docs/_build docs/_generated uv.lock

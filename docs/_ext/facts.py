@@ -219,7 +219,7 @@ def command(name: str) -> str:
 def returns(name: str) -> str:
     """Return the table of a published grid, or another one that is stored.
 
-    :param name: As in the blocks of README.md: ``classic``, ``classic/questions``, ``throughput``
+    :param name: As in the blocks of README.md: ``classic``, ``classic/questions``, ``speed/ratios``
     :return: Markdown
     """
     return readme.block(name)
