@@ -49,6 +49,11 @@ def contender(name: str, cell: Cell) -> Local:
             BATCH,
             {"n_critic_updates": 1, **fixed},
         ),
+        "BatchActorCritic, 5 steps, 1 critic step": (
+            BatchActorCritic,
+            online,
+            {"n_critic_updates": 1, "n_steps": 5},
+        ),
         "SB3's A2C, same batch": (A2C, BATCH, fixed),
         "OnlineActorCritic": (OnlineActorCritic, online, {}),
         "SB3's A2C": (A2C, online, {"n_steps": 5}),

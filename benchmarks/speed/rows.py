@@ -53,13 +53,16 @@ CLASSES = (
 ROWS: dict[str, Row] = {
     "online": Row(("OnlineActorCritic", "SB3's A2C"), (*EVERYWHERE, Cell(DISCRETE, 8, "dummy"))),
     "natural": Row(("NPG", "sb3-contrib's TRPO"), EVERYWHERE),
-    "batch": Row(("BatchActorCritic, 1 critic step", "SB3's A2C, same batch"), EVERYWHERE),
+    "batch": Row(("BatchActorCritic, 5 steps, 1 critic step", "SB3's A2C"), EVERYWHERE),
+    "batch4096": Row(("BatchActorCritic, 1 critic step", "SB3's A2C, same batch"), EVERYWHERE),
     "ispg": Row(
         ("ISPG, 16 batches, balance heuristic", "ISPG, 16 batches"),
         (Cell(CONTINUOUS, 8), Cell(DISCRETE, 8)),
         cost=True,
     ),
-    "bc": Row(("BC", "imitation's BC"), SPACES, unit="gradient steps"),
+    "bc": Row(
+        ("BC, batches of 100", "imitation's BC, batches of 100"), SPACES, unit="gradient steps"
+    ),
     "bc32": Row(
         ("BC, batches of 32", "imitation's BC, batches of 32"), SPACES, unit="gradient steps"
     ),

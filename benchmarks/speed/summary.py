@@ -81,7 +81,7 @@ def short_table(records: list[Record]) -> list[list[str]]:
 
 def count_table(records: list[Record], clock: Clock, rows: Iterable[str]) -> list[list[str]]:
     """Compare at each count of environments, by one clock."""
-    table = [["", "environment", *(f"{n} environments" for n in COUNTS)]]
+    table = [["", "environment", *(f"{n} environment{'s' * (n > 1)}" for n in COUNTS)]]
     for (row, task), counts in lines(records).items():
         if row not in rows or not set(counts) & set(COUNTS) or len(ROWS[row].cells) < len(COUNTS):
             continue
