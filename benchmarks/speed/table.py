@@ -143,9 +143,9 @@ def main(
                         )
                         continue
                     records.append(done | {"repetition": repetition})
+                    if out:
+                        summary.write(Path(out), summary.merged(summary.read(Path(out)), records))
                     console.print(f"{where}: {outcome(done)}", highlight=False, soft_wrap=True)
-            if out:
-                summary.write(Path(out), summary.merged(summary.read(Path(out)), records))
     for name, text in summary.pages(records).items():
         if name in ("ratios.md", "counts.md", "bound.md"):
             console.print(f"\n{name}: {text}", markup=False, highlight=False, soft_wrap=True)
