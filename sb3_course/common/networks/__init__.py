@@ -6,11 +6,14 @@ module              contents
 ``actors``          π_θ: sample, log-probability, policy-gradient step
 ``critics``         V_φ: values, regression step
 ``autograd``        one gradient step down a loss, for any policy
-``engine``          multilayer perceptrons without autograd, over flat buffers
+``engine``          multilayer perceptrons without autograd: passes and gradients by formula
+``heads``           the distributions over actions, with their gradients
+``step``            an optimizer's step down such a gradient
+``fisher``          the Fisher-vector product by formula
 ``architecture``    which policies the engine knows
 ``sampler``         actions of a policy that stays as it is
 ==================  ======================================================================
 
-For SB3's own MLP policies the engine takes the same steps as autograd in a fraction of the time
-(``benchmarks/speed``). Any other policy takes the autograd path.
+For SB3's own MLP policies the engine takes the same steps as autograd, to the last bit, in a
+fraction of the time (``benchmarks/speed``). Any other policy takes the autograd path.
 """

@@ -10,8 +10,9 @@ from torch import nn
 from sb3_course.collection.observations import TensorObs, tensor
 from sb3_course.common.networks.architecture import Architecture, actor_architecture
 from sb3_course.common.networks.autograd import finite_loss
-from sb3_course.common.networks.engine import Mlp, Pass, Step, finite_norm
+from sb3_course.common.networks.engine import Mlp, Pass
 from sb3_course.common.networks.heads import CategoricalHead, GaussianHead, Head
+from sb3_course.common.networks.step import Step, finite_norm
 from sb3_course.common.parameter_groups import trainable
 
 

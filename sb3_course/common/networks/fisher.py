@@ -16,8 +16,9 @@ from torch import nn
 
 from sb3_course.collection.observations import TensorObs, tensor
 from sb3_course.common.networks.architecture import actor_architecture
-from sb3_course.common.networks.engine import Mlp, Pass, views_like
+from sb3_course.common.networks.engine import Mlp, Pass
 from sb3_course.common.networks.heads import fisher_information
+from sb3_course.common.networks.step import views_like
 from sb3_course.estimators.natural_gradient import Product
 
 

@@ -1,0 +1,132 @@
+"""The step of an optimizer down a gradient that was computed by formula."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch as th
+from torch import nn
+
+FUSED_STEPS = {th.optim.Adam: th._fused_adam_, th.optim.AdamW: th._fused_adamw_}
+"""Kernels that ``Optimizer.step`` calls after checks that cost several times as much."""
+
+
+def views_like(flat: th.Tensor, parameters: Sequence[nn.Parameter]) -> list[th.Tensor]:
+    """Return the parts of a vector that belong to parameters, as views of their shapes.
+
+    :param flat: Vector of shape (P,)
+    :param parameters: Parameters, of P numbers
+    :return: One view for each parameter
+    """
+    parts = th.split(flat, [p.numel() for p in parameters])
+    return [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
+
+
+class Step:
+    """A gradient that is computed by formula, and the step of an optimizer down it.
+
+    ==============  ============================================================
+    variable        meaning
+    ==============  ============================================================
+    ``gradient``    ∇L, of shape (P,); each parameter's ``grad`` is a view of it
+    ``gradients``   these views
+    ==============  ============================================================
+
+    :param parameters: Parameters, float32 and on one device
+    :param optimizer: Their optimizer
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], optimizer: th.optim.Optimizer) -> None:
+        self.parameters, self.optimizer = list(parameters), optimizer
+        sizes = [p.numel() for p in self.parameters]
+        self.gradient = self.parameters[0].new_zeros(sum(sizes), requires_grad=False)
+        self.gradients = views_like(self.gradient, self.parameters)
+        self._places = [p.data_ptr() for p in self.parameters]
+
+    @property
+    def current(self) -> bool:
+        """Whether the parameters still have the memory that they had."""
+        return [p.data_ptr() for p in self.parameters] == self._places
+
+    def take(self, max_grad_norm: float | None = None) -> float | None:
+        """Take one step of the optimizer down ``gradient``.
+
+        :param max_grad_norm: Maximum norm of the gradient; None for no clipping
+        :return: Norm of the gradient before clipping; None where it is not clipped
+        :raises FloatingPointError: The norm is not finite; the step is not taken
+        """
+        trainable, gradients = list[th.Tensor](), list[th.Tensor]()
+        for parameter, view in zip(self.parameters, self.gradients, strict=True):
+            if parameter.requires_grad:
+                parameter.grad = view
+                trainable.append(parameter)
+                gradients.append(view)
+            else:
+                parameter.grad = None
+                view.zero_()
+        norm = None
+        if max_grad_norm is not None:
+            norm = finite_norm(self.gradient.norm().item())
+            self.gradient.mul_(min(1.0, max_grad_norm / (norm + 1e-6)))
+        if trainable and is_fused(self.optimizer):
+            self._fused(trainable, gradients)
+        else:
+            self.optimizer.step()
+        return norm
+
+    def _fused(self, parameters: list[th.Tensor], gradients: list[th.Tensor]) -> None:
+        """Call the kernel of a fused Adam."""
+        group = self.optimizer.param_groups[0]
+        states = [self.optimizer.state[p] for p in parameters]
+        if not all(states):  # the first step makes them
+            self.optimizer.step()
+            return
+        steps = [state["step"] for state in states]
+        th._foreach_add_(steps, 1)
+        FUSED_STEPS[type(self.optimizer)](
+            parameters,
+            gradients,
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            steps,
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=group["maximize"],
+        )
+
+
+def is_fused(optimizer: th.optim.Optimizer) -> bool:
+    """Return whether one call of a kernel is all that ``optimizer.step()`` would do.
+
+    :param optimizer: Optimizer
+    :return: Whether it is a fused Adam or AdamW with one group, without AMSGrad, hooks and a
+        ``step`` of the user's
+    """
+    groups: list[dict[str, Any]] = optimizer.param_groups
+    return (
+        type(optimizer) in FUSED_STEPS
+        and len(groups) == 1
+        and bool(groups[0].get("fused"))
+        and not groups[0]["amsgrad"]
+        and not (optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+        and "step" not in vars(optimizer)
+    )
+
+
+def finite_norm(norm: float) -> float:
+    """Check the norm of a gradient.
+
+    :param norm: Norm
+    :return: The norm
+    :raises FloatingPointError: It is not finite
+    """
+    if not math.isfinite(norm):
+        raise FloatingPointError(
+            f"the gradient's norm is {norm}: look at the scale of the rewards and at learning_rate"
+        )
+    return norm
