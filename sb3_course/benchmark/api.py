@@ -17,10 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
-from sb3_course.benchmark.definition.checks import checked_grid
 from sb3_course.benchmark.definition.yaml_source import GridSource
-from sb3_course.benchmark.execution import runner
-from sb3_course.benchmark.execution.executors import make_executor
 from sb3_course.benchmark.plan import (
     GridOutcome,
     plan_grid,
@@ -186,6 +183,9 @@ def compare_with_stored(
     :raises GridError: If the grid has mistakes
     :raises UserError: If too few runs are stored, or learning nothing would go unnoticed
     """
+    from sb3_course.benchmark.definition.checks import checked_grid
+    from sb3_course.benchmark.execution import runner
+    from sb3_course.benchmark.execution.executors import make_executor
     from sb3_course.benchmark.statistics import regression
 
     loaded = checked_grid(grid)

@@ -9,12 +9,8 @@ from typing import Literal
 
 from rich.console import Console
 
-from sb3_course.benchmark.definition.checks import checked_grid
-from sb3_course.benchmark.definition.constructor_checks import check_constructors
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
 from sb3_course.benchmark.definition.yaml_source import GridSource
-from sb3_course.benchmark.execution import runner
-from sb3_course.benchmark.execution.executors import make_executor
 from sb3_course.benchmark.execution.rerun import check_user_code, replace_stored, staging_store
 from sb3_course.benchmark.storage import manifest
 from sb3_course.benchmark.storage.grids import RESULTS
@@ -24,6 +20,8 @@ from sb3_course.benchmark.storage.rounds import read_rounds, with_rounds
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 from sb3_course.common.files import remove_abandoned
+
+# What imports torch is imported where it is used, since a report does without.
 
 
 @dataclass(frozen=True)
@@ -91,6 +89,10 @@ def plan_grid(
         lists all of them
     :raises UserError: If a condition matches no run, or files are in the way of results
     """
+    from sb3_course.benchmark.definition.checks import checked_grid
+    from sb3_course.benchmark.definition.constructor_checks import check_constructors
+    from sb3_course.benchmark.execution import runner
+
     loaded = checked_grid(grid)
     kept = Store(Path(results) / loaded.name)
     loaded = with_rounds(loaded, read_rounds(kept.folder))
@@ -135,6 +137,9 @@ def run_plan(
     :return: Results and the page of the report
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
+    from sb3_course.benchmark.execution import runner
+    from sb3_course.benchmark.execution.executors import make_executor
+
     started = time.time()
     store, kept = plan.store, plan.kept
     if plan.todo:

@@ -8,9 +8,9 @@ import numpy as np
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.statistics import metrics
 from sb3_course.benchmark.statistics.bootstrap import estimate
+from sb3_course.benchmark.statistics.metrics import Array
 from sb3_course.benchmark.statistics.scores import shipped_reference
 from sb3_course.benchmark.storage.references import MeasuredReference, described
-from sb3_course.collection.observations import Array
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import OwnEpisodes
 from sb3_course.envs.config import EnvConfig

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from sb3_course.cli import app, reports, terminal
@@ -51,3 +54,14 @@ def test_what_was_not_read_is_told_and_the_report_is_written(zoo, capsys, monkey
 )
 def test_mistakes_get_one_clear_line(misused, words, part):
     assert part in misused(["report", *words])
+
+
+def test_a_report_does_not_wait_for_torch():
+    """Its seconds are those of statistics and drawings alone."""
+    code = (
+        "import sys, sb3_course.benchmark.api, sb3_course.benchmark.logs.reading;"
+        "import sb3_course.benchmark.reporting.report;"
+        "print({'torch', 'gymnasium', 'stable_baselines3'} & sys.modules.keys())"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert shown.stdout.strip() == "set()", shown.stderr

@@ -35,8 +35,10 @@ def publish(grid: Grid, store: Store) -> Path:
     :return: Path of the page
     """
     results = store.read(grid.runs())
-    write_whole(store.folder / "returns.csv", csv_of(tidy(results)))
-    analysis = analyze(grid, results, read_references(store.folder), read_rounds(store.folder))
+    table = tidy(results)
+    write_whole(store.folder / "returns.csv", csv_of(table))
+    measured, rounds = read_references(store.folder), read_rounds(store.folder)
+    analysis = analyze(grid, results, measured, rounds, table)
     text = yaml.safe_dump(configuration(grid), sort_keys=False, allow_unicode=True)
     record = Record(results, len(grid.runs()), read_manifest(store.folder) or {}, text)
     page = _write(grid.name, sections(analysis, record), store.folder)

@@ -9,8 +9,8 @@ import pandas as pd
 from sb3_course.benchmark.statistics import metrics
 from sb3_course.benchmark.statistics.bootstrap import CURVE_REPS, estimates
 from sb3_course.benchmark.statistics.environments import ESTIMATE
+from sb3_course.benchmark.statistics.metrics import Array
 from sb3_course.benchmark.statistics.scores import Cubes
-from sb3_course.collection.observations import Array
 
 
 def aggregates(arranged: Cubes) -> pd.DataFrame:

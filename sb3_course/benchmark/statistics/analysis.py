@@ -88,6 +88,7 @@ def analyze(
     results: Sequence[RunResult],
     measured: Mapping[str, MeasuredReference] | None = None,
     rounds: Rounds | None = None,
+    finished: pd.DataFrame | None = None,
 ) -> Analysis:
     """Compute every number of the report of a grid.
 
@@ -95,9 +96,11 @@ def analyze(
     :param results: Results of the grid's runs, finished and failed
     :param measured: Returns of random actions that were measured, by environment
     :param rounds: Rounds in which seeds were added; None for a fixed number of seeds
+    :param finished: Tidy returns of the results, see :func:`.tidy`; None to compute them
     :return: Tables of all numbers
     """
-    finished = tidy([result for result in results if result.failure is None])
+    if finished is None:
+        finished = tidy(results)
     design = design_of(grid, measured, rounds)
     return analyze_returns(design, finished, without_result(grid, results))
 

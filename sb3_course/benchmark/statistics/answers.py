@@ -12,7 +12,7 @@ from sb3_course.benchmark.statistics.environments import ESTIMATE, Runs
 from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import LEVEL, holm, p_value
 from sb3_course.benchmark.statistics.hypothesis_tests.power import Power, power_of
 from sb3_course.benchmark.statistics.hypothesis_tests.sequential_test import settled_at
-from sb3_course.collection.observations import Array
+from sb3_course.benchmark.statistics.metrics import Array
 
 POWER = ["power", "power_low", "power_high", "seeds_needed", "seeds_low", "seeds_high"]
 UNKNOWN = Power(*[float("nan")] * 6)

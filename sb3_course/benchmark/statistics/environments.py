@@ -13,7 +13,7 @@ import pandas as pd
 from sb3_course.benchmark.statistics import bootstrap, metrics
 from sb3_course.benchmark.statistics.bootstrap import CURVE_REPS, Estimate
 from sb3_course.benchmark.statistics.curves import RUN
-from sb3_course.collection.observations import Array
+from sb3_course.benchmark.statistics.metrics import Array
 
 ESTIMATE = list(Estimate._fields)
 TASK = ["algorithm", "environment"]

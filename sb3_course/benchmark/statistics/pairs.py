@@ -27,8 +27,8 @@ from sb3_course.benchmark.statistics.environments import (
     over_the_run,
 )
 from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import LEVEL, holm, p_value
+from sb3_course.benchmark.statistics.metrics import Array
 from sb3_course.benchmark.statistics.scores import Cubes
-from sb3_course.collection.observations import Array
 
 ALL = "all"
 """Stands in for an environment's name where a number covers all environments."""

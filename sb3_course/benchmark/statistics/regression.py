@@ -23,9 +23,9 @@ from sb3_course.benchmark.statistics.hypothesis_tests.rank_test import (
     alarm_probability,
     critical_value,
 )
+from sb3_course.benchmark.statistics.metrics import Array
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.collection.observations import Array
 from sb3_course.common.errors import UserError
 
 Task: TypeAlias = tuple[str, str]

@@ -84,9 +84,11 @@ def drawn(figure: Figure, name: str, font_scale: float = 0.85) -> dict[str, byte
         _lay_out(figure)
         for ending, metadata in FORMATS.items():
             file = BytesIO()
-            figure.savefig(file, format=ending, dpi=DPI, metadata=metadata)
-            content = compressed(file) if ending == "png" else file.getvalue()
-            files[f"{name}.{ending}"] = content
+            if ending == "png":
+                compressed(figure).save(file, "png", optimize=True, dpi=(DPI, DPI))
+            else:
+                figure.savefig(file, format=ending, dpi=DPI, metadata=metadata)
+            files[f"{name}.{ending}"] = file.getvalue()
     return files
 
 
@@ -97,16 +99,17 @@ def _lay_out(figure: Figure) -> None:
         figure.set_layout_engine(None)
 
 
-def compressed(png: BytesIO) -> bytes:
-    """Reduce a picture to 256 colors, which is enough for lines and bands and a third of the size.
+def compressed(figure: Figure) -> Image.Image:
+    """Draw a figure in 256 colors, which is enough for lines and bands and a third of the size.
 
-    :param png: Content of a PNG file
-    :return: Content of the smaller PNG file
+    :param figure: Figure to draw
+    :return: Picture
     """
-    smaller = BytesIO()
-    with Image.open(png) as picture:
-        picture.convert("RGB").quantize(256).save(smaller, "png", optimize=True, dpi=(DPI, DPI))
-    return smaller.getvalue()
+    file = BytesIO()
+    figure.savefig(file, format="rgba", dpi=DPI)
+    width = int(figure.get_figwidth() * DPI)
+    size = width, len(file.getvalue()) // (4 * width)
+    return Image.frombytes("RGBA", size, file.getvalue()).convert("RGB").quantize(256)
 
 
 def for_page(figure: Figure, font_scale: float = 0.85, outlines: bool = False) -> str:

@@ -31,7 +31,7 @@ from math import comb, gcd, lcm
 import numpy as np
 from scipy.stats import rankdata
 
-from sb3_course.collection.observations import Array
+from sb3_course.benchmark.statistics.metrics import Array
 
 LEVEL = 0.05
 """Probability of a false alarm, of all comparisons of a family together."""

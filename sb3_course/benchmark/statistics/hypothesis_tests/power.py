@@ -37,7 +37,7 @@ import numpy as np
 from scipy.stats import norm
 
 from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import LEVEL, checked
-from sb3_course.collection.observations import Array
+from sb3_course.benchmark.statistics.metrics import Array
 
 WANTED = 0.8
 """Power at which a number of runs counts as enough."""

@@ -36,7 +36,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import LEVEL, checked
-from sb3_course.collection.observations import Array
+from sb3_course.benchmark.statistics.metrics import Array
 
 DRAWS = 10_000
 """Number of exchanges that are compared, the true one included."""
