@@ -2,28 +2,35 @@
 
 `python benchmarks/speed/overhead.py` does 40 runs of about a second on two processes, and compares
 the time from the start of the first to the end of the last with the runs' own seconds shared by
-two; then it lists what is left to do of 10,000 finished runs, and writes the report of 500 made-up
-runs (10 algorithms, 5 environments, 10 seeds, 50 evaluations of 10 episodes).
+two; then it lists what is left to do of 10,000 finished runs. Last come whole commands, three times
+each, with CPU seconds beside wall time as the median and the spread: the report of 500 made-up runs
+(10 algorithms, 5 environments, 10 seeds, 50 evaluations of 10 episodes), and texts of `--help`.
+With `--commands`, it measures these alone.
 """
 
 import json
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 import numpy as np
+import yaml
 from rich.console import Console
 
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.executors import LocalProcesses
 from sb3_course.benchmark.execution.worker import Outcome, WorkerSettings
-from sb3_course.benchmark.reporting.report import publish
 from sb3_course.benchmark.statistics.scores import load_references
+from sb3_course.benchmark.storage.manifest import configuration
 from sb3_course.benchmark.storage.result import Measurement, RunResult, text_of
 from sb3_course.benchmark.storage.store import Store
 
-WORKERS, RUNS, FINISHED = 2, 40, 10_000
+WORKERS, RUNS, FINISHED, REPETITIONS = 2, 40, 10_000, 3
 
 
 def grid(runs: int, steps: int) -> Grid:
@@ -101,7 +108,25 @@ def made_up(spec: RunSpec, generator: np.random.Generator) -> RunResult:
     return RunResult(spec=spec, measurements=measurements, seconds=100.0)
 
 
-def report() -> dict[str, float]:
+def command(*arguments: str) -> dict[str, str]:
+    """Return the CPU and the wall seconds of a command, imports included: median [least, most]."""
+    code = "from sb3_course.cli.app import main; main()"
+    cpu, wall = [], []
+    for _ in range(REPETITIONS):
+        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
+        wall.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return {"cpu": spread(cpu), "wall": spread(wall)}
+
+
+def spread(seconds: list[float]) -> str:
+    """Return the median of times, and the least and the most of them."""
+    return f"{median(seconds):.2f} [{min(seconds):.2f}, {max(seconds):.2f}]"
+
+
+def report() -> dict[str, object]:
     """Return the seconds from stored runs to the page of a report, and the page's megabytes."""
     of_many = Grid.model_validate(
         {
@@ -113,24 +138,29 @@ def report() -> dict[str, float]:
         }
     )
     generator = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
+    with tempfile.TemporaryDirectory() as name:
+        store = Store(Path(name) / of_many.name)
         for spec in of_many.runs():
             store.write(made_up(spec, generator))
-        started = time.perf_counter()
-        page = publish(of_many, store)
-        seconds = time.perf_counter() - started
-        size = page.stat().st_size / 1e6
-    return {"report_seconds": seconds, "page_megabytes": size}
+        store.pack()
+        file = Path(name) / "speed.yaml"
+        file.write_text(yaml.safe_dump(configuration(of_many), sort_keys=False))
+        seconds = command("report", str(file), "--results", name)
+        size = (store.folder / "report.html").stat().st_size / 1e6
+    return {"report": seconds, "page_megabytes": round(size, 3)}
 
 
 def main() -> None:
     """Measure and print."""
-    with tempfile.TemporaryDirectory() as name:
-        measured = overhead(Path(name) / "overhead")
-        measured["skipping_10000"] = skipping(Path(name) / "many")
+    measured: dict[str, object] = {}
+    if "--commands" not in sys.argv[1:]:
+        with tempfile.TemporaryDirectory() as name:
+            measured |= {k: round(v, 3) for k, v in overhead(Path(name) / "overhead").items()}
+            measured["skipping_10000"] = round(skipping(Path(name) / "many"), 3)
     measured |= report()
-    print(json.dumps({key: round(value, 3) for key, value in measured.items()}, indent=1))
+    for arguments in ([], ["train"], ["report"]):
+        measured[" ".join([*arguments, "--help"])] = command(*arguments, "--help")
+    print(json.dumps(measured, indent=1))
 
 
 if __name__ == "__main__":
