@@ -1,13 +1,15 @@
 """Load and save models whose files name their class."""
 
 import io
+import warnings
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm
@@ -19,6 +21,7 @@ from sb3_course.common.checkpoint import (
     training_state,
 )
 from sb3_course.common.files import shipped
+from sb3_course.envs.spaces_only import SpacesOnlyEnv
 
 
 def load(
@@ -85,7 +88,7 @@ def is_trusted(path: CheckpointPath) -> bool:
 def load_any(
     algorithm: type[BaseAlgorithm],
     path: CheckpointPath,
-    env: VecEnv,
+    env: VecEnv | None,
     normalize: Normalize,
     trusted: bool,
 ) -> BaseAlgorithm:
@@ -93,7 +96,8 @@ def load_any(
 
     :param algorithm: Class of the model
     :param path: Checkpoint
-    :param env: Environments, which are wrapped in the normalization of the file
+    :param env: Environments, which are wrapped in the normalization of the file; None for a model
+        without any
     :param normalize: What becomes of the normalization, as in :func:`load`
     :param trusted: Whether pickles are read; if not, as with ``weights_only=True``
     :return: Model
@@ -105,7 +109,7 @@ def load_any(
         )
     members = checkpoint.read_members(path)
     header = checkpoint.checked_header(members)
-    if "vec_normalize" in header:
+    if "vec_normalize" in header and env is not None:
         env = checkpoint.wrap_normalized(env, header, normalize)
     checkpoint.sb3_data(members)
     custom = None if trusted else checkpoint.plain_attributes(members, {})
@@ -113,6 +117,49 @@ def load_any(
         return algorithm.load(
             checkpoint.as_zip(members), env=env, device="cpu", custom_objects=custom
         )
+
+
+def load_to_predict(
+    algorithm: type[BaseAlgorithm], path: CheckpointPath, trusted: bool
+) -> BaseAlgorithm:
+    """Load a model of any library without its environment, which need not exist here.
+
+    One that has spaces alone takes its place, with the normalization of the file.
+
+    :param algorithm: Class of the model
+    :param path: Checkpoint
+    :param trusted: Whether pickles are read
+    :return: Model on the CPU
+    :raises CheckpointError: If the file is malformed, or needs a pickle
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*trained on normalized observations")
+        model = load_any(algorithm, path, None, "freeze", trusted)
+    header = checkpoint.read_header(path)
+    model.set_env(_stand_in(model, header))
+    vars(model).setdefault("env_id", header.get("env"))
+    vars(model).setdefault("env_settings", header.get("env_settings", {}))
+    return model
+
+
+def frozen_normalization(model: BaseAlgorithm, header: dict[str, Any]) -> VecNormalize | None:
+    """Return the normalization that a model was trained with, around no environment.
+
+    :param model: Model
+    :param header: Header of its checkpoint, with the statistics
+    :return: Normalization that is not updated, or None
+    :raises ValueError: If it was not the outermost wrapper
+    """
+    venv = _stand_in(model, header)
+    return venv if isinstance(venv, VecNormalize) else None
+
+
+def _stand_in(model: BaseAlgorithm, header: dict[str, Any]) -> VecEnv:
+    made = partial(SpacesOnlyEnv, model.observation_space, model.action_space)
+    venv = DummyVecEnv([made] * model.n_envs)
+    if "vec_normalize" not in header:
+        return venv
+    return checkpoint.wrap_normalized(venv, header, "freeze")
 
 
 def load_to_continue(

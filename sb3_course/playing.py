@@ -1,7 +1,7 @@
 """Play a saved model of any library, one episode after another."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -48,7 +48,7 @@ def play(
     :raises UserError: If the file is not a model, names neither environment nor class and they
         are not given, or is not trusted with what it needs
     """
-    header, trusted = _opened(path, trust)
+    header, trusted = opened(path, trust)
     config = (
         environment
         if isinstance(environment, EnvConfig)
@@ -92,11 +92,17 @@ def environment_of(path: Path, env_id: str | None, trust: bool) -> EnvConfig:
     :raises UserError: If the file is not a model, does not name its environment, or is not trusted
         with what it needs
     """
-    return _environment(path, *_opened(path, trust), env_id)
+    return _environment(path, *opened(path, trust), env_id)
 
 
-def _opened(path: Path, trust: bool) -> tuple[dict[str, Any], bool]:
-    """Return the header of a file, and whether it is trusted."""
+def opened(path: Path, trust: bool) -> tuple[dict[str, Any], bool]:
+    """Read the header of a model file, and decide whether the file is trusted.
+
+    :param path: Model file
+    :param trust: Whether the user trusts it, whoever wrote it
+    :return: Header with the statistics, and whether pickles may be read
+    :raises UserError: If the file is not a model, or is damaged
+    """
     try:
         return checkpoint.read_header(path), trust or loading.is_trusted(path)
     except ValueError as error:
@@ -155,8 +161,31 @@ def load_to_play(
     :raises UserError: If the algorithm cannot load the file, or it does not fit the environment
     """
     algorithm = find_class(path, header, name, trusted)
-    try:
+    with _told(path):
         return loading.load_any(algorithm, path, env, "freeze", trusted)
+
+
+def open_policy(path: Path, name: str | None, trust: bool) -> BaseAlgorithm:
+    """Load a model to predict with, without its environment.
+
+    :param path: Model file
+    :param name: Name of the algorithm, for a file that does not name it
+    :param trust: Whether to read pickles of a file that this user did not write here
+    :return: Model on the CPU, with the normalization of the file; see
+        :func:`~sb3_course.loading.load_to_predict`
+    :raises UserError: If the file is not a model, or is not trusted with what it needs
+    """
+    header, trusted = opened(path, trust)
+    algorithm = find_class(path, header, name, trusted)
+    with _told(path):
+        return loading.load_to_predict(algorithm, path, trusted)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell the user why a file cannot be loaded, within a context."""
+    try:
+        yield
     except CheckpointError as error:
         raise UserError(
             untrusted(path, PICKLES) if "weights_only" in str(error) else _about(path, error)

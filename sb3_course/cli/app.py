@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from sb3_course.cli import grids, lessons, models, reports, running
+from sb3_course.cli import grids, lessons, models, publishing, reports, running
 from sb3_course.cli.terminal import FAILED, INTERRUPTED, MISUSED, OK, print_error
 from sb3_course.common.errors import UserError
 
@@ -35,6 +35,7 @@ for command in (
     grids.regression,
     models.train,
     models.enjoy,
+    publishing.export,
     lessons.figures,
     lessons.imitate,
 ):
@@ -46,9 +47,12 @@ for command in (
 EXTRAS = {
     "Box2D": "box2d",
     "envpool": "envpool",
+    "huggingface_hub": "hub",
     "imageio_ffmpeg": "video",
     "imitation": "imitation",
     "mujoco": "mujoco",
+    "onnxruntime": "export",
+    "onnxscript": "export",
     "pygame": "video",
     "ray": "ray",
     "tensorboard": "tensorboard",

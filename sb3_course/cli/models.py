@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sb3_course.cli.options import EnvKwargs, Wrappers, environment, parameters, whole_number
+from sb3_course.cli.options import (
+    EnvKwargs,
+    Wrappers,
+    environment,
+    existing_model,
+    parameters,
+    whole_number,
+)
 from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
 from sb3_course.envs.backends import Backend
 from sb3_course.envs.config import EnvConfig
@@ -192,11 +199,7 @@ def enjoy(
     """
     from statistics import mean, pstdev
 
-    from sb3_course.common.checkpoint import resolve
-
-    file = resolve(model)
-    if not file.is_file():
-        raise typer.BadParameter(f"{file} does not exist; `sb3-course train` saves such a file")
+    file = existing_model(model)
     if video is not None and render:
         raise typer.BadParameter("--video and --render exclude each other")
     from sb3_course.playing import environment_of, play

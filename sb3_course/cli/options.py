@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -40,6 +41,21 @@ def whole_number(text: str) -> int:
     if not (number >= 1 and number.is_integer()):
         raise typer.BadParameter(f"{text!r}; allowed: a whole number of at least 1, as in 1e5")
     return int(number)
+
+
+def existing_model(path: Path) -> Path:
+    """Return the file of a saved model.
+
+    :param path: Path that the user gave, with or without ``.zip``
+    :return: Path of the file
+    :raises typer.BadParameter: If there is no such file
+    """
+    from sb3_course.common.checkpoint import resolve
+
+    file = resolve(path)
+    if not file.is_file():
+        raise typer.BadParameter(f"{file} does not exist; `sb3-course train` saves such a file")
+    return file
 
 
 def parameters(option: str, items: Sequence[str], example: str) -> dict[str, Any]:

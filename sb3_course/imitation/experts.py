@@ -12,22 +12,15 @@ from gymnasium import spaces
 from imitation.data.types import DictObs, TrajectoryWithRew
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_course import collection
 from sb3_course.collection.observations import Array, Obs, map_obs, rows_of, take
-from sb3_course.common.checkpoint import (
-    as_zip,
-    plain_attributes,
-    read_header,
-    read_members,
-    wrap_normalized,
-)
+from sb3_course.common.checkpoint import as_zip, plain_attributes, read_header, read_members
 from sb3_course.common.errors import UserError
-from sb3_course.envs.spaces_only import SpacesOnlyEnv
 from sb3_course.imitation.cs285 import load_cs285_expert
 from sb3_course.imitation.demonstrations import fit_actions
-from sb3_course.loading import load
+from sb3_course.loading import frozen_normalization, load
 from sb3_course.registry import find_algorithm
 
 Expert: TypeAlias = Callable[[Any], Array]
@@ -158,12 +151,7 @@ def load_expert(path: str | Path, algo: str | None = None, weights_only: bool = 
         header = read_header(path)
     except ValueError as error:
         raise UserError(f"{error}; for a model of SB3 add its class, as in algo='PPO'") from error
-    if "vec_normalize" not in header:
-        return as_expert(model)
-    venv = DummyVecEnv([lambda: SpacesOnlyEnv(model.observation_space, model.action_space)])
-    statistics = wrap_normalized(venv, header, "freeze")
-    assert isinstance(statistics, VecNormalize)
-    return as_expert(model, statistics)
+    return as_expert(model, frozen_normalization(model, header))
 
 
 def label(expert: Expert, obs: Obs, action_space: spaces.Space[Any]) -> Array:

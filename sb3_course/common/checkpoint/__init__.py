@@ -39,7 +39,12 @@ from sb3_course.common.checkpoint.header import (
     remember_environment,
     sb3_data,
 )
-from sb3_course.common.checkpoint.normalization import Normalize, normalization, wrap_normalized
+from sb3_course.common.checkpoint.normalization import (
+    Normalize,
+    normalization,
+    wrap_normalized,
+    wrappers_above,
+)
 from sb3_course.common.errors import UserError
 
 __all__ = [
@@ -65,6 +70,7 @@ __all__ = [
     "sb3_data",
     "unpack_arrays",
     "wrap_normalized",
+    "wrappers_above",
     "write_members",
 ]
 

@@ -1,0 +1,62 @@
+"""The commands that hand a model to other programs and other people: ``export`` and ``card``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sb3_course.cli.options import existing_model
+from sb3_course.cli.terminal import OK, print_line
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Saved model.")]
+Algo = Annotated[
+    str | None, typer.Option(metavar="ALGO", help="Class of a model that SB3 itself saved.")
+]
+Trust = Annotated[bool, typer.Option("--trust", help="Read pickles in MODEL, which can do harm.")]
+
+
+def export(
+    model: Model,
+    out: Annotated[
+        Path | None,
+        typer.Argument(metavar="OUT", help="File to write (default: beside MODEL)."),
+    ] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write an ONNX file, OUT.onnx.")] = False,
+    torchscript: Annotated[
+        bool, typer.Option("--torchscript", help="Write a file for torch.jit.load, OUT.pt.")
+    ] = False,
+    algo: Algo = None,
+    trust: Trust = False,
+) -> int:
+    """Export a model's deterministic policy to a file that runs without this package.
+
+    The input is the environment's raw observation, whose normalization is inside; the output is
+    the action for the environment, clipped to its bounds. The file is compared with the model
+    before it is written.
+
+    For example:
+
+    sb3-course export cheetah.zip --onnx
+
+    sb3-course export cheetah.zip --torchscript robot/policy.pt
+    """
+    from sb3_course.publishing import export as exporting
+    from sb3_course.publishing.exported import Format
+
+    if onnx == torchscript:
+        raise typer.BadParameter("give one of --onnx and --torchscript")
+    file = existing_model(model)
+    form: Format = "onnx" if onnx else "torchscript"
+    suffix = exporting.SUFFIXES[form]
+    to = file.with_suffix(suffix) if out is None else out
+    if not to.suffix:
+        to = to.with_suffix(suffix)
+    if to.suffix != suffix:
+        raise typer.BadParameter(f"OUT: given {to}; allowed with --{form}: a file {suffix}")
+    exporting.require(form)
+    written = exporting.export_file(file, to, form, algo, trust)
+    print_line(
+        f"saved {written.path} ({written.size:,} bytes); on {exporting.N_CHECKED} observations its "
+        f"actions differ from the model's by at most {written.difference:.1g}"
+    )
+    return OK

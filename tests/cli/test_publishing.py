@@ -1,0 +1,46 @@
+import onnxruntime
+import pytest
+from stable_baselines3 import A2C
+
+from sb3_course.cli import app, terminal
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """A small model in the working directory, as model.zip."""
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "NPG", "CartPole-v1", "--timesteps", "64", "-p", "n_steps=16"]
+    words += ["--n-envs", "2", "--backend", "dummy", "--normalize", "--seed", "3"]
+    assert app.invoke(words) == terminal.OK
+    return "model.zip"
+
+
+def test_export_writes_beside_the_model_or_where_it_is_told(model, tmp_path, capsys):
+    assert app.invoke(["export", "model", "--onnx"]) == terminal.OK
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("saved model.onnx (") and "at most 0" in line
+    session = onnxruntime.InferenceSession("model.onnx")
+    assert [i.name for i in session.get_inputs()] == ["observation"]
+    assert app.invoke(["export", model, "new/policy", "--torchscript"]) == terminal.OK
+    assert (tmp_path / "new" / "policy.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["export", "model.zip"], ["--onnx", "--torchscript"]),
+        (["export", "model.zip", "--onnx", "--torchscript"], ["one of --onnx and --torchscript"]),
+        (["export", "model.zip", "a.pt", "--onnx"], ["a.pt", ".onnx"]),
+        (["export", "none", "--onnx"], ["none.zip does not exist"]),
+        (["export", "sb3.zip", "--torchscript"], ["add it, as in --algo A2C"]),
+        (["export", "text.zip", "--torchscript"], ["text.zip", "not a zip file"]),
+    ],
+)
+def test_wrong_arguments_get_one_clear_line(tmp_path, monkeypatch, misused, words, expected):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.zip").write_text("text")
+    A2C("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "sb3.zip")
+    (tmp_path / "model.zip").write_bytes((tmp_path / "sb3.zip").read_bytes())
+    error = misused(words)
+    for part in expected:
+        assert part in error

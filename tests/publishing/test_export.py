@@ -1,0 +1,220 @@
+import json
+import logging
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch as th
+from gymnasium import spaces
+from sb3_contrib import RecurrentPPO
+from stable_baselines3 import A2C
+from stable_baselines3.common.vec_env import VecFrameStack
+from torch.distributions import Distribution
+
+from sb3_course import NPG, loading, make_vec_env, playing
+from sb3_course.common import checkpoint
+from sb3_course.common.errors import UserError
+from sb3_course.common.evaluation import evaluate, evaluation_envs
+from sb3_course.common.files import shipped
+from sb3_course.publishing import export
+from sb3_course.publishing.exported import METADATA, runner, sample_observations
+from tests.publishing.helpers import KINDS, make
+
+ALIKE = {
+    "mlp box()",
+    "mlp matrix",
+    "of matrix",
+    "of bytes",
+    "of multibinary",
+    "float64 actions",
+    "sac",
+}
+"""Kinds whose ONNX files `make test` leaves to `make slow`: each takes a second."""
+
+FILES = [
+    pytest.param(kind, form, marks=[pytest.mark.slow] * (form == "onnx" and kind in ALIKE))
+    for kind in KINDS
+    for form in ("onnx", "torchscript")
+]
+
+
+def raw(model, obs):
+    """The model's actions for raw observations."""
+    venv = model.get_vec_normalize_env()
+    return model.predict(obs if venv is None else venv.normalize_obs(obs), deterministic=True)[0]
+
+
+@pytest.mark.parametrize(("kind", "form"), FILES)
+def test_a_file_acts_as_predict_does(kind, form, tmp_path):
+    model = make(kind)
+    export.export_model(model, tmp_path / "policy", form)
+    run = runner((tmp_path / "policy").read_bytes(), form)
+    obs = sample_observations(model, 1_000, seed=1)
+    expected, given = raw(model, obs), run(obs)
+    space = model.action_space
+    assert given.shape == expected.shape and given.dtype == space.dtype
+    if isinstance(space, spaces.Box):
+        np.testing.assert_allclose(given, expected, rtol=0, atol=1e-5)
+        assert (space.low <= given).all() and (given <= space.high).all()
+        if not model.policy.squash_output:
+            assert ((given == space.low) | (given == space.high)).any()
+        assert ((space.low < given) & (given < space.high)).any()
+    else:
+        assert np.array_equal(given, expected)
+        assert len(np.unique(given)) > 1
+    one = {k: v[:1] for k, v in obs.items()} if isinstance(obs, dict) else obs[:1]
+    np.testing.assert_allclose(run(one), expected[:1], rtol=0, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def cheetah(tmp_path_factory):
+    """The expert on HalfCheetah, and the function that its ONNX file computes."""
+    path = tmp_path_factory.mktemp("cheetah") / "expert.onnx"
+    expert = shipped("results/experts/HalfCheetah-v4.zip")
+    export.export_file(expert, path, "onnx")
+    return playing.open_policy(expert, None, False), runner(path.read_bytes(), "onnx")
+
+
+class Runs:
+    """An exported policy in place of a model."""
+
+    def __init__(self, run):
+        self.run = run
+
+    def get_vec_normalize_env(self):
+        return None
+
+    def predict(self, obs, state, episode_start, deterministic):
+        return self.run(obs), None
+
+
+def test_an_exported_expert_drives_half_cheetah_as_far(cheetah):
+    """Rounding grows to another gait within an episode: the returns are alike, not equal."""
+    model, run = cheetah
+    envs = evaluation_envs("HalfCheetah-v4", 4)
+    expected, lengths = evaluate(model, envs, seed=7)
+    given, _ = evaluate(Runs(run), envs, seed=7)
+    assert (lengths == 1_000).all()
+    assert expected.mean() > 3_500
+    assert given.mean() == pytest.approx(expected.mean(), rel=0.05)
+
+
+def test_a_file_tells_of_itself(tmp_path):
+    model = make("normalized dict")
+    vars(model)["env_id"] = "Arm-v0"
+    export.export_model(model, tmp_path / "a.onnx", "onnx")
+    export.export_model(model, tmp_path / "a.pt", "torchscript")
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
+    facts = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
+    extra = {METADATA: ""}
+    th.jit.load(tmp_path / "a.pt", _extra_files=extra)
+    assert json.loads(extra[METADATA]) == facts
+    assert (facts["class"], facts["env"], facts["env_settings"]) == ("PPO", "Arm-v0", {})
+    assert facts["inputs"] == [
+        {"name": name, "space": kind, "shape": shape, "dtype": dtype, "normalized": name == "arm"}
+        for name, kind, shape, dtype in [
+            ("arm", "Box", [3], "float32"),
+            ("camera/left", "Box", [3, 36, 36], "uint8"),
+            ("grid", "MultiDiscrete", [2], "int64"),
+            ("switches", "MultiBinary", [2], "int8"),
+            ("which", "Discrete", [], "int64"),
+        ]
+    ]
+    assert facts["output"] == {
+        **{"name": "action", "space": "Box", "shape": [2], "dtype": "float32"},
+        **{"low": [-1.0, 0.0], "high": [2.0, 3.0]},
+    }
+    assert facts["versions"]["torch"] == th.__version__
+    inputs = [(i.name, i.shape[1:]) for i in session.get_inputs()]
+    assert inputs == [(i["name"], i["shape"]) for i in facts["inputs"]]
+
+
+@pytest.mark.parametrize("algorithm", [A2C, NPG])
+def test_a_file_is_exported_where_its_environment_does_not_exist(tmp_path, algorithm):
+    env = make_vec_env("Pendulum-v1", 2, seed=0, normalize=True, backend="dummy")
+    model = algorithm("MlpPolicy", env, n_steps=16, seed=0, device="cpu").learn(64)
+    vars(model)["env_id"] = "nowhere:Pendulum-v1"
+    loading.save(model, tmp_path / "model.zip")
+    export.export_file(tmp_path / "model.zip", tmp_path / "model.pt", "torchscript")
+    obs = sample_observations(model, 50)
+    given = runner((tmp_path / "model.pt").read_bytes(), "torchscript")(obs)
+    np.testing.assert_allclose(given, raw(model, obs), rtol=0, atol=1e-5)
+    extra = {METADATA: ""}
+    th.jit.load(tmp_path / "model.pt", _extra_files=extra)
+    assert json.loads(extra[METADATA])["env"] == "nowhere:Pendulum-v1"
+
+
+def test_a_file_of_sb3_needs_its_class_and_trust(tmp_path):
+    A2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu").save(tmp_path / "a2c.zip")
+    for name, trust, message in [
+        (None, True, "add it, as in --algo A2C"),
+        ("A2C", False, "add --trust"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            export.export_file(tmp_path / "a2c.zip", tmp_path / "a", "torchscript", name, trust)
+    export.export_file(tmp_path / "a2c.zip", tmp_path / "a", "torchscript", "A2C", True)
+    assert (tmp_path / "a").exists()
+
+
+class Contrary(NPG):
+    """A class whose predict does not return the policy's actions."""
+
+    def predict(self, *args, **kwargs):
+        actions, state = super().predict(*args, **kwargs)
+        return 1 - actions, state
+
+
+def test_what_cannot_be_exported_is_told_and_nothing_written(tmp_path):
+    env = make_vec_env("CartPole-v1", 1, backend="dummy")
+    for model, message in [
+        (RecurrentPPO("MlpLstmPolicy", env, device="cpu"), "a recurrent policy cannot be exported"),
+        (Contrary("MlpPolicy", env, device="cpu"), "differ from predict's by 1"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            export.export_model(model, tmp_path / "a.pt", "torchscript")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_normalization_below_other_wrappers_is_refused(tmp_path):
+    env = make_vec_env("CartPole-v1", 1, normalize=True, backend="dummy")
+    model = NPG("MlpPolicy", VecFrameStack(env, 2), device="cpu")
+    model.save(tmp_path / "model.zip")
+    with pytest.raises(UserError, match=r"normalized below VecFrameStack"):
+        export.export_model(model, tmp_path / "a.pt", "torchscript")
+    with pytest.raises(UserError, match=r"below VecFrameStack"):
+        export.export_file(tmp_path / "model.zip", tmp_path / "a.pt", "torchscript")
+
+
+def test_a_failure_leaves_torch_and_logging_as_they_were(tmp_path, monkeypatch):
+    def fail(*args):
+        assert not Distribution._validate_args
+        raise RuntimeError("made to fail")
+
+    monkeypatch.setitem(export._WRITERS, "onnx", fail)
+    with pytest.raises(UserError, match=r"policy of NPG cannot be exported: .*made to fail"):
+        export.export_model(make("mlp box"), tmp_path / "a.onnx", "onnx")
+    assert Distribution._validate_args
+    assert logging.root.manager.disable == logging.NOTSET
+
+
+def test_a_model_goes_on_training_as_if_it_had_not_been_exported(tmp_path):
+    def train(exported):
+        env = make_vec_env("CartPole-v1", 2, seed=0, normalize=True, backend="dummy")
+        model = NPG("MlpPolicy", env, n_steps=16, seed=0, device="cpu").learn(64)
+        if exported:
+            export.export_model(model, tmp_path / "a.pt", "torchscript")
+        model.learn(64, reset_num_timesteps=False)
+        return checkpoint.normalization(model.get_vec_normalize_env())["statistics"], [
+            value.tolist() for value in model.policy.state_dict().values()
+        ]
+
+    plain, exported = train(False), train(True)
+    assert plain[1] == exported[1]
+    assert all(np.array_equal(plain[0][key], exported[0][key]) for key in plain[0])
+
+
+def test_a_missing_library_is_told_with_its_extra(monkeypatch):
+    monkeypatch.setattr(export, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs onnxscript: pip install 'sb3-course\[export\]'"):
+        export.require("onnx")
+    export.require("torchscript")
