@@ -36,6 +36,7 @@ for command in (
     models.train,
     models.enjoy,
     publishing.export,
+    publishing.card,
     lessons.figures,
     lessons.imitate,
 ):

@@ -60,3 +60,47 @@ def export(
         f"actions differ from the model's by at most {written.difference:.1g}"
     )
     return OK
+
+
+def card(
+    model: Model,
+    env: Annotated[
+        str | None,
+        typer.Argument(metavar="ENV", help="Gymnasium environment (default: the model's own)."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="New folder (default: beside MODEL, by its name)."),
+    ] = None,
+    episodes: Annotated[
+        int, typer.Option(min=2, metavar="N", help="Number of episodes of the evaluation.")
+    ] = 100,
+    push: Annotated[
+        str | None,
+        typer.Option(metavar="REPO", help="Upload to the Hugging Face Hub, as USER/MODEL."),
+    ] = None,
+    algo: Algo = None,
+    trust: Trust = False,
+) -> int:
+    """Make a folder with a model, its card, its evaluation, a video and its configuration.
+
+    The card is the README.md that the Hugging Face Hub shows and reads. --push uploads the folder,
+    and needs a login: `hf auth login`, or the variable HF_TOKEN.
+
+    For example:
+
+    sb3-course card cheetah.zip
+
+    sb3-course card cheetah.zip --out my_card --episodes 20 --push me/npg-cheetah
+    """
+    from sb3_course.publishing import hub
+    from sb3_course.publishing.card import Options, make_card
+
+    file = existing_model(model)
+    folder = out or file.with_suffix("")
+    repo = None if push is None else hub.repository(push)
+    make_card(Options(file, folder, env, episodes, algo, trust, repo), print_line)
+    print_line(f"saved {folder}")
+    if repo is not None:
+        print_line(f"uploaded to {hub.push(folder, repo)}")
+    return OK

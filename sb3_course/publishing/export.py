@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.files import write_atomically
 from sb3_course.playing import open_policy
+from sb3_course.publishing.configuration import versions
 from sb3_course.publishing.exported import METADATA, Format, compare, runner, sample_observations
 from sb3_course.publishing.graph import ACTION, PolicyGraph
 
@@ -128,9 +128,7 @@ def metadata(model: BaseAlgorithm, graph: PolicyGraph) -> dict[str, Any]:
             for name, space in graph.inputs.items()
         ],
         "output": {"name": ACTION, **_described(space), **bounds},
-        "versions": {
-            name: version(name) for name in ("sb3-course", "stable-baselines3", "torch", "numpy")
-        },
+        "versions": versions(),
     }
 
 

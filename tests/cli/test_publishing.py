@@ -44,3 +44,29 @@ def test_wrong_arguments_get_one_clear_line(tmp_path, monkeypatch, misused, word
     error = misused(words)
     for part in expected:
         assert part in error
+
+
+def test_card_makes_a_folder_beside_the_model(model, tmp_path, capsys, misused):
+    assert app.invoke(["card", model, "--episodes", "2"]) == terminal.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "saved model" and "95% interval" in lines[-2]
+    assert (tmp_path / "model" / "npg-CartPole-v1.zip").exists()
+    assert "a new or an empty folder" in misused(["card", model, "--episodes", "2"])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["none.zip"], "none.zip does not exist"),
+        (["sb3.zip"], "does not name its environment"),
+        (["sb3.zip", "CartPole-v1"], "add it, as in --algo A2C"),
+        (["sb3.zip", "CartPole-v1", "--algo", "A2C"], "add --trust"),
+        (["sb3.zip", "CartPol-v1"], "did you mean 'CartPole-v1'"),
+        (["sb3.zip", "CartPole-v1", "--push", "a/b/c"], "--push: "),
+    ],
+)
+def test_a_card_that_cannot_be_made_is_told(tmp_path, monkeypatch, misused, words, expected):
+    monkeypatch.chdir(tmp_path)
+    A2C("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "sb3.zip")
+    assert expected in misused(["card", *words])
+    assert not (tmp_path / "sb3").exists() or not any((tmp_path / "sb3").iterdir())

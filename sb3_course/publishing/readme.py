@@ -1,0 +1,238 @@
+"""The text of a model card, with the metadata that the Hugging Face Hub reads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+LIBRARIES = ("sb3_course", "stable_baselines3", "sb3_contrib")
+"""Packages from which classes are imported by their names alone."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card says.
+
+    :param file: Name of the model's file
+    :param module: Module of its class
+    :param header: Header of the file, empty for one that SB3 itself saved
+    :param config: What :func:`~sb3_course.publishing.configuration.configuration` returned, with
+        the environment of the evaluation
+    :param results: Content of ``results.json``
+    :param video: Whether there is a video
+    :param repo: Repository of the Hub, or None
+    """
+
+    file: str
+    module: str
+    header: dict[str, Any]
+    config: dict[str, Any]
+    results: dict[str, Any]
+    video: bool
+    repo: str | None
+
+    @property
+    def env_id(self) -> str:
+        """Id of the environment, without its module."""
+        return str(self.config["env"]).rpartition(":")[2]
+
+    @property
+    def pickled(self) -> bool:
+        """Whether loading the file reads pickles."""
+        return "class" not in self.header or bool(self.header.get("pickled"))
+
+    @property
+    def library(self) -> str:
+        """First part of the module of the class."""
+        return self.module.partition(".")[0]
+
+
+def readme(facts: Facts) -> str:
+    """Return the text of a card.
+
+    :param facts: What it says
+    :return: Markdown after a block of YAML
+    """
+    config, results = facts.config, facts.results
+    front = yaml.safe_dump(metadata(facts), sort_keys=False, allow_unicode=True)
+    low, high = results["interval"]
+    count = results["n_eval_episodes"]
+    parts = [
+        f"---\n{front}---",
+        f"# {config['algorithm']} on {facts.env_id}",
+        f"A policy of `{config['algorithm']}` that has learned from {config['num_timesteps']:,} "
+        f"steps of `{config['env']}`"
+        + (", with observations normalized." if _normalizes(config) else "."),
+        "## Evaluation",
+        _table(
+            ("", ""),
+            [
+                ("mean return", f"{results['mean_reward']:,.2f}"),
+                (f"{results['level']:.0%} interval of the mean", f"{low:,.2f} to {high:,.2f}"),
+                ("standard deviation over episodes", f"{results['std_reward']:,.2f}"),
+                (
+                    "smallest and largest",
+                    f"{min(results['returns']):,.2f}, {max(results['returns']):,.2f}",
+                ),
+            ],
+        ),
+        f"{count} episodes of the deterministic policy with seeds from {results['first_seed']:,}, "
+        "undiscounted and not normalized; the interval is a bootstrap over episodes. It says "
+        "nothing about another training with another seed. All returns: `results.json`."
+        + (" The first episode: `replay.mp4`." if facts.video else ""),
+        "## How to load it",
+        "```sh\n" + install(facts) + "\n```",
+        "```python\n" + code(facts) + "\n```",
+        "It acts by `model.predict(model.get_env().reset(), deterministic=True)`. To watch it:",
+        "```sh\n" + watch(facts) + "\n```",
+    ]
+    if facts.pickled:
+        parts.append(
+            "**The file holds pickled Python, which its author chose and loading executes.**"
+        )
+    parts += [
+        "## Configuration",
+        _table(("hyper-parameter", "value"), _flat(config["hyper_parameters"])),
+        _table(
+            ("setting", "value"),
+            _flat({k: v for k, v in config.items() if k not in ("hyper_parameters", "versions")}),
+        ),
+        "## Versions",
+        _table(
+            ("package", "trained with", "evaluated with"),
+            _beside(config["versions"], results["versions"]),
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def metadata(facts: Facts) -> dict[str, Any]:
+    """Return what the Hub reads: the library, tags, and the result as an entry of its index.
+
+    :param facts: What the card says
+    :return: Plain data
+    """
+    results, name = facts.results, facts.config["algorithm"]
+    task = "reinforcement-learning"
+    return {
+        "library_name": "stable-baselines3",
+        "pipeline_tag": task,
+        "tags": [
+            facts.env_id,
+            "deep-reinforcement-learning",
+            task,
+            "stable-baselines3",
+            "sb3-course",
+            name,
+        ],
+        "model-index": [
+            {
+                "name": name,
+                "results": [
+                    {
+                        "task": {"type": task, "name": task},
+                        "dataset": {"name": facts.env_id, "type": facts.env_id},
+                        "metrics": [
+                            {
+                                "type": "mean_reward",
+                                "value": f"{results['mean_reward']:.2f} +/- "
+                                f"{results['std_reward']:.2f}",
+                                "name": "mean_reward",
+                                "verified": False,
+                            }
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def install(facts: Facts) -> str:
+    """Return the command that installs what :func:`code` imports.
+
+    :param facts: What the card says
+    :return: Command
+    """
+    hub = "" if facts.repo is None else "[hub]"
+    return f"pip install 'sb3-course{hub}'" + " sb3-contrib" * (facts.library == "sb3_contrib")
+
+
+def watch(facts: Facts) -> str:
+    """Return the command that plays the model; it names what the file does not.
+
+    :param facts: What the card says
+    :return: Command
+    """
+    words = ["sb3-course enjoy", facts.file]
+    words += [] if facts.header.get("env") else [facts.config["env"]]
+    if facts.library not in LIBRARIES:
+        words.append(f"--algo {facts.module}:{facts.config['algorithm']}")
+    elif "class" not in facts.header:
+        words.append(f"--algo {facts.config['algorithm']}")
+    return " ".join([*words, *["--trust"] * facts.pickled])
+
+
+def code(facts: Facts) -> str:
+    """Return the lines of Python that load the model, with its environment and normalization.
+
+    :param facts: What the card says
+    :return: Imports and three statements
+    """
+    config, name = facts.config, facts.config["algorithm"]
+    settings = config["env_settings"]
+    names = {"kwargs": "env_kwargs"}
+    given = "".join(f", {names.get(key, key)}={value!r}" for key, value in settings.items())
+    imports = [] if facts.repo is None else ["from huggingface_hub import hf_hub_download"]
+    file = repr(facts.file)
+    place = file if facts.repo is None else f"hf_hub_download({facts.repo!r}, {file})"
+    if facts.library == "sb3_course":
+        imports.append("from sb3_course import load, make_vec_env")
+        safe = "" if facts.pickled else ", weights_only=True"
+        model = f'load(file, env, normalize="freeze"{safe})'
+    else:
+        module = facts.library if facts.library in LIBRARIES else facts.module
+        imports += [
+            f"from {module} import {name}",
+            "from sb3_course import make_vec_env",
+            "from sb3_course.loading import load_any",
+        ]
+        model = f'load_any({name}, file, env, normalize="freeze", trusted={facts.pickled})'
+    return "\n".join(
+        [
+            *imports,
+            "",
+            f"file = {place}",
+            f"env = make_vec_env({config['env']!r}{given})",
+            f"model = {model}",
+        ]
+    )
+
+
+def _normalizes(config: Mapping[str, Any]) -> bool:
+    return bool((config.get("vec_normalize") or {}).get("norm_obs"))
+
+
+def _flat(data: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            rows += _flat(value, f"{above}{key}.")
+        else:
+            rows.append((f"`{above}{key}`", f"`{value}`"))
+    return rows
+
+
+def _beside(trained: Mapping[str, str], evaluated: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    names = {"pytorch": "torch"}
+    renamed = {names.get(key, key): value for key, value in trained.items()}
+    return [
+        (key, renamed.get(key, ""), evaluated.get(key, ""))
+        for key in dict.fromkeys([*evaluated, *renamed])
+    ]
+
+
+def _table(head: tuple[str, ...], rows: list[Any]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
