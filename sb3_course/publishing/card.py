@@ -113,7 +113,7 @@ def interval(returns: NDArray[np.float64], level: float = LEVEL) -> tuple[float,
 
 def _make_folder(folder: Path) -> None:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder} exists; allowed: a new or an empty folder, whose files are ours")
+        raise UserError(f"{folder} exists; allowed: a new or an empty folder")
     folder.mkdir(parents=True, exist_ok=True)
 
 
