@@ -55,15 +55,15 @@ class Options:
 def make_card(options: Options, tell: Callable[[str], None]) -> None:
     """Evaluate a model, record an episode, and write the folder of its card.
 
-    ===============  ==========================================================================
-    file             content
-    ===============  ==========================================================================
-    the model        a copy of the file
-    ``README.md``    the card, with the metadata that the Hub reads
-    ``results.json`` returns and lengths of all episodes, their mean and its interval
-    ``config.json``  class, environment, hyper-parameters, normalization, versions
-    ``replay.mp4``   the first episode, if the environment can be rendered here
-    ===============  ==========================================================================
+    ================  =========================================================================
+    file              content
+    ================  =========================================================================
+    the model         a copy of the file
+    ``README.md``     the card, with the metadata that the Hub reads
+    ``results.json``  returns and lengths of all episodes, their mean and its interval
+    ``config.json``   class, environment, hyper-parameters, normalization, versions
+    ``replay.mp4``    the first episode, if the environment can be rendered here
+    ================  =========================================================================
 
     :param options: Arguments of the command
     :param tell: Function that prints a line

@@ -32,11 +32,11 @@ N_CHECKED = 100
 
 @dataclass(frozen=True)
 class Exported:
-    """What :func:`export_file` has written.
+    """What an export has written.
 
     :param path: File
     :param size: Its size in bytes
-    :param difference: Largest difference of its actions from the model's, see :func:`export_model`
+    :param difference: Largest difference of its actions from the model's, see :func:`.export_model`
     """
 
     path: Path
@@ -70,7 +70,7 @@ def export_model(model: BaseAlgorithm, to: Path | str, form: Format) -> Exported
 
     :param model: Model of this package, SB3 or sb3-contrib, on the CPU
     :param to: File to write, replaced atomically
-    :param form: ``"onnx"``, or ``"torchscript"`` for :func:`torch.jit.load`
+    :param form: ``"onnx"``, or ``"torchscript"`` for ``torch.jit.load``
     :return: What was written; ``difference`` is the largest of an action in a Box, and the share of
         actions that differ where actions are whole numbers
     :raises UserError: If the policy cannot be exported; says why
