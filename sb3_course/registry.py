@@ -105,7 +105,7 @@ def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any
     for key in params:
         if key not in allowed:
             raise UserError(unknown(f"hyper-parameter of {name}", key, allowed))
-    arguments = {"policy": "MlpPolicy", **{key: _schedule(v) for key, v in params.items()}}
+    arguments = {"policy": "MlpPolicy", **with_schedules(params)}
     if ":" in str(arguments["policy"]):
         arguments["policy"] = find_class("policy", arguments["policy"], {}, BasePolicy)
     if isinstance(arguments.get("train_freq"), list):
@@ -114,6 +114,16 @@ def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any
     if isinstance(arguments.get("policy_kwargs"), dict):
         arguments["policy_kwargs"] = {k: _part(k, v) for k, v in params["policy_kwargs"].items()}
     return arguments
+
+
+def with_schedules(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace texts such as ``lin_0.05`` by the schedules that they mean.
+
+    :param params: Hyper-parameters by name
+    :return: Hyper-parameters by name
+    :raises UserError: If such a text holds no number
+    """
+    return {name: _schedule(value) for name, value in params.items()}
 
 
 def _schedule(value: Any) -> Any:

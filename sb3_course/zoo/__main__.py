@@ -1,0 +1,41 @@
+"""RL Zoo's command line with this package's algorithms."""
+
+import runpy
+import sys
+
+from sb3_course.common.errors import UserError, unknown
+from sb3_course.zoo.registration import register
+
+COMMANDS = ("train", "enjoy", "plot_train", "plot_from_file", "all_plots")
+"""What RL Zoo's own command runs."""
+MODULES = ("record_video", "record_training", "push_to_hub", "load_from_hub", "benchmark")
+"""What RL Zoo runs as ``python -m rl_zoo3.NAME``."""
+
+
+def main() -> None:
+    """Run a command of RL Zoo, whose options follow its name.
+
+    :raises UserError: If RL Zoo has no such command
+    """
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    if command not in (*COMMANDS, *MODULES):
+        raise UserError(unknown("command of RL Zoo", command, (*COMMANDS, *MODULES)))
+    register()
+    if command in MODULES:
+        del sys.argv[1]
+        runpy.run_module(f"rl_zoo3.{command}", run_name="__main__", alter_sys=True)
+        return
+    from rl_zoo3.cli import main as zoo
+
+    zoo()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"sb3_course.zoo: {error}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "rl_zoo3":
+            raise
+        sys.exit("rl_zoo3 is not installed: pip install 'sb3-course[zoo]'")

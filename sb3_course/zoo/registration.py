@@ -1,0 +1,110 @@
+"""Add this package's algorithms to RL Zoo, with their hyper-parameters and search spaces."""
+
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.type_aliases import GymEnv
+
+from sb3_course.common.base_class import CourseAlgorithm
+from sb3_course.common.checkpoint import CheckpointPath
+from sb3_course.registry import with_schedules
+from sb3_course.zoo.samplers import SAMPLERS, converted
+
+NAMES = {
+    "reinforce": "REINFORCE",
+    "ispg": "ISPG",
+    "npg": "NPG",
+    "batch_actor_critic": "BatchActorCritic",
+    "online_actor_critic": "OnlineActorCritic",
+}
+"""Classes by their names in RL Zoo, its options, log folders and files."""
+
+
+class ZooAlgorithm:
+    """One algorithm as RL Zoo makes and loads it.
+
+    RL Zoo reads ``lin_0.05`` as a schedule in the names that its own algorithms have; here it is
+    one in every parameter, as in a grid.
+
+    :param name: Name of a class of this package
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.__name__ = name
+
+    @property
+    def algorithm(self) -> type[CourseAlgorithm]:
+        """The class, which is imported on first use."""
+        found: type[CourseAlgorithm] = getattr(import_module("sb3_course"), self.name)
+        return found
+
+    def __call__(self, *args: Any, **kwargs: Any) -> BaseAlgorithm:
+        r"""Make a model.
+
+        :param \*args: Arguments of the constructor
+        :param \**kwargs: Arguments of the constructor by name
+        :return: Model
+        """
+        return self.algorithm(*args, **with_schedules(kwargs))
+
+    def load(self, path: CheckpointPath, env: GymEnv | None = None, **kwargs: Any) -> BaseAlgorithm:
+        r"""Load a model, whose environments RL Zoo normalizes itself.
+
+        RL Zoo keeps the statistics in ``vecnormalize.pkl``, so nothing warns that a model without
+        an environment gets observations as they are.
+
+        :param path: File that RL Zoo saved
+        :param env: Environment to continue with, with RL Zoo's own normalization
+        :param \**kwargs: Further arguments of the class's ``load``
+        :return: Model
+        """
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* was trained on normalized observations")
+            return self.algorithm.load(path, env, **with_schedules(kwargs))
+
+
+def hyperparams(name: str) -> Path:
+    """Return the file of tuned hyper-parameters of an algorithm, in RL Zoo's format.
+
+    :param name: Name in RL Zoo, such as ``"npg"``
+    :return: Path of the file in this package
+    """
+    return Path(__file__).parent / "hyperparams" / f"{name}.yml"
+
+
+def register() -> None:
+    """Add the algorithms to RL Zoo, in this process.
+
+    Its ``--conf-file`` is by default our file for our algorithms, and its own for the others.
+
+    :raises ModuleNotFoundError: If RL Zoo is not installed
+    """
+    zoo = import_module("rl_zoo3")
+    search = import_module("rl_zoo3.hyperparams_opt")
+    for name, algorithm in NAMES.items():
+        zoo.ALGOS[name] = ZooAlgorithm(algorithm)
+        search.HYPERPARAMS_SAMPLER[name] = SAMPLERS[name]
+        search.HYPERPARAMS_CONVERTER[name] = converted
+    training: Any = import_module("rl_zoo3.train")
+    if not hasattr(training.ExperimentManager, "of_sb3_course"):
+        training.ExperimentManager = _manager(training.ExperimentManager)
+
+
+def _manager(base: Any) -> Any:
+    """Return RL Zoo's manager of a training, which finds our files of hyper-parameters."""
+
+    class ExperimentManager(base):  # type: ignore[misc]
+        of_sb3_course = True
+
+        def __init__(
+            self, args: Any, algo: str, *rest: Any, config: str | None = None, **kwargs: Any
+        ) -> None:
+            if config is None and algo in NAMES:
+                config = str(hyperparams(algo))
+            super().__init__(args, algo, *rest, config=config, **kwargs)
+
+    return ExperimentManager

@@ -1,0 +1,170 @@
+"""What ``test_registration.py`` runs in a process of its own."""
+
+import argparse
+import contextlib
+import io
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rl_zoo3
+import yaml
+from rl_zoo3 import train as zoo_train
+from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
+from stable_baselines3.common.vec_env import VecNormalize
+
+import sb3_course
+from sb3_course import zoo
+from sb3_course.benchmark.definition.checks import checked_grid
+from sb3_course.registry import constructor_arguments, with_schedules
+from sb3_course.zoo.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[2]
+GRIDS = [checked_grid(ROOT / "benchmarks" / name) for name in ("classic.yaml", "mujoco.yaml")]
+TASKS = [
+    (name, algorithm, grid, environment)
+    for name, algorithm in zoo.NAMES.items()
+    for grid in GRIDS
+    for environment in grid.environments
+]
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    zoo.register()
+
+
+def zoo_command(*words):
+    """Run a command of RL Zoo, with warnings of this package as errors, and return its output."""
+    output = io.StringIO()
+    before = sys.argv
+    sys.argv = ["zoo", *words]
+    try:
+        with contextlib.redirect_stdout(output), warnings.catch_warnings():
+            warnings.filterwarnings("error", module="sb3_course")
+            warnings.filterwarnings("error", ".*normalized observations")
+            main()
+    finally:
+        sys.argv = before
+    return output.getvalue()
+
+
+def test_registering_twice_changes_nothing():
+    manager = zoo_train.ExperimentManager
+    zoo.register()
+    assert zoo_train.ExperimentManager is manager
+    assert set(zoo.NAMES) < set(rl_zoo3.ALGOS)
+    assert set(zoo.NAMES) < set(HYPERPARAMS_SAMPLER) & set(HYPERPARAMS_CONVERTER)
+    assert {rl_zoo3.ALGOS[name].algorithm for name in zoo.NAMES} == {
+        getattr(sb3_course, name) for name in sb3_course.ALGORITHMS
+    }
+
+
+def test_zoo_s_own_algorithms_keep_their_files():
+    ours, theirs = (
+        zoo_train.ExperimentManager(argparse.Namespace(), name, "CartPole-v1", "logs").config
+        for name in ("npg", "trpo")
+    )
+    assert Path(ours).parent == ROOT / "sb3_course/zoo/hyperparams"
+    assert Path(theirs).parent == Path(rl_zoo3.__file__).parent / "hyperparams"
+    given = zoo_train.ExperimentManager(
+        argparse.Namespace(), "npg", "CartPole-v1", "logs", config="mine.yml"
+    )
+    assert given.config == "mine.yml"
+
+
+def values(arguments):
+    """Arguments by name; schedules by their values at three times."""
+    found = {
+        key: [round(value(p), 12) for p in (1.0, 0.4, 0.0)]
+        if isinstance(value, Callable) and not isinstance(value, type)
+        else value
+        for key, value in arguments.items()
+    }
+    for key in {"learning_rate"} & found.keys():  # a number, or RL Zoo's schedule of one
+        if isinstance(found[key], float):
+            found[key] = [found[key]] * 3
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "algorithm", "grid", "environment"),
+    TASKS,
+    ids=lambda part: part if isinstance(part, str) else part.name,
+)
+def test_what_rl_zoo_reads_is_what_the_grid_says(name, algorithm, grid, environment):
+    in_grid = "REINFORCE (value baseline)" if algorithm == "REINFORCE" else algorithm
+    config = grid.config(in_grid, environment)
+    manager = zoo_train.ExperimentManager(
+        argparse.Namespace(), name, environment, "logs", verbose=0
+    )
+    read, _ = manager.read_hyperparameters()
+    read, *_ = manager._preprocess_hyperparams(read)
+    assert values(with_schedules(read)) == values(constructor_arguments(algorithm, config.params))
+    assert manager.n_envs == config.n_envs
+    assert manager.n_timesteps == config.total_timesteps
+    assert bool(manager.normalize) == bool(config.normalize)
+
+
+def test_enjoy_plays_what_train_has_saved():
+    words = ("--algo", "npg", "--env", "Pendulum-v1", "--verbose", "0")
+    fast = ("-params", "n_envs:2", "n_steps:100")
+    zoo_command("train", *words, "-n", "400", "--eval-freq", "200", "--eval-episodes", "1", *fast)
+    folder = Path("logs/npg/Pendulum-v1_1")
+    assert {"best_model.zip", "Pendulum-v1.zip", "evaluations.npz"} <= {
+        path.name for path in folder.iterdir()
+    }
+    output = zoo_command("enjoy", *words[:4], "-f", "logs", "--no-render", "-n", "400")
+    played = [float(text) for text in re.findall(r"Episode Reward: (\S+)", output)]
+    assert len(played) == 2
+    # RL Zoo's statistics, not those of the file once more: a model of this package plays the same.
+    model = sb3_course.NPG.load(folder / "Pendulum-v1.zip", device="cpu", env=normalized(folder))
+    assert play(model, seed=0) == pytest.approx(played[0], abs=0.01)
+    zoo_command("train", *words, "-n", "200", "--eval-freq", "-1", *fast, "-i",
+                str(folder / "Pendulum-v1.zip"))  # fmt: skip
+    again = sb3_course.load("logs/npg/Pendulum-v1_2/Pendulum-v1.zip", env="Pendulum-v1")
+    saved = yaml.unsafe_load(Path("logs/npg/Pendulum-v1_2/Pendulum-v1/config.yml").read_text())
+    assert saved["target_kl"] == "lin_0.05"  # as it was written
+    assert again.target_kl(0.5) == pytest.approx(0.025)
+
+
+def normalized(folder):
+    """Pendulum as RL Zoo plays it."""
+    from rl_zoo3 import create_test_env
+
+    settings = {"normalize": True, "normalize_kwargs": {}}
+    return create_test_env(
+        "Pendulum-v1", stats_path=str(folder / "Pendulum-v1"), hyperparams=settings,
+        should_render=False,
+    )  # fmt: skip
+
+
+def play(model, seed):
+    """Return of one deterministic episode on the raw rewards."""
+    env = model.get_env()
+    assert isinstance(env, VecNormalize)
+    env.seed(seed)
+    obs, total, done = env.reset(), 0.0, np.array([False])
+    while not done[0]:
+        actions, _ = model.predict(obs, deterministic=True)
+        obs, _, done, _ = env.step(actions)
+        total += env.get_original_reward()[0]
+    return total
+
+
+@pytest.mark.parametrize("name", zoo.NAMES)
+def test_a_search_of_two_trials(name):
+    output = zoo_command(
+        "train", "--algo", name, "--env", "CartPole-v1", "-n", "64", "--optimize",
+        "--n-trials", "2", "--no-optim-plots", "--eval-episodes", "1", "--seed", "3",
+        "-params", "n_envs:2",
+    )  # fmt: skip
+    assert "Number of finished trials:  2" in output
+    (report,) = Path("logs", name).glob("report_*.csv")
+    states = [line.rpartition(",")[2] for line in report.read_text().splitlines()[1:]]
+    assert set(states) <= {"COMPLETE", "PRUNED"} and "COMPLETE" in states
