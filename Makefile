@@ -18,7 +18,7 @@ help: ## list the targets
 
 # uv is taken from the path; where it is missing, from a small environment of its own (so that an
 # externally managed pip is no obstacle).
-setup: $(VENV)/.complete ## make .venv with every extra
+setup: $(VENV)/.complete ## make .venv with every extra but trackio, which brings 150 MB
 
 $(VENV)/.complete: pyproject.toml
 	@set -e; uv=$$(command -v uv || true); \
@@ -28,7 +28,7 @@ $(VENV)/.complete: pyproject.toml
 	    .uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'; \
 	  fi; uv=.uv/bin/uv; \
 	fi; \
-	"$$uv" sync --quiet --all-extras --python "$(PYTHON)"
+	"$$uv" sync --quiet --all-extras --no-extra trackio --python "$(PYTHON)"
 	@touch $@
 
 demo: setup ## the main job in a few minutes: train, evaluate, compare, draw

@@ -1,25 +1,31 @@
 """Train one model of any library so that nothing is lost: saves on the way, and goes on later."""
 
+import re
+import secrets
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import HumanOutputFormat, Logger
+from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
 
 from sb3_course import loading, registry
 from sb3_course.common import checkpoint
 from sb3_course.common.callbacks import EvaluateEvery, SaveEvery
 from sb3_course.common.checkpoint import CheckpointError
 from sb3_course.common.errors import UserError, in_words
+from sb3_course.common.tracking.callback import Track, tracked
+from sb3_course.common.tracking.code import git_commit, versions
+from sb3_course.common.tracking.film import episode_film
+from sb3_course.common.tracking.tracker import TrackedRun, Tracking
 from sb3_course.envs.config import EnvConfig, EnvConfigError
 from sb3_course.envs.make import make_vec_env
 from sb3_course.playing import PICKLES, check_trusted, find_class, untrusted
@@ -29,6 +35,9 @@ EPISODES = 10
 
 PATIENCE = 10
 """Seconds that the rest of a batch may take once the training is to stop."""
+
+PROJECT = "sb3-course"
+"""Project of trackers that trainings belong to."""
 
 Tell = Callable[[str], None]
 
@@ -45,6 +54,9 @@ class Setup:
     :param timesteps: Environment steps in all
     :param save_every: Environment steps from one save to the next; None for none
     :param eval_every: Environment steps from one evaluation to the next; None for none
+    :param track: Names of the trackers that it is sent to
+    :param track_video: Whether they get a video of the trained policy
+    :param tracked_as: Name of the run in trackers, so that a resumed training goes on there
     """
 
     algo: str
@@ -55,6 +67,9 @@ class Setup:
     timesteps: int
     save_every: int | None = None
     eval_every: int | None = None
+    track: Sequence[str] = ()
+    track_video: bool = False
+    tracked_as: str | None = None
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> "Setup":
@@ -145,7 +160,7 @@ def resume(path: Path, trust: bool, tell: Tell) -> tuple[BaseAlgorithm, Setup]:
         raise UserError(f"{path} cannot be loaded: {in_words(error)}") from error
     if lost is not None:
         tell(f"the running episodes start anew: {lost}")
-    return model, setup
+    return model, setup if trusted else replace(setup, track=())
 
 
 def train(
@@ -153,7 +168,8 @@ def train(
     setup: Setup,
     file: Path,
     tell: Tell,
-    progress_bar: bool,
+    callbacks: Sequence[BaseCallback] = (),
+    tables: bool = False,
 ) -> None:
     """Train a model up to ``setup.timesteps`` environment steps, those already done included.
 
@@ -163,26 +179,69 @@ def train(
     :param setup: What the training was started with
     :param file: File that is saved to on the way
     :param tell: Function that gets lines about saves and evaluations
-    :param progress_bar: Whether to show a progress bar
+    :param callbacks: Further callbacks, such as one that shows progress
+    :param tables: Whether to print SB3's table after each batch
     :raises KeyboardInterrupt: It was stopped; its argument is the signal's number
     """
     vars(model)["training_setup"] = setup.data()
-    callbacks: list[BaseCallback] = []
+    model.verbose = int(tables)  # SB3 prints tables beside TensorBoard's log if it is 1
+    callbacks = list(callbacks)
     if setup.eval_every is not None:
         callbacks.append(EvaluateEvery(setup.eval_every, setup.env, EPISODES, setup.seed, tell))
     if setup.save_every is not None:
         callbacks.append(SaveEvery(setup.save_every, lambda saved: loading.save(saved, file), tell))
     if model.tensorboard_log is None:  # SB3's own logger makes a folder for no file
-        model.set_logger(Logger(folder=None, output_formats=[HumanOutputFormat(sys.stdout)]))
+        formats: list[KVWriter] = [HumanOutputFormat(sys.stdout)] if tables else []
+        model.set_logger(Logger(folder=None, output_formats=formats))
     stop = _Stop(tell)
-    callbacks.append(stop)
-    with stop.listening():
+    with stop.listening(), tracked(_track(model, setup, tell)) as trackers:
         model.learn(
             setup.timesteps - model.num_timesteps,
-            callbacks,
+            [*callbacks, stop, *trackers],
             reset_num_timesteps=model.num_timesteps == 0,
-            progress_bar=progress_bar,
         )
+
+
+def new_run_id(algo: str, env: EnvConfig, seed: int) -> str:
+    """Return a name for a training in trackers that no other one has.
+
+    :param algo: Name of the algorithm
+    :param env: Environment
+    :param seed: Seed
+    :return: Name of letters, digits, points, hyphens and underscores
+    """
+    words = f"{algo}_{env.name}_seed{seed}_{secrets.token_hex(4)}"
+    return re.sub(r"[^\w.-]+", "-", words.lower())
+
+
+def _track(model: BaseAlgorithm, setup: Setup, tell: Tell) -> Track | None:
+    """Return the callback that tracks a training; None if no tracker is asked for."""
+    if not setup.track:
+        return None
+    algo, env = setup.algo, setup.env.name
+    code = {"git_commit": git_commit(), **versions()}
+    run = TrackedRun(
+        id=setup.tracked_as or new_run_id(algo, setup.env, setup.seed),
+        name=f"{algo} · {env} · seed {setup.seed}",
+        group=f"{algo} · {env}",
+        config={**setup.data(), "params": _params(model), "code": code},
+        tags=(algo, env),
+        continued=model.num_timesteps > 0,
+    )
+    tracking = Tracking(tuple(setup.track), PROJECT, Path.cwd(), setup.track_video)
+    return Track(tracking, run, tell, episode_film(setup.env, setup.seed))
+
+
+def _params(model: BaseAlgorithm) -> dict[str, Any]:
+    """Return a model's hyper-parameters, defaults included, as plain data."""
+    names = sorted(registry.hyper_parameters(type(model)) & vars(model).keys())
+    return {name: _plain(vars(model)[name]) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
 def save(model: BaseAlgorithm, file: Path, tell: Tell, ask: Callable[[], str] | None) -> Path:

@@ -20,9 +20,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import set_random_seed
 
 from sb3_course import NPG, load, make_vec_env
-from sb3_course.benchmark.storage.provenance import versions
 from sb3_course.common.evaluation import evaluate, evaluation_envs, undisturbed
 from sb3_course.common.files import write_atomically
+from sb3_course.common.tracking.code import versions
 from sb3_course.common.yaml_values import read_yaml
 from sb3_course.registry import constructor_arguments
 

@@ -35,10 +35,11 @@ from sb3_course.benchmark.reporting.drawing.files import INK, save
 from sb3_course.benchmark.reporting.drawing.styles import Styles, styles
 from sb3_course.benchmark.reporting.numbers import span
 from sb3_course.benchmark.reporting.page.templates import render
-from sb3_course.benchmark.storage.provenance import of_a_run, versions
+from sb3_course.benchmark.storage.provenance import of_a_run
 from sb3_course.benchmark.storage.run_files import RunFiles
 from sb3_course.common.evaluation import evaluation_envs
 from sb3_course.common.files import write_whole
+from sb3_course.common.tracking.code import versions
 from sb3_course.common.video import record
 from sb3_course.common.yaml_values import read_yaml
 from sb3_course.imitation import as_expert, demonstrate, load_demonstrations, load_expert

@@ -46,6 +46,8 @@ def run_grid(
     address: str | None = None,
     retries: int = 1,
     tensorboard: str | Path | None = None,
+    track: Sequence[str] = (),
+    track_video: bool = False,
     report: bool = True,
     console: Console | None = None,
 ) -> GridOutcome:
@@ -79,6 +81,9 @@ def run_grid(
     :param address: Address of a running Ray cluster; None starts one on this machine
     :param retries: Number of times that a run whose process died is started again
     :param tensorboard: Folder for the TensorBoard files of SB3's logger; None for none
+    :param track: Trackers that the runs are sent to, besides those of the grid: ``"tensorboard"``,
+        ``"wandb"``, ``"mlflow"``, ``"trackio"``
+    :param track_video: Whether they get a video of each trained policy
     :param report: Whether to write tables, figures and the page
     :param console: Console on which progress is shown; None for no output
     :return: Results of the selected runs, and the page of the report
@@ -94,6 +99,8 @@ def run_grid(
         address=address,
         retries=retries,
         tensorboard=tensorboard,
+        track=track,
+        track_video=track_video,
         report=report,
         console=console,
     )

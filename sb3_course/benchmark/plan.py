@@ -20,6 +20,7 @@ from sb3_course.benchmark.storage.rounds import read_rounds, with_rounds
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 from sb3_course.common.files import remove_abandoned
+from sb3_course.common.tracking.tracker import Tracking, check_trackers
 
 # What imports torch is imported where it is used, since a report does without.
 
@@ -119,6 +120,8 @@ def run_plan(
     address: str | None = None,
     retries: int = 1,
     tensorboard: str | Path | None = None,
+    track: Sequence[str] = (),
+    track_video: bool = False,
     report: bool = True,
     console: Console | None = None,
     command: str | None = None,
@@ -131,21 +134,34 @@ def run_plan(
     :param address: Address of a running Ray cluster
     :param retries: Number of times that a run whose process died is started again
     :param tensorboard: Folder for the TensorBoard files of SB3's logger
+    :param track: Trackers that the runs are sent to, besides those of the grid
+    :param track_video: Whether they get a video of each trained policy
     :param report: Whether to write tables, figures and the page
     :param console: Console on which progress is shown
     :param command: Command to record in the manifest; None for the call of :func:`.run_grid`
     :return: Results and the page of the report
+    :raises UserError: If a tracker is unknown or not installed
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
     from sb3_course.benchmark.execution import runner
     from sb3_course.benchmark.execution.executors import make_executor
 
     started = time.time()
+    trackers = tuple(dict.fromkeys([*plan.grid.track, *track]))
+    check_trackers(trackers)
     store, kept = plan.store, plan.kept
     if plan.todo:
         log_folder = None if tensorboard is None else Path(tensorboard)
+        tracking = Tracking(trackers, plan.grid.name, Path.cwd(), track_video)
         runs_on = make_executor(
-            executor, plan.grid, store.folder, len(plan.todo), workers, address, log_folder
+            executor,
+            plan.grid,
+            store.folder,
+            len(plan.todo),
+            workers,
+            address,
+            log_folder,
+            tracking if trackers else None,
         )
         command = command or f"sb3_course.benchmark.run_grid({plan.grid.name!r})"
         facts = (plan.grid, store.folder, command, runs_on.workers, started)

@@ -55,8 +55,11 @@ EXTRAS = {
     "onnxruntime": "export",
     "onnxscript": "export",
     "pygame": "video",
+    "mlflow": "mlflow",
     "ray": "ray",
     "tensorboard": "tensorboard",
+    "trackio": "trackio",
+    "wandb": "wandb",
 }
 
 

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from sb3_course.cli.options import (
     EnvKwargs,
+    Track,
+    TrackVideo,
     Wrappers,
     environment,
     existing_model,
@@ -18,6 +21,7 @@ from sb3_course.cli.options import (
     whole_number,
 )
 from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
+from sb3_course.common.tracking.tracker import check_trackers
 from sb3_course.envs.backends import Backend
 from sb3_course.envs.config import EnvConfig
 
@@ -64,6 +68,11 @@ def train(
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Log to DIR/ENV for TensorBoard.")
     ] = None,
+    track: Track = None,
+    track_video: TrackVideo = False,
+    tables: Annotated[
+        bool, typer.Option("--tables", help="Print SB3's table after each batch as well.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="File to save to (default: model.zip, or --resume's)."),
@@ -101,6 +110,8 @@ def train(
     sb3-course train NPG Hopper-v4 --timesteps 1e6 --save-every 50000 --out hopper.zip
 
     sb3-course train --resume hopper.zip
+
+    sb3-course train NPG Hopper-v4 --track wandb --track mlflow --track-video
     """
     from sb3_course import training
     from sb3_course.common import checkpoint
@@ -110,12 +121,24 @@ def train(
             raise typer.BadParameter("ALGO and ENV are needed, as in `train NPG CartPole-v1`")
         file = checkpoint.place_to_save(out or Path("model.zip"))
         config = environment(EnvConfig(env), env_kwargs, wrapper)
-        steps = timesteps or 100_000
-        setup = training.Setup(algo, config, n_envs, seed, backend, steps, save_every, eval_every)
+        check_trackers(track or ())
+        setup = training.Setup(
+            algo,
+            config,
+            n_envs,
+            seed,
+            backend,
+            timesteps or 100_000,
+            save_every,
+            eval_every,
+            track or (),
+            track_video,
+            training.new_run_id(algo, config, seed) if track else None,
+        )
         given = parameters("-p", params or [], "learning_rate=1e-3")
         model = training.start(setup, given, normalize, tensorboard)
     else:
-        with_resume = ("timesteps", "out", "save_every", "eval_every", "resume", "trust")
+        with_resume = {"timesteps", "out", "save_every", "eval_every", "resume", "trust", "tables"}
         others = [
             parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[-1]
             for parameter in context.command.params
@@ -141,7 +164,7 @@ def train(
                 f"left to do; allowed: --timesteps above {model.num_timesteps:,}, the steps in all"
             )
         print_line(f"going on at {model.num_timesteps:,} of {setup.timesteps:,} steps")
-    code = _learn(model, setup, file)
+    code = _learn(model, setup, file, tables)
     ask = _another_place if sys.stdin.isatty() and sys.stderr.isatty() else None
     file = training.save(model, file, print_error, ask)
     option = ["--algo", setup.algo] if ":" in setup.algo else []  # a file names the class alone
@@ -221,12 +244,16 @@ def _learn(
     model: "BaseAlgorithm",
     setup: "Setup",
     file: Path,
+    tables: bool,
 ) -> int:
     """Train, and return an exit code whatever stops training, so that the model can be saved."""
     from sb3_course import training
+    from sb3_course.cli.training_progress import TrainingProgress
 
     try:
-        training.train(model, setup, file, print_line, sys.stderr.isatty())
+        shown = TrainingProgress(setup.timesteps, Console(stderr=True))
+        with shown.live():
+            training.train(model, setup, file, print_line, [shown], tables)
     except KeyboardInterrupt as stopped:
         print_error(f"interrupted after {model.num_timesteps:,} steps")
         number = stopped.args[0] if stopped.args else None

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sb3_course.common.tracking.tracker import TRACKERS
 from sb3_course.envs.config import EnvConfig, EnvConfigError
 
 EnvKwargs = Annotated[
@@ -24,6 +25,18 @@ Wrappers = Annotated[
         metavar="WRAPPER",
         help='Wrapper, the innermost first: module:Class, or "module:Class: {argument: value}".',
     ),
+]
+
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="TRACKER",
+        help=f"Send log, settings and commit to {', '.join(TRACKERS)}; repeatable.",
+    ),
+]
+TrackVideo = Annotated[
+    bool, typer.Option("--track-video", help="Add a video of the trained policy to --track.")
 ]
 
 

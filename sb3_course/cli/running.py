@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sb3_course.cli.grid_options import GridFile, Results, Workers, show_damage, stop_on_sigterm
+from sb3_course.cli.options import Track, TrackVideo
 from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
 from sb3_course.common.files import shipped
 
@@ -60,6 +61,8 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="Write the TensorBoard files of SB3's logger to DIR."),
     ] = None,
+    track: Track = None,
+    track_video: TrackVideo = False,
     rerun: Annotated[
         bool,
         typer.Option("--rerun", help="Repeat finished runs, and replace the stored results."),
@@ -105,6 +108,8 @@ def run(
 
     sb3-course run benchmarks/demo.yaml --executor ray --address auto
 
+    sb3-course run benchmarks/demo.yaml --track wandb --track-video
+
     sb3-course run benchmarks/regression/dilemmas.yaml --rerun
 
     sb3-course run benchmarks/classic.yaml --until-settled --max-seeds 40
@@ -119,6 +124,8 @@ def run(
         "address": address,
         "retries": retries,
         "tensorboard": tensorboard,
+        "track": track or (),
+        "track_video": track_video,
     }
     if until_settled:
         if only or rerun or dry_run:

@@ -21,6 +21,7 @@ from sb3_course.benchmark.reporting.drawing import files
 from sb3_course.benchmark.reporting.page.templates import render
 from sb3_course.benchmark.storage import provenance
 from sb3_course.common.files import write_whole
+from sb3_course.common.tracking import code
 from sb3_course.lectures import FIGURES
 from sb3_course.lectures.toolkit import FONT_SCALE, Conclusion, Note, check_finite, silent
 
@@ -124,9 +125,9 @@ def _write_manifest(folder: Path, name: str, quick: bool, seconds: float) -> Non
     entry = {
         "quick": quick,
         "seconds": round(seconds, 1),
-        "git_commit": provenance.git_commit(),
+        "git_commit": code.git_commit(),
         "machine": provenance.machine(),
-        "versions": provenance.versions(),
+        "versions": code.versions(),
     }
     _write_entry(folder / "manifest.json", name, entry)
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationInfo
 
 from sb3_course.common.errors import unknown
+from sb3_course.common.tracking.tracker import TRACKERS
 from sb3_course.envs.config import EnvConfig, EnvConfigError
 
 
@@ -53,6 +54,17 @@ def _distinct_seeds(value: list[int]) -> list[int]:
     if len(set(value)) < len(value):
         raise ValueError("a seed is listed twice; allowed: distinct seeds, or their number")
     return value
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _trackers(names: list[str]) -> list[str]:
+    for name in names:
+        if name not in TRACKERS:
+            raise ValueError(unknown("tracker", name, TRACKERS))
+    return list(dict.fromkeys(names))
 
 
 def _wrapper(given: Any) -> Any:
@@ -120,3 +132,4 @@ Name = Annotated[str, AfterValidator(_short)]
 EnvArguments = Annotated[dict[str, JsonValue], AfterValidator(_arguments)]
 Wrappers = Annotated[list[Annotated[JsonValue, AfterValidator(_wrapper)]], BeforeValidator(_list)]
 Metrics = Annotated[list[str], AfterValidator(_metrics)]
+Trackers = Annotated[list[str], BeforeValidator(_one_or_more), AfterValidator(_trackers)]

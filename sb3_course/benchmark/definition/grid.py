@@ -44,6 +44,7 @@
     time_limit: 24                   # hours after which a run is stopped and counts as failed
     memory_limit: 4                  # GiB per run; by default an equal share of the memory
     checkpoint_every: 100_000        # steps; a killed run goes on from there, by default anew
+    track: [wandb]                   # trackers: tensorboard, wandb, mlflow, trackio
 
 An environment with settings is evaluated with the very same ones. Its returns are those below the
 wrappers, as in RL Zoo: a wrapper that changes rewards changes what is learned from, not what is
@@ -74,6 +75,7 @@ from sb3_course.benchmark.definition.field_types import (
     Question,
     Seeds,
     Steps,
+    Trackers,
 )
 from sb3_course.benchmark.definition.references import DeclaredReference
 from sb3_course.benchmark.definition.sections import (
@@ -168,7 +170,9 @@ class Grid(Section):
     """Memory of a run in GiB; None for an equal share of the machine's memory."""
     checkpoint_every: Steps | None = None
     """Environment steps after which a run keeps what it needs to go on if it is killed."""
-    later = frozenset({"references"})
+    track: Trackers = Field(default_factory=list)
+    """Trackers that its runs are sent to, which change no run."""
+    later = frozenset({"references", "track"})
 
     @field_validator("algorithms")
     @classmethod

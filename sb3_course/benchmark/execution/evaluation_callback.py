@@ -37,6 +37,7 @@ class EvaluationCallback(BaseCallback):
     :param trained: Seconds of that training
     :param metrics: Keys of the last info of each episode that are measured; ``is_success`` is
         measured without being asked wherever every episode has it as a number
+    :param told: Function that gets each measurement when it is made; its time does not count
     :raises ValueError: If a return or a metric is not finite, or a metric is missing, during
         training
     """
@@ -51,13 +52,14 @@ class EvaluationCallback(BaseCallback):
         done: Sequence[Measurement] = (),
         trained: float = 0.0,
         metrics: Sequence[str] = (),
+        told: Callable[[Measurement], None] | None = None,
     ) -> None:
         super().__init__()
         self.measurements = list(done)
         self._env, self._episodes, self._metrics = env, episodes, metrics
         self._pending = list(steps)[len(done) :]
         self._seed = evaluation_seed(seed)
-        self._clock = clock
+        self._clock, self._told = clock, told
         self._trained = trained
         self._started = 0.0
 
@@ -92,6 +94,8 @@ class EvaluationCallback(BaseCallback):
                     metrics=metrics_of(played.infos, self._metrics),
                 )
             )
+            if self._told is not None:
+                self._told(self.measurements[-1])
             self._started += self._clock() - before
         return True
 

@@ -26,6 +26,7 @@ from sb3_course.benchmark.execution.worker import (
 )
 from sb3_course.benchmark.storage.provenance import memory_gib
 from sb3_course.common.errors import UserError
+from sb3_course.common.tracking.tracker import Tracking
 
 NODES_LOST = 5
 """Number of nodes of a Ray cluster that may die under a run before the run counts as lost."""
@@ -224,6 +225,7 @@ def make_executor(
     workers: int | None = None,
     address: str | None = None,
     tensorboard: Path | None = None,
+    tracking: Tracking | None = None,
 ) -> LocalProcesses | RayCluster:
     """Make the executor of a grid.
 
@@ -234,20 +236,26 @@ def make_executor(
     :param workers: Number of runs at a time; None for one per CPU
     :param address: Address of a running Ray cluster; None starts one on this machine
     :param tensorboard: Folder for TensorBoard files; None for none
+    :param tracking: Trackers that runs are sent to; None for none
     :return: The executor
     """
     tensorboard = tensorboard and tensorboard.resolve()
     logs = logs_folder(folder).resolve()
     if kind == "ray":
         settings = WorkerSettings(
-            logs, grid.time_limit, grid.memory_limit, tensorboard, grid.checkpoint_every
+            logs, grid.time_limit, grid.memory_limit, tensorboard, grid.checkpoint_every, tracking
         )
         return RayCluster(workers, settings, address)
     workers = min(workers or _cpus(), n_runs)
     memory = memory_gib()
     share = None if memory is None else max(memory / workers, 2.0)
     settings = WorkerSettings(
-        logs, grid.time_limit, grid.memory_limit or share, tensorboard, grid.checkpoint_every
+        logs,
+        grid.time_limit,
+        grid.memory_limit or share,
+        tensorboard,
+        grid.checkpoint_every,
+        tracking,
     )
     return LocalProcesses(workers, settings)
 

@@ -12,12 +12,11 @@ from sb3_course.benchmark.storage.manifest import merge_manifest, read_manifest
 from sb3_course.benchmark.storage.provenance import (
     SOURCE_OF,
     digest_of_code,
-    git_commit,
     of_user,
-    versions,
 )
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
+from sb3_course.common.tracking.code import git_commit, versions
 
 FOLDER = ".rerun"
 

@@ -4,9 +4,11 @@ import re
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from pydantic import BaseModel
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -14,12 +16,15 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_course import loading
 from sb3_course.benchmark.definition.grid import RunSpec
-from sb3_course.benchmark.execution.evaluation_callback import EvaluationCallback
+from sb3_course.benchmark.execution.evaluation_callback import SUCCESS, EvaluationCallback
 from sb3_course.benchmark.execution.heartbeat import beat
 from sb3_course.benchmark.storage import provenance
 from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.common.callbacks import SaveEvery
 from sb3_course.common.checkpoint import CheckpointError, read_members
+from sb3_course.common.tracking.callback import Track, tracked
+from sb3_course.common.tracking.film import episode_film
+from sb3_course.common.tracking.tracker import TrackedRun, Tracking
 from sb3_course.registry import build
 
 PAST = "run.json"
@@ -68,6 +73,7 @@ def run_one(
     progress: Path | None = None,
     tensorboard: Path | None = None,
     checkpoints: Checkpoints | None = None,
+    tracking: Tracking | None = None,
 ) -> RunResult:
     """Train and evaluate one run, on one thread.
 
@@ -79,6 +85,7 @@ def run_one(
     :param tensorboard: Folder for TensorBoard files, with a subfolder named by the run's id; None
         for none
     :param checkpoints: Where the run continues from, if it was interrupted; None for nowhere
+    :param tracking: Trackers that it is sent to; None for none
     :return: Result of the run
     """
     started = time.perf_counter()
@@ -97,6 +104,7 @@ def run_one(
     past = _Past()
     if checkpoints is not None and not hasattr(model, "replay_buffer"):  # which no file holds
         model, past = _continued(model, spec, checkpoints.file)
+    track = None if tracking is None else _track(spec, tracking, past.spec is not None)
     evaluation = EvaluationCallback(
         spec.env,
         config.evaluation_steps,
@@ -105,6 +113,7 @@ def run_one(
         done=past.measurements,
         trained=past.trained,
         metrics=config.metrics,
+        told=None if track is None else lambda m: track.send(_logged(m), m.num_timesteps),
     )
     callbacks: list[BaseCallback] = [evaluation]
     if progress is not None:
@@ -128,12 +137,13 @@ def run_one(
 
         callbacks.append(SaveEvery(checkpoints.every, save, print))
     try:
-        model.learn(
-            config.total_timesteps - model.num_timesteps,
-            callback=callbacks,
-            tb_log_name=spec.id,
-            reset_num_timesteps=model.num_timesteps == 0,
-        )
+        with tracked(track) as trackers:
+            model.learn(
+                config.total_timesteps - model.num_timesteps,
+                callback=[*callbacks, *trackers],
+                tb_log_name=spec.id,
+                reset_num_timesteps=model.num_timesteps == 0,
+            )
     finally:
         model.get_env().close()  # type: ignore[union-attr]
     return RunResult(
@@ -142,6 +152,30 @@ def run_one(
         seconds=seconds(),
         made_with=made_with(spec),
     )
+
+
+def _track(spec: RunSpec, tracking: Tracking, continued: bool) -> Track:
+    """Return the callback that tracks a run."""
+    run = TrackedRun(
+        id=spec.id,
+        name=spec.label,
+        group=f"{spec.algorithm} · {spec.environment}",
+        config={**spec.model_dump(mode="json"), "code": made_with(spec)},
+        tags=(spec.algorithm, spec.environment),
+        continued=continued,
+    )
+    return Track(tracking, run, print, episode_film(spec.env, spec.seed))
+
+
+def _logged(measurement: Measurement) -> dict[str, float]:
+    """Return the means of an evaluation, named as in SB3's ``EvalCallback``."""
+    found: dict[str, Sequence[float]] = {
+        "mean_reward": measurement.returns,
+        "mean_ep_length": measurement.lengths,
+    }
+    for name, values in measurement.metrics.items():
+        found["success_rate" if name == SUCCESS else name] = values
+    return {f"eval/{name}": float(np.mean(values)) for name, values in found.items()}
 
 
 class _Past(BaseModel):
@@ -187,6 +221,7 @@ def attempt(
     progress: Path | None = None,
     tensorboard: Path | None = None,
     checkpoints: Checkpoints | None = None,
+    tracking: Tracking | None = None,
 ) -> RunResult:
     """Train and evaluate one run, and turn an exception into a recorded failure.
 
@@ -194,11 +229,12 @@ def attempt(
     :param progress: Heartbeat file, as in :func:`run_one`
     :param tensorboard: Folder for TensorBoard files, as in :func:`run_one`
     :param checkpoints: Where the run continues from, as in :func:`run_one`
+    :param tracking: Trackers, as in :func:`run_one`
     :return: Result of the run, with its traceback if it failed
     """
     started = time.perf_counter()
     try:
-        return run_one(spec, progress, tensorboard, checkpoints)
+        return run_one(spec, progress, tensorboard, checkpoints, tracking)
     except (Exception, SystemExit):
         return RunResult(
             spec=spec,

@@ -14,6 +14,7 @@ from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.execution.heartbeat import checkpoint_file, heartbeat_file
 from sb3_course.benchmark.execution.train_run import KEPT, Checkpoints, attempt, portable
 from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.common.tracking.tracker import Tracking
 
 GIB = 2**30
 
@@ -28,6 +29,7 @@ class WorkerSettings:
     :param tensorboard: Folder for TensorBoard files; None for none
     :param checkpoint_every: Environment steps from one checkpoint of a run to the next; None for
         none, so that a killed run starts anew
+    :param tracking: Trackers that runs are sent to; None for none
     """
 
     folder: Path
@@ -35,6 +37,7 @@ class WorkerSettings:
     gib: float | None = None
     tensorboard: Path | None = None
     checkpoint_every: int | None = None
+    tracking: Tracking | None = None
 
     def log_file(self, spec: RunSpec) -> Path:
         """Return the file with the output of a run.
@@ -91,7 +94,7 @@ def work(spec: RunSpec, settings: WorkerSettings) -> RunResult:
                 if every is None
                 else Checkpoints(checkpoint_file(settings.folder, spec.id), every)
             )
-            result = attempt(spec, progress, settings.tensorboard, kept)
+            result = attempt(spec, progress, settings.tensorboard, kept, settings.tracking)
         finally:
             faulthandler.cancel_dump_traceback_later()
     if has_folder and result.failure is None:

@@ -10,17 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.storage.provenance import (
-    commit_of,
-    git_commit,
     machine,
     source_file,
     user_code,
     user_modules,
-    versions,
 )
 from sb3_course.benchmark.storage.run_files import locked
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.files import read_regular, write_whole
+from sb3_course.common.tracking.code import commit_of, git_commit, versions
 
 NAME = "manifest.json"
 

@@ -5,44 +5,20 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-PACKAGES = (
-    "sb3-course",
-    "stable-baselines3",
-    "sb3-contrib",
-    "torch",
-    "numpy",
-    "gymnasium",
-    "mujoco",
-    "envpool",
-    "rliable",
-)
-
+from sb3_course.common.tracking.code import git_commit, versions
 
 SOURCE_OF = "source of "
 """Begins the keys of :func:`user_code`."""
-
-
-def versions() -> dict[str, str | None]:
-    """Return the version of Python and of each package that numbers depend on."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
 
 
 @cache
@@ -60,30 +36,6 @@ def of_a_run() -> dict[str, str | None]:
         "cpu": _cpu_model(),
         "cpu_kind": _cpu_kind(),
     }
-
-
-def git_commit() -> str | None:
-    """Return the commit of this package's checkout, marked if files differ, or None outside one.
-
-    Files in ``results/`` are ignored, since a grid's own report changes them, but no code.
-    """
-    folder = Path(__file__).resolve().parents[3]
-    return commit_of(folder) if (folder / ".git").exists() else None
-
-
-def commit_of(folder: Path) -> str | None:
-    """Return the commit of the checkout that a folder is in, marked if files differ, or None.
-
-    :param folder: Folder inside the checkout
-    :return: Commit, with ``-dirty`` if tracked files outside ``results/`` differ from it
-    """
-    try:
-        commit = _git(folder, "rev-parse", "HEAD")
-        tracked = ["status", "--porcelain", "--untracked-files=no", "--"]
-        changed = _git(folder, *tracked, ".", ":(exclude)results")
-        return commit + ("-dirty" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def user_names(data: Any) -> set[tuple[str, str]]:
@@ -181,12 +133,6 @@ def digest_of_code() -> str:
     for path in sorted(folder.rglob("*.py")):
         digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 def memory_gib() -> float | None:
