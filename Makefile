@@ -18,14 +18,14 @@ help: ## list the targets
 
 # uv is taken from the path; where it is missing, from a small environment of its own (so that an
 # externally managed pip is no obstacle).
-setup: $(VENV)/.complete ## make .venv with every extra but trackio, which brings 150 MB
+setup: $(VENV)/.complete ## make .venv with every extra but trackio
 
 $(VENV)/.complete: pyproject.toml
 	@set -e; uv=$$(command -v uv || true); \
 	if [ -z "$$uv" ]; then \
 	  if [ ! -x .uv/bin/uv ]; then \
 	    $(PYTHON) -m venv .uv || { echo "make: $(PYTHON) -m venv failed: install Python's venv module (Debian: python3-venv)"; exit 1; }; \
-	    .uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'; \
+	    .uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5.3'; \
 	  fi; uv=.uv/bin/uv; \
 	fi; \
 	"$$uv" sync --quiet --all-extras --no-extra trackio --python "$(PYTHON)"

@@ -40,6 +40,14 @@ def oldest(session: nox.Session) -> None:
     test(session)
 
 
+@nox.session(python=PYTHONS[:2])
+def trackers_and_zoo(session: nox.Session) -> None:
+    """Run the tests of RL Zoo and of all trackers, Trackio included, each of the newest release."""
+    extras = "zoo,wandb,mlflow,trackio,mujoco,box2d,benchmark,video,tensorboard"
+    session.install(f".[{extras}]", *TESTS, env=WITHOUT_OVERRIDES)
+    session.run("python", "-m", "pytest", "-q", "tests/zoo", "tests/common/tracking", env=ENV)
+
+
 @nox.session(python=PYTHONS[:2], venv_backend="venv")
 def wheel(session: nox.Session) -> None:
     """Install the wheel alone with pip, and use it in another folder, as a new user does."""

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from stable_baselines3 import A2C
 
@@ -161,3 +163,37 @@ def test_settings_that_do_not_fit_are_told_before_anything_is_trained(
     error = misused(["train", "A2C", f"{OWN}:Walk-v0", "--backend", "dummy", *words])
     for part in expected:
         assert part in error
+
+
+NPG_ON_CARTPOLE = ["train", "NPG", "CartPole-v1", "--n-envs", "2", "--backend", "dummy"]
+NPG_ON_CARTPOLE += ["-p", "n_steps=50", "--timesteps", "200"]
+
+
+@pytest.mark.parametrize("more", [[], ["--tensorboard", "logs"]])
+def test_tables_are_printed_if_they_are_asked_for(tmp_path, monkeypatch, capsys, more):
+    monkeypatch.chdir(tmp_path)
+    assert app.invoke([*NPG_ON_CARTPOLE, *more]) == terminal.OK
+    assert "ep_rew_mean" not in capsys.readouterr().out
+    assert app.invoke([*NPG_ON_CARTPOLE, *more, "--tables"]) == terminal.OK
+    assert capsys.readouterr().out.count("ep_rew_mean") == 2
+
+
+def test_a_resumed_training_is_the_same_run_in_its_tracker(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert app.invoke([*NPG_ON_CARTPOLE, "--track", "tensorboard"]) == terminal.OK
+    (run,) = (tmp_path / "runs" / "sb3-course").iterdir()
+    assert run.name.startswith("npg_cartpole-v1_seed0_")
+    config = json.loads((run / "config.json").read_text())
+    assert config["params"]["n_steps"] == 50 and config["params"]["gamma"] == 0.99
+    assert "git_commit" in config["code"] and config["env_id"] == "CartPole-v1"
+    before = len(list(run.glob("events*")))
+    resume = ["train", "--resume", "model.zip", "--timesteps", "300"]
+    assert app.invoke(resume) == terminal.OK
+    assert list((tmp_path / "runs" / "sb3-course").iterdir()) == [run]
+    assert len(list(run.glob("events*"))) == before + 1
+    monkeypatch.setattr("sb3_course.loading.is_trusted", lambda path: False)
+    assert app.invoke([*resume[:-1], "400"]) == terminal.OK  # a stranger's file starts no tracker
+    assert len(list(run.glob("events*"))) == before + 1
+    capsys.readouterr()
+    assert app.invoke([*NPG_ON_CARTPOLE, "--track", "wanbd"]) == terminal.MISUSED
+    assert "did you mean 'wandb'" in capsys.readouterr().err

@@ -82,7 +82,8 @@ def check_trackers(names: Sequence[str]) -> None:
     for name in names:
         if name not in TRACKERS:
             raise UserError(unknown("tracker", name, TRACKERS))
-        if find_spec(name) is None:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:  # a folder of W&B's runs is no package
             raise UserError(f"--track {name} needs {name}: pip install 'sb3-course[{name}]'")
 
 

@@ -33,6 +33,7 @@ class TrackioRun:
         """Wait until everything is written."""
         with _quiet():
             self._run.finish()
+        trackio.context_vars.current_run.set(None)  # or it would be finished again at exit
 
 
 def open_run(tracking: Tracking, run: TrackedRun) -> TrackioRun:

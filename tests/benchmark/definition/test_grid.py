@@ -339,3 +339,16 @@ def test_mistakes_in_an_environments_settings_are_reported(settings, key, expect
 def test_names_of_environments_are_printable(name):
     (message,) = reported(environments={name: {"total_timesteps": 1, "id": "Ant-v4"}}).values()
     assert "printable" in message
+
+
+def test_trackers_change_no_run():
+    plain = tiny()
+    assert "track" not in configuration(plain)
+    for given, kept in (("wandb", ["wandb"]), (["mlflow", "wandb", "mlflow"], ["mlflow", "wandb"])):
+        tracked = tiny(track=given)
+        assert tracked.track == kept and configuration(tracked)["track"] == kept
+        assert [spec.id for spec in tracked.runs()] == [spec.id for spec in plain.runs()]
+
+
+def test_an_unknown_tracker_is_a_mistake():
+    assert "did you mean 'wandb'" in reported(track=["wanbd"])["track"]

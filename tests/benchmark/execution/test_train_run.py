@@ -5,7 +5,9 @@ import pytest
 from sb3_course.benchmark.execution import train_run
 from sb3_course.benchmark.execution.heartbeat import heartbeat_file, heartbeats
 from sb3_course.benchmark.execution.train_run import KEPT, Checkpoints, portable, run_one
-from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.result import Measurement, RunResult
+from sb3_course.common.tracking import callback
+from sb3_course.common.tracking.tracker import Tracking
 from tests.benchmark.helpers import HERE, changed, tiny
 
 SPEC = tiny().runs()[0]
@@ -113,3 +115,72 @@ def test_a_checkpoint_that_cannot_be_used_is_told_and_the_run_starts_anew(
     assert "other" not in content or content in told
     expected = [m.returns for m in run_one(SPEC).measurements]
     assert [m.returns for m in resumed.measurements] == expected
+
+
+class Tracked:
+    """Tracker that keeps what it gets."""
+
+    def __init__(self, run):
+        self.run, self.logged, self.complete = run, [], None
+
+    def log(self, values, step):
+        self.logged.append((step, dict(values)))
+
+    def finish(self, complete):
+        self.complete = complete
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The runs that trackers were opened with."""
+    runs = []
+
+    def open_tracker(name, tracking, run):
+        runs.append(Tracked(run))
+        return runs[-1]
+
+    monkeypatch.setattr(callback, "open_tracker", open_tracker)
+    return runs
+
+
+def test_a_tracked_run_is_the_same_and_its_evaluations_are_sent(tmp_path, opened):
+    plain = run_one(SPEC)
+    result = run_one(SPEC, tracking=Tracking(("kept",), "tiny", tmp_path))
+    assert [m.returns for m in result.measurements] == [m.returns for m in plain.measurements]
+    (tracked,) = opened
+    sent = {step: v["eval/mean_reward"] for step, v in tracked.logged if "eval/mean_reward" in v}
+    assert sent == {m.num_timesteps: sum(m.returns) / 3 for m in result.measurements}
+    assert tracked.complete is True
+    assert tracked.run.id == SPEC.id and tracked.run.tags == ("A2C", "CartPole-v1")
+    assert tracked.run.config["config"] == SPEC.config.model_dump(mode="json")
+    assert "git_commit" in tracked.run.config["code"]
+    assert not tracked.run.continued
+
+
+def test_a_run_that_goes_on_is_the_same_run_in_the_tracker(tmp_path, opened):
+    file, tracking = tmp_path / "run.zip", Tracking(("kept",), "tiny", tmp_path)
+    run_one(SPEC, checkpoints=Checkpoints(file, 50), tracking=tracking)
+    run_one(SPEC, checkpoints=Checkpoints(file, 50), tracking=tracking)
+    first, second = (tracked.run for tracked in opened)
+    assert second.continued and not first.continued and first.id == second.id
+
+
+def test_a_run_that_fails_is_not_complete(tmp_path, opened, monkeypatch):
+    def step(self):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(train_run.ProgressCallback, "_on_step", step)
+    with pytest.raises(ZeroDivisionError):
+        run_one(SPEC, tmp_path / "beat", tracking=Tracking(("kept",), "tiny", tmp_path))
+    assert [tracked.complete for tracked in opened] == [False]
+
+
+def test_metrics_are_named_as_sb3_names_them():
+    metrics = {"is_success": [1.0, 0.0], "distance": [2.0, 4.0]}
+    measured = Measurement(10, 12, 0.1, [1.0, 3.0], [5, 6], metrics)
+    assert train_run._logged(measured) == {
+        "eval/mean_reward": 2.0,
+        "eval/mean_ep_length": 5.5,
+        "eval/success_rate": 0.5,
+        "eval/distance": 3.0,
+    }
