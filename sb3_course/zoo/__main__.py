@@ -13,14 +13,14 @@ MODULES = ("record_video", "record_training", "push_to_hub", "load_from_hub", "b
 
 
 def main() -> None:
-    """Run a command of RL Zoo, whose options follow its name.
-
-    :raises UserError: If RL Zoo has no such command
-    """
+    """Run a command of RL Zoo, whose options follow its name; exit if there is no such command."""
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     if command not in (*COMMANDS, *MODULES):
-        raise UserError(unknown("command of RL Zoo", command, (*COMMANDS, *MODULES)))
-    register()
+        sys.exit("sb3_course.zoo: " + unknown("command of RL Zoo", command, (*COMMANDS, *MODULES)))
+    try:
+        register()
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error.name} is not installed: pip install 'sb3-course[zoo]'")
     if command in MODULES:
         del sys.argv[1]
         runpy.run_module(f"rl_zoo3.{command}", run_name="__main__", alter_sys=True)
@@ -33,9 +33,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except UserError as error:
+    except UserError as error:  # of hyper-parameters
         sys.exit(f"sb3_course.zoo: {error}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "rl_zoo3":
-            raise
-        sys.exit("rl_zoo3 is not installed: pip install 'sb3-course[zoo]'")

@@ -157,7 +157,12 @@ def play(model, seed):
     return total
 
 
-@pytest.mark.parametrize("name", zoo.NAMES)
+SEARCHED = [
+    name if name == "npg" else pytest.param(name, marks=pytest.mark.slow) for name in zoo.NAMES
+]
+
+
+@pytest.mark.parametrize("name", SEARCHED)
 def test_a_search_of_two_trials(name):
     output = zoo_command(
         "train", "--algo", name, "--env", "CartPole-v1", "-n", "64", "--optimize",

@@ -7,30 +7,43 @@ from pathlib import Path
 
 import pytest
 
+from sb3_course.zoo.__main__ import main
+
 CHECKS = Path(__file__).parent / "in_zoo.py"
 
 
-@pytest.mark.skipif(find_spec("rl_zoo3") is None, reason="the extra zoo is not installed")
-def test_in_rl_zoo(tmp_path):
-    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:cov", "-m", "not slow"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(CHECKS), "--basetemp", str(tmp_path / "t")],
-        capture_output=True,
-        text=True,
-    )
+OPTIONS = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:cov"]
+
+
+def run_checks(folder, marked):
+    command = [sys.executable, "-m", "pytest", *OPTIONS, "-m", marked, str(CHECKS)]
+    done = subprocess.run([*command, "--basetemp", folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
-def test_without_rl_zoo_the_message_names_the_extra():
-    hidden = "import sys; sys.modules['rl_zoo3'] = None; sys.argv[1:] = ['train']; import runpy; "
-    run = hidden + "runpy.run_module('sb3_course.zoo', run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True)
-    assert done.stderr == "rl_zoo3 is not installed: pip install 'sb3-course[zoo]'\n"
-    assert done.returncode == 1
+NEEDS_ZOO = pytest.mark.skipif(find_spec("rl_zoo3") is None, reason="the extra zoo is missing")
 
 
-def test_an_unknown_command_names_the_known_ones():
-    command = [sys.executable, "-m", "sb3_course.zoo", "trian"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stderr.startswith("sb3_course.zoo: unknown command of RL Zoo 'trian'")
-    assert "train" in done.stderr and done.returncode == 1
+@NEEDS_ZOO
+def test_in_rl_zoo(tmp_path):
+    run_checks(str(tmp_path / "checks"), "not slow")
+
+
+@NEEDS_ZOO
+@pytest.mark.slow
+def test_searches_in_rl_zoo(tmp_path):
+    run_checks(str(tmp_path / "checks"), "slow")
+
+
+def test_without_rl_zoo_the_message_names_the_extra(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["zoo", "train"])
+    monkeypatch.setitem(sys.modules, "rl_zoo3", None)
+    with pytest.raises(SystemExit, match=r"rl_zoo3 is not installed: pip install 'sb3-course\[zoo"):
+        main()
+
+
+@pytest.mark.parametrize("words", [["trian"], [], ["--help"]])
+def test_an_unknown_command_names_the_known_ones(words, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["zoo", *words])
+    with pytest.raises(SystemExit, match=r"unknown command of RL Zoo .* allowed: all_plots, "):
+        main()
