@@ -24,8 +24,9 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import sb3_course
-from sb3_course.benchmark.storage.provenance import machine, versions
+from sb3_course.benchmark.storage.provenance import machine
 from sb3_course.common.files import write_whole
+from sb3_course.common.tracking.code import versions
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "speed"
 IMAGE = spaces.Box(0, 255, (84, 84, 4), dtype=np.uint8)
