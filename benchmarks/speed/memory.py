@@ -3,13 +3,16 @@
 Each point is a process of its own: it makes a model and a batch of episodes of random observations,
 takes one small update (so that libraries are loaded and optimizers have their state), and then
 measures by how much an update on the whole batch raises the peak of the resident memory above what
-was there before it, the stored batch included.
+was there before it, the stored batch included. Blocks of 64 KiB and more are given back as soon as
+they are free (glibc's ``MALLOC_MMAP_THRESHOLD_``), so that the peak is what is in use and not what
+the allocator keeps: with its defaults the numbers scatter, by 200 MB in one case.
 
     python benchmarks/speed/memory.py
     python benchmarks/speed/memory.py --out '' --only images
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -178,7 +181,8 @@ def line(row: dict[str, Any]) -> str:
 def measured(case: str, kind: str, transitions: int) -> dict[str, float]:
     """Measure a point in a process of its own."""
     command = [sys.executable, __file__, "--point", f"{case};{kind};{transitions}"]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    env = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
     found: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
     return found
 
