@@ -1,14 +1,9 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from sb3_course import NPG, loading, make_vec_env
-from sb3_course.common.checkpoint import remember_environment
+from sb3_course.cli import app, terminal
 from sb3_course.common.errors import UserError
-from sb3_course.envs.config import EnvConfig
 from sb3_course.publishing import hub
 from tests.publishing.stub_hub import TOKEN, serving
 
@@ -24,6 +19,11 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
     with serving() as server:
         monkeypatch.setattr(ENDPOINT, server.url)
+        resolve = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        for module in ("constants", "file_download"):  # older versions have it in both
+            name = f"huggingface_hub.{module}.HUGGINGFACE_CO_URL_TEMPLATE"
+            monkeypatch.setattr(name, resolve, raising=False)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
         yield server
 
 
@@ -54,37 +54,24 @@ def test_a_folder_is_uploaded_whole(server, login, folder):
     assert server.files[("us/npg", "b")] == b"new"
 
 
-WORDS = ["card", "model.zip", "--episodes", "2", "--push", "npg"]
-PROGRAM = f"""
-import re, shutil
-from sb3_course.cli.app import invoke
-assert invoke({WORDS}) == 0
-text = open("model/README.md").read()
-shutil.rmtree("model")
-exec(re.search("```python\\n(.*?)```", text, re.DOTALL)[1])
-print(file, model.num_timesteps)
-"""
-
-
-def test_a_card_is_pushed_and_its_code_loads_the_model_from_there(server, login, tmp_path):
-    """In a process of its own, which is told of the server as users tell of theirs."""
-    env = make_vec_env("CartPole-v1", 2, seed=0, normalize=True, backend="dummy")
-    model = NPG("MlpPolicy", env, n_steps=16, seed=0, device="cpu").learn(64)
-    remember_environment(model, EnvConfig("CartPole-v1"))
-    loading.save(model, tmp_path / "model.zip")
-    environ = {**os.environ, "HF_ENDPOINT": server.url, "PYTHONPATH": os.pathsep.join(sys.path)}
-    ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=tmp_path, env=environ, capture_output=True, text=True
-    )
-    assert ended.returncode == 0, ended.stderr
-    lines = ended.stdout.splitlines()
-    assert f"uploaded to {server.url}/me/npg" in lines
-    file, steps = lines[-1].rsplit(" ", 1)
-    assert file.endswith("npg-CartPole-v1.zip") and steps == "64"
-    assert Path(file).read_bytes() == (tmp_path / "model.zip").read_bytes()
+def test_a_card_is_pushed_and_its_code_loads_the_model_from_there(
+    server, login, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["NPG", "CartPole-v1", "--timesteps", "64", "-p", "n_steps=16", "--normalize"]
+    assert app.invoke(["train", *words, "--n-envs", "2", "--backend", "dummy"]) == terminal.OK
+    assert app.invoke(["card", "model.zip", "--episodes", "2", "--push", "npg"]) == terminal.OK
+    assert capsys.readouterr().out.splitlines()[-1] == f"uploaded to {server.url}/me/npg"
     assert {name for _, name in server.files} == {
         *("npg-CartPole-v1.zip", "README.md", "results.json", "config.json", "replay.mp4"),
     }
+    card = server.files[("me/npg", "README.md")].decode()
+    loaded = {}
+    exec(card.split("```python\n")[1].split("```")[0], loaded)
+    file = Path(loaded["file"])
+    assert file.is_relative_to(tmp_path / "cache")
+    assert file.read_bytes() == Path("model.zip").read_bytes()
+    assert loaded["model"].num_timesteps == 64
 
 
 def test_nobody_logged_in_is_told_at_once(server, monkeypatch):
