@@ -137,8 +137,9 @@ def load_to_predict(
         model = load_any(algorithm, path, None, "freeze", trusted)
     header = checkpoint.read_header(path)
     model.set_env(_stand_in(model, header))
-    vars(model).setdefault("env_id", header.get("env"))
-    vars(model).setdefault("env_settings", header.get("env_settings", {}))
+    if "env" in header:
+        vars(model)["env_id"] = header["env"]
+        vars(model)["env_settings"] = header.get("env_settings", {})
     return model
 
 
@@ -147,8 +148,8 @@ def frozen_normalization(model: BaseAlgorithm, header: dict[str, Any]) -> VecNor
 
     :param model: Model
     :param header: Header of its checkpoint, with the statistics
-    :return: Normalization that is not updated, or None
-    :raises ValueError: If it was not the outermost wrapper
+    :return: Normalization that is not updated, or None where observations are not normalized
+    :raises CheckpointError: If it was not the outermost wrapper, or is malformed
     """
     venv = _stand_in(model, header)
     return venv if isinstance(venv, VecNormalize) else None
@@ -157,8 +158,14 @@ def frozen_normalization(model: BaseAlgorithm, header: dict[str, Any]) -> VecNor
 def _stand_in(model: BaseAlgorithm, header: dict[str, Any]) -> VecEnv:
     made = partial(SpacesOnlyEnv, model.observation_space, model.action_space)
     venv = DummyVecEnv([made] * model.n_envs)
-    if "vec_normalize" not in header:
+    settings, above = header.get("vec_normalize"), header.get("above_vec_normalize")
+    if settings is None or (isinstance(settings, dict) and settings.get("norm_obs") is False):
         return venv
+    if above:
+        raise CheckpointError(
+            f"its observations are normalized below {', '.join(map(str, above))}, which only its "
+            "environment can do"
+        )
     return checkpoint.wrap_normalized(venv, header, "freeze")
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from stable_baselines3 import A2C
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
 import sb3_course
 from sb3_course import NPG, REINFORCE, loading
@@ -140,3 +140,24 @@ def test_an_argument_that_the_model_does_not_have_is_refused(tmp_path, name):
         sb3_course.load(tmp_path / "m", **{name: 1})
     changed = sb3_course.load(tmp_path / "m", target_kl=0.5, verbose=1)
     assert (changed.target_kl, changed.verbose) == (0.5, 1)
+
+
+@pytest.mark.parametrize("algorithm", [A2C, sb3_course.NPG])
+def test_a_model_is_loaded_to_predict_where_its_environment_is_not(algorithm, npg, a2c, tmp_path):
+    model = a2c if algorithm is A2C else npg
+    vars(model).update(env_id="nowhere:CartPole-v1", env_settings={"kwargs": {"sutton": True}})
+    loading.save(model, tmp_path / "model.zip")
+    loaded = loading.load_to_predict(algorithm, tmp_path / "model.zip", trusted=False)
+    assert weights(loaded) == weights(model)
+    assert vars(loaded)["env_id"] == "nowhere:CartPole-v1"
+    assert vars(loaded)["env_settings"] == {"kwargs": {"sutton": True}}
+    ours, theirs = loaded.get_vec_normalize_env(), model.get_vec_normalize_env()
+    assert np.array_equal(ours.obs_rms.mean, theirs.obs_rms.mean)
+    assert not ours.training
+
+
+def test_normalized_rewards_alone_need_no_normalization_to_predict(tmp_path):
+    env = VecFrameStack(VecNormalize(make_vec_env("CartPole-v1", 1), norm_obs=False), 2)
+    sb3_course.NPG("MlpPolicy", env, device="cpu").save(tmp_path / "model.zip")
+    loaded = loading.load_to_predict(sb3_course.NPG, tmp_path / "model.zip", trusted=False)
+    assert loaded.get_vec_normalize_env() is None
