@@ -198,9 +198,10 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         callback.on_rollout_start()
         check_finite("observation", self._last_obs, step=self.num_timesteps)
         obs = self.to_tensor(map_obs(compact, self._last_obs))
-        sampled, clipped_actions = self.clip_actions(self._actor.act(obs))
-        env.step_async(clipped_actions)  # functions of s and a are computed during the step
-        (log_prob, entropy), values = self._actor.score(), self._critic.evaluate(obs)
+        with th.no_grad():
+            sampled, clipped_actions = self.clip_actions(self._actor.act(obs))
+            env.step_async(clipped_actions)  # functions of s and a are computed during the step
+            (log_prob, entropy), values = self._actor.score(), self._critic.evaluate(obs)
         new_obs, rewards, dones, infos = step_wait(env)
         check_finite("reward", rewards, step=self.num_timesteps)
         next_obs = true_next_obs(new_obs, dones, infos)
@@ -233,16 +234,18 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         callback.on_rollout_end()
         return True
 
+    @th.no_grad()
     def train(self) -> None:
         """Fit the critic to the last step, then take one policy-gradient step."""
         obs, log_prob, entropy, values, rewards, next_obs, alive = self._transition
         self.update_learning_rates()
 
         # φ ← φ − α ∇_φ 1/N Σ (V_φ(s) − y)², y = r + γ V(s')
-        targets = rewards + self.gamma * alive * self._critic(next_obs)
+        discount = self.gamma * alive  # V(s') is 0 where s' is terminal
+        targets = rewards + discount * self._critic(next_obs)
         value_loss = self._critic.descend(targets)
         # Â = r + γ V(s') − V(s), with the new V
-        advantages = rewards + self.gamma * alive * self._critic(next_obs) - self._critic(obs)
+        advantages = rewards + discount * self._critic(next_obs) - self._critic(obs)
         # θ ← θ + α 1/N Σ ∇_θ log π_θ(a|s) Â
         limit = self.max_grad_norm
         if self._is_before_a_log():

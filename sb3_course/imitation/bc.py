@@ -258,9 +258,10 @@ class BC(CourseAlgorithm):
         indices = self._minibatches.draw()
         obs = select(self._obs, indices)  # s_i
         actions = self._actions[indices]  # a*_i
-        self._actor.evaluate(obs, actions)  # log π_θ(a*_i|s_i), H(π_θ)
-        # θ ← θ − α ∇L(θ), L(θ) = −1/B Σ log π_θ(a*_i|s_i) − c_H H(π_θ)
-        value, _ = self._actor.descend(ent_coef=self.ent_coef)
+        with th.no_grad():  # the actor enables what it needs
+            self._actor.evaluate(obs, actions)  # log π_θ(a*_i|s_i), H(π_θ)
+            # θ ← θ − α ∇L(θ), L(θ) = −1/B Σ log π_θ(a*_i|s_i) − c_H H(π_θ)
+            value, _ = self._actor.descend(ent_coef=self.ent_coef)
         self._losses.append(value)
         self._n_updates += 1
 

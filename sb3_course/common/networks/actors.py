@@ -40,6 +40,7 @@ class AutogradActor:
     ) -> None:
         self._policy, self._parameters, self._optimizer = policy, parameters, optimizer
 
+    @th.enable_grad()
     def act(self, obs: TensorObs) -> th.Tensor:
         """Sample actions, and keep the forward pass for :meth:`descend`.
 
@@ -50,6 +51,7 @@ class AutogradActor:
         self._actions = self._distribution.get_actions().detach()
         return self._actions
 
+    @th.enable_grad()
     def evaluate(self, obs: TensorObs, actions: th.Tensor) -> None:
         """Run the forward pass and :meth:`score` for given actions.
 
@@ -59,6 +61,7 @@ class AutogradActor:
         self._distribution, self._actions = self._policy.get_distribution(obs), actions
         self.score()
 
+    @th.enable_grad()
     def score(self) -> tuple[th.Tensor, th.Tensor]:
         """Compute the log-probabilities of the actions, and the policy's entropy.
 
@@ -69,6 +72,7 @@ class AutogradActor:
         self._log_prob, self._entropy = self._distribution.log_prob(self._actions), entropy.mean()
         return self._log_prob.detach(), self._entropy.detach()
 
+    @th.enable_grad()
     def descend(
         self,
         multipliers: th.Tensor | None = None,
@@ -129,7 +133,6 @@ class EngineActor(AutogradActor):
             place = next(i for i, p in enumerate(self._parameters) if p is log_std)
             self._head = GaussianHead(log_std.detach(), self._step.gradients[place])
 
-    @th.no_grad()
     def act(self, obs: TensorObs) -> th.Tensor:
         """Sample actions, and keep the forward pass for :meth:`descend`.
 
@@ -140,7 +143,6 @@ class EngineActor(AutogradActor):
         self._actions = self._head.sample(self._pass.output)
         return self._actions
 
-    @th.no_grad()
     def evaluate(self, obs: TensorObs, actions: th.Tensor) -> None:
         """Run the forward pass and :meth:`score` for given actions.
 
@@ -156,7 +158,6 @@ class EngineActor(AutogradActor):
             self._attach()
         self._pass = self._mlp.forward(tensor(obs), self._pass)
 
-    @th.no_grad()
     def score(self) -> tuple[th.Tensor, th.Tensor]:
         """Compute the log-probabilities of the actions, and the policy's entropy.
 
@@ -165,7 +166,6 @@ class EngineActor(AutogradActor):
         self._log_prob, self._entropy = self._head.score(self._pass.output, self._actions)
         return self._log_prob, self._entropy
 
-    @th.no_grad()
     def descend(
         self,
         multipliers: th.Tensor | None = None,
@@ -180,7 +180,7 @@ class EngineActor(AutogradActor):
         :return: L before the step, and the norm of its gradient, or None without clipping
         :raises FloatingPointError: L or the norm is not finite; the step is not taken
         """
-        n = len(self._log_prob)
+        n = self._log_prob.shape[0]
         m = th.ones_like(self._log_prob) if multipliers is None else multipliers
         bonus = ent_coef * self._entropy.item() if ent_coef else 0.0
         loss = finite_loss(-self._log_prob.dot(m).item() / n - bonus)

@@ -42,6 +42,7 @@ class AutogradCritic:
         """
         return self._policy.predict_values(obs).flatten()
 
+    @th.enable_grad()
     def evaluate(self, obs: TensorObs) -> th.Tensor:
         """Compute V_φ(s), and keep the forward pass for :meth:`descend`.
 
@@ -51,6 +52,7 @@ class AutogradCritic:
         self._values = self._policy.predict_values(obs).flatten()
         return self._values.detach()
 
+    @th.enable_grad()
     def descend(self, targets: th.Tensor) -> float:
         r"""Take one gradient step on the mean squared error of the states last evaluated.
 
@@ -84,6 +86,7 @@ class AutogradCritic:
         seen = (select(obs, p if isinstance(rows, slice) else rows[p]) for p in parts)
         return self._fit(seen, [chosen[part] for part in parts])
 
+    @th.enable_grad()
     def _fit(self, chunks_of_obs: Iterable[TensorObs], targets: list[th.Tensor]) -> float:
         n = sum(map(len, targets))
         losses = (
@@ -115,16 +118,14 @@ class EngineCritic(AutogradCritic):
         self._mlp = Mlp(*self._architecture, self._parameters)
         self._pass = Pass([])
 
-    @th.no_grad()
     def __call__(self, obs: TensorObs) -> th.Tensor:
         """Compute V_φ(s).
 
         :param obs: States s, of shape (B, D)
         :return: Values, of shape (B,)
         """
-        return self._mlp.forward(tensor(obs)).output.view(-1)
+        return self._mlp.output(tensor(obs)).view(-1)
 
-    @th.no_grad()
     def evaluate(self, obs: TensorObs) -> th.Tensor:
         """Compute V_φ(s), and keep the forward pass for :meth:`descend`.
 
@@ -136,7 +137,6 @@ class EngineCritic(AutogradCritic):
         self._pass = self._mlp.forward(tensor(obs), self._pass)
         return self._pass.output.view(-1)
 
-    @th.no_grad()
     def descend(self, targets: th.Tensor) -> float:
         """Take one gradient step on the mean squared error of the states last evaluated.
 
@@ -145,7 +145,7 @@ class EngineCritic(AutogradCritic):
         :raises FloatingPointError: The loss is not finite; the step is not taken
         """
         self._step.gradient.zero_()
-        loss = finite_loss(self._differentiate(targets, len(targets)))
+        loss = finite_loss(self._differentiate(targets, targets.shape[0]))
         self._step.take()
         return loss
 

@@ -33,6 +33,7 @@ class Pass:
     ==============  ====================================================================
     ``inputs``      input h_{l-1} of each layer, of shape (B, …)
     ``slopes``      σ'(z_l) of each hidden layer, once something has asked for them
+    ``size``        B, if there are hidden layers
     ``scratch``     one buffer for each hidden layer
     ``output``      output of shape (B, K), which no later pass overwrites
     ==============  ====================================================================
@@ -40,25 +41,11 @@ class Pass:
 
     def __init__(self, hidden: list[th.Tensor]) -> None:
         self.hidden, self.output = hidden, th.empty(0)
+        self.size = hidden[0].shape[0] if hidden else 0
         self.inputs: list[th.Tensor] = []
-        self._slopes = [th.empty_like(h) for h in hidden]
+        self.slopes = [th.empty_like(h) for h in hidden]
         self.scratch = [th.empty_like(h) for h in hidden]
         self.has_slopes = False
-
-    def slopes(self, is_tanh: bool) -> list[th.Tensor]:
-        """Return σ' at each hidden layer, a function of its output h.
-
-        :param is_tanh: Whether σ is tanh, with σ' = 1 - h²; else it is ReLU, with σ' = sign h
-        :return: Slopes, of shape (B, …) each
-        """
-        if not self.has_slopes:
-            for h, slope in zip(self.hidden, self._slopes, strict=True):
-                if is_tanh:
-                    th.addcmul(h.new_ones(()), h, h, value=-1, out=slope)
-                else:
-                    th.sign(h, out=slope)
-            self.has_slopes = True
-        return self._slopes
 
 
 class Mlp:
@@ -80,10 +67,23 @@ class Mlp:
         self._is_tanh = activation is nn.Tanh
         self._weights, self._biases = self._parts([p.detach() for p in parameters])
         self._transposed = [weight.t() for weight in self._weights]
+        self._hidden = list(zip(self._biases[:-1], self._transposed[:-1], strict=True))
+        self._one = self._biases[0].new_ones(())
 
     def _parts(self, views: list[th.Tensor]) -> tuple[list[th.Tensor], list[th.Tensor]]:
         """Return the weights and the biases among the views of a flat vector."""
         return [views[w] for w, _ in self._places], [views[b] for _, b in self._places]
+
+    def output(self, x: th.Tensor) -> th.Tensor:
+        """Run the network without keeping the pass.
+
+        :param x: Input, of shape (B, D)
+        :return: Output, of shape (B, K)
+        """
+        for bias, weight in self._hidden:
+            x = th.addmm(bias, x, weight)
+            x = x.tanh_() if self._is_tanh else x.relu_()
+        return th.addmm(self._biases[-1], x, self._transposed[-1])
 
     def forward(self, x: th.Tensor, run: Pass | None = None) -> Pass:
         """Run the network.
@@ -92,15 +92,26 @@ class Mlp:
         :param run: Pass that is not needed any more, whose memory is reused
         :return: The pass
         """
-        shapes = [(len(x), len(bias)) for bias in self._biases[:-1]]
-        if run is None or [h.shape for h in run.hidden] != shapes:
-            run = Pass([x.new_empty(shape) for shape in shapes])
+        n = x.shape[0]
+        if run is None or run.size != n:
+            run = Pass([x.new_empty(n, bias.shape[0]) for bias, _ in self._hidden])
         run.inputs, run.has_slopes = [x, *run.hidden], False
-        for bias, weight, h in zip(self._biases, self._transposed, run.hidden, strict=False):
+        for (bias, weight), h in zip(self._hidden, run.hidden, strict=True):
             x = th.addmm(bias, x, weight, out=h)
             x = x.tanh_() if self._is_tanh else x.relu_()
         run.output = th.addmm(self._biases[-1], x, self._transposed[-1])
         return run
+
+    def _slopes(self, run: Pass) -> list[th.Tensor]:
+        """Return σ' at each hidden layer from its output h: 1 - h² of tanh, sign h of ReLU."""
+        if not run.has_slopes:
+            for h, slope in zip(run.hidden, run.slopes, strict=True):
+                if self._is_tanh:
+                    th.addcmul(self._one, h, h, value=-1, out=slope)
+                else:
+                    th.sign(h, out=slope)
+            run.has_slopes = True
+        return run.slopes
 
     def backward(self, run: Pass, g: th.Tensor, gradients: list[th.Tensor]) -> None:
         """Add the gradient of a loss to the layers' gradients.
@@ -110,7 +121,7 @@ class Mlp:
         :param gradients: Views of a flat gradient, which are added to
         """
         weights, biases = self._parts(gradients)
-        slopes = run.slopes(self._is_tanh)
+        slopes = self._slopes(run)
         for i in reversed(range(len(weights))):
             weights[i].addmm_(g.t(), run.inputs[i])
             biases[i].add_(g.sum(0))
@@ -125,7 +136,7 @@ class Mlp:
         :return: d output(θ + εv) / dε at ε = 0, of shape (B, K)
         """
         weights, biases = self._parts(direction)
-        slopes, dot = run.slopes(self._is_tanh), None
+        slopes, dot = self._slopes(run), None
         outputs = [*run.scratch, th.empty_like(run.output)]
         for i, (h, out) in enumerate(zip(run.inputs, outputs, strict=True)):
             th.addmm(biases[i], h, weights[i].t(), out=out)

@@ -43,16 +43,15 @@ def engine_fisher_vector_product(
     if architecture is None or not all(p.requires_grad for p in parameters):
         return None
     mlp, log_std = Mlp(*architecture, parameters), getattr(policy, "log_std", None)
+    deviations = None if log_std is None else log_std.detach()
     first, *others = itertools.islice(chunks(), 2)
-    with th.no_grad():
-        kept = [] if others else [mlp.forward(tensor(first))]
+    kept = [] if others else [mlp.forward(tensor(first))]
 
-    @th.no_grad()
     def product(v: th.Tensor) -> th.Tensor:
         direction, result, n = views_like(v, parameters), th.zeros_like(v), 0
         parts = views_like(result, parameters)
         for run in kept or passes():
-            information = fisher_information(run.output, log_std)
+            information = fisher_information(run.output, deviations)
             mlp.backward(run, information(mlp.derivative(run, direction)), parts)
             n += len(run.output)
         result.div_(n).add_(v, alpha=damping)

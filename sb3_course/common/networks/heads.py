@@ -30,6 +30,8 @@ class GaussianHead:
 
     def __init__(self, log_std: th.Tensor, gradient: th.Tensor) -> None:
         self._log_std, self._gradient = log_std, gradient
+        self._constant = len(log_std) * (0.5 + HALF_LOG_TAU)
+        self._half_size = 0.5 * len(log_std)
 
     def sample(self, z: th.Tensor) -> th.Tensor:
         """Sample one action for each state.
@@ -48,9 +50,8 @@ class GaussianHead:
         """
         self._std = self._log_std.exp()
         self._u = (actions - z).div_(self._std)
-        n = len(self._log_std)
-        entropy = self._log_std.sum() + n * (0.5 + HALF_LOG_TAU)
-        return self._u.square().sum(1).mul_(-0.5).sub_(entropy - 0.5 * n), entropy
+        entropy = self._log_std.sum() + self._constant
+        return self._u.square().sum(1).mul_(-0.5).sub_(entropy - self._half_size), entropy
 
     def gradient(self, weights: th.Tensor, ent_coef: float) -> th.Tensor:
         """Differentiate L = Σ w log π(a|s) - c H for the states and actions last scored.
@@ -103,7 +104,7 @@ class CategoricalHead:
         """
         g = self._log_p.exp().mul_(-weights).scatter_add_(1, self._a, weights)
         if ent_coef:
-            g += self._p * (self._log_p + self._entropies) * (ent_coef / len(g))
+            g += self._p * (self._log_p + self._entropies) * (ent_coef / g.shape[0])
         return g
 
 

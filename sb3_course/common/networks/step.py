@@ -28,8 +28,8 @@ class Step:
     ==============  ============================================================
     variable        meaning
     ==============  ============================================================
-    ``gradient``    ∇L, of shape (P,); each parameter's ``grad`` is a view of it
-    ``gradients``   these views
+    ``gradient``    ∇L, of shape (P,)
+    ``gradients``   its parts, the ``grad`` of each parameter
     ==============  ============================================================
 
     :param parameters: Parameters, float32 and on one device
@@ -41,6 +41,8 @@ class Step:
         sizes = [p.numel() for p in self.parameters]
         self.gradient = self.parameters[0].new_zeros(sum(sizes), requires_grad=False)
         self.gradients = views_like(self.gradient, self.parameters)
+        self._state: Any = None
+        self._values = [p.detach() for p in self.parameters]
         self._places = [p.data_ptr() for p in self.parameters]
 
     @property
@@ -55,39 +57,47 @@ class Step:
         :return: Norm of the gradient before clipping; None where it is not clipped
         :raises FloatingPointError: The norm is not finite; the step is not taken
         """
-        trainable, gradients = list[th.Tensor](), list[th.Tensor]()
-        for parameter, view in zip(self.parameters, self.gradients, strict=True):
-            if parameter.requires_grad:
-                parameter.grad = view
-                trainable.append(parameter)
-                gradients.append(view)
-            else:
-                parameter.grad = None
-                view.zero_()
+        trainable = [p.requires_grad for p in self.parameters]
+        if not all(trainable):
+            for view, is_trainable in zip(self.gradients, trainable, strict=True):
+                if not is_trainable:
+                    view.zero_()
         norm = None
         if max_grad_norm is not None:
             norm = finite_norm(self.gradient.norm().item())
             self.gradient.mul_(min(1.0, max_grad_norm / (norm + 1e-6)))
-        if trainable and is_fused(self.optimizer):
-            self._fused(trainable, gradients)
+        if all(trainable) and is_fused(self.optimizer) and self._has_state():
+            self._fused()
         else:
+            for p, view, is_trainable in zip(
+                self.parameters, self.gradients, trainable, strict=True
+            ):
+                p.grad = view if is_trainable else None
             self.optimizer.step()
         return norm
 
-    def _fused(self, parameters: list[th.Tensor], gradients: list[th.Tensor]) -> None:
+    def _has_state(self) -> bool:
+        """Whether every parameter has moments, which the optimizer's first step makes."""
+        state = self.optimizer.state
+        if state is not self._state:  # load_state_dict() makes another
+            states = [state[p] for p in self.parameters if state.get(p)]
+            if len(states) < len(self.parameters):
+                return False
+            self._state = state
+            names = ("step", "exp_avg", "exp_avg_sq")
+            self._moments = [[each[name] for each in states] for name in names]
+        return True
+
+    def _fused(self) -> None:
         """Call the kernel of a fused Adam."""
         group = self.optimizer.param_groups[0]
-        states = [self.optimizer.state[p] for p in parameters]
-        if not all(states):  # the first step makes them
-            self.optimizer.step()
-            return
-        steps = [state["step"] for state in states]
+        steps, means, squares = self._moments
         th._foreach_add_(steps, 1)
         FUSED_STEPS[type(self.optimizer)](
-            parameters,
-            gradients,
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
+            self._values,
+            self.gradients,
+            means,
+            squares,
             [],
             steps,
             lr=group["lr"],
