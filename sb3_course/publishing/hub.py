@@ -23,7 +23,8 @@ def repository(name: str) -> str:
     utils: Any = import_module("huggingface_hub.utils")
     with _explained("--push"):
         utils.validate_repo_id(name)
-    with _explained("--push: the Hub does not answer"):
+    alone = "without --push the folder is made all the same"
+    with _explained(f"--push: {api.endpoint} does not answer; {alone}"):
         user = api.whoami()
     return name if "/" in name else f"{user['name']}/{name}"
 
@@ -66,4 +67,4 @@ def _explained(what: str) -> Iterator[None]:
         if unknown:
             raise UserError(f"--push: nobody is logged in at the Hub: {LOGIN}") from error
         hint = f"; {LOGIN}" if status == 403 else ""
-        raise UserError(f"{what}: {in_words(error)[:400]}{hint}") from error
+        raise UserError(f"{what}: {in_words(error)[:200]}{hint}") from error

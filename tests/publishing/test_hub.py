@@ -90,7 +90,7 @@ def test_a_malformed_name_is_refused(server, login):
 
 def test_a_network_that_does_not_answer_is_told(login, monkeypatch):
     monkeypatch.setattr(ENDPOINT, "http://127.0.0.1:9")  # nothing listens there
-    with pytest.raises(UserError, match="--push: the Hub does not answer: "):
+    with pytest.raises(UserError, match="http://127.0.0.1:9 does not answer; without --push"):
         hub.repository("me/npg")
 
 

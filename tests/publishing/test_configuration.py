@@ -1,0 +1,45 @@
+import functools
+
+import pytest
+import torch
+from stable_baselines3 import A2C
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
+
+from sb3_course import NPG
+from sb3_course.publishing.configuration import plain, policy_name, versions
+
+
+class Small(ActorCriticPolicy):
+    """A policy of a user's."""
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        (True, True),
+        (1e-3, 1e-3),
+        ({"net_arch": {"pi": (8, 8)}}, {"net_arch": {"pi": [8, 8]}}),
+        (torch.nn.ReLU, "torch.nn.modules.activation:ReLU"),
+        (FloatSchedule(ConstantSchedule(0.2)), 0.2),
+        (LinearSchedule(3e-4, 0.0, 1.0), "lin_0.0003"),
+        (LinearSchedule(1.0, 0.5, 1.0), "LinearSchedule(start=1.0, end=0.5, end_fraction=1.0)"),
+        (object(), "object"),  # an address would differ each time
+        (functools.update_wrapper, "functools:update_wrapper"),
+    ],
+)
+def test_values_are_written_as_json_or_as_python_would(value, expected):
+    assert plain(value) == expected
+
+
+def test_policies_have_the_names_that_constructors_take():
+    for policy, name in [("MlpPolicy", "MlpPolicy"), (Small, f"{__name__}:Small")]:
+        for algorithm in (NPG, A2C):
+            model = algorithm(policy, "CartPole-v1", device="cpu")
+            assert policy_name(model) == name
+
+
+def test_versions_are_those_of_what_is_installed():
+    assert versions()["torch"] == torch.__version__
+    assert None not in versions().values()
