@@ -27,6 +27,9 @@ class Display(Protocol):
     def lost(self, spec: RunSpec, reason: str) -> None:
         """Show a run whose process died, and which starts again."""
 
+    def noted(self, spec: RunSpec, line: str) -> None:
+        """Show a line that a run has left."""
+
     def ended_elsewhere(self, spec: RunSpec) -> None:
         """Show a run that another process has ended."""
 
@@ -114,6 +117,10 @@ class Lines:
         """Print a line about a run that starts again."""
         self._print(_again(spec, reason))
 
+    def noted(self, spec: RunSpec, line: str) -> None:
+        """Print a line that a run has left."""
+        self._print(f"{spec.label}: {line}")
+
     def ended_elsewhere(self, spec: RunSpec) -> None:
         """Print a line about a run that another process has ended."""
         self._steps.ended(spec)
@@ -158,6 +165,10 @@ class Bars:
     def lost(self, spec: RunSpec, reason: str) -> None:
         """Print a line about a run that starts again."""
         self._print(_again(spec, reason))
+
+    def noted(self, spec: RunSpec, line: str) -> None:
+        """Print a line that a run has left."""
+        self._print(f"{spec.label}: {line}")
 
     def ended_elsewhere(self, spec: RunSpec) -> None:
         """Print a line about a run that another process has ended."""

@@ -16,6 +16,7 @@ from sb3_course.benchmark.execution.heartbeat import (
 )
 from sb3_course.benchmark.execution.progress import Display, display
 from sb3_course.benchmark.execution.run_queue import RunLocks, RunQueue
+from sb3_course.benchmark.execution.worker import trackers_left_out
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError, unknown
@@ -134,6 +135,9 @@ class _Work:
         self._remove_heartbeat(self._running.pop(result.spec.id))
         self._queue.ended(result.spec)
         self._progress.ended(result)
+        log = logs_folder(self._store.folder) / f"{result.spec.id}.log"
+        for line in trackers_left_out(log) if result.failure is None else ():
+            self._progress.noted(result.spec, line)
 
     def _remove_heartbeat(self, spec: RunSpec) -> None:
         remove(heartbeat_file(logs_folder(self._store.folder), spec.id))

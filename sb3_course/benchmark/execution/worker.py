@@ -14,6 +14,7 @@ from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.execution.heartbeat import checkpoint_file, heartbeat_file
 from sb3_course.benchmark.execution.train_run import KEPT, Checkpoints, attempt, portable
 from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.common.tracking.callback import LEFT_OUT
 from sb3_course.common.tracking.tracker import Tracking
 
 GIB = 2**30
@@ -97,9 +98,18 @@ def work(spec: RunSpec, settings: WorkerSettings) -> RunResult:
             result = attempt(spec, progress, settings.tensorboard, kept, settings.tracking)
         finally:
             faulthandler.cancel_dump_traceback_later()
-    if has_folder and result.failure is None:
+    if has_folder and result.failure is None and not trackers_left_out(log):
         log.unlink(missing_ok=True)
     return result
+
+
+def trackers_left_out(log: Path) -> list[str]:
+    """Return the lines of a run's output on trackers that have failed.
+
+    :param log: File of the output, which is kept if there are such lines
+    :return: Lines
+    """
+    return [line for line in portable(_tail(log)).splitlines() if line.endswith(LEFT_OUT)]
 
 
 def reason_of_death(spec: RunSpec, settings: WorkerSettings, seconds: float, known: str) -> str:

@@ -20,6 +20,10 @@ Film = Callable[[BaseAlgorithm, Path], None]
 """Function that plays an episode of a model's policy and writes a video of it."""
 
 
+LEFT_OUT = "the run goes on without it"
+"""Ends the line about a tracker that failed."""
+
+
 class Track(BaseCallback):
     """Callback that sends all that SB3's logger gets to trackers, and the evaluations of a grid.
 
@@ -94,7 +98,7 @@ class Track(BaseCallback):
             action()
         except (Exception, SystemExit) as error:
             self._open.pop(name, None)
-            self._tell(f"{name}: {in_words(error)}; the run goes on without it")
+            self._tell(f"{name}: {in_words(error)}; {LEFT_OUT}")
 
 
 class _Writer(KVWriter):

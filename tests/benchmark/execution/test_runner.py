@@ -1,3 +1,4 @@
+import io
 import json
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from sb3_course.benchmark.execution import runner
+from sb3_course.benchmark.execution.heartbeat import logs_folder
 from sb3_course.benchmark.execution.run_queue import RunLocks
 from sb3_course.benchmark.execution.worker import Lost
 from sb3_course.benchmark.storage import manifest
@@ -13,6 +15,7 @@ from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.returns_table import COLUMNS, tidy
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
+from sb3_course.common.tracking.callback import LEFT_OUT
 from tests.benchmark.helpers import InThisProcess, ended, loaded_by_sb3, tiny
 
 QUIET = Console(quiet=True)
@@ -205,3 +208,17 @@ def test_execution_loads_no_plotting_or_statistics_library():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert loaded.returncode == 0, loaded.stderr
     assert set(loaded.stdout.split()) <= loaded_by_sb3()
+
+
+def test_what_a_tracker_said_is_shown(tmp_path):
+    store, spec = Store(tmp_path / "tiny"), tiny(seeds=1).runs()[0]
+    line = f"wandb: OSError: no network; {LEFT_OUT}"
+
+    class Tells(InThisProcess):
+        def start(self, spec):
+            (logs_folder(store.folder) / f"{spec.id}.log").write_text(f"printed\n{line}\n")
+            super().start(spec)
+
+    console = Console(record=True, width=200, file=io.StringIO())
+    runner.run_all([spec], store, Tells(), console)
+    assert f"{spec.label}: {line}" in console.export_text()

@@ -13,9 +13,11 @@ from sb3_course.benchmark.execution.worker import (
     WorkerSettings,
     in_words,
     reason_of_death,
+    trackers_left_out,
     work,
 )
 from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.common.tracking.callback import LEFT_OUT
 from tests.benchmark.helpers import tiny
 
 SPEC = tiny().runs()[0]
@@ -88,14 +90,16 @@ def test_output_and_timer_are_restored_where_a_run_raises(attempts, timer, tmp_p
 
 def test_a_run_has_its_heartbeat_and_folder_for_tensorboard(attempts, tmp_path):
     work(SPEC, WorkerSettings(tmp_path, hours=1.0, tensorboard=Path("logs")))
-    assert attempts.arguments == [(SPEC, tmp_path / f"{SPEC.id}.progress", Path("logs"), None)]
+    assert attempts.arguments == [
+        (SPEC, tmp_path / f"{SPEC.id}.progress", Path("logs"), None, None)
+    ]
 
 
 def test_nothing_is_kept_on_a_machine_without_the_folder(attempts, tmp_path, capfd):
     attempts.failure = "OSError: made to fail"
     result = work(SPEC, WorkerSettings(tmp_path / "none", hours=1.0))
     assert result.failure == "OSError: made to fail"
-    assert attempts.arguments == [(SPEC, None, None, None)]
+    assert attempts.arguments == [(SPEC, None, None, None, None)]
     assert list(tmp_path.iterdir()) == []
     assert "in C" not in capfd.readouterr().out
 
@@ -156,3 +160,17 @@ def test_a_death_at_the_time_limit_names_the_limit(tmp_path):
     expected = "stopped at the time limit of 0.5 hours (time_limit)"
     assert reason_of_death(SPEC, settings, 1800.0, "exit code 1") == expected
     assert reason_of_death(SPEC, settings, 1799.0, "exit code 1") == "exit code 1"
+
+
+def test_what_trackers_said_is_kept_and_found(attempts, tmp_path, monkeypatch):
+    def attempt(*_):
+        os.write(1, f"wandb: OSError: no network; {LEFT_OUT}\nprinted\n".encode())
+        return RunResult(spec=SPEC)
+
+    monkeypatch.setattr(worker, "attempt", attempt)
+    settings = WorkerSettings(tmp_path, hours=1.0)
+    assert work(SPEC, settings).failure is None
+    log = settings.log_file(SPEC)
+    assert trackers_left_out(log) == [f"wandb: OSError: no network; {LEFT_OUT}"]
+    log.unlink()
+    assert trackers_left_out(log) == []
