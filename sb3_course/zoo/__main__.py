@@ -2,6 +2,8 @@
 
 import runpy
 import sys
+from importlib import import_module
+from typing import Any
 
 from sb3_course.common.errors import UserError, unknown
 from sb3_course.zoo.registration import register
@@ -25,9 +27,8 @@ def main() -> None:
         del sys.argv[1]
         runpy.run_module(f"rl_zoo3.{command}", run_name="__main__", alter_sys=True)
         return
-    from rl_zoo3.cli import main as zoo
-
-    zoo()
+    zoo: Any = import_module("rl_zoo3.cli")
+    zoo.main()
 
 
 if __name__ == "__main__":

@@ -85,7 +85,8 @@ def _experiment(client: MlflowClient, tracking: Tracking) -> str:
         try:
             made: str = client.create_experiment(tracking.project)
         except MlflowException:  # another machine was faster
-            made = client.get_experiment_by_name(tracking.project).experiment_id
+            theirs: Any = client.get_experiment_by_name(tracking.project)
+            made = theirs.experiment_id
         return made
 
 
