@@ -143,7 +143,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         :param progress_bar: Whether to show a progress bar
         :return: The model itself
         """
-        self._make_functions()
+        self._drop_functions()
         self._log_every = None if log_interval is None else max(1, log_interval // self.n_envs)
         self._first_update = self._n_updates
         return super().learn(
@@ -161,8 +161,14 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
 
     def _make_functions(self) -> None:
         """Make the functions π_θ and V_φ of the present policy."""
+        self._follow_policy()
         self._actor = make_actor(self.policy, self._actor_group, self.actor_optimizer)
         self._critic = make_critic(self.policy, self._critic_group, self.critic_optimizer)
+
+    def _drop_functions(self) -> None:
+        """Let the next step make the functions of the policy that is there then."""
+        for name in TRANSIENT:
+            vars(self).pop(name, None)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what can be pickled or copied: all but the functions and the last transition."""
@@ -191,7 +197,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         :raises FloatingPointError: An observation or reward is not finite
         """
         assert self._last_obs is not None
-        if not hasattr(self, "_actor"):
+        if not (hasattr(self, "_actor") and self._actor.current):
             self._make_functions()
         if self.policy.training:
             self.policy.set_training_mode(False)
@@ -232,6 +238,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         if not self.after_step(callback, step_locals):
             return False
         callback.on_rollout_end()
+        self._actor.optimizer, self._critic.optimizer = self.actor_optimizer, self.critic_optimizer
         return True
 
     @th.no_grad()

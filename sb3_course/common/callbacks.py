@@ -1,9 +1,9 @@
-"""Callbacks of long trainings: save on the way, evaluate on the way."""
+"""Callbacks of long trainings: save, evaluate and show progress on the way."""
 
 from collections.abc import Callable
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 
 from sb3_course.common.evaluation import (
     evaluation_envs,
@@ -101,3 +101,12 @@ class EvaluateEvery(BaseCallback):
 
     def _on_training_end(self) -> None:
         self._envs.close()
+
+
+class TransitionsProgressBar(ProgressBarCallback):
+    """SB3's progress bar, for time steps that are not steps of the environment."""
+
+    def _on_step(self) -> bool:
+        done = self.model.num_timesteps - self.model._num_timesteps_at_start
+        self.pbar.update(done - self.pbar.n)
+        return True

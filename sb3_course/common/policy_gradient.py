@@ -248,6 +248,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         self.logger.record("rollout/wasted_fraction", 1.0 - counted / self.rollout.mask.size)
         callback.update_locals({"rollout": self.rollout, "dones": dones})
         callback.on_rollout_end()
+        self._follow_policy()  # a callback may have replaced a part
         return True
 
     # -- SB3's interface -------------------------------------------------------------------------
@@ -276,8 +277,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         :param progress_bar: Whether to show a progress bar
         :return: The model itself
         """
-        if not {id(p) for p in self._actor_group} <= {id(p) for p in self.policy.parameters()}:
-            self._attach_policy()  # the user has replaced the policy
+        self._follow_policy()
         state, self._saved_state = self._saved_state, None
         if state is not None and not reset_num_timesteps:
             lost = training_state.put(self, state)

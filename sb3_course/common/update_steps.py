@@ -82,6 +82,11 @@ class UpdateSteps(CourseAlgorithm):
         self.critic_optimizer = self._optimizer(self._critic_group, self.critic_lr_schedule)
         self.policy.optimizer = self.actor_optimizer
 
+    def _follow_policy(self) -> None:
+        """Make new optimizers if the user has replaced the policy, or parameters of it."""
+        if not {*self._actor_group, *self._critic_group} <= set(self.policy.parameters()):
+            self._attach_policy()
+
     @property
     def actor_parameters(self) -> list[nn.Parameter]:
         """Parameters θ of the policy, without the frozen ones."""

@@ -7,12 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.callbacks import (
-    BaseCallback,
-    CallbackList,
-    ConvertCallback,
-    ProgressBarCallback,
-)
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import update_learning_rate
@@ -20,6 +15,7 @@ from stable_baselines3.common.utils import update_learning_rate
 from sb3_course.collection.observations import Obs, TensorObs, select
 from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm, given_env
+from sb3_course.common.callbacks import TransitionsProgressBar
 from sb3_course.common.networks.actors import make_actor
 from sb3_course.common.parameter_groups import split_parameters
 from sb3_course.common.validation import (
@@ -133,8 +129,18 @@ class BC(CourseAlgorithm):
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         self._make_policy()
+        self._attach_policy()
+
+    def _attach_policy(self) -> None:
+        """Make the optimizer of ``self.policy``."""
         self._actor_group, _ = split_parameters(self.policy)
         self.policy.optimizer = self._optimizer(self._actor_group, self.lr_schedule)
+
+    def _make_actor(self) -> None:
+        """Make the function π_θ of the present policy, whose parameters the user may replace."""
+        if not set(self._actor_group) <= set(self.policy.parameters()):
+            self._attach_policy()
+        self._actor = make_actor(self.policy, self._actor_group, self.policy.optimizer)
 
     def _check_parameters(self) -> None:
         """Check all parameters before anything is built."""
@@ -228,6 +234,9 @@ class BC(CourseAlgorithm):
                 self.num_timesteps += min(self.batch_size, self.dataset.size)
                 if not callback.on_step():
                     break
+                if not self._actor.current:
+                    self._make_actor()
+                self._actor.optimizer = self.policy.optimizer
                 if len(self._losses) == log_interval:
                     self._log_training()
                     self.dump_logs()
@@ -241,7 +250,7 @@ class BC(CourseAlgorithm):
         self._obs, self._actions = self._training_set()
         n = len(self._actions)
         self._minibatches = SeededMinibatches(n, self.batch_size, self.device, seed, start)
-        self._actor = make_actor(self.policy, self._actor_group, self.policy.optimizer)
+        self._make_actor()
         self._losses: list[float] = []
         self.policy.set_training_mode(True)
         try:
@@ -302,7 +311,7 @@ class BC(CourseAlgorithm):
             given = CallbackList(callback) if isinstance(callback, list) else callback
             if not isinstance(given, BaseCallback):
                 given = ConvertCallback(given)
-            callback = CallbackList([given, _Progress()])
+            callback = CallbackList([given, TransitionsProgressBar()])
         return super()._init_callback(callback)
 
     # -- files -----------------------------------------------------------------------------------
@@ -332,12 +341,3 @@ class BC(CourseAlgorithm):
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []
-
-
-class _Progress(ProgressBarCallback):
-    """SB3's progress bar, for time steps that are not steps of the environment."""
-
-    def _on_step(self) -> bool:
-        done = self.model.num_timesteps - self.model._num_timesteps_at_start
-        self.pbar.update(done - self.pbar.n)
-        return True

@@ -11,6 +11,7 @@ module              contents
 ``step``            an optimizer's step down such a gradient
 ``fisher``          the Fisher-vector product by formula
 ``architecture``    which policies the engine knows
+``structure``       whether a policy is still what it was
 ``sampler``         actions of a policy that stays as it is
 ==================  ======================================================================
 

@@ -13,6 +13,7 @@ from sb3_course.common.networks.autograd import finite_loss
 from sb3_course.common.networks.engine import Mlp, Pass
 from sb3_course.common.networks.heads import CategoricalHead, GaussianHead, Head
 from sb3_course.common.networks.step import Step, finite_norm
+from sb3_course.common.networks.structure import Structure
 from sb3_course.common.parameter_groups import trainable
 
 
@@ -29,7 +30,7 @@ class AutogradActor:
 
     :param policy: Policy
     :param parameters: Parameters θ
-    :param optimizer: Their optimizer
+    :param optimizer: Their optimizer, an attribute that may be replaced
     """
 
     def __init__(
@@ -38,7 +39,13 @@ class AutogradActor:
         parameters: list[nn.Parameter],
         optimizer: th.optim.Optimizer,
     ) -> None:
-        self._policy, self._parameters, self._optimizer = policy, parameters, optimizer
+        self._policy, self._parameters, self.optimizer = policy, parameters, optimizer
+        self._structure = Structure(policy)
+
+    @property
+    def current(self) -> bool:
+        """Whether another actor need not be made of the policy."""
+        return self._structure.is_same
 
     @th.enable_grad()
     def act(self, obs: TensorObs) -> th.Tensor:
@@ -93,13 +100,13 @@ class AutogradActor:
             loss = loss - ent_coef * self._entropy
         value, norm = finite_loss(loss.item()), None
         parameters = trainable(self._parameters)
-        self._optimizer.zero_grad()
+        self.optimizer.zero_grad()
         if parameters:
             for p, gradient in zip(parameters, th.autograd.grad(loss, parameters), strict=True):
                 p.grad = gradient.contiguous()  # fused optimizers ignore strides
         if max_grad_norm is not None:
             norm = finite_norm(nn.utils.clip_grad_norm_(parameters, max_grad_norm).item())
-        self._optimizer.step()
+        self.optimizer.step()
         return value, norm
 
 
@@ -123,8 +130,13 @@ class EngineActor(AutogradActor):
         self._architecture = architecture
         self._attach()
 
+    @property
+    def current(self) -> bool:
+        """Whether another actor need not be made of the policy."""
+        return self._structure.is_same and self._structure.is_plain
+
     def _attach(self) -> None:
-        self._step = Step(self._parameters, self._optimizer)
+        self._step = Step(self._parameters)
         self._mlp = Mlp(*self._architecture, self._parameters)
         self._pass = Pass([])
         log_std = getattr(self._policy, "log_std", None)
@@ -187,7 +199,7 @@ class EngineActor(AutogradActor):
         self._step.gradient.zero_()
         g = self._head.gradient(m.mul(-1 / n).view(-1, 1), ent_coef)
         self._mlp.backward(self._pass, g, self._step.gradients)
-        return loss, self._step.take(max_grad_norm)
+        return loss, self._step.take(self.optimizer, max_grad_norm)
 
 
 Actor: TypeAlias = AutogradActor
@@ -203,7 +215,7 @@ def make_actor(
     :param optimizer: Their optimizer
     :return: The actor
     """
-    architecture = actor_architecture(policy)
+    architecture = actor_architecture(policy, parameters)
     if architecture is None:
         return AutogradActor(policy, parameters, optimizer)
     return EngineActor(architecture, policy, parameters, optimizer)

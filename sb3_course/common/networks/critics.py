@@ -22,7 +22,7 @@ class AutogradCritic:
 
     :param policy: Policy whose ``predict_values`` is V_φ
     :param parameters: Parameters φ
-    :param optimizer: Their optimizer
+    :param optimizer: Their optimizer, an attribute that may be replaced
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class AutogradCritic:
         parameters: list[nn.Parameter],
         optimizer: th.optim.Optimizer,
     ) -> None:
-        self._policy, self._parameters, self._optimizer = policy, parameters, optimizer
+        self._policy, self._parameters, self.optimizer = policy, parameters, optimizer
 
     @th.no_grad()
     def __call__(self, obs: TensorObs) -> th.Tensor:
@@ -63,7 +63,7 @@ class AutogradCritic:
         :raises FloatingPointError: The loss is not finite; the step is not taken
         """
         loss = F.mse_loss(self._values, targets)
-        return descend([loss], trainable(self._parameters), self._optimizer)
+        return descend([loss], trainable(self._parameters), self.optimizer)
 
     def fit(
         self,
@@ -93,7 +93,7 @@ class AutogradCritic:
             F.mse_loss(self._policy.predict_values(obs).flatten(), y) * (len(y) / n)
             for obs, y in zip(chunks_of_obs, targets, strict=True)
         )
-        return descend(losses, trainable(self._parameters), self._optimizer)
+        return descend(losses, trainable(self._parameters), self.optimizer)
 
 
 class EngineCritic(AutogradCritic):
@@ -110,11 +110,11 @@ class EngineCritic(AutogradCritic):
         parameters: list[nn.Parameter],
         optimizer: th.optim.Optimizer,
     ) -> None:
-        self._architecture, self._parameters, self._optimizer = architecture, parameters, optimizer
+        self._architecture, self._parameters, self.optimizer = architecture, parameters, optimizer
         self._attach()
 
     def _attach(self) -> None:
-        self._step = Step(self._parameters, self._optimizer)
+        self._step = Step(self._parameters)
         self._mlp = Mlp(*self._architecture, self._parameters)
         self._pass = Pass([])
 
@@ -146,7 +146,7 @@ class EngineCritic(AutogradCritic):
         """
         self._step.gradient.zero_()
         loss = finite_loss(self._differentiate(targets, targets.shape[0]))
-        self._step.take()
+        self._step.take(self.optimizer)
         return loss
 
     @th.no_grad()
@@ -157,7 +157,7 @@ class EngineCritic(AutogradCritic):
             if i == 0:
                 self._step.gradient.zero_()
             loss = finite_loss(loss + self._differentiate(y, n))
-        self._step.take()
+        self._step.take(self.optimizer)
         return loss
 
     def _differentiate(self, targets: th.Tensor, n: int) -> float:
@@ -182,7 +182,7 @@ def make_critic(
     :param optimizer: Their optimizer
     :return: The critic
     """
-    architecture = critic_architecture(policy)
+    architecture = critic_architecture(policy, parameters)
     if architecture is None:
         return AutogradCritic(policy, parameters, optimizer)
     return EngineCritic(architecture, parameters, optimizer)

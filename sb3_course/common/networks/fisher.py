@@ -39,7 +39,7 @@ def engine_fisher_vector_product(
     :param damping: Damping λ
     :return: Function from vectors of shape (P,) to vectors of shape (P,), or None
     """
-    architecture = actor_architecture(policy)
+    architecture = actor_architecture(policy, parameters)
     if architecture is None or not all(p.requires_grad for p in parameters):
         return None
     mlp, log_std = Mlp(*architecture, parameters), getattr(policy, "log_std", None)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch as th
 from torch import nn
+from torch.optim import optimizer as global_hooks
 
 FUSED_STEPS = {th.optim.Adam: th._fused_adam_, th.optim.AdamW: th._fused_adamw_}
 """Kernels that ``Optimizer.step`` calls after checks that cost several times as much."""
@@ -33,11 +34,10 @@ class Step:
     ==============  ============================================================
 
     :param parameters: Parameters, float32 and on one device
-    :param optimizer: Their optimizer
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], optimizer: th.optim.Optimizer) -> None:
-        self.parameters, self.optimizer = list(parameters), optimizer
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self.parameters = list(parameters)
         sizes = [p.numel() for p in self.parameters]
         self.gradient = self.parameters[0].new_zeros(sum(sizes), requires_grad=False)
         self.gradients = views_like(self.gradient, self.parameters)
@@ -50,9 +50,12 @@ class Step:
         """Whether the parameters still have the memory that they had."""
         return [p.data_ptr() for p in self.parameters] == self._places
 
-    def take(self, max_grad_norm: float | None = None) -> float | None:
-        """Take one step of the optimizer down ``gradient``.
+    def take(
+        self, optimizer: th.optim.Optimizer, max_grad_norm: float | None = None
+    ) -> float | None:
+        """Take one step of an optimizer down ``gradient``.
 
+        :param optimizer: Optimizer of the parameters
         :param max_grad_norm: Maximum norm of the gradient; None for no clipping
         :return: Norm of the gradient before clipping; None where it is not clipped
         :raises FloatingPointError: The norm is not finite; the step is not taken
@@ -66,19 +69,19 @@ class Step:
         if max_grad_norm is not None:
             norm = finite_norm(self.gradient.norm().item())
             self.gradient.mul_(min(1.0, max_grad_norm / (norm + 1e-6)))
-        if all(trainable) and is_fused(self.optimizer) and self._has_state():
-            self._fused()
+        if all(trainable) and is_fused(optimizer) and self._has_state(optimizer):
+            self._fused(optimizer)
         else:
             for p, view, is_trainable in zip(
                 self.parameters, self.gradients, trainable, strict=True
             ):
                 p.grad = view if is_trainable else None
-            self.optimizer.step()
+            optimizer.step()
         return norm
 
-    def _has_state(self) -> bool:
+    def _has_state(self, optimizer: th.optim.Optimizer) -> bool:
         """Whether every parameter has moments, which the optimizer's first step makes."""
-        state = self.optimizer.state
+        state = optimizer.state
         if state is not self._state:  # load_state_dict() makes another
             states = [state[p] for p in self.parameters if state.get(p)]
             if len(states) < len(self.parameters):
@@ -88,12 +91,12 @@ class Step:
             self._moments = [[each[name] for each in states] for name in names]
         return True
 
-    def _fused(self) -> None:
+    def _fused(self, optimizer: th.optim.Optimizer) -> None:
         """Call the kernel of a fused Adam."""
-        group = self.optimizer.param_groups[0]
+        group = optimizer.param_groups[0]
         steps, means, squares = self._moments
         th._foreach_add_(steps, 1)
-        FUSED_STEPS[type(self.optimizer)](
+        FUSED_STEPS[type(optimizer)](
             self._values,
             self.gradients,
             means,
@@ -124,6 +127,9 @@ def is_fused(optimizer: th.optim.Optimizer) -> bool:
         and bool(groups[0].get("fused"))
         and not groups[0]["amsgrad"]
         and not (optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+        and not (
+            global_hooks._global_optimizer_pre_hooks or global_hooks._global_optimizer_post_hooks
+        )
         and "step" not in vars(optimizer)
     )
 
