@@ -11,7 +11,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.collection.collector import check_finite, step_wait, truncations
-from sb3_course.collection.observations import TensorObs, compact, map_obs, true_next_obs
+from sb3_course.collection.observations import TensorObs, map_obs, owned, true_next_obs
 from sb3_course.common.networks.actors import make_actor
 from sb3_course.common.networks.critics import make_critic
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
@@ -24,7 +24,7 @@ TRANSIENT = ("_actor", "_critic", "_transition")
 
 
 class Transition(NamedTuple):
-    """One step of N environments.
+    """One step of N environments; its tensors have no gradient.
 
     ============  ========  ================================================
     variable      shape     meaning
@@ -203,7 +203,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             self.policy.set_training_mode(False)
         callback.on_rollout_start()
         check_finite("observation", self._last_obs, step=self.num_timesteps)
-        obs = self.to_tensor(map_obs(compact, self._last_obs))
+        obs = self.to_tensor(map_obs(owned, self._last_obs))
         with th.no_grad():
             sampled, clipped_actions = self.clip_actions(self._actor.act(obs))
             env.step_async(clipped_actions)  # functions of s and a are computed during the step
@@ -219,7 +219,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             entropy,
             values,
             self.to_tensor(rewards),
-            self.to_tensor(map_obs(compact, next_obs)),
+            self.to_tensor(map_obs(owned, next_obs)),
             self.to_tensor((~terminated).astype(np.float32)),
         )
         self._last_obs, self._last_episode_starts = new_obs, dones

@@ -1,9 +1,11 @@
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
+from torch import nn
 
 from sb3_course import OnlineActorCritic
 from sb3_course.common.networks.engine import Mlp
@@ -148,3 +150,47 @@ def test_the_forward_pass_that_acts_is_the_one_that_is_differentiated(monkeypatc
     monkeypatch.setattr(type(model.policy), "get_distribution", None)
     model.learn(20)
     assert calls.count(model._actor._mlp) == 10
+
+
+class Reusing(DummyVecEnv):
+    """Environments that return the same memory at each step, as some fast ones do."""
+
+    def _obs_from_buf(self):
+        return self.buf_obs[None]
+
+
+class Numbered(gym.Env):
+    """Counts its steps in an observation of any kind of number."""
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, dtype):
+        self.observation_space = spaces.Box(0, 200, (2,), dtype)
+
+    def _seen(self):
+        return np.full(2, self.n, self.observation_space.dtype)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.n = 0
+        return self._seen(), {}
+
+    def step(self, action):
+        self.n += 1
+        return self._seen(), float(self.n % 3), self.n == 7, False, {}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64])
+def test_observations_may_be_overwritten_by_the_next_step(dtype):
+    policies = []
+    for cls in (DummyVecEnv, Reusing):
+        model = OnlineActorCritic("MlpPolicy", cls([lambda: Numbered(dtype)] * 2), seed=0)
+        policies.append(nn.utils.parameters_to_vector(model.learn(40).policy.parameters()))
+    assert th.equal(*policies)
+
+
+def test_a_loss_without_a_graph_is_refused():
+    model = OnlineActorCritic("MlpPolicy", "CartPole-v1", seed=0)
+    model.learn(4)
+    with pytest.raises(ValueError, match="does not depend on the policy's parameters"):
+        model.step_actor(-model._transition.log_prob.mean())

@@ -34,6 +34,16 @@ def compact(array: Array) -> Array:
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
+def owned(array: Array) -> Array:
+    """Copy a buffer that an environment may overwrite, with floats as float32.
+
+    :param array: Array of any shape
+    :return: Array of the same shape
+    """
+    array = np.asarray(array)
+    return array.astype(np.float32 if array.dtype.kind == "f" else array.dtype)
+
+
 def stack_obs(observations: list[Obs]) -> Obs:
     """Stack single observations to a batch.
 

@@ -277,6 +277,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         :param progress_bar: Whether to show a progress bar
         :return: The model itself
         """
+        check_count("chunk_size", self.chunk_size)
         self._follow_policy()
         state, self._saved_state = self._saved_state, None
         if state is not None and not reset_num_timesteps:

@@ -238,8 +238,14 @@ class UpdateSteps(CourseAlgorithm):
         :param loss: Loss to differentiate by the actor's parameters
         :param gradient: Flat gradient to descend, added to that of the loss, of shape (P,)
         :raises FloatingPointError: The loss or the gradient is not finite; nothing is changed
+        :raises ValueError: There is no gradient, and the loss has no graph
         """
         parameters = self.actor_parameters
+        if gradient is None and parameters and not loss.requires_grad:
+            raise ValueError(
+                "the loss does not depend on the policy's parameters: compute it with "
+                "evaluate_actions(obs, actions), or pass its gradient"
+            )
         self.actor_optimizer.zero_grad()
         if loss.requires_grad and parameters:
             loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]

@@ -3,7 +3,7 @@
 import numpy as np
 from gymnasium import spaces
 
-from sb3_course.collection.observations import Array, Obs, compact, join, map_obs
+from sb3_course.collection.observations import Array, Obs, join, map_obs, owned
 from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.networks.sampler import make_sampler
 from sb3_course.imitation.experts import Expert, label
@@ -29,7 +29,10 @@ class Mixture:
 
     def __call__(self, obs: Obs) -> tuple[Array, Array]:
         """Return the sampled actions, and the clipped actions for the environments."""
-        raw = obs if self._venv is None else map_obs(compact, self._venv.get_original_obs())
+        if self._venv is None:
+            raw = map_obs(np.copy, obs)  # environments may overwrite it
+        else:
+            raw = map_obs(owned, self._venv.get_original_obs())
         self._obs.append(raw)
         model = self._model
         actions, clipped_actions = model.clip_actions(self._sample(model.to_tensor(obs)))

@@ -164,3 +164,12 @@ def test_memory_does_not_grow_with_the_batch():
     few, many = map(float, run.stdout.split())
     assert few > 10
     assert many < few + 30, f"{few} MB, then {many} MB"
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, None])
+def test_a_chunk_of_no_size_is_refused_before_anything_is_collected(size):
+    model = REINFORCE("MlpPolicy", "CartPole-v1", n_episodes=2)
+    model.chunk_size = size
+    with pytest.raises(ValueError, match="chunk_size must be a whole number of at least 1"):
+        model.learn(10)
+    assert model.num_timesteps == 0
