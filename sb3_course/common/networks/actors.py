@@ -196,7 +196,6 @@ class EngineActor(AutogradActor):
         m = th.ones_like(self._log_prob) if multipliers is None else multipliers
         bonus = ent_coef * self._entropy.item() if ent_coef else 0.0
         loss = finite_loss(-self._log_prob.dot(m).item() / n - bonus)
-        self._step.gradient.zero_()
         g = self._head.gradient(m.mul(-1 / n).view(-1, 1), ent_coef)
         self._mlp.backward(self._pass, g, self._step.gradients)
         return loss, self._step.take(self.optimizer, max_grad_norm)

@@ -144,7 +144,6 @@ class EngineCritic(AutogradCritic):
         :return: Loss before the step
         :raises FloatingPointError: The loss is not finite; the step is not taken
         """
-        self._step.gradient.zero_()
         loss = finite_loss(self._differentiate(targets, targets.shape[0]))
         self._step.take(self.optimizer)
         return loss
@@ -154,18 +153,16 @@ class EngineCritic(AutogradCritic):
         n, loss = sum(map(len, targets)), 0.0
         for i, (obs, y) in enumerate(zip(chunks_of_obs, targets, strict=True)):
             self.evaluate(obs)
-            if i == 0:
-                self._step.gradient.zero_()
-            loss = finite_loss(loss + self._differentiate(y, n))
+            loss = finite_loss(loss + self._differentiate(y, n, add=i > 0))
         self._step.take(self.optimizer)
         return loss
 
-    def _differentiate(self, targets: th.Tensor, n: int) -> float:
-        """Add the gradient of 1/n Σ (V_φ(s) − y)² over the states last evaluated; return it."""
+    def _differentiate(self, targets: th.Tensor, n: int, add: bool = False) -> float:
+        """Differentiate 1/n Σ (V_φ(s) − y)² over the states last evaluated; return it."""
         errors = self._pass.output.view(-1) - targets
         loss = errors.dot(errors).item() / n
         g = errors.mul_(2 / n).view(-1, 1)  # ∂L/∂V
-        self._mlp.backward(self._pass, g, self._step.gradients)
+        self._mlp.backward(self._pass, g, self._step.gradients, add)
         return loss
 
 

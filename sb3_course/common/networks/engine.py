@@ -113,18 +113,25 @@ class Mlp:
             run.has_slopes = True
         return run.slopes
 
-    def backward(self, run: Pass, g: th.Tensor, gradients: list[th.Tensor]) -> None:
-        """Add the gradient of a loss to the layers' gradients.
+    def backward(
+        self, run: Pass, g: th.Tensor, gradients: list[th.Tensor], add: bool = False
+    ) -> None:
+        """Compute the gradient of a loss by the layers' parameters.
 
         :param run: Forward pass
         :param g: ∂L/∂output, of shape (B, K)
-        :param gradients: Views of a flat gradient, which are added to
+        :param gradients: Views of a flat gradient, which are written to
+        :param add: Whether to add to what they hold
         """
         weights, biases = self._parts(gradients)
         slopes = self._slopes(run)
         for i in reversed(range(len(weights))):
-            weights[i].addmm_(g.t(), run.inputs[i])
-            biases[i].add_(g.sum(0))
+            if add:
+                weights[i].addmm_(g.t(), run.inputs[i])
+                biases[i].add_(g.sum(0))
+            else:
+                th.mm(g.t(), run.inputs[i], out=weights[i])
+                th.sum(g, 0, out=biases[i])
             if i:
                 g = th.mm(g, self._weights[i], out=run.scratch[i - 1]).mul_(slopes[i - 1])
 

@@ -52,7 +52,7 @@ def engine_fisher_vector_product(
         parts = views_like(result, parameters)
         for run in kept or passes():
             information = fisher_information(run.output, deviations)
-            mlp.backward(run, information(mlp.derivative(run, direction)), parts)
+            mlp.backward(run, information(mlp.derivative(run, direction)), parts, add=True)
             n += len(run.output)
         result.div_(n).add_(v, alpha=damping)
         for p, part, along in zip(parameters, parts, direction, strict=True):

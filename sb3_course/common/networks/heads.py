@@ -25,7 +25,7 @@ class GaussianHead:
     """Gaussian with mean z and deviations that do not depend on the state.
 
     :param log_std: log σ, of shape (A,)
-    :param gradient: Gradient of a loss by log σ, which :meth:`gradient` adds to
+    :param gradient: Gradient of a loss by log σ, which :meth:`gradient` writes to
     """
 
     def __init__(self, log_std: th.Tensor, gradient: th.Tensor) -> None:
@@ -62,7 +62,7 @@ class GaussianHead:
         """
         weighted = self._u.mul(weights)
         through_std = self._u.div(self._std).mul_(weighted).sum(0).mul_(self._std)
-        self._gradient.add_(through_std.sub_(weights.sum() + ent_coef))
+        th.sub(through_std, weights.sum() + ent_coef, out=self._gradient)
         return weighted.div_(self._std)
 
 
