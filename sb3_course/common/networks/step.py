@@ -41,7 +41,6 @@ class Step:
         sizes = [p.numel() for p in self.parameters]
         self.gradient = self.parameters[0].new_zeros(sum(sizes), requires_grad=False)
         self.gradients = views_like(self.gradient, self.parameters)
-        self._state: Any = None
         self._values = [p.detach() for p in self.parameters]
         self._places = [p.data_ptr() for p in self.parameters]
 
@@ -69,7 +68,7 @@ class Step:
         if max_grad_norm is not None:
             norm = finite_norm(self.gradient.norm().item())
             self.gradient.mul_(min(1.0, max_grad_norm / (norm + 1e-6)))
-        if all(trainable) and is_fused(optimizer) and self._has_state(optimizer):
+        if all(trainable) and self.current and is_fused(optimizer) and self._has_state(optimizer):
             self._fused(optimizer)
         else:
             for p, view, is_trainable in zip(
@@ -81,14 +80,11 @@ class Step:
 
     def _has_state(self, optimizer: th.optim.Optimizer) -> bool:
         """Whether every parameter has moments, which the optimizer's first step makes."""
-        state = optimizer.state
-        if state is not self._state:  # load_state_dict() makes another
-            states = [state[p] for p in self.parameters if state.get(p)]
-            if len(states) < len(self.parameters):
-                return False
-            self._state = state
-            names = ("step", "exp_avg", "exp_avg_sq")
-            self._moments = [[each[name] for each in states] for name in names]
+        states = [optimizer.state[p] for p in self.parameters if p in optimizer.state]
+        if len(states) < len(self.parameters) or not all(states):
+            return False
+        names = ("step", "exp_avg", "exp_avg_sq")
+        self._moments = [[each[name] for each in states] for name in names]
         return True
 
     def _fused(self, optimizer: th.optim.Optimizer) -> None:

@@ -270,3 +270,38 @@ def test_a_copy_made_during_training_is_trained_apart(make):
     copies[0].learn(40)
     assert not th.equal(copied, before)
     assert th.equal(weight, trained)
+
+
+def test_moments_that_are_reset_start_anew():
+    """In place, one by one, or with the optimizer's whole state."""
+
+    def clear(optimizer):
+        optimizer.state.clear()
+
+    def forget(optimizer):
+        for state in optimizer.state.values():
+            state["exp_avg"] = th.zeros_like(state["exp_avg"])
+
+    for reset in (clear, forget):
+        pair = Pair(TORQUES, {})
+        for _ in range(3):
+            pair.step()
+        for optimizers in pair.optimizers:
+            for optimizer in optimizers:
+                reset(optimizer)
+        for _ in range(2):
+            pair.step()
+        assert pair.distance() < 1e-6, reset
+
+
+def test_tensors_that_are_replaced_after_the_forward_pass_take_its_step():
+    pair = Pair(TORQUES, {})
+    pair.step()
+    obs, targets = pair.numbers(4, 5), pair.numbers(4)
+    for critic in pair.critics:
+        critic.evaluate(obs)
+    weight = pair.policies[0].value_net.weight
+    weight.data = weight.data.clone()
+    for critic in pair.critics:
+        critic.descend(targets)
+    assert pair.distance() < 1e-6
