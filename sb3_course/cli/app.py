@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from sb3_course.cli import grids, lessons, models, publishing, reports, running
+from sb3_course.cli import grids, lessons, models, publishing, reports, running, tuning
 from sb3_course.cli.terminal import FAILED, INTERRUPTED, MISUSED, OK, print_error
 from sb3_course.common.errors import UserError
 
@@ -33,6 +33,7 @@ for command in (
     reports.report,
     grids.references,
     grids.regression,
+    tuning.tune,
     models.train,
     models.enjoy,
     publishing.export,
@@ -56,6 +57,7 @@ EXTRAS = {
     "onnxscript": "export",
     "pygame": "video",
     "mlflow": "mlflow",
+    "optuna": "tune",
     "ray": "ray",
     "tensorboard": "tensorboard",
     "trackio": "trackio",

@@ -1,5 +1,6 @@
 """Arguments that several commands on grids have, and what they say to the user."""
 
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -47,3 +48,15 @@ def console() -> Console:
 def stop_on_sigterm() -> None:
     """Let SIGTERM, which a job scheduler sends, do what Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
+
+
+def command_line() -> str:
+    """Return the running command; files outside the working directory keep only their names."""
+    here = Path.cwd()
+    words = []
+    for word in sys.argv[1:]:
+        path = Path(word)
+        inside = path.is_absolute() and path.is_relative_to(here)
+        short = str(path.relative_to(here)) if inside else path.name
+        words.append(short if path.is_absolute() else word)
+    return shlex.join(["sb3-course", *words])

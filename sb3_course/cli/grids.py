@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 def status(grid: GridFile, results: Results = Path("results")) -> int:
     """Show the state of a grid: done, running, failed and missing runs, and the time left.
 
+    Of a grid with a `search`, the trials of each study follow.
+
     The exit code is 1 if a run failed or a result is damaged, else 0.
 
     For example:
@@ -37,11 +39,15 @@ def status(grid: GridFile, results: Results = Path("results")) -> int:
     watch -n 10 sb3-course status benchmarks/demo.yaml --results my_results
     """
     from sb3_course.benchmark.execution.status import read_status, show
-    from sb3_course.benchmark.storage.grids import stored_grid
+    from sb3_course.benchmark.storage.grids import TUNING, stored_grid
 
     loaded = stored_grid(grid, results)
     found = read_status(loaded.runs(), results / loaded.name)
     show(found, console())
+    if loaded.search is not None and (results / loaded.name / TUNING).is_dir():
+        from sb3_course.benchmark.tuning.tuner import show_status
+
+        show_status(loaded, results, console())
     damaged = show_damage(loaded, results)
     return FAILED if found.failures or damaged else OK
 

@@ -1,7 +1,5 @@
 """The commands that run a grid: ``run`` and ``demo``."""
 
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sb3_course.cli.grid_options import GridFile, Results, Workers, show_damage, stop_on_sigterm
+from sb3_course.cli.grid_options import (
+    GridFile,
+    Results,
+    Workers,
+    command_line,
+    show_damage,
+    stop_on_sigterm,
+)
 from sb3_course.cli.options import Track, TrackVideo
 from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
 from sb3_course.common.files import shipped
@@ -175,7 +180,7 @@ def _run(plan: "GridPlan", **how: Any) -> int:
 
     stop_on_sigterm()
     try:
-        outcome = run_plan(plan, console=Console(stderr=True), command=_command(), **how)
+        outcome = run_plan(plan, console=Console(stderr=True), command=command_line(), **how)
     except KeyboardInterrupt:
         print_error("interrupted: finished runs are kept; the same command continues from there")
         return INTERRUPTED
@@ -196,7 +201,7 @@ def _run_in_rounds(grid: Path, max_seeds: int, results: Path, keep: bool, **how:
 
     def execute(plan: "GridPlan") -> "GridOutcome":
         _show_plan(plan)
-        return run_plan(plan, report=False, console=stderr, command=_command(), **how)
+        return run_plan(plan, report=False, console=stderr, command=command_line(), **how)
 
     stop_on_sigterm()
     try:
@@ -236,15 +241,3 @@ def _show_failures(failures: Sequence["RunResult"]) -> int:
     Console(stderr=True).print(table)
     print_error(f"{len(failures)} runs failed; their tracebacks are in the report")
     return FAILED
-
-
-def _command() -> str:
-    """Return the running command; files outside the working directory keep only their names."""
-    here = Path.cwd()
-    words = []
-    for word in sys.argv[1:]:
-        path = Path(word)
-        inside = path.is_absolute() and path.is_relative_to(here)
-        short = str(path.relative_to(here)) if inside else path.name
-        words.append(short if path.is_absolute() else word)
-    return shlex.join(["sb3-course", *words])

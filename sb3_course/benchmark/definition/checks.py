@@ -70,6 +70,25 @@ def unknown_names(source: Source) -> Iterator[Mistake]:
             elif LIKE_AN_ID.search(str(environment)):
                 # Grids that share an included file need not have all of its environments.
                 yield from _run_check(place, check_environment, environment)
+    yield from _unknown_in_search(source)
+
+
+def _unknown_in_search(source: Source) -> Iterator[Mistake]:
+    algorithms = _mapping(source.data, "algorithms")
+    for name, ranges in _mapping(_mapping(source.data, "search"), "algorithms").items():
+        class_ = _mapping(algorithms, name).get("class")
+        if not isinstance(class_, str) or list(_run_check((), find_algorithm, class_)):
+            continue  # reported where it is
+        for parameter in ranges if isinstance(ranges, Mapping) else ():
+            head = str(parameter).partition(".")[0]
+            key: Key = ("search", "algorithms", name, parameter)
+            yield from _run_check(key, _check_searched, class_, head, str(parameter))
+
+
+def _check_searched(class_: str, head: str, parameter: str) -> None:
+    constructor_arguments(class_, {head: {} if head == "policy_kwargs" else 0})
+    if ("." in parameter and head != "policy_kwargs") or parameter == "policy_kwargs":
+        raise UserError("allowed: a hyper-parameter of the constructor, or policy_kwargs.KEY")
 
 
 def _unknown_in_algorithm(key: Key, algorithm: Any) -> Iterator[Mistake]:

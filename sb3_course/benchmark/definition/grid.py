@@ -38,6 +38,9 @@
     references:                      # returns of the scores 0 and 1, for tasks without shipped ones
       HalfCheetah-v4: { random: -284, expert: 4800 } # or expert alone: `sb3-course references`
 
+    search:                          # what `sb3-course tune` tries for better settings: below
+      algorithms: { 'NPG, small steps': { target_kl: { low: 0.003, high: 0.1, log: true } } }
+
     questions:                       # pairs of algorithms that the report compares in words
       Is the natural gradient better than A2C?: ['NPG, small steps', A2C]
 
@@ -78,6 +81,7 @@ from sb3_course.benchmark.definition.field_types import (
     Trackers,
 )
 from sb3_course.benchmark.definition.references import DeclaredReference
+from sb3_course.benchmark.definition.search import Search
 from sb3_course.benchmark.definition.sections import (
     Algorithm,
     Environment,
@@ -106,7 +110,9 @@ class RunConfig(Section):
     env_settings: Parameters = Field(default_factory=dict)
     """What :class:`EnvConfig` says of its environment beside the name, as plain data."""
     metrics: list[str] = Field(default_factory=list)
-    later = frozenset({"env_settings", "metrics"})
+    stop_at: int | None = None
+    """Environment steps after which it ends, with the schedules of ``total_timesteps``."""
+    later = frozenset({"env_settings", "metrics", "stop_at"})
 
 
 class RunSpec(Section):
@@ -164,6 +170,8 @@ class Grid(Section):
     """Questions that the report answers, each by comparing two of the algorithms."""
     references: dict[str, DeclaredReference] = Field(default_factory=dict)
     """Returns that define the scores of environments, by their names in the grid."""
+    search: Search | None = None
+    """What is tried to find better settings."""
     time_limit: float = Field(default=24.0, gt=0, le=100_000)
     """Hours after which a run is stopped and recorded as failed."""
     memory_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -172,7 +180,7 @@ class Grid(Section):
     """Environment steps after which a run keeps what it needs to go on if it is killed."""
     track: Trackers = Field(default_factory=list)
     """Trackers that its runs are sent to, which change no run."""
-    later = frozenset({"references", "track"})
+    later = frozenset({"references", "track", "search"})
 
     @field_validator("algorithms")
     @classmethod
@@ -191,6 +199,18 @@ class Grid(Section):
         for name in value:
             if name not in allowed:
                 raise ValueError(unknown("environment", name, allowed))
+        return value
+
+    @field_validator("search")
+    @classmethod
+    def _search_among_algorithms(cls, value: Search | None, info: ValidationInfo) -> Search | None:
+        algorithms, seeds = info.data.get("algorithms"), info.data.get("seeds")
+        if value is None or algorithms is None or seeds is None:  # which have mistakes
+            return value
+        for name in value.algorithms:
+            if name not in algorithms:
+                raise ValueError(unknown("algorithm", name, algorithms))
+        value.check_seeds({*seeds, *(s for a in algorithms.values() for s in a.seeds or ())})
         return value
 
     @model_validator(mode="after")

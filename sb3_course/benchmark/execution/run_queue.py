@@ -3,7 +3,7 @@
 import errno
 import fcntl
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sb3_course.benchmark.definition.grid import RunSpec
@@ -11,20 +11,56 @@ from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 
 
-class RunLocks:
-    """Locks of this process on runs; the system releases them when it ends, however it ends.
+class ByteLocks:
+    """Locks of this process on single bytes of an empty file; the system releases them at its end.
 
-    A run's lock is on one byte of an empty file, at an offset computed from the run's id. So there
-    is nothing to clean up, and network file systems with POSIX locks are sufficient.
+    So there is nothing to clean up, however the process ends, and network file systems with POSIX
+    locks are sufficient. A process may lock a byte that it has locked before.
+
+    :param path: Empty file, which is created
+    :raises UserError: In :meth:`acquire`, if the file system has no locks
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._file = path.open("a+b")
+
+    def acquire(self, offset: int) -> bool:
+        """Lock a byte, unless another process has locked it.
+
+        :param offset: Position of the byte
+        :return: Whether this process has the lock now
+        """
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                return False
+            raise UserError(f"{self._path} cannot be locked ({error.strerror})") from error
+        return True
+
+    def release(self, offset: int) -> None:
+        """Unlock a byte.
+
+        :param offset: Position of the byte
+        """
+        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, offset)
+
+    def close(self) -> None:
+        """Release every lock."""
+        self._file.close()
+
+
+class RunLocks:
+    """Locks of this process on runs, each on one byte at an offset computed from the run's id.
 
     :param folder: Folder of a grid's results, ``results/GRID``
     :raises UserError: In :meth:`acquire`, if the file system has no locks
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / ".lock"
-        self._file = self._path.open("a+b")
+        self._locks = ByteLocks(folder / ".lock")
 
     def acquire(self, spec: RunSpec) -> bool:
         """Lock a run, unless another process has locked it.
@@ -32,20 +68,14 @@ class RunLocks:
         :param spec: Run to lock
         :return: Whether this process has the lock now
         """
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(spec))
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                return False
-            raise UserError(f"{self._path} cannot be locked ({error.strerror})") from error
-        return True
+        return self._locks.acquire(_offset(spec))
 
     def release(self, spec: RunSpec) -> None:
         """Unlock a run.
 
         :param spec: Run to unlock
         """
-        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _offset(spec))
+        self._locks.release(_offset(spec))
 
     def __enter__(self) -> "RunLocks":
         """Return the locks, which are released at the end of the context."""
@@ -53,7 +83,7 @@ class RunLocks:
 
     def __exit__(self, *_: object) -> None:
         """Release every lock."""
-        self._file.close()
+        self._locks.close()
 
 
 class RunQueue:
@@ -65,13 +95,30 @@ class RunQueue:
     """
 
     def __init__(self, specs: Sequence[RunSpec], store: Store, locks: RunLocks) -> None:
-        self._waiting = deque(specs)
+        self._waiting: deque[RunSpec] = deque()
         self._store, self._locks = store, locks
-        self._failed_before = {spec.id: store.failed_at(spec) for spec in specs}
+        self._failed_before: dict[str, int | None] = {}
         self._ended_elsewhere: list[RunSpec] = []
+        self.add(specs)
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def add(self, specs: Iterable[RunSpec]) -> None:
+        """Add runs at the end.
+
+        :param specs: Runs that are not in the queue
+        """
+        for spec in specs:
+            self._waiting.append(spec)
+            self._failed_before[spec.id] = self._store.failed_at(spec)
+
+    def remove(self, ids: Collection[str]) -> None:
+        """Remove runs that need not be started any more.
+
+        :param ids: Ids of runs; others than those in the queue are ignored
+        """
+        self._waiting = deque(spec for spec in self._waiting if spec.id not in ids)
 
     def next(self, n: int) -> Iterator[RunSpec]:
         """Lock the next runs; those that other processes execute stay in the queue.

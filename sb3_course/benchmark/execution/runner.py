@@ -1,8 +1,9 @@
 """Execution of the missing runs of a grid, whose results are stored as they come."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
+from typing import Protocol
 
 from rich.console import Console
 
@@ -80,14 +81,42 @@ def run_all(
     :param console: Console on which progress is shown
     :param retries: Number of times that a run whose process died is started again
     """
-    logs = logs_folder(store.folder)
-    logs.mkdir(parents=True, exist_ok=True)
     with (
         RunLocks(store.folder) as locks,
-        display(console, list(specs), logs) as progress,
-        executor,
-        closing(_Work(RunQueue(specs, store, locks), store, executor, progress, retries)) as work,
+        display(console, list(specs), logs_folder(store.folder)) as progress,
     ):
+        run_queued(RunQueue(specs, store, locks), store, executor, progress, retries)
+
+
+class Queue(Protocol):
+    """Interface of what holds the runs to execute; it may get more while they are executed."""
+
+    def __len__(self) -> int:
+        """Return 0 once no run is left to start, here or by another process."""
+
+    def next(self, n: int) -> Iterable[RunSpec]:
+        """Return at most ``n`` runs to start, each of which is locked."""
+
+    def ended(self, spec: RunSpec) -> None:
+        """Take note that the result of a run has been written."""
+
+    def ended_elsewhere(self) -> Iterable[RunSpec]:
+        """Return the runs that other processes have ended since the last call."""
+
+
+def run_queued(
+    queue: Queue, store: Store, executor: Executor, progress: Display, retries: int = 1
+) -> None:
+    """Execute runs until none is left in a queue, as :func:`run_all` does.
+
+    :param queue: Runs
+    :param store: Store of the results
+    :param executor: Executor of the runs
+    :param progress: Display of what happens
+    :param retries: Number of times that a run whose process died is started again
+    """
+    logs_folder(store.folder).mkdir(parents=True, exist_ok=True)
+    with executor, closing(_Work(queue, store, executor, progress, retries)) as work:
         while work.left:
             work.start()
             work.collect()
@@ -98,7 +127,7 @@ class _Work:
     """Runs in progress."""
 
     def __init__(
-        self, queue: RunQueue, store: Store, executor: Executor, progress: Display, retries: int
+        self, queue: Queue, store: Store, executor: Executor, progress: Display, retries: int
     ) -> None:
         self._queue, self._store, self._executor = queue, store, executor
         self._progress, self._retries = progress, retries

@@ -56,6 +56,20 @@ class ProgressCallback(BaseCallback):
         return True
 
 
+class StopAt(BaseCallback):
+    """Callback that ends the training at an environment step; schedules are as without it.
+
+    :param step: Environment step
+    """
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self._step = step
+
+    def _on_step(self) -> bool:
+        return self.num_timesteps < self._step
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """Where and how often a run keeps what it needs to go on after its process was killed.
@@ -116,6 +130,8 @@ def run_one(
         told=None if track is None else lambda m: track.send(_logged(m), m.num_timesteps),
     )
     callbacks: list[BaseCallback] = [evaluation]
+    if config.stop_at is not None:
+        callbacks.append(StopAt(config.stop_at))
     if progress is not None:
         callbacks.append(ProgressCallback(progress))
 

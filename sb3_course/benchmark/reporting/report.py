@@ -41,7 +41,7 @@ def publish(grid: Grid, store: Store) -> Path:
     analysis = analyze(grid, results, measured, rounds, table)
     text = yaml.safe_dump(configuration(grid), sort_keys=False, allow_unicode=True)
     record = Record(results, len(grid.runs()), read_manifest(store.folder) or {}, text)
-    page = _write(grid.name, sections(analysis, record), store.folder)
+    page = write_page(grid.name, sections(analysis, record), store.folder)
     write_zoo(results, store.folder / "zoo")
     return page
 
@@ -62,7 +62,7 @@ def publish_logs(logs: Logs, folder: Path) -> Path:
     design = design_of_returns(name, table, references_among(logs))
     record = Record(logs=sources(logs, design, numbered))
     content = sections(analyze_returns(design, table, logs.absent), record)
-    return _write(name, content, folder)
+    return write_page(name, content, folder)
 
 
 def references_among(logs: Logs) -> References:
@@ -80,8 +80,14 @@ def references_among(logs: Logs) -> References:
     return known.model_copy(update={"environments": environments})
 
 
-def _write(name: str, content: Sequence[Section], folder: Path) -> Path:
-    """Write the figures, the page and the README of a report."""
+def write_page(name: str, content: Sequence[Section], folder: Path) -> Path:
+    """Write the figures, the page and the README of a report.
+
+    :param name: Title of the page
+    :param content: Sections, the first of which is the head
+    :param folder: Folder to write to
+    :return: Path of the page
+    """
     draw(content, folder / "figures")
     for template, file in (("report.html.j2", "report.html"), ("report.md.j2", "README.md")):
         write_whole(folder / file, render(template, title=name, sections=content))

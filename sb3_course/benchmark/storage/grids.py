@@ -11,6 +11,8 @@ from sb3_course.common.errors import UserError
 from sb3_course.common.files import remove_abandoned
 
 RESULTS = Path("results")
+TUNING = "tuning"
+"""Folder in that of a grid's results, where `sb3-course tune` keeps its own."""
 
 
 def stored_grid(grid: GridSource, results: str | Path = RESULTS) -> Grid:
@@ -34,7 +36,7 @@ def stored_results(grid: Grid, results: str | Path = RESULTS) -> Store:
     :raises UserError: If there are none
     """
     folder = Path(results) / grid.name
-    if not folder.is_dir():
+    if not folder.is_dir() or {path.name for path in folder.iterdir()} == {TUNING}:
         raise UserError(f"no results in {folder}; run `sb3-course run` or run_grid() first")
     remove_abandoned(folder)
     return Store(folder)

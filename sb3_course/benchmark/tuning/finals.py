@@ -1,0 +1,136 @@
+"""The best few settings of a study, run again on seeds that no trial has seen.
+
+The best of many noisy values is one whose noise was lucky, so that it is lower when it is measured
+again: the winner's curse. With the value v of a setting in its trial and its value f on fresh
+seeds, *optimism* is v − f. The setting with the highest f is chosen. The grid's own settings are
+among the candidates, so that nothing is chosen which is not better than what there was.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sb3_course.benchmark.definition.grid import RunSpec
+from sb3_course.benchmark.storage.store import Store
+from sb3_course.benchmark.tuning.study import SharedStudy, last_value, ranked
+from sb3_course.benchmark.tuning.subject import Subject
+
+OWN = "as in the grid"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A setting that is run again.
+
+    :param label: ``trial 12``, or :data:`OWN`
+    :param settings: Hyper-parameters by name; none for those of the grid
+    :param trial: Number of its trial; None for the settings of the grid
+    :param rung: Index of the last rung of its trial
+    :param searched: Value in its trial
+    """
+
+    label: str
+    settings: dict[str, Any]
+    trial: int | None = None
+    rung: int | None = None
+    searched: float | None = None
+
+
+@dataclass(frozen=True)
+class Final:
+    """What a candidate has reached on fresh seeds.
+
+    :param candidate: The candidate
+    :param by_seed: Value on each seed; none if a run failed
+    :param value: Value on all of them together
+    :param failure: Why there is no value
+    """
+
+    candidate: Candidate
+    by_seed: Sequence[float] = ()
+    value: float = -np.inf
+    failure: str = ""
+
+    @property
+    def optimism(self) -> float | None:
+        """How much higher its value was in its trial."""
+        if self.candidate.searched is None or not self.by_seed:
+            return None
+        return self.candidate.searched - self.value
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean over fresh seeds."""
+        return float(np.std(self.by_seed, ddof=1) / np.sqrt(len(self.by_seed)))
+
+
+def candidates_of(study: SharedStudy) -> list[Candidate]:
+    """Return the settings that are run again: the best of the trials, and those of the grid.
+
+    :param study: Study whose trials have ended
+    :return: Different settings, the best of the trials first
+    """
+    subject = study.subject
+    found: list[Candidate] = []
+    own = _ids(subject, {})
+    seen: set[tuple[str, ...]] = set()
+    for trial in ranked(study.trials()):
+        settings = study.settings(trial)
+        ids = _ids(subject, settings)
+        if len(found) == subject.search.confirm.best or ids in seen:
+            continue
+        seen.add(ids)
+        label = f"trial {trial.number}" + (f", {OWN}" if ids == own else "")
+        rung = len(trial.intermediate_values) - 1
+        found.append(Candidate(label, settings, trial.number, rung, last_value(trial)))
+    return found if own in seen else [*found, Candidate(OWN, {})]
+
+
+def _ids(subject: Subject, settings: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(spec.id for spec in subject.fresh_runs(settings))
+
+
+def runs_of(subject: Subject, candidates: Sequence[Candidate]) -> list[RunSpec]:
+    """Return the runs of candidates on fresh seeds.
+
+    :param subject: What is tuned
+    :param candidates: Candidates
+    :return: Runs of all of them
+    """
+    return [spec for each in candidates for spec in subject.fresh_runs(each.settings)]
+
+
+def finals_of(subject: Subject, candidates: Sequence[Candidate], store: Store) -> list[Final]:
+    """Return what candidates have reached on fresh seeds, the best first.
+
+    :param subject: What is tuned
+    :param candidates: Candidates
+    :param store: Store of the results
+    :return: The first one is chosen; candidates whose runs are not all stored are left out
+    """
+    finals = []
+    for candidate in candidates:
+        specs = subject.fresh_runs(candidate.settings)
+        results = store.read(specs)
+        failed = [result for result in results if result.failure is not None]
+        if failed:
+            reason = f"{failed[0].spec.label}: {failed[0].reason}"
+            finals.append(Final(candidate, failure=reason))
+        elif len(results) == len(specs):
+            by_seed = [
+                float(np.mean([subject.run_value(r) for r in results if r.spec.seed == seed]))
+                for seed in subject.search.fresh_seeds()
+            ]
+            finals.append(Final(candidate, by_seed, subject.value(results)))
+    return sorted(finals, key=lambda final: final.value, reverse=True)
+
+
+def chosen_of(finals: Sequence[Final]) -> dict[str, Any]:
+    """Return the settings that are chosen.
+
+    :param finals: Finals, the best first
+    :return: Hyper-parameters by name; none for those of the grid
+    """
+    return finals[0].candidate.settings if finals and finals[0].by_seed else {}

@@ -1,0 +1,166 @@
+"""Panels of the page: the history of a search, slices through it, and sensitivity."""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
+from optuna.trial import FrozenTrial
+
+from sb3_course.benchmark.definition.search import Searched
+from sb3_course.benchmark.reporting.drawing.figures import Panel
+from sb3_course.benchmark.reporting.drawing.files import INK
+from sb3_course.benchmark.reporting.drawing.styles import BLUE, COLORS, GRAY, RED, Style, Styles
+from sb3_course.benchmark.tuning.sensitivity import Point
+from sb3_course.benchmark.tuning.space import values_along
+from sb3_course.benchmark.tuning.study import last_value
+from sb3_course.benchmark.tuning.subject import Subject
+
+NARROW = 12
+"""Number of letters of all choices together that fit beside each other under a panel."""
+
+
+def rung_styles(subject: Subject) -> Styles:
+    """Return a style for each rung, by its name; the last one is the most conspicuous.
+
+    :param subject: What is tuned
+    :return: Styles in the order of the rungs
+    """
+    names = [rung_name(subject, i) for i in range(len(subject.rungs))]
+    others = [i for i in range(len(COLORS)) if i not in (GRAY, RED)]
+    colors = [*[GRAY, *others][: len(names) - 1], RED]
+    return {name: Style(COLORS[c], ()) for name, c in zip(names, colors, strict=False)}
+
+
+def rung_name(subject: Subject, rung: int) -> str:
+    """Return the name of a rung.
+
+    :param subject: What is tuned
+    :param rung: Index of the rung
+    :return: Text such as ``1 seed, 33% of the steps``
+    """
+    at = subject.rungs[rung]
+    part = "" if at.fraction == 1 else f", {at.fraction:.0%} of the steps"
+    return f"{at.n_seeds} seed{'s' * (at.n_seeds > 1)}{part}"
+
+
+def history(subject: Subject, trials: Sequence[FrozenTrial], y: str) -> Panel:
+    """Return a panel of each trial's value on the last rung that it reached.
+
+    :param subject: What is tuned
+    :param trials: Trials with a value
+    :param y: What values are
+    :return: Panel
+    """
+
+    def draw(axes: Axes) -> None:
+        _scatter(axes, subject, trials, [trial.number for trial in trials], last_value)
+
+    return Panel("History", draw, "Trial", y, 2.2)
+
+
+def slices(subject: Subject, trials: Sequence[FrozenTrial], y: str) -> list[Panel]:
+    """Return panels of the value on the first rung against each hyper-parameter.
+
+    :param subject: What is tuned
+    :param trials: Trials with a value
+    :param y: What values are
+    :return: Panels, one per hyper-parameter that was tried
+    """
+
+    def panel(name: str, searched: Searched) -> Panel:
+        having = [trial for trial in trials if name in trial.params]
+
+        def draw(axes: Axes) -> None:
+            _scatter(axes, subject, having, [t.params[name] for t in having], _first_value)
+            _set_values(axes, searched)
+
+        return Panel(name, draw, "", y)
+
+    return [
+        panel(name, searched)
+        for name, searched in subject.ranges.items()
+        if any(name in trial.params for trial in trials)
+    ]
+
+
+def sensitivity(
+    subject: Subject, curves: Mapping[str, Sequence[Point]], chosen: Mapping[str, Any], y: str
+) -> list[Panel]:
+    """Return panels of the return along the values of each hyper-parameter.
+
+    :param subject: What is tuned
+    :param curves: Points along the values, by name
+    :param chosen: What Optuna holds of the chosen values, marked by a line
+    :param y: What values are
+    :return: Panels
+    """
+    every = [point for points in curves.values() for point in points]
+    bounds = [value for p in every for value in (p.mean, p.low, p.high) if isfinite(value)]
+    margin = 0.05 * (max(bounds, default=0.0) - min(bounds, default=0.0)) or 1.0
+
+    def panel(name: str, points: Sequence[Point]) -> Panel:
+        def draw(axes: Axes) -> None:
+            _curve(axes, points, subject.ranges[name], chosen.get(name))
+            axes.set_ylim(min(bounds) - margin, max(bounds) + margin)
+
+        return Panel(name, draw, "", y)
+
+    return [panel(name, points) for name, points in curves.items() if points]
+
+
+def _curve(axes: Axes, points: Sequence[Point], searched: Searched, chosen: Any) -> None:
+    at = [point.position for point in points]
+    color = COLORS[BLUE]
+    means = [point.mean for point in points]
+    lengths = [
+        [max(p.mean - p.low, 0.0) for p in points],
+        [max(p.high - p.mean, 0.0) for p in points],
+    ]
+    line = "none" if searched.values is not None else "-"
+    axes.errorbar(
+        at, means, lengths, color=color, linestyle=line, linewidth=1.2, marker="o", markersize=3
+    )
+    if chosen is not None:
+        axes.axvline(chosen, color=INK, linewidth=0.8, alpha=0.6, zorder=0.5)
+    _set_values(axes, searched)
+
+
+def _first_value(trial: FrozenTrial) -> float:
+    values = trial.intermediate_values
+    return float(values[min(values)])
+
+
+def _scatter(
+    axes: Axes,
+    subject: Subject,
+    trials: Sequence[FrozenTrial],
+    positions: Sequence[float],
+    value: Any,
+) -> None:
+    """Draw one point per trial, in the color of the last rung that it reached."""
+    for rung, style in enumerate(rung_styles(subject).values()):
+        chosen = [i for i, t in enumerate(trials) if len(t.intermediate_values) == rung + 1]
+        x, y = [positions[i] for i in chosen], [value(trials[i]) for i in chosen]
+        axes.scatter(x, y, s=12, color=style.color, alpha=0.8, linewidths=0, zorder=2 + rung)
+
+
+def _set_values(axes: Axes, searched: Searched) -> None:
+    """Set the horizontal axis to the values of a range, or to choices."""
+    if searched.values is None:
+        low, *between, high = values_along(searched, 3)
+        if searched.log:
+            axes.set_xscale("log")
+        axes.set_xticks([low, *between, high], [f"{x:.2g}" for x in (low, *between, high)])
+        axes.xaxis.set_minor_locator(NullLocator())
+        margin = 1.06 if searched.log else 0.03 * (high - low)
+        axes.set_xlim(
+            *((low / margin, high * margin) if searched.log else (low - margin, high + margin))
+        )
+        return
+    names = [str(value) for value in searched.values]
+    rotation = 0 if sum(map(len, names)) <= NARROW + 4 * len(names) else 90
+    axes.set_xticks(range(len(names)), names, rotation=rotation)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(-0.5, len(names) - 0.5)

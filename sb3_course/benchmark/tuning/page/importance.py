@@ -1,0 +1,38 @@
+"""How much each hyper-parameter has to do with whether a setting is among the good ones."""
+
+from collections.abc import Sequence
+
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, create_trial
+
+from sb3_course.benchmark.tuning.study import ranked
+
+FEWEST = 20
+"""Number of trials with a value below which no importance is told: five are the best quarter."""
+
+
+def importances(trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    """Compute the importance of each hyper-parameter by PED-ANOVA.
+
+    It compares where the best quarter of the trials lies with where all of them do. Only the order
+    of the trials counts: who was promoted further is better, then who has the higher value.
+
+    Source: Watanabe et al. 2023, *PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in
+    Arbitrary Subspaces*.
+
+    :param trials: Trials of a study
+    :return: Importances that sum to 1, the highest first; none if there are too few trials
+    """
+    order = ranked(trials)
+    if len(order) < FEWEST:
+        return {}
+    study = optuna.create_study(direction="maximize")
+    for place, trial in enumerate(reversed(order)):
+        study.add_trial(
+            create_trial(params=trial.params, distributions=trial.distributions, value=float(place))
+        )
+    found = get_param_importances(
+        study, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25)
+    )
+    return {str(name): float(value) for name, value in found.items()}

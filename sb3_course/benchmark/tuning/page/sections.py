@@ -1,0 +1,259 @@
+"""Sections of the page on the studies of a grid, and writing it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from sb3_course.benchmark.reporting.content import NOTHING, Picture, Section, Table
+from sb3_course.benchmark.reporting.drawing.figures import together
+from sb3_course.benchmark.reporting.report import write_page
+from sb3_course.benchmark.tuning.finals import Final
+from sb3_course.benchmark.tuning.page import figures
+from sb3_course.benchmark.tuning.page.importance import FEWEST, importances
+from sb3_course.benchmark.tuning.progress import after, in_words
+from sb3_course.benchmark.tuning.sensitivity import Point
+from sb3_course.benchmark.tuning.space import DECAYS, held_of, settings_of
+from sb3_course.benchmark.tuning.study import FAILED, REFUSED, has_value, reason_of
+from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.benchmark.tuning.tuned_grid import provenance
+
+MEASURES = {
+    "final": "Return at the end",
+    "mean": "Return, mean of the run",
+    "best": "Return, best of the run",
+}
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """What is known of a study.
+
+    :param subject: What is tuned
+    :param trials: Trials so far
+    :param finals: What its best settings have reached on fresh seeds, the best first
+    :param curves: Sensitivity to each hyper-parameter; none if it was not asked for
+    """
+
+    subject: Subject
+    trials: Sequence[FrozenTrial]
+    finals: Sequence[Final] = ()
+    curves: Mapping[str, Sequence[Point]] = field(default_factory=dict)
+
+    @property
+    def measure(self) -> str:
+        """What values are, as the label of an axis."""
+        search = self.subject.search
+        return "Score (IQM)" if search.shared else MEASURES[search.objective]
+
+    @property
+    def valued(self) -> list[FrozenTrial]:
+        """Trials that have ended with a value."""
+        return [trial for trial in self.trials if has_value(trial)]
+
+
+def write_tuning_page(name: str, records: Sequence[StudyRecord], folder: Path) -> Path:
+    """Write the page and the README on studies.
+
+    :param name: Name of the grid
+    :param records: Studies
+    :param folder: Folder of tuning
+    :return: Path of the page
+    """
+    return write_page(f"{name}, tuned", sections(records), folder)
+
+
+def sections(records: Sequence[StudyRecord]) -> list[Section]:
+    """Return the sections of the page.
+
+    :param records: Studies
+    :return: Sections, the first of which is the head
+    """
+    found = [head(records)]
+    for record in records:
+        found.append(choice(record))
+        if record.valued:
+            found += [search(record), parameters(record)]
+        if any(record.curves.values()):
+            found.append(sensitive(record))
+    return found
+
+
+def head(records: Sequence[StudyRecord]) -> Section:
+    """Return the head of the page: what was chosen, in a sentence for each study.
+
+    :param records: Studies
+    :return: Section without tables
+    """
+    text = (
+        "Settings were compared on seeds that no published run has, pruned by successive halving "
+        "over environment steps and seeds. The best ones, and those of the grid, were then run "
+        "again on fresh seeds, by which one was chosen. Of the value that made a setting the best "
+        "of its search, some was luck: the last column says how much."
+    )
+    points = [provenance(record.subject, record.finals)[0] for record in records]
+    return Section("Tuning", [text], points)
+
+
+def choice(record: StudyRecord) -> Section:
+    """Return the section on the candidates and their returns on fresh seeds.
+
+    :param record: Study
+    :return: Section named after the study
+    """
+    subject = record.subject
+    rows = []
+    for place, final in enumerate(record.finals):
+        candidate = final.candidate
+        value, error, luck, before = final.failure or NOTHING, NOTHING, NOTHING, NOTHING
+        if final.by_seed:
+            value, error = f"{final.value:,.4g}", f"{final.standard_error:,.2g}"
+        if candidate.searched is not None and candidate.rung is not None:
+            before = after(subject, candidate.rung, candidate.searched)
+        if final.optimism is not None:
+            luck = f"{final.optimism:+,.4g}"
+        chosen = "chosen: " if place == 0 and final.by_seed else ""
+        rows.append([f"{chosen}{candidate.label}", value, error, before, luck])
+    header = ["setting", "on fresh seeds", "standard error", "in its trial", "luck"]
+    settings = [
+        [final.candidate.label, in_words(final.candidate.settings)] for final in record.finals
+    ]
+    tables = [
+        Table(f"{record.measure} on {len(subject.search.fresh_seeds())} fresh seeds", header, rows),
+        Table("Settings", ["setting", "hyper-parameters"], settings),
+    ]
+    text = [] if rows else ["The trials, or the runs on fresh seeds, have not all ended."]
+    return Section(subject.label, text, tables=tables if rows else [])
+
+
+def search(record: StudyRecord) -> Section:
+    """Return the section on the trials: history and table.
+
+    :param record: Study
+    :return: Section
+    """
+    subject = record.subject
+    panel = figures.history(subject, record.valued, record.measure)
+    styles = figures.rung_styles(subject)
+    picture = Picture(
+        _file(subject, "history"),
+        "Value of each trial on the last rung that it reached; the table contains the numbers.",
+        "Value of each trial, in the color of the last rung that it reached. Values of different "
+        "rungs are measured on other seeds or steps, and compare only within a color.",
+        together([panel], styles),
+        [panel],
+        styles,
+        title="History",
+    )
+    steps = sum(_steps(subject, trial) for trial in record.trials)
+    counts = [sum(len(t.intermediate_values) > i for t in record.valued) for i in range(99)]
+    reached = ", ".join(
+        f"{counts[i]} reached {figures.rung_name(subject, i)}" for i in range(len(subject.rungs))
+    )
+    text = f"{len(record.trials)} trials, about {steps:,} environment steps: {reached}."
+    return Section(
+        f"{subject.label}: the search", [text], pictures=[picture], tables=[_all(record)]
+    )
+
+
+def _all(record: StudyRecord) -> Table:
+    subject, rows = record.subject, []
+    for trial in record.trials:
+        values = [trial.intermediate_values[k] for k in sorted(trial.intermediate_values)]
+        state = trial.state.name.lower()
+        if FAILED in trial.user_attrs or REFUSED in trial.user_attrs:
+            state = reason_of(trial)[:200]
+        cells = [f"{value:,.4g}" for value in values]
+        cells += [""] * (len(subject.rungs) - len(cells))
+        settings = in_words(settings_of(trial.params, subject.ranges))
+        rows.append([str(trial.number), *cells, state, settings])
+    names = [figures.rung_name(subject, i) for i in range(len(subject.rungs))]
+    header = ["trial", *names, "state", "hyper-parameters"]
+    return Table("All trials", header, rows, folded=True)
+
+
+def parameters(record: StudyRecord) -> Section:
+    """Return the section on importances and slices.
+
+    :param record: Study
+    :return: Section
+    """
+    subject = record.subject
+    panels = figures.slices(subject, record.valued, record.measure)
+    styles = figures.rung_styles(subject)
+    picture = Picture(
+        _file(subject, "slices"),
+        "Value of each trial on the first rung against each hyper-parameter.",
+        "Value on the first rung, on which all trials are comparable, in the color of the last "
+        "rung that the trial reached.",
+        together(panels, styles),
+        panels,
+        styles,
+        title="Slices",
+    )
+    found = importances(record.trials)
+    rows = [[name, f"{value:.2f}"] for name, value in found.items()]
+    text = (
+        "Importance compares where the best quarter of the trials lies with where all of them do "
+        "(PED-ANOVA): 1 in all. It is of this search, which had its eyes on the good settings."
+        if found
+        else f"Importances need {FEWEST} trials with a value."
+    )
+    tables = [Table("Importance", ["hyper-parameter", "importance"], rows)] if rows else []
+    return Section(f"{subject.label}: parameters", [text], pictures=[picture], tables=tables)
+
+
+def sensitive(record: StudyRecord) -> Section:
+    """Return the section on the sensitivity of the return to each hyper-parameter.
+
+    :param record: Study
+    :return: Section
+    """
+    subject = record.subject
+    chosen = record.finals[0].candidate.settings if record.finals else {}
+    held: dict[str, Any] = {}
+    for name, value in chosen.items():
+        held |= held_of(name, subject.ranges[name], value) or {}
+    held = {name: value for name, value in held.items() if not name.endswith(DECAYS)}
+    panels = figures.sensitivity(subject, record.curves, held, record.measure)
+    picture = Picture(
+        _file(subject, "sensitivity"),
+        "Mean return along the values of each hyper-parameter, the others as chosen.",
+        f"Mean over {len(subject.search.seeds)} seeds with its 95% bootstrap interval; a line is "
+        "at the chosen value.",
+        together(panels, {}),
+        panels,
+        title="Sensitivity",
+    )
+    rows = []
+    for name, points in record.curves.items():
+        if points:
+            means = [point.mean for point in points]
+            drop = max(means) - min(means)
+            rows.append([name, f"{min(means):,.4g}", f"{max(means):,.4g}", f"{drop:,.4g}"])
+    rows.sort(key=lambda row: float(row[3].replace(",", "")), reverse=True)
+    table = Table("Range of the mean", ["hyper-parameter", "lowest", "highest", "range"], rows)
+    text = (
+        "One hyper-parameter is varied, the others stay as chosen (sensitivity curves, Patterson "
+        "et al. 2024)."
+    )
+    title = f"{subject.label}: sensitivity"
+    return Section(title, [text], pictures=[picture], tables=[table])
+
+
+def _steps(subject: Subject, trial: FrozenTrial) -> int:
+    """Return the environment steps of the runs of a trial."""
+    specs = {
+        spec.id: spec
+        for rung in subject.rungs[: len(trial.intermediate_values)]
+        for spec in subject.runs(settings_of(trial.params, subject.ranges), rung)
+    }
+    return sum(s.config.stop_at or s.config.total_timesteps for s in specs.values())
+
+
+def _file(subject: Subject, kind: str) -> str:
+    words = re.sub(r"[^a-z0-9]+", "_", subject.label.lower()).strip("_")
+    return f"{kind}_{words}_{subject.name.rpartition(' ')[2][:6]}"

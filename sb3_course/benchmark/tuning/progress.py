@@ -1,0 +1,145 @@
+"""Progress of a study: shown by the command that works on it, or read by any other one."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from optuna.trial import FrozenTrial, Trial, TrialState
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from sb3_course.benchmark.definition.grid import RunSpec
+from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.tuning.study import (
+    FAILED,
+    REFUSED,
+    SharedStudy,
+    last_value,
+    ranked,
+    reason_of,
+)
+from sb3_course.benchmark.tuning.subject import Subject
+
+
+class TrialDisplay:
+    """Display of trials: a line for each that ends, and a bar on a terminal.
+
+    :param console: Console to print to
+    :param study: Study
+    :param progress: Bars on a terminal
+    """
+
+    def __init__(self, console: Console, study: SharedStudy, progress: Progress) -> None:
+        self._console, self._study, self._progress = console, study, progress
+        n = study.subject.search.trials
+        self._bar = progress.add_task(study.subject.label, total=n, note="")
+
+    def trial_ended(self, trial: Trial, rung: int, value: float | None) -> None:
+        """Print a line about a trial that has ended.
+
+        :param trial: The trial
+        :param rung: Index of its last rung
+        :param value: Value there; None if it has none
+        """
+        subject = self._study.subject
+        held = self._study.trials()[trial.number]
+        found = f"no value, {reason_of(held)}" if value is None else after(subject, rung, value)
+        settings = in_words(self._study.settings(trial))
+        self._print(f"{subject.label}: trial {trial.number}: {found}; {settings}")
+        self.tick()
+
+    def ended(self, result: RunResult) -> None:
+        """Print a line about a run that failed; of others the trial tells."""
+        if result.failure is not None:
+            self._print(f"{result.spec.label}: FAILED, {result.reason}")
+
+    def lost(self, spec: RunSpec, reason: str) -> None:
+        """Print a line about a run that starts again."""
+        self._print(f"{spec.label}: started again, {reason.strip().rpartition(chr(10))[2]}")
+
+    def ended_elsewhere(self, spec: RunSpec) -> None:
+        """Show nothing: the command that did the run does."""
+
+    def tick(self) -> None:
+        """Move the bar to the number of trials that have ended."""
+        trials = self._study.trials()
+        n = sum(t.state.is_finished() and REFUSED not in t.user_attrs for t in trials)
+        best = ranked(trials)
+        note = f"best {last_value(best[0]):,.4g}" if best else ""
+        self._progress.update(self._bar, completed=n, note=note)
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def trial_display(console: Console, study: SharedStudy) -> Iterator[TrialDisplay]:
+    """Show the trials of a study within a context.
+
+    :param console: Console to print to
+    :param study: Study
+    :yield: Display, to be notified of what happens
+    """
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} trials"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield TrialDisplay(progress.console, study, progress)
+
+
+def after(subject: Subject, rung: int, value: float) -> str:
+    """Return a value with what it was measured after.
+
+    :param subject: What is tuned
+    :param rung: Index of the rung
+    :param value: Value of a setting there
+    :return: Text such as ``187.3 on 1 of 5 seeds, stopped at 20,000 steps``
+    """
+    at = subject.rungs[rung]
+    stops = {stop for spec in subject.runs({}, at) if (stop := spec.config.stop_at) is not None}
+    part = f", stopped at {min(stops):,} steps" if stops else ""
+    return f"{value:,.4g} on {at.n_seeds} of {len(subject.search.seeds)} seeds{part}"
+
+
+def in_words(settings: dict[str, Any]) -> str:
+    """Return settings in one line.
+
+    :param settings: Hyper-parameters by name
+    :return: Text such as ``gamma 0.99, n_steps 64``
+    """
+    return ", ".join(f"{name} {value}" for name, value in settings.items()) or "as in the grid"
+
+
+def status_table(studies: Sequence[tuple[Subject, Sequence[FrozenTrial]]], terminal: bool) -> Table:
+    """Return the status of studies as a table.
+
+    :param studies: What is tuned, with its trials so far
+    :param terminal: Whether it is drawn with lines, for a terminal
+    :return: Table with one row per study
+    """
+    table = Table("search", box=box.SIMPLE_HEAD if terminal else None)
+    columns = ("trials", "of", "ended", "running", "refused", "failed", "best value", "measured on")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for subject, trials in studies:
+        kinds = Counter(kind for t in trials for kind in (REFUSED, FAILED) if kind in t.user_attrs)
+        running = sum(t.state == TrialState.RUNNING for t in trials)
+        counted = len(trials) - kinds[REFUSED]
+        best = ranked(trials)
+        value, where = "", ""
+        if best:
+            rung = len(best[0].intermediate_values) - 1
+            value, _, where = after(subject, rung, last_value(best[0])).partition(" on ")
+        numbers = (counted, subject.search.trials, counted - running, running)
+        cells = (*map(str, (*numbers, kinds[REFUSED], kinds[FAILED])), value, where)
+        table.add_row(Text(subject.label), *cells)
+    return table

@@ -1,0 +1,94 @@
+"""What each hyper-parameter does to the return: one is varied, the others stay as chosen.
+
+Each value is run on the seeds of the trials, and its mean has an interval, so that a flat curve is
+told from a noisy one. A setting that is best by a hair, on a steep curve, will not be best on
+another machine or task.
+
+Source: Patterson et al. 2024, *Empirical Design in Reinforcement Learning* (sensitivity curves).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sb3_course.benchmark.definition.grid import RunSpec
+from sb3_course.benchmark.statistics import metrics
+from sb3_course.benchmark.statistics.bootstrap import CURVE_REPS, estimate
+from sb3_course.benchmark.storage.store import Store
+from sb3_course.benchmark.tuning.space import applies, held_of, settings_of, values_along
+from sb3_course.benchmark.tuning.subject import Subject
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a value of one hyper-parameter returns.
+
+    :param position: Its value in a range, or its place in a list of choices
+    :param mean: Mean over seeds, and over environments
+    :param low: Lower bound of its 95% bootstrap interval
+    :param high: Upper bound
+    """
+
+    position: float
+    mean: float
+    low: float
+    high: float
+
+
+def variants(subject: Subject, chosen: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return the settings in which one hyper-parameter is varied.
+
+    :param subject: What is tuned
+    :param chosen: Chosen settings by name; none for those of the grid
+    :return: Settings by the name of the parameter, along its values; without those that the chosen
+        choices leave out
+    """
+    search, found = subject.search, {}
+    for name, searched in subject.ranges.items():
+        if search.sensitivity and applies(searched, chosen):
+            held = held_of(name, searched, chosen.get(name)) or {}
+            found[name] = [
+                chosen | settings_of(held | {name: value}, {name: searched})
+                for value in values_along(searched, search.sensitivity)
+            ]
+    return found
+
+
+def runs_of(subject: Subject, chosen: dict[str, Any]) -> list[RunSpec]:
+    """Return the runs of all variants of a chosen setting.
+
+    :param subject: What is tuned
+    :param chosen: Chosen settings by name
+    :return: Whole runs on the seeds of the trials
+    """
+    several = variants(subject, chosen).values()
+    runs = [s for each in several for v in each for s in subject.runs(v, subject.rungs[-1])]
+    return list({spec.id: spec for spec in runs}.values())
+
+
+def curves(subject: Subject, chosen: dict[str, Any], store: Store) -> dict[str, list[Point]]:
+    """Return the sensitivity of the return to each hyper-parameter.
+
+    :param subject: What is tuned
+    :param chosen: Chosen settings by name
+    :param store: Store of the results
+    :return: Points along the values of each, without values of which a run failed or is missing
+    """
+    found: dict[str, list[Point]] = {}
+    for name, several in variants(subject, chosen).items():
+        points = found.setdefault(name, [])
+        for position, settings in zip(
+            values_along(subject.ranges[name], subject.search.sensitivity), several, strict=True
+        ):
+            specs = subject.runs(settings, subject.rungs[-1])
+            results = [r for r in store.read(specs) if r.failure is None]
+            if len(results) == len(specs):
+                points.append(_point(subject, position, [subject.run_value(r) for r in results]))
+    return found
+
+
+def _point(subject: Subject, position: float, values: list[float]) -> Point:
+    by_seed = np.array(values).reshape(len(subject.environments), -1).T
+    interval = estimate(metrics.mean, by_seed, reps=CURVE_REPS)
+    return Point(float(position), *map(float, interval))

@@ -1,0 +1,183 @@
+"""From the ranges of a search to what Optuna suggests, and from there to hyper-parameters.
+
+Optuna holds a number for each: the value of a range, or the position in a list of choices. Choices
+that are ascending numbers are suggested by their order, so that neighbors count as similar.
+"""
+
+import inspect
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+from optuna import Trial
+
+from sb3_course.benchmark.definition.search import Ranges, Searched
+from sb3_course.registry import find_algorithm
+
+DIGITS = 4
+"""Significant digits of a setting: as many as anybody would publish."""
+DECAYS = " decays"
+"""Ends the name under which Optuna holds whether a value falls to 0."""
+
+
+def suggest(trial: Trial, ranges: Ranges) -> None:
+    """Let Optuna suggest a value for each hyper-parameter whose condition holds.
+
+    A trial that has been suggested a value keeps it.
+
+    :param trial: Trial in progress
+    :param ranges: Values that are tried, by name
+    """
+    for name, searched in ranges.items():
+        if not applies(searched, settings_of(trial.params, ranges)):
+            continue
+        if searched.values is not None:
+            last = len(searched.values) - 1
+            if _ordered(searched.values):
+                trial.suggest_int(name, 0, last)
+            else:
+                trial.suggest_categorical(name, list(range(last + 1)))
+        elif searched.whole:
+            trial.suggest_int(name, int(_low(searched)), int(_high(searched)), log=searched.log)
+        else:
+            trial.suggest_float(name, _low(searched), _high(searched), log=searched.log)
+        if len(searched.decays) > 1:
+            trial.suggest_categorical(name + DECAYS, list(searched.decays))
+
+
+def settings_of(params: Mapping[str, Any], ranges: Ranges) -> dict[str, Any]:
+    """Return the hyper-parameters of a trial.
+
+    :param params: What Optuna holds of the trial
+    :param ranges: Values that are tried, by name
+    :return: Values by name, those of ``policy_kwargs`` by ``policy_kwargs.KEY``
+    """
+    found = {}
+    for name, searched in ranges.items():
+        if name not in params:
+            continue
+        given = params[name]
+        if searched.values is not None:
+            found[name] = searched.values[given]
+        elif searched.whole:
+            found[name] = given
+        else:
+            rounded = float(f"{given:.{DIGITS}g}")
+            value = min(max(rounded, _low(searched)), _high(searched))
+            falls = params.get(name + DECAYS, searched.decays[0])
+            found[name] = f"lin_{value:g}" if falls else value
+    return found
+
+
+def with_settings(params: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hyper-parameters in which some have other values.
+
+    :param params: Hyper-parameters as in a grid, which stay as they are
+    :param settings: New values by name, as of :func:`settings_of`
+    :return: Hyper-parameters as in a grid
+    """
+    merged = deepcopy(dict(params))
+    for name, value in settings.items():
+        head, _, key = name.partition(".")
+        if key:
+            merged.setdefault(head, {})[key] = value
+        else:
+            merged[name] = value
+    return merged
+
+
+def params_of_grid(
+    algorithm_class: str, params: Mapping[str, Any], ranges: Ranges
+) -> dict[str, Any] | None:
+    """Return what Optuna holds of the settings that a grid has, to try them first.
+
+    :param algorithm_class: Name of the algorithm's class
+    :param params: Hyper-parameters in the grid; others have the constructor's default
+    :param ranges: Values that are tried, by name
+    :return: Numbers by name; None if one of them is not among the values that are tried
+    """
+    defaults = inspect.signature(find_algorithm(algorithm_class).__init__).parameters
+    found: dict[str, Any] = {}
+    for name, searched in ranges.items():
+        if not applies(searched, settings_of(found, ranges)):
+            continue
+        head, _, key = name.partition(".")
+        value = params.get(head, defaults[head].default if head in defaults else None)
+        if key:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        held = held_of(name, searched, value)
+        if held is None:
+            return None
+        found |= held
+    return found
+
+
+def held_of(name: str, searched: Searched, value: Any) -> dict[str, Any] | None:
+    """Return what Optuna holds of a value of one hyper-parameter.
+
+    :param name: Name of the hyper-parameter
+    :param searched: Values that are tried
+    :param value: Value as in a grid
+    :return: Numbers by name; None if the value is not among those that are tried
+    """
+    if searched.values is not None:
+        at = next((i for i, v in enumerate(searched.values) if _same(v, value)), None)
+        return None if at is None else {name: at}
+    falls = isinstance(value, str) and value.startswith("lin_")
+    try:
+        number = float(str(value).removeprefix("lin_"))
+    except ValueError:
+        return None
+    if falls not in searched.decays or not _low(searched) <= number <= _high(searched):
+        return None
+    if searched.whole and not number.is_integer():
+        return None
+    held: dict[str, Any] = {name: int(number) if searched.whole else number}
+    return held | ({name + DECAYS: falls} if len(searched.decays) > 1 else {})
+
+
+def applies(searched: Searched, settings: Mapping[str, Any]) -> bool:
+    """Return whether a hyper-parameter is tried together with settings.
+
+    :param searched: Values that are tried, with their condition
+    :param settings: Hyper-parameters by name
+    :return: Whether the condition holds
+    """
+    return all(
+        other in settings and any(_same(settings[other], value) for value in values)
+        for other, values in searched.when.items()
+    )
+
+
+def values_along(searched: Searched, n: int) -> list[Any]:
+    """Return values that cover those that are tried, as Optuna holds them.
+
+    :param searched: Values that are tried
+    :param n: Number of values of a range, both bounds included if it is larger than 1
+    :return: Ascending values of a range, or the place of every choice
+    """
+    if searched.values is not None:
+        return list(range(len(searched.values)))
+    space = np.geomspace if searched.log else np.linspace
+    values = [float(value) for value in space(_low(searched), _high(searched), n)]
+    return list(dict.fromkeys(map(round, values))) if searched.whole else values
+
+
+def _same(a: Any, b: Any) -> bool:
+    return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
+
+
+def _ordered(values: list[Any]) -> bool:
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    return numbers and len(values) > 2 and values == sorted(values)
+
+
+def _low(searched: Searched) -> float:
+    assert searched.low is not None, "a range has bounds"
+    return searched.low
+
+
+def _high(searched: Searched) -> float:
+    assert searched.high is not None, "a range has bounds"
+    return searched.high

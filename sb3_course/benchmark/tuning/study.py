@@ -1,0 +1,267 @@
+"""One study of Optuna, on which several commands work: which trial is whose, and how it ends.
+
+Each trial in progress is locked by the command that works on it, so the trials of a killed command
+are gone on with by any other one. Nothing of a trial is lost but its runs in progress: what was
+suggested is in the journal, and finished runs are stored.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import TPESampler
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from sb3_course.benchmark.execution.run_queue import ByteLocks
+from sb3_course.benchmark.tuning.space import params_of_grid, settings_of, suggest
+from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.common.errors import UserError
+
+ASKING = 0
+"""Byte that a command locks while it takes a trial; trial n has byte n + 1."""
+REFUSED, FAILED = "refused", "failed"
+"""Keys of a trial's reason: a constructor refused its settings, or one of its runs failed."""
+HOPELESS = 10
+"""Number of trials after which a study is given up if not one of them has had a value."""
+
+
+def stored_trials(storage: BaseStorage, subject: Subject) -> list[FrozenTrial]:
+    """Return the trials of a study that may not have begun.
+
+    :param storage: Journal
+    :param subject: What is tuned
+    :return: Trials by ascending number
+    """
+    if subject.name not in optuna.get_all_study_names(storage):
+        return []
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return begun(optuna.load_study(study_name=subject.name, storage=storage))
+
+
+def begun(study: optuna.Study, states: Sequence[TrialState] = ()) -> list[FrozenTrial]:
+    """Return the trials of a study that do not wait to be begun.
+
+    :param study: Study
+    :param states: States of trials to return; none for all
+    :return: Trials by ascending number
+    """
+    trials: list[FrozenTrial] = study.get_trials(deepcopy=False, states=tuple(states) or None)
+    return [trial for trial in trials if trial.state != TrialState.WAITING]
+
+
+class SharedStudy:
+    """A study that several commands may work on at the same time.
+
+    :param storage: Journal
+    :param folder: Folder of tuning, for the locks
+    :param subject: What is tuned
+    """
+
+    def __init__(self, storage: BaseStorage, folder: Path, subject: Subject) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.subject = subject
+        self._study = optuna.create_study(
+            storage=storage,
+            study_name=subject.name,
+            direction="maximize",
+            pruner=pruner_of(subject),
+            load_if_exists=True,
+        )
+        name = subject.name.rpartition(" ")[2]
+        self._locks = ByteLocks(folder / f".trials-{name}.lock")
+        self._mine: set[int] = set()
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """Return the trials so far.
+
+        :param *states: States of trials to return; none for all
+        :return: Trials by ascending number
+        """
+        return begun(self._study, states)
+
+    @property
+    def counted(self) -> int:
+        """Number of trials that count; those that a constructor has refused do not."""
+        return sum(REFUSED not in trial.user_attrs for trial in self.trials())
+
+    @property
+    def over(self) -> bool:
+        """Whether all trials have ended, whoever worked on them."""
+        return not self._due() and not self.trials(TrialState.RUNNING)
+
+    def _due(self) -> bool:
+        return self.counted < self.subject.search.trials
+
+    def take(self) -> Trial | None:
+        """Take a trial: one that a killed command has left, or else a new one.
+
+        :return: Trial that this command alone works on; None if there is none at the moment
+        :raises UserError: If none of :data:`HOPELESS` trials has had a value
+        """
+        if not self._locks.acquire(ASKING):
+            return None
+        try:
+            trial = self._abandoned() or (self._new() if self._due() else None)
+        finally:
+            self._locks.release(ASKING)
+        if trial is not None:
+            suggest(trial, self.subject.ranges)
+        return trial
+
+    def _abandoned(self) -> Trial | None:
+        for trial in self.trials(TrialState.RUNNING):
+            if trial.number not in self._mine and self._locks.acquire(trial.number + 1):
+                now = self._study.get_trials(deepcopy=False)[trial.number]
+                if now.state == TrialState.RUNNING:
+                    self._mine.add(trial.number)
+                    return Trial(self._study, now._trial_id)
+                self._locks.release(trial.number + 1)
+        return None
+
+    def _new(self) -> Trial:
+        trials = self._study.get_trials(deepcopy=False)
+        self._give_up_hopeless(trials)
+        subject = self.subject
+        if not trials:
+            own = params_of_grid(subject.algorithm_class(), subject.own_params(), subject.ranges)
+            if own is not None:
+                self._study.enqueue_trial(own)
+        self._study.sampler = sampler_of(subject.name, len(trials))
+        trial: Trial = self._study.ask()
+        self._locks.acquire(trial.number + 1)
+        self._mine.add(trial.number)
+        return trial
+
+    def _give_up_hopeless(self, trials: Sequence[FrozenTrial]) -> None:
+        ended = [t for t in trials if t.state.is_finished()]
+        if len(ended) >= HOPELESS and not any(t.intermediate_values for t in ended):
+            raise UserError(
+                f"{self.subject.label}: none of {len(ended)} trials has had a return; the last "
+                f"one: {reason_of(ended[-1])}"
+            )
+
+    def passed(self, trial: Trial) -> int:
+        """Return the number of rungs that a trial has a value on.
+
+        :param trial: Trial in progress
+        :return: Index of the rung that is next
+        """
+        held = self._study.get_trials(deepcopy=False)[trial.number]
+        return len(held.intermediate_values)
+
+    def settings(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
+        """Return the hyper-parameters of a trial by name.
+
+        :param trial: Trial
+        :return: Values as in a grid
+        """
+        return settings_of(trial.params, self.subject.ranges)
+
+    def report(self, trial: Trial, rung: int, value: float) -> bool:
+        """Report the value of a trial on a rung; the trial ends if it goes no further.
+
+        :param trial: Trial of this command
+        :param rung: Index of the rung
+        :param value: Value there
+        :return: Whether the trial goes on to the next rung
+        """
+        subject = self.subject
+        trial.report(value, subject.search.halving**rung)
+        if rung == len(subject.rungs) - 1:
+            self._study.tell(trial, value)
+        elif trial.should_prune():
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:
+            return True
+        self._release(trial)
+        return False
+
+    def fail(self, trial: Trial, kind: str, reason: str) -> None:
+        """End a trial that has no value; the sampler takes it for the worst.
+
+        :param trial: Trial of this command
+        :param kind: :data:`REFUSED` or :data:`FAILED`
+        :param reason: Reason, in one line
+        """
+        trial.set_user_attr(kind, reason)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._study.tell(trial, state=TrialState.PRUNED)
+        self._release(trial)
+
+    def _release(self, trial: Trial) -> None:
+        self._mine.discard(trial.number)
+        self._locks.release(trial.number + 1)
+
+    def close(self) -> None:
+        """Let other commands go on with the trials in progress."""
+        self._locks.close()
+
+
+def pruner_of(subject: Subject) -> BasePruner:
+    """Return the pruner of a study, for which rung k is reached after halving^k units of budget.
+
+    :param subject: What is tuned
+    :return: Successive halving; nothing is pruned if there is one rung
+    """
+    halving = subject.search.halving
+    if halving == 1:
+        return NopPruner()
+    return SuccessiveHalvingPruner(min_resource=1, reduction_factor=halving)
+
+
+def sampler_of(name: str, n_trials: int) -> TPESampler:
+    """Return the sampler of the next trial, whose seed depends on the study and the trial alone.
+
+    So a study whose trials end in the same order suggests the same, also after an interruption.
+
+    :param name: Name of the study
+    :param n_trials: Number of trials so far
+    :return: Sampler
+    """
+    digest = hashlib.sha256(f"{name} {n_trials}".encode()).digest()
+    return TPESampler(seed=int.from_bytes(digest[:4], "big"))
+
+
+def reason_of(trial: FrozenTrial) -> str:
+    """Return why a trial has no value.
+
+    :param trial: Trial that has ended
+    :return: Reason in one line; empty if it has a value
+    """
+    return str(trial.user_attrs.get(FAILED) or trial.user_attrs.get(REFUSED) or "")
+
+
+def last_value(trial: FrozenTrial) -> float:
+    """Return the value of a trial on the last rung that it reached.
+
+    :param trial: Trial with a value
+    :return: Value
+    """
+    values = trial.intermediate_values
+    return float(values[max(values)])
+
+
+def has_value(trial: FrozenTrial) -> bool:
+    """Return whether a trial has ended with a value; it has none if a run failed.
+
+    :param trial: Trial
+    :return: Whether it has one
+    """
+    failed = any(key in trial.user_attrs for key in (FAILED, REFUSED))
+    return trial.state.is_finished() and bool(trial.intermediate_values) and not failed
+
+
+def ranked(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that have ended with a value, the best first.
+
+    :param trials: Trials
+    :return: Trials, by the rung that they reached, then by their value there
+    """
+    whole = [trial for trial in trials if has_value(trial)]
+    return sorted(whole, key=lambda t: (len(t.intermediate_values), last_value(t)), reverse=True)

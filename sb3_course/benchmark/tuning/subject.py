@@ -1,0 +1,177 @@
+"""What one study is about: an algorithm, its environments, and the runs of a setting."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sb3_course.benchmark.definition.grid import Grid, RunConfig, RunSpec
+from sb3_course.benchmark.definition.search import Ranges, Search
+from sb3_course.benchmark.statistics import metrics
+from sb3_course.benchmark.statistics.environments import (
+    at_the_end,
+    best_of_the_run,
+    over_the_run,
+)
+from sb3_course.benchmark.statistics.scores import Reference
+from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.tuning.rungs import Rung, rungs_of, stop_of
+from sb3_course.benchmark.tuning.space import with_settings
+
+OBJECTIVES = {"final": at_the_end, "mean": over_the_run, "best": best_of_the_run}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An algorithm of a grid that is tuned on one environment, or on several together.
+
+    :param grid: Grid with a search
+    :param search: Its search
+    :param algorithm: Name of the algorithm in the grid
+    :param environments: Names of environments in the grid
+    :param references: Reference returns, for scores; of several environments each has some
+    """
+
+    grid: Grid
+    search: Search
+    algorithm: str
+    environments: Sequence[str]
+    references: Mapping[str, Reference]
+
+    @property
+    def ranges(self) -> Ranges:
+        """Values that are tried."""
+        return self.search.algorithms[self.algorithm]
+
+    @property
+    def label(self) -> str:
+        """Name in tables and messages."""
+        where = self.environments[0] if not self.search.shared else "all environments"
+        return f"{self.algorithm} on {where}"
+
+    @property
+    def rungs(self) -> list[Rung]:
+        """Rungs that a setting goes through."""
+        return rungs_of(self.search)
+
+    @property
+    def name(self) -> str:
+        """Name of the study, with a hash of all that its values depend on: ranges, seeds, steps.
+
+        Numbers of trials and what follows them are not among them.
+        """
+        facts = {
+            "search": self.search.model_dump(
+                mode="json", exclude={"trials", "confirm", "algorithms", "sensitivity"}
+            ),
+            "ranges": {key: value.model_dump(mode="json") for key, value in self.ranges.items()},
+            "configs": [self._config(name).model_dump(mode="json") for name in self.environments],
+        }
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return f"{self.label} {digest[:12]}"
+
+    def own_params(self) -> dict[str, Any]:
+        """Return the algorithm's hyper-parameters in the grid, on the first environment."""
+        return self._config(self.environments[0]).params
+
+    def algorithm_class(self) -> str:
+        """Return the name of the algorithm's class."""
+        return self._config(self.environments[0]).algorithm_class
+
+    def runs(self, settings: Mapping[str, Any], rung: Rung) -> list[RunSpec]:
+        """Return the runs of a setting on a rung.
+
+        :param settings: Hyper-parameters by name, as of :func:`.settings_of`
+        :param rung: Rung
+        :return: Runs on every environment
+        """
+        return self._runs(settings, self.search.seeds[: rung.n_seeds], rung.fraction)
+
+    def fresh_runs(self, settings: Mapping[str, Any]) -> list[RunSpec]:
+        """Return the runs of a setting on seeds that no trial has seen.
+
+        :param settings: Hyper-parameters by name
+        :return: Whole runs on every environment
+        """
+        return self._runs(settings, self.search.fresh_seeds(), 1.0)
+
+    def expected_steps(self) -> int:
+        """Return about how many environment steps all of it takes, fresh seeds included."""
+        trials, total, known = float(self.search.trials), 0.0, set[str]()
+        for rung in self.rungs:
+            specs = [spec for spec in self.runs({}, rung) if spec.id not in known]
+            total += trials * sum(s.config.stop_at or s.config.total_timesteps for s in specs)
+            known.update(spec.id for spec in specs)
+            trials = max(trials / self.search.halving, 1.0)
+        fresh = sum(spec.config.total_timesteps for spec in self.fresh_runs({}))
+        return round(total + (self.search.confirm.best + 1) * fresh)
+
+    def value(self, results: Sequence[RunResult]) -> float:
+        """Return what a setting is compared by.
+
+        :param results: Results of its runs
+        :return: Mean over seeds of each run's return; for several environments together, the
+            interquartile mean of normalized scores over seeds and environments
+        """
+        if not self.search.shared:
+            return float(np.mean([self.run_value(result) for result in results]))
+        return float(metrics.iqm(np.array([[self.run_value(r)] for r in results])))
+
+    def run_value(self, result: RunResult) -> float:
+        """Return the value of one run: its return at the end, on average, or at best.
+
+        :param result: Result of the run
+        :return: Return; for several environments together, the normalized score
+        """
+        curve = np.array([np.mean(m.returns) for m in result.measurements])
+        value = float(OBJECTIVES[self.search.objective](curve))
+        if self.search.shared:
+            scale = self.references[result.spec.environment]
+            value = (value - scale.random) / (scale.expert - scale.random)
+        return value
+
+    def _runs(
+        self, settings: Mapping[str, Any], seeds: Sequence[int], fraction: float
+    ) -> list[RunSpec]:
+        found = []
+        for environment in self.environments:
+            config = self._config(environment)
+            stop = stop_of(config.evaluation_steps, fraction)
+            steps = [s for s in config.evaluation_steps if stop is None or s <= stop]
+            changes = {
+                "params": with_settings(config.params, settings),
+                "evaluation_steps": steps,
+                "stop_at": stop,
+            }
+            changed = config.model_copy(update=changes)
+            found += [
+                RunSpec(
+                    algorithm=self.algorithm, environment=environment, seed=seed, config=changed
+                )
+                for seed in seeds
+            ]
+        return found
+
+    def _config(self, environment: str) -> RunConfig:
+        return self.grid.config(self.algorithm, environment)
+
+
+def subjects_of(grid: Grid, references: Mapping[str, Reference]) -> list[Subject]:
+    """Return what the search of a grid has studies of.
+
+    :param grid: Grid with a search
+    :param references: Reference returns of its environments
+    :return: One for each algorithm, or for each algorithm on each environment
+    """
+    search = grid.search
+    assert search is not None, "a grid with a search"
+    names = list(grid.environments)
+    parts = [names] if search.shared else [[name] for name in names]
+    return [
+        Subject(grid, search, algorithm, part, references)
+        for algorithm in search.algorithms
+        for part in parts
+    ]

@@ -1,0 +1,111 @@
+"""The grid with the settings that were chosen, and with what they were chosen by."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sb3_course.benchmark.definition.grid import Grid
+from sb3_course.benchmark.storage.provenance import git_commit, versions
+from sb3_course.benchmark.tuning.finals import Final
+from sb3_course.benchmark.tuning.progress import after, in_words
+from sb3_course.benchmark.tuning.space import with_settings
+from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.common.files import write_whole
+
+NAME = "tuned.yaml"
+Chosen = Sequence[tuple[Subject, Sequence[Final]]]
+
+
+def write_tuned(grid: Grid, chosen: Chosen, folder: Path) -> Path:
+    """Write the grid in which algorithms have the settings that were chosen for them.
+
+    It is complete: `sb3-course run` takes it as it is, and its ``algorithms`` can be included by,
+    or copied into, any other grid.
+
+    :param grid: Grid that was tuned
+    :param chosen: What was tuned, with what the best settings have reached on fresh seeds
+    :param folder: Folder of tuning
+    :return: Path of the file
+    """
+    lines = [line for subject, finals in chosen for line in provenance(subject, finals)]
+    head = [
+        f"Settings of {grid.name} chosen by `sb3-course tune`, whose runs are stored beside it.",
+        *lines,
+        f"Commit {git_commit() or 'unknown'}; "
+        + ", ".join(f"{name} {v}" for name, v in versions().items() if v),
+    ]
+    text = yaml.safe_dump(
+        tuned_content(grid, chosen), sort_keys=False, allow_unicode=True, width=100
+    )
+    comment = "".join(f"# {' '.join(line.split())}\n" for line in head)
+    write_whole(folder / NAME, comment + text)
+    return folder / NAME
+
+
+def tuned_content(grid: Grid, chosen: Chosen) -> dict[str, Any]:
+    """Return the tuned grid as plain data.
+
+    :param grid: Grid that was tuned
+    :param chosen: What was tuned, with what the best settings have reached
+    :return: Keys and values of a grid file
+    """
+    content: dict[str, Any] = grid.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    content["name"] = f"{grid.name}_tuned"
+    for subject, finals in chosen:
+        if not finals or not finals[0].by_seed:
+            continue
+        settings = finals[0].candidate.settings
+        algorithm = content["algorithms"][subject.algorithm]
+        overrides = algorithm.setdefault("environments", {})
+        if not subject.search.shared:
+            override = overrides.setdefault(subject.environments[0], {})
+            own = subject.grid.config(subject.algorithm, subject.environments[0]).params
+            changed = with_settings(own, settings)
+            heads = {name.partition(".")[0] for name in settings}
+            override["params"] = override.get("params", {}) | {h: changed[h] for h in heads}
+            continue
+        algorithm["params"] = with_settings(algorithm.get("params", {}), settings)
+        for override in overrides.values():
+            if override.get("params"):
+                relevant = {
+                    k: v for k, v in settings.items() if k.partition(".")[0] in override["params"]
+                }
+                override["params"] = with_settings(override["params"], relevant)
+    return content
+
+
+def provenance(subject: Subject, finals: Sequence[Final]) -> list[str]:
+    """Return what a choice rests upon, in lines.
+
+    :param subject: What was tuned
+    :param finals: What the best settings have reached on fresh seeds, the best first
+    :return: Lines of plain text
+    """
+    search = subject.search
+    if not finals or not finals[0].by_seed:
+        return [f"{subject.label}: nothing was chosen"]
+    seeds = search.fresh_seeds()
+    where = f"{len(seeds)} fresh seeds ({seeds[0]} to {seeds[-1]})"
+    best = finals[0]
+    found = f"{best.value:,.4g} ± {best.standard_error:,.2g} on {where}"
+    lines = [
+        f"{subject.label}: {best.candidate.label} ({in_words(best.candidate.settings)}), chosen of "
+        f"{search.trials} trials with seeds {', '.join(map(str, search.seeds))} by the "
+        f"{search.objective} return: {found}"
+    ]
+    for final in finals:
+        lines += _curse(subject, final)
+    return lines
+
+
+def _curse(subject: Subject, final: Final) -> list[str]:
+    candidate = final.candidate
+    if final.failure:
+        return [f"  {candidate.label}: {final.failure}"]
+    line = f"  {candidate.label}: {final.value:,.4g} ± {final.standard_error:,.2g}"
+    if final.optimism is None or candidate.rung is None or candidate.searched is None:
+        return [line]
+    before = after(subject, candidate.rung, candidate.searched)
+    return [f"{line}; in its trial {before}: a luck of {final.optimism:+,.4g}"]

@@ -1,0 +1,305 @@
+"""Tune the algorithms of a grid: trials, the best ones again, and the grid with what was chosen."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from optuna.storages import BaseStorage
+from rich.console import Console
+
+from sb3_course.benchmark.definition.checks import checked_grid
+from sb3_course.benchmark.definition.constructor_checks import check_constructors
+from sb3_course.benchmark.definition.grid import Grid, RunSpec
+from sb3_course.benchmark.definition.yaml_source import GridError, GridSource
+from sb3_course.benchmark.execution import runner
+from sb3_course.benchmark.execution.executors import Executor, make_executor
+from sb3_course.benchmark.execution.rerun import check_user_code
+from sb3_course.benchmark.execution.run_queue import RunLocks
+from sb3_course.benchmark.statistics.scores import references_of
+from sb3_course.benchmark.storage import manifest
+from sb3_course.benchmark.storage.grids import RESULTS, TUNING
+from sb3_course.benchmark.storage.references import read_references
+from sb3_course.benchmark.storage.rounds import read_rounds
+from sb3_course.benchmark.storage.store import Store
+from sb3_course.benchmark.tuning import finals, sensitivity
+from sb3_course.benchmark.tuning.finals import Final, candidates_of, chosen_of, finals_of
+from sb3_course.benchmark.tuning.journal import NAME as JOURNAL
+from sb3_course.benchmark.tuning.journal import open_journal
+from sb3_course.benchmark.tuning.progress import status_table, trial_display
+from sb3_course.benchmark.tuning.sensitivity import Point
+from sb3_course.benchmark.tuning.study import SharedStudy, stored_trials
+from sb3_course.benchmark.tuning.subject import Subject, subjects_of
+from sb3_course.benchmark.tuning.trial_queue import TrialQueue
+from sb3_course.benchmark.tuning.tuned_grid import write_tuned
+from sb3_course.common.errors import UserError, unknown
+from sb3_course.common.files import remove_abandoned
+
+SELECTORS = ("algorithm", "environment")
+
+
+@dataclass(frozen=True)
+class TuningPlan:
+    """What is tuned, and where.
+
+    :param source: Grid, for messages
+    :param grid: Validated grid
+    :param store: Store of the runs of trials, ``results/GRID/tuning``
+    :param subjects: What each study is about
+    """
+
+    source: GridSource
+    grid: Grid
+    store: Store
+    subjects: Sequence[Subject]
+
+
+@dataclass(frozen=True)
+class TuningOutcome:
+    """What tuning has found.
+
+    :param finals: What was tuned, with what its best settings have reached; the first is chosen
+    :param tuned: Grid with the chosen settings
+    :param page: Page on the studies
+    """
+
+    finals: Sequence[tuple[Subject, Sequence[Final]]]
+    tuned: Path
+    page: Path
+
+
+def tuning_folder(results: str | Path, grid: Grid) -> Path:
+    """Return the folder of a grid's tuning.
+
+    :param results: Folder of all results
+    :param grid: Grid
+    :return: Path of the folder
+    """
+    return Path(results) / grid.name / TUNING
+
+
+def plan_tuning(
+    grid: GridSource, *, only: Sequence[str] = (), results: str | Path = RESULTS
+) -> TuningPlan:
+    """Check a grid and its search, and list the studies, without executing any run.
+
+    :param grid: Grid file, or its content as a mapping
+    :param only: Conditions such as ``"algorithm=NPG"``; a study has to match one of those with the
+        same key, for every key
+    :param results: Folder of all results
+    :return: The plan
+    :raises GridError: If the grid has mistakes, or a constructor refuses its own settings
+    :raises UserError: If it has no search, seeds overlap, a condition matches nothing, scores need
+        reference returns, or stored runs were made with other code of the user
+    """
+    loaded = checked_grid(grid)
+    if loaded.search is None:
+        raise UserError(
+            f"{loaded.name} has no `search`, as in "
+            "search: {algorithms: {NPG: {target_kl: {low: 0.003, high: 0.1, log: true}}}}"
+        )
+    folder = tuning_folder(results, loaded)
+    if (rounds := read_rounds(folder.parent)) is not None:
+        loaded.search.check_seeds({seed for seeds in rounds.seeds for seed in seeds})
+    references = references_of(loaded, read_references(folder.parent)).environments
+    unscored = [name for name in loaded.environments if name not in references]
+    if loaded.search.shared and unscored:
+        raise UserError(
+            f"search.shared compares normalized scores, and {', '.join(unscored)} has no reference "
+            "returns: add `references` to the grid, and run `sb3-course references`"
+        )
+    subjects = _selected(subjects_of(loaded, references), only)
+    remove_abandoned(folder)
+    manifest.read_manifest(folder)
+    store = Store(folder)
+    runs = [spec for subject in subjects for spec in subject.fresh_runs({})]
+    check_user_code(runs, store)
+    store.check_free(runs)
+    check_constructors(runs, grid)
+    return TuningPlan(grid, loaded, store, subjects)
+
+
+def show_status(grid: Grid, results: str | Path, console: Console) -> None:
+    """Print how far the studies of a grid are, if any has begun.
+
+    :param grid: Grid
+    :param results: Folder of all results
+    :param console: Console to print to
+    """
+    folder = tuning_folder(results, grid)
+    if grid.search is None or not (folder / JOURNAL).exists():
+        return
+    storage = open_journal(folder)
+    studies = [(subject, stored_trials(storage, subject)) for subject in subjects_of(grid, {})]
+    console.print(status_table(studies, console.is_terminal), highlight=False)
+
+
+def _selected(subjects: Sequence[Subject], conditions: Sequence[str]) -> list[Subject]:
+    wanted: dict[str, set[str]] = {}
+    for condition in conditions:
+        key, _, value = condition.partition("=")
+        if key not in SELECTORS:
+            raise UserError(unknown("key of --only", key, SELECTORS) + " (as in algorithm=NPG)")
+        known = {name for subject in subjects for name in _names(subject)[key]}
+        if value not in known:
+            raise UserError("--only: " + unknown(f"{key} of the search", value, known))
+        wanted.setdefault(key, set()).add(value)
+    chosen = [
+        subject
+        for subject in subjects
+        if all(values.intersection(_names(subject)[key]) for key, values in wanted.items())
+    ]
+    if any(s.search.shared for s in chosen) and "environment" in wanted:
+        raise UserError("--only environment=… : search.shared has one setting for all environments")
+    return chosen
+
+
+def _names(subject: Subject) -> dict[str, Sequence[str]]:
+    return {"algorithm": [subject.algorithm], "environment": subject.environments}
+
+
+def tune_grid(
+    grid: GridSource,
+    *,
+    only: Sequence[str] = (),
+    results: str | Path = RESULTS,
+    executor: Literal["local", "ray"] = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    retries: int = 1,
+    console: Console | None = None,
+) -> TuningOutcome:
+    """Search better settings for algorithms of a grid; what is stored is not run again.
+
+    .. code-block:: python
+
+        outcome = tune_grid("mine.yaml", workers=2)
+        run_grid(outcome.tuned)
+
+    :param grid: Grid file with a ``search``, or its content as a mapping
+    :param only: Conditions, as in :func:`plan_tuning`
+    :param results: Folder of all results; the studies are in ``GRID/tuning``
+    :param executor: As in :func:`.run_grid`, like what follows
+    :param workers: Number of runs at a time
+    :param address: Address of a running Ray cluster
+    :param retries: Number of times that a run whose process died is started again
+    :param console: Console on which progress is shown
+    :return: What was found
+    :raises UserError: As :func:`plan_tuning` does, and if all trials of a study fail
+    :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
+    """
+    plan = plan_tuning(grid, only=only, results=results)
+    return run_tuning(
+        plan,
+        executor=executor,
+        workers=workers,
+        address=address,
+        retries=retries,
+        console=console,
+    )
+
+
+def run_tuning(
+    plan: TuningPlan,
+    *,
+    executor: Literal["local", "ray"] = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    retries: int = 1,
+    console: Console | None = None,
+    command: str | None = None,
+) -> TuningOutcome:
+    """Execute the studies of a plan.
+
+    :param plan: Plan from :func:`plan_tuning`
+    :param executor: As in :func:`tune_grid`, like what follows
+    :param workers: Number of runs at a time
+    :param address: Address of a running Ray cluster
+    :param retries: Number of times that a run whose process died is started again
+    :param console: Console on which progress is shown
+    :param command: Command to record in the manifest; None for the call of :func:`tune_grid`
+    :return: What was found
+    :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
+    """
+    started, folder = time.time(), plan.store.folder
+    storage = open_journal(folder)
+    shown = console or Console(quiet=True)
+
+    def make(n_runs: int) -> Any:
+        return make_executor(executor, plan.grid, folder, n_runs, workers, address)
+
+    def run(specs: Sequence[RunSpec]) -> None:
+        if todo := runner.to_do(specs, plan.store):
+            runner.run_all(todo, plan.store, make(len(todo)), shown, retries)
+
+    try:
+        for subject in plan.subjects:
+            with closing(SharedStudy(storage, folder, subject)) as study:
+                _search(plan, study, make(_most_runs(subject)), shown, retries)
+                candidates = candidates_of(study)
+            run(finals.runs_of(subject, candidates))
+            found = finals_of(subject, candidates, plan.store)
+            run(sensitivity.runs_of(subject, chosen_of(found)))
+    finally:
+        if plan.store.finished() or plan.store.failed():
+            command = command or f"sb3_course.benchmark.tuning.tune_grid({plan.grid.name!r})"
+            with suppress(OSError, UserError):  # which would hide what went wrong first
+                manifest.write_manifest(plan.grid, folder, command, workers, started)
+    return publish_tuning(plan, storage)
+
+
+def _most_runs(subject: Subject) -> int:
+    return subject.search.trials * len(subject.search.seeds) * len(subject.environments)
+
+
+def _search(
+    plan: TuningPlan, study: SharedStudy, executor: Executor, console: Console, retries: int
+) -> None:
+    if study.over:
+        return
+    with RunLocks(plan.store.folder) as locks, trial_display(console, study) as display:
+        queue = TrialQueue(
+            study, plan.store, locks, _refusal_by_constructors(plan.source), display.trial_ended
+        )
+        runner.run_queued(queue, plan.store, executor, display, retries)
+
+
+def _refusal_by_constructors(source: GridSource) -> Callable[[Sequence[RunSpec]], str | None]:
+    def refusal(specs: Sequence[RunSpec]) -> str | None:
+        try:
+            check_constructors(specs, source)
+        except GridError as error:
+            return str(error).partition("\n")[0]
+        return None
+
+    return refusal
+
+
+def publish_tuning(plan: TuningPlan, storage: BaseStorage) -> TuningOutcome:
+    """Write the tuned grid and the page, from what is stored.
+
+    :param plan: Plan from :func:`plan_tuning`, of all or of some studies
+    :param storage: Journal
+    :return: What was found so far
+    """
+    from sb3_course.benchmark.tuning.page.sections import StudyRecord, write_tuning_page
+
+    records = []
+    subjects = subjects_of(plan.grid, plan.subjects[0].references)
+    for subject in subjects:
+        with closing(SharedStudy(storage, plan.store.folder, subject)) as study:
+            found: list[Final] = []
+            curves: dict[str, list[Point]] = {}
+            if study.over:
+                found = finals_of(subject, candidates_of(study), plan.store)
+                curves = sensitivity.curves(subject, chosen_of(found), plan.store)
+            if trials := study.trials():
+                records.append(StudyRecord(subject, trials, found, curves))
+    if len(records) == len(subjects) and all(record.finals for record in records):
+        plan.store.pack()
+    chosen = [(record.subject, record.finals) for record in records]
+    tuned = write_tuned(plan.grid, chosen, plan.store.folder)
+    page = write_tuning_page(plan.grid.name, records, plan.store.folder)
+    return TuningOutcome(chosen, tuned, page)

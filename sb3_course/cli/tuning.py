@@ -1,0 +1,123 @@
+"""The command ``tune``: better settings for the algorithms of a grid."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from sb3_course.cli.grid_options import (
+    GridFile,
+    Results,
+    Workers,
+    command_line,
+    stop_on_sigterm,
+)
+from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
+
+if TYPE_CHECKING:
+    from sb3_course.benchmark.tuning.tuner import TuningOutcome, TuningPlan
+
+
+def tune(
+    grid: GridFile,
+    workers: Workers = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="KEY=VALUE",
+            help="Tune only this algorithm, or on this environment.",
+        ),
+    ] = None,
+    results: Results = Path("results"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be tuned, and its steps.")
+    ] = False,
+    executor: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Where runs execute: in processes of this machine, or on Ray."),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Running Ray cluster, as in 10.0.0.1:6379, or auto (default: start one here).",
+        ),
+    ] = None,
+    retries: Annotated[
+        int,
+        typer.Option(
+            "--retries", min=0, metavar="N", help="How often to retry a run whose process died."
+        ),
+    ] = 1,
+) -> int:
+    """Search better settings for the algorithms of a grid: what its `search` says, with Optuna.
+
+    A trial is one setting on several seeds, none of which is published. Successive halving prunes
+    over environment steps and seeds. The best settings, and those of the grid, are run again on
+    fresh seeds before one is chosen. Written are results/GRID/tuning/tuned.yaml, which `run` takes
+    as it is, and report.html beside it.
+
+    Several processes can run this command on one grid at the same time. After an interrupt, or if
+    a process is killed, the same command continues; no run that is stored is executed again.
+
+    The exit code is 1 if nothing could be chosen for an algorithm, else 0.
+
+    For example:
+
+    sb3-course tune benchmarks/tuning/cartpole_search.yaml --dry-run
+
+    sb3-course tune benchmarks/tuning/cartpole_search.yaml --workers 2 --only algorithm=NPG
+    """
+    if address is not None and executor != "ray":
+        raise typer.BadParameter("--address requires --executor ray")
+    from sb3_course.benchmark.tuning.tuner import plan_tuning, run_tuning
+
+    plan = plan_tuning(grid, only=only or [], results=results)
+    _show_plan(plan)
+    if dry_run:
+        return OK
+    stop_on_sigterm()
+    try:
+        outcome = run_tuning(
+            plan,
+            executor=executor,
+            workers=workers,
+            address=address,
+            retries=retries,
+            console=Console(stderr=True),
+            command=command_line(),
+        )
+    except KeyboardInterrupt:
+        print_error("interrupted: trials and runs are kept; the same command continues from there")
+        return INTERRUPTED
+    return _show(outcome)
+
+
+def _show_plan(plan: "TuningPlan") -> None:
+    for subject in plan.subjects:
+        search = subject.search
+        rungs = " → ".join(
+            f"{rung.n_seeds} seed{'s' * (rung.n_seeds > 1)}"
+            + (f" to {rung.fraction:.0%}" if rung.fraction < 1 else "")
+            for rung in subject.rungs
+        )
+        print_line(
+            f"{subject.label}: {search.trials} trials ({rungs}), the best {search.confirm.best} on "
+            f"{len(search.fresh_seeds())} fresh seeds: about {subject.expected_steps():,} steps"
+        )
+
+
+def _show(outcome: "TuningOutcome") -> int:
+    from sb3_course.benchmark.tuning.tuned_grid import provenance
+
+    code = OK
+    for subject, finals in outcome.finals:
+        for line in provenance(subject, finals):
+            print_line(line)
+        if not finals or not finals[0].by_seed:
+            code = FAILED
+    print_line(str(outcome.tuned))
+    print_line(str(outcome.page))
+    return code
