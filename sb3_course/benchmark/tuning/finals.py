@@ -76,7 +76,7 @@ def candidates_of(study: SharedStudy) -> list[Candidate]:
     found: list[Candidate] = []
     own = _ids(subject, {})
     seen: set[tuple[str, ...]] = set()
-    for trial in ranked(study.trials()):
+    for trial in ranked(study.trials(), subject):
         settings = study.settings(trial)
         ids = _ids(subject, settings)
         if len(found) == subject.search.confirm.best or ids in seen:

@@ -15,6 +15,7 @@ from rich.text import Text
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.tuning.study import (
+    AGAIN,
     FAILED,
     REFUSED,
     SharedStudy,
@@ -46,7 +47,7 @@ class TrialDisplay:
         :param value: Value there; None if it has none
         """
         subject = self._study.subject
-        held = self._study.trials()[trial.number]
+        held = self._study.held(trial.number)
         found = f"no value, {reason_of(held)}" if value is None else after(subject, rung, value)
         settings = in_words(self._study.settings(trial))
         self._print(f"{subject.label}: trial {trial.number}: {found}; {settings}")
@@ -67,8 +68,10 @@ class TrialDisplay:
     def tick(self) -> None:
         """Move the bar to the number of trials that have ended."""
         trials = self._study.trials()
-        n = sum(t.state.is_finished() and REFUSED not in t.user_attrs for t in trials)
-        best = ranked(trials)
+        n = sum(
+            t.state.is_finished() and not {REFUSED, AGAIN} & t.user_attrs.keys() for t in trials
+        )
+        best = ranked(trials, self._study.subject)
         note = f"best {last_value(best[0]):,.4g}" if best else ""
         self._progress.update(self._bar, completed=n, note=note)
 
@@ -131,10 +134,12 @@ def status_table(studies: Sequence[tuple[Subject, Sequence[FrozenTrial]]], termi
     for name in columns:
         table.add_column(name, justify="right")
     for subject, trials in studies:
-        kinds = Counter(kind for t in trials for kind in (REFUSED, FAILED) if kind in t.user_attrs)
+        kinds = Counter(
+            kind for t in trials for kind in (REFUSED, FAILED, AGAIN) if kind in t.user_attrs
+        )
         running = sum(t.state == TrialState.RUNNING for t in trials)
-        counted = len(trials) - kinds[REFUSED]
-        best = ranked(trials)
+        counted = len(trials) - kinds[REFUSED] - kinds[AGAIN]
+        best = ranked(trials, subject)
         value, where = "", ""
         if best:
             rung = len(best[0].intermediate_values) - 1

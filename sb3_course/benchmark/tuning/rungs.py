@@ -6,7 +6,10 @@ before it 1/η of the seeds, down to one seed, and the first one that seed up to
 .. math::
     (1, \text{first look} \cdot T) \to (1, T) \to \dots \to (\mathrm{round}(S / \eta), T) \to (S, T)
 
-A setting goes on to the next rung if it is among the best 1/η of those that have reached its own.
+A setting goes on to the next rung if it is among the best 1/η of those that have reached its own so
+far. Once all settings have been begun, those that have become one of them since go on after all, so
+that it does not matter in which order settings were tried.
+
 Runs of a rung are stored runs. Those with all T steps are part of the next rung; the one that is
 stopped at first is trained again.
 
@@ -14,7 +17,9 @@ Source: Li et al. 2020, *A System for Massively Parallel Hyperparameter Tuning* 
 successive halving), with seeds as a part of the budget.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sb3_course.benchmark.definition.search import Search
 
@@ -29,6 +34,18 @@ class Rung:
 
     n_seeds: int
     fraction: float = 1.0
+
+
+class Cascade(NamedTuple):
+    """Outcome of successive halving.
+
+    :param order: Indices of settings with a value, the best first: who goes further is better, then
+        who has the higher value on the rung where they part
+    :param due: Indices of those that ought to go on to a rung that they have not reached
+    """
+
+    order: list[int]
+    due: list[int]
 
 
 def rungs_of(search: Search) -> list[Rung]:
@@ -59,3 +76,34 @@ def stop_of(evaluation_steps: list[int], fraction: float) -> int | None:
     within = [step for step in evaluation_steps if 0 < step <= fraction * evaluation_steps[-1]]
     stop = within[-1] if within else next(step for step in evaluation_steps if step > 0)
     return stop if stop < evaluation_steps[-1] else None
+
+
+def n_promoted(n: int, halving: int) -> int:
+    """Return how many of the settings on a rung go on to the next one.
+
+    :param n: Number of settings on the rung
+    :param halving: Factor η
+    :return: Number, at least 1
+    """
+    return max(1, n // halving)
+
+
+def cascade(values: Sequence[Sequence[float]], halving: int, n_rungs: int) -> Cascade:
+    """Apply successive halving to settings that have values on some of the rungs.
+
+    :param values: Values of each setting on the rungs that it has reached, in their order
+    :param halving: Factor η
+    :param n_rungs: Number of rungs
+    :return: Order of the settings, and which of them are due on their next rung
+    """
+    pool = [i for i, reached in enumerate(values) if reached]
+    worse: list[int] = []
+    for rung in range(n_rungs):
+        pool.sort(key=lambda i: values[i][rung], reverse=True)
+        if rung == n_rungs - 1:
+            break
+        best = pool[: n_promoted(len(pool), halving)]
+        if due := [i for i in best if len(values[i]) == rung + 1]:
+            return Cascade([*pool, *worse], due)
+        pool, worse = best, [*pool[len(best) :], *worse]
+    return Cascade([*pool, *worse], [])

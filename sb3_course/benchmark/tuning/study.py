@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
+from optuna.pruners import NopPruner
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from sb3_course.benchmark.execution.run_queue import ByteLocks
+from sb3_course.benchmark.tuning.rungs import Cascade, cascade, n_promoted
 from sb3_course.benchmark.tuning.space import params_of_grid, settings_of, suggest
 from sb3_course.benchmark.tuning.subject import Subject
 from sb3_course.common.errors import UserError
@@ -26,6 +27,8 @@ ASKING = 0
 """Byte that a command locks while it takes a trial; trial n has byte n + 1."""
 REFUSED, FAILED = "refused", "failed"
 """Keys of a trial's reason: a constructor refused its settings, or one of its runs failed."""
+AGAIN = "again"
+"""Key of the rung up to which a trial goes for certain, as one with its settings has before."""
 HOPELESS = 10
 """Number of trials after which a study is given up if not one of them has had a value."""
 
@@ -69,7 +72,7 @@ class SharedStudy:
             storage=storage,
             study_name=subject.name,
             direction="maximize",
-            pruner=pruner_of(subject),
+            pruner=NopPruner(),  # Optuna's cannot go on with a trial that it has pruned
             load_if_exists=True,
         )
         name = subject.name.rpartition(" ")[2]
@@ -86,13 +89,18 @@ class SharedStudy:
 
     @property
     def counted(self) -> int:
-        """Number of trials that count; those that a constructor has refused do not."""
-        return sum(REFUSED not in trial.user_attrs for trial in self.trials())
+        """Number of different settings; those that a constructor has refused do not count."""
+        return sum(not {REFUSED, AGAIN} & t.user_attrs.keys() for t in self.trials())
 
     @property
     def over(self) -> bool:
         """Whether all trials have ended, whoever worked on them."""
-        return not self._due() and not self.trials(TrialState.RUNNING)
+        return not (self._due() or self.trials(TrialState.RUNNING) or self._late())
+
+    def _late(self) -> list[FrozenTrial]:
+        """Return the trials that were pruned, and by now would not be."""
+        different, found = _cascade(self.trials(), self.subject)
+        return [different[i] for i in found.due]
 
     def _due(self) -> bool:
         return self.counted < self.subject.search.trials
@@ -106,7 +114,7 @@ class SharedStudy:
         if not self._locks.acquire(ASKING):
             return None
         try:
-            trial = self._abandoned() or (self._new() if self._due() else None)
+            trial = self._abandoned() or (self._new() if self._due() else self._again())
         finally:
             self._locks.release(ASKING)
         if trial is not None:
@@ -116,7 +124,7 @@ class SharedStudy:
     def _abandoned(self) -> Trial | None:
         for trial in self.trials(TrialState.RUNNING):
             if trial.number not in self._mine and self._locks.acquire(trial.number + 1):
-                now = self._study.get_trials(deepcopy=False)[trial.number]
+                now = self.held(trial.number)
                 if now.state == TrialState.RUNNING:
                     self._mine.add(trial.number)
                     return Trial(self._study, now._trial_id)
@@ -132,6 +140,29 @@ class SharedStudy:
             if own is not None:
                 self._study.enqueue_trial(own)
         self._study.sampler = sampler_of(subject.name, len(trials))
+        return self._asked()
+
+    def _again(self) -> Trial | None:
+        """Begin a trial with the settings of one that was pruned too early, once all have ended."""
+        running = self.trials(TrialState.RUNNING)
+        begun_again = {settings_key(trial) for trial in running}
+        late = [trial for trial in self._late() if settings_key(trial) not in begun_again]
+        if not late or any(AGAIN not in trial.user_attrs for trial in running):
+            return None
+        rung = len(values_of(late[0]))
+        self._study.enqueue_trial(late[0].params, user_attrs={AGAIN: rung})
+        return self._asked()
+
+    def held(self, number: int) -> FrozenTrial:
+        """Return what the journal holds of a trial.
+
+        :param number: Number of the trial
+        :return: The trial as it is now
+        """
+        found: FrozenTrial = self._study.get_trials(deepcopy=False)[number]
+        return found
+
+    def _asked(self) -> Trial:
         trial: Trial = self._study.ask()
         self._locks.acquire(trial.number + 1)
         self._mine.add(trial.number)
@@ -151,8 +182,7 @@ class SharedStudy:
         :param trial: Trial in progress
         :return: Index of the rung that is next
         """
-        held = self._study.get_trials(deepcopy=False)[trial.number]
-        return len(held.intermediate_values)
+        return len(values_of(self.held(trial.number)))
 
     def settings(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
         """Return the hyper-parameters of a trial by name.
@@ -171,15 +201,26 @@ class SharedStudy:
         :return: Whether the trial goes on to the next rung
         """
         subject = self.subject
-        trial.report(value, subject.search.halving**rung)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the command that was killed has reported it
+            trial.report(value, rung)
         if rung == len(subject.rungs) - 1:
             self._study.tell(trial, value)
-        elif trial.should_prune():
-            self._study.tell(trial, state=TrialState.PRUNED)
-        else:
+        elif self._goes_on(trial, rung, value):
             return True
+        else:
+            self._study.tell(trial, state=TrialState.PRUNED)
         self._release(trial)
         return False
+
+    def _goes_on(self, trial: Trial, rung: int, value: float) -> bool:
+        if rung < trial.user_attrs.get(AGAIN, 0):
+            return True
+        trials, own = self.trials(), settings_key(self.held(trial.number))
+        others = {settings_key(t): values_of(t)[rung] for t in trials if len(values_of(t)) > rung}
+        others.pop(own, None)
+        better = sum(other > value for other in others.values())
+        return better < n_promoted(len(others) + 1, self.subject.search.halving)
 
     def fail(self, trial: Trial, kind: str, reason: str) -> None:
         """End a trial that has no value; the sampler takes it for the worst.
@@ -201,18 +242,6 @@ class SharedStudy:
     def close(self) -> None:
         """Let other commands go on with the trials in progress."""
         self._locks.close()
-
-
-def pruner_of(subject: Subject) -> BasePruner:
-    """Return the pruner of a study, for which rung k is reached after halving^k units of budget.
-
-    :param subject: What is tuned
-    :return: Successive halving; nothing is pruned if there is one rung
-    """
-    halving = subject.search.halving
-    if halving == 1:
-        return NopPruner()
-    return SuccessiveHalvingPruner(min_resource=1, reduction_factor=halving)
 
 
 def sampler_of(name: str, n_trials: int) -> TPESampler:
@@ -243,8 +272,7 @@ def last_value(trial: FrozenTrial) -> float:
     :param trial: Trial with a value
     :return: Value
     """
-    values = trial.intermediate_values
-    return float(values[max(values)])
+    return values_of(trial)[-1]
 
 
 def has_value(trial: FrozenTrial) -> bool:
@@ -257,11 +285,47 @@ def has_value(trial: FrozenTrial) -> bool:
     return trial.state.is_finished() and bool(trial.intermediate_values) and not failed
 
 
-def ranked(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials that have ended with a value, the best first.
+def ranked(trials: Iterable[FrozenTrial], subject: Subject) -> list[FrozenTrial]:
+    """Return the trials that have ended with a value, by successive halving, the best first.
 
     :param trials: Trials
-    :return: Trials, by the rung that they reached, then by their value there
+    :param subject: What is tuned
+    :return: Trials of different settings
     """
-    whole = [trial for trial in trials if has_value(trial)]
-    return sorted(whole, key=lambda t: (len(t.intermediate_values), last_value(t)), reverse=True)
+    different, found = _cascade(trials, subject)
+    return [different[i] for i in found.order]
+
+
+def _cascade(trials: Iterable[FrozenTrial], subject: Subject) -> tuple[list[FrozenTrial], Cascade]:
+    """Apply successive halving to different settings, each by its trial that went furthest."""
+    furthest: dict[str, FrozenTrial] = {}
+    given = list(trials)
+    failed = {settings_key(t) for t in given if {FAILED, REFUSED} & t.user_attrs.keys()}
+    for trial in filter(has_value, given):
+        key = settings_key(trial)
+        if key in failed:
+            continue
+        if key not in furthest or len(values_of(trial)) > len(values_of(furthest[key])):
+            furthest[key] = trial
+    different = list(furthest.values())
+    values = [values_of(trial) for trial in different]
+    return different, cascade(values, subject.search.halving, len(subject.rungs))
+
+
+def settings_key(trial: FrozenTrial) -> str:
+    """Return a text that trials of the same setting share.
+
+    :param trial: Trial
+    :return: What Optuna holds of it
+    """
+    return repr(sorted(trial.params.items()))
+
+
+def values_of(trial: FrozenTrial) -> list[float]:
+    """Return the values of a trial on the rungs that it has reached.
+
+    :param trial: Trial
+    :return: Values in the order of the rungs
+    """
+    held = trial.intermediate_values
+    return [float(held[step]) for step in sorted(held)]

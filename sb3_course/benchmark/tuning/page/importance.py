@@ -7,12 +7,13 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, create_trial
 
 from sb3_course.benchmark.tuning.study import ranked
+from sb3_course.benchmark.tuning.subject import Subject
 
 FEWEST = 20
 """Number of trials with a value below which no importance is told: five are the best quarter."""
 
 
-def importances(trials: Sequence[FrozenTrial]) -> dict[str, float]:
+def importances(trials: Sequence[FrozenTrial], subject: Subject) -> dict[str, float]:
     """Compute the importance of each hyper-parameter by PED-ANOVA.
 
     It compares where the best quarter of the trials lies with where all of them do. Only the order
@@ -22,9 +23,10 @@ def importances(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     Arbitrary Subspaces*.
 
     :param trials: Trials of a study
+    :param subject: What is tuned
     :return: Importances that sum to 1, the highest first; none if there are too few trials
     """
-    order = ranked(trials)
+    order = ranked(trials, subject)
     if len(order) < FEWEST:
         return {}
     study = optuna.create_study(direction="maximize")

@@ -17,7 +17,7 @@ from sb3_course.benchmark.tuning.page.importance import FEWEST, importances
 from sb3_course.benchmark.tuning.progress import after, in_words
 from sb3_course.benchmark.tuning.sensitivity import Point
 from sb3_course.benchmark.tuning.space import DECAYS, held_of, settings_of
-from sb3_course.benchmark.tuning.study import FAILED, REFUSED, has_value, reason_of
+from sb3_course.benchmark.tuning.study import AGAIN, FAILED, REFUSED, has_value, reason_of
 from sb3_course.benchmark.tuning.subject import Subject
 from sb3_course.benchmark.tuning.tuned_grid import provenance
 
@@ -164,6 +164,8 @@ def _all(record: StudyRecord) -> Table:
     for trial in record.trials:
         values = [trial.intermediate_values[k] for k in sorted(trial.intermediate_values)]
         state = trial.state.name.lower()
+        if AGAIN in trial.user_attrs:
+            state += ", second chance"
         if FAILED in trial.user_attrs or REFUSED in trial.user_attrs:
             state = reason_of(trial)[:200]
         cells = [f"{value:,.4g}" for value in values]
@@ -194,7 +196,7 @@ def parameters(record: StudyRecord) -> Section:
         styles,
         title="Slices",
     )
-    found = importances(record.trials)
+    found = importances(record.trials, subject)
     rows = [[name, f"{value:.2f}"] for name, value in found.items()]
     text = (
         "Importance compares where the best quarter of the trials lies with where all of them do "
