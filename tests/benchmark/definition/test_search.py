@@ -1,0 +1,95 @@
+import pytest
+
+from sb3_course.benchmark.definition.checks import checked_grid
+from sb3_course.benchmark.definition.grid import load_grid
+from sb3_course.benchmark.storage.manifest import configuration
+from sb3_course.common.errors import UserError
+from tests.benchmark.helpers import content
+
+KL = {"low": 0.01, "high": 0.1, "log": True}
+
+
+def grid(ranges=None, **search):
+    search = {"algorithms": {"NPG": ranges or {"target_kl": KL}}, **search}
+    return content(algorithms={"NPG": {"class": "NPG"}}, search=search)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "key", "message"),
+    [
+        ({"target_k": KL}, "target_k", "did you mean 'target_kl'?"),
+        ({"target_kl": {"low": 0.1, "high": 0.01}}, "target_kl", "low below high"),
+        ({"target_kl": {"low": 0, "high": 0.1, "log": True}}, "target_kl", "a low above 0"),
+        ({"target_kl": {"low": -1, "high": 1.5, "log": True}}, "target_kl", "a low above 0"),
+        ({"target_kl": {"low": 0.1}}, "target_kl", "both low and high"),
+        ({"target_kl": {"low": "a", "high": 1}}, "target_kl.low", "allowed: a number"),
+        ({"target_kl": {"low": 0.1, "high": float("inf")}}, "target_kl.high", "a number"),
+        ({"target_kl": {**KL, "lgo": True}}, "target_kl.lgo", "unknown key 'lgo'"),
+        ({"target_kl": 0.1}, "target_kl", "or a list of values"),
+        ({"target_kl": [0.1]}, "target_kl.values", "at least 2"),
+        ({"target_kl": [0.1, 0.1]}, "target_kl", "listed twice"),
+        ({"gae_lambda": {"low": 0, "high": 1}}, "gae_lambda", "or 0.0 and 1.0"),
+        ({"n_steps": {"low": 8, "high": 64, "decay": True}}, "n_steps", "do not fall to 0"),
+        ({"policy_kwargs": {"x": KL}}, "policy_kwargs", "policy_kwargs.KEY"),
+        ({"gamma.x": KL}, "gamma.x", "policy_kwargs.KEY"),
+        ({"seed": [1, 2]}, "seed", "unknown hyper-parameter"),
+        ({"target_kl": {**KL, "when": {"gamma": [1]}}}, "algorithms", "list of choices above it"),
+        (
+            {"line_search": [True, False], "target_kl": {**KL, "when": {"line_search": 3}}},
+            "algorithms",
+            "never 3; allowed: [True, False]",
+        ),
+    ],
+)
+def test_wrong_ranges_are_told_with_their_place(ranges, key, message):
+    with pytest.raises(UserError) as error:
+        checked_grid(grid(ranges))
+    assert f"{key}: " in str(error.value)
+    assert message in str(error.value)
+
+
+def test_a_search_of_an_unknown_algorithm_is_refused():
+    with pytest.raises(UserError, match="unknown algorithm 'A2C'; allowed: NPG"):
+        checked_grid(grid() | {"search": {"algorithms": {"A2C": {"gamma": [0.9, 0.99]}}}})
+
+
+@pytest.mark.parametrize(
+    ("search", "what"),
+    [
+        ({"seeds": [1, 2]}, "seeds 1 are among the grid's own"),
+        ({"seeds": [5], "confirm": {"seeds": [0, 9]}}, "confirm.seeds 0 are among the grid's own"),
+        ({"seeds": [5, 6], "confirm": {"seeds": [6, 7]}}, "confirm.seeds 6 are among those of the"),
+    ],
+)
+def test_seeds_serve_one_purpose(search, what):
+    with pytest.raises(UserError, match=what):
+        load_grid(grid(**search))
+
+
+def test_seeds_of_one_algorithm_are_published_as_well():
+    algorithms = {"NPG": {"class": "NPG"}, "A2C": {"class": "A2C", "seeds": [101]}}
+    with pytest.raises(UserError, match="101 are among the grid's own"):
+        load_grid(grid() | {"algorithms": algorithms})
+
+
+def test_counted_seeds_are_none_of_those_that_are_counted_for_publishing():
+    search = load_grid(grid(seeds=3, confirm={"seeds": 2})).search
+    assert search.seeds == [100, 101, 102]
+    assert search.fresh_seeds() == [103, 104]
+    assert load_grid(grid()).search.seeds == [100, 101, 102, 103, 104]
+
+
+def test_the_written_out_search_is_the_same_search():
+    ranges = {
+        "line_search": [True, False],
+        "target_kl": {"low": 0.0, "high": 0.1, "decay": [True, False], "when": {"line_search": 1}},
+    }
+    ranges["target_kl"]["when"] = {"line_search": True}
+    whole = load_grid(grid(ranges))
+    assert load_grid(configuration(whole)) == whole
+    assert whole.search.algorithms["NPG"]["target_kl"].low == 0.0
+
+
+def test_a_grid_without_a_search_has_the_data_that_it_had():
+    assert "search" not in configuration(load_grid(content()))
+    assert "stop_at" not in load_grid(content()).runs()[0].model_dump(mode="json")["config"]

@@ -1,0 +1,72 @@
+import json
+import subprocess
+import sys
+
+import optuna
+import pytest
+
+from sb3_course.benchmark.tuning.journal import NAME, open_journal, remove_torn_line
+from sb3_course.common.errors import UserError
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def with_trials(folder, n):
+    study = optuna.create_study(storage=open_journal(folder), study_name="a", load_if_exists=True)
+    for _ in range(n):
+        study.tell(study.ask(), 1.0)
+    return len(study.trials)
+
+
+@pytest.mark.parametrize("torn", [b'{"op_code":5,"wor', b"\xff" * 9000, b"{"])
+def test_a_line_that_a_killed_process_has_not_finished_costs_nothing(tmp_path, torn):
+    assert with_trials(tmp_path, 2) == 2
+    with (tmp_path / NAME).open("ab") as file:
+        file.write(torn)
+    assert with_trials(tmp_path, 1) == 3
+    assert with_trials(tmp_path, 1) == 4
+    for line in (tmp_path / NAME).read_text().splitlines():
+        json.loads(line)
+
+
+def test_a_line_may_be_torn_while_a_command_goes_on(tmp_path):
+    study = optuna.create_study(storage=open_journal(tmp_path), study_name="a")
+    study.tell(study.ask(), 1.0)
+    with (tmp_path / NAME).open("ab") as file:
+        file.write(b'{"op_code"')
+    study.tell(study.ask(), 2.0)
+    assert with_trials(tmp_path, 0) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(b"", b""), (b"ab", b""), (b"a\nb", b"a\n"), (b"a\n", b"a\n")]
+)
+def test_whole_lines_stay(tmp_path, before, after):
+    path = tmp_path / "lines"
+    path.write_bytes(before)
+    remove_torn_line(path)
+    assert path.read_bytes() == after
+
+
+@pytest.mark.parametrize("line", ["[]", '{"op_code": 99}', "nonsense", '{"op_code": 0}'])
+def test_a_damaged_journal_says_what_to_do(tmp_path, line):
+    with_trials(tmp_path, 1)
+    path = tmp_path / NAME
+    path.write_text(f"{line}\n" + path.read_text())
+    with pytest.raises(UserError, match=r"journal.log is damaged.*move it away.*repeats no run"):
+        open_journal(tmp_path)
+
+
+def test_a_process_that_is_killed_while_it_writes_locks_nobody_out(tmp_path):
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from sb3_course.benchmark.tuning.journal import JournalLock\n"
+        "path = Path(sys.argv[1])\n"
+        "path.touch()\n"
+        "JournalLock(path).acquire()\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / NAME)])
+    assert done.returncode == -9
+    assert with_trials(tmp_path, 1) == 1

@@ -1,0 +1,297 @@
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import yaml
+
+from sb3_course.benchmark.definition.checks import checked_grid
+from sb3_course.benchmark.plan import plan_grid
+from sb3_course.benchmark.storage.rounds import Rounds, write_rounds
+from sb3_course.benchmark.tuning import tuner
+from sb3_course.benchmark.tuning.finals import OWN
+from sb3_course.benchmark.tuning.journal import NAME, open_journal
+from sb3_course.benchmark.tuning.page import sections
+from sb3_course.benchmark.tuning.study import FAILED, REFUSED, stored_trials, values_of
+from sb3_course.benchmark.tuning.subject import subjects_of
+from sb3_course.common.errors import UserError
+from tests.benchmark.helpers import content
+from tests.benchmark.tuning.made_up import MadeUp, made, quality, searched, store, tune
+
+
+@pytest.fixture(autouse=True)
+def _no_page(monkeypatch):
+    monkeypatch.setattr(sections, "write_tuning_page", lambda *_: "page")
+
+
+def trials(folder, grid):
+    storage = open_journal(folder / "tiny" / "tuning")
+    (only,) = subjects_of(checked_grid(grid), {})
+    return stored_trials(storage, only)
+
+
+def test_the_best_setting_is_found_and_becomes_a_grid_that_runs(tmp_path, monkeypatch):
+    grid = searched(trials=30)
+    outcome, _ = tune(monkeypatch, tmp_path, grid)
+    tuned = plan_grid(outcome.tuned, results=tmp_path)
+    params = tuned.runs[0].config.params
+    assert abs(params["gamma"] - 0.9) < 0.05
+    assert params["n_steps"] == 16
+    assert tuned.grid.name == "tiny_tuned"
+    assert [spec.seed for spec in tuned.runs] == [0, 1]
+    ((_, finals),) = outcome.finals
+    assert len(finals) == 3
+    assert finals[-1].candidate.label == OWN
+
+
+def test_the_grid_says_what_its_settings_rest_upon(tmp_path, monkeypatch):
+    outcome, _ = tune(monkeypatch, tmp_path, searched())
+    ((_, finals),) = outcome.finals
+    text = outcome.tuned.read_text()
+    head = "".join(line for line in text.splitlines(True) if line.startswith("#"))
+    for part in ("8 trials", "seeds 100, 101, 102", "103 to 104", "final return", "Commit"):
+        assert part in head
+    best = finals[0]
+    specs = [s for s in best.candidate.settings and _fresh(outcome)]
+    assert best.value == pytest.approx(np.mean([quality(spec) for spec in specs]))
+    assert best.optimism == pytest.approx(best.candidate.searched - best.value)
+    assert f"a luck of {best.optimism:+,.4g}" in head
+    assert yaml.safe_load(text)["search"]["trials"] == 8
+
+
+def _fresh(outcome):
+    ((subject, finals),) = outcome.finals
+    return subject.fresh_runs(finals[0].candidate.settings)
+
+
+def test_no_run_is_executed_twice(tmp_path, monkeypatch):
+    first, executor = tune(monkeypatch, tmp_path, searched())
+    done = Counter(spec.id for spec in executor.started)
+    assert set(done.values()) == {1}
+    tuned = first.tuned.read_text()
+    again, executor = tune(monkeypatch, tmp_path, searched())
+    assert executor.started == []
+    assert again.tuned.read_text() == tuned
+    tune(monkeypatch, tmp_path, searched(trials=10, confirm={"best": 3, "seeds": 2}))
+    assert len(trials(tmp_path, searched())) >= 10
+
+
+def test_a_setting_that_is_tried_again_under_other_rules_is_not_run_again(tmp_path, monkeypatch):
+    ranges = {"gamma": [0.9, 0.95, 0.99]}
+    _, one = tune(monkeypatch, tmp_path, searched(ranges, halving=1, trials=6))
+    _, other = tune(monkeypatch, tmp_path, searched(ranges, objective="mean", trials=6, halving=1))
+    known = {spec.id for spec in one.started}
+    assert [spec for spec in other.started if spec.id in known] == []
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_after_an_interruption_the_same_call_goes_on(tmp_path, monkeypatch, slots):
+    whole, executor = tune(monkeypatch, tmp_path / "whole", searched(), MadeUp(slots))
+    started = []
+    for stop in range(3, 40, 5):
+        try:
+            tune(
+                monkeypatch, tmp_path / "parts", searched(), stopped := MadeUp(slots, stops_after=5)
+            )
+            break
+        except KeyboardInterrupt:
+            started += [s.id for s in stopped.started]
+        assert stop < 38
+    parts, _ = tune(monkeypatch, tmp_path / "parts", searched())
+    if slots == 1:  # else the order of the trials differs
+        assert parts.tuned.read_text() == whole.tuned.read_text()
+    assert len(trials(tmp_path / "parts", searched())) >= 8
+
+
+def test_bad_settings_are_stopped_early_and_good_ones_have_every_seed(tmp_path, monkeypatch):
+    _, executor = tune(monkeypatch, tmp_path, searched(trials=18))
+    of_trials = [spec for spec in executor.started if spec.seed < 103]
+    stopped = [spec for spec in of_trials if spec.config.stop_at == 100]
+    whole = [spec for spec in of_trials if spec.config.stop_at is None]
+    assert len(stopped) >= 15
+    assert 6 <= len(whole) <= 20
+    assert all(spec.seed == 100 for spec in stopped)
+    assert all(spec.config.evaluation_steps == [0, 100] for spec in stopped)
+    longest = max(trials(tmp_path, searched(trials=18)), key=lambda t: len(values_of(t)))
+    assert len(values_of(longest)) == 3
+
+
+def test_without_halving_every_setting_has_every_seed(tmp_path, monkeypatch):
+    grid = searched(halving=1, trials=4)
+    _, executor = tune(monkeypatch, tmp_path, grid)
+    of_trials = [spec for spec in executor.started if spec.seed < 103]
+    assert Counter(spec.seed for spec in of_trials) == {100: 4, 101: 4, 102: 4}
+
+
+def test_a_trial_whose_run_fails_ends_and_the_search_goes_on(tmp_path, monkeypatch):
+    grid = searched(halving=1, trials=10)
+
+    def fails(spec):
+        return spec.config.params.get("n_steps") == 16 and spec.seed == 101
+
+    outcome, executor = tune(monkeypatch, tmp_path, grid, MadeUp(fails=fails))
+    found = trials(tmp_path, grid)
+    failed = [t for t in found if FAILED in t.user_attrs]
+    assert failed
+    assert "seed 101: ValueError: made to fail" in failed[0].user_attrs[FAILED]
+    assert not any(values_of(t) for t in failed)
+    ids = {s.id for s in executor.started if s.seed == 102 and s.config.params["n_steps"] == 16}
+    assert ids == set()  # what comes after the failure is not begun
+    ((_, finals),) = outcome.finals
+    assert finals[0].candidate.settings.get("n_steps") != 16
+
+
+def test_settings_that_a_constructor_refuses_cost_no_run(tmp_path, monkeypatch):
+    grid = searched({"gamma": {"low": 0.8, "high": 1.0}, "n_steps": [-1, 8, 16]}, trials=6)
+    outcome, executor = tune(monkeypatch, tmp_path, grid)
+    found = trials(tmp_path, grid)
+    refused = [t for t in found if REFUSED in t.user_attrs]
+    assert refused
+    assert "refuses it" in refused[0].user_attrs[REFUSED]
+    assert all(spec.config.params.get("n_steps") != -1 for spec in executor.started)
+    assert sum(REFUSED not in t.user_attrs for t in found) >= 6
+    assert outcome.finals[0][1][0].by_seed
+
+
+def test_a_finalist_that_fails_on_fresh_seeds_is_not_chosen(tmp_path, monkeypatch):
+    def fails(spec):
+        return spec.seed > 102 and bool(spec.config.params)
+
+    outcome, _ = tune(monkeypatch, tmp_path, searched(), MadeUp(fails=fails))
+    ((_, finals),) = outcome.finals
+    assert finals[0].candidate.label == OWN
+    assert "made to fail" in finals[-1].failure
+    assert yaml.safe_load(outcome.tuned.read_text())["algorithms"]["A2C"].get("params", {}) == {}
+
+
+def test_several_studies_share_a_folder_and_can_be_chosen(tmp_path, monkeypatch):
+    grid = searched(environments=("CartPole-v1", "Acrobot-v1"), trials=4)
+    one, executor = tune(monkeypatch, tmp_path, grid, only=["environment=Acrobot-v1"])
+    assert {spec.environment for spec in executor.started} == {"Acrobot-v1"}
+    assert len(one.finals) == 1
+    both, executor = tune(monkeypatch, tmp_path, grid)
+    assert {spec.environment for spec in executor.started} == {"CartPole-v1"}
+    assert [subject.label for subject, _ in both.finals] == [
+        "A2C on CartPole-v1",
+        "A2C on Acrobot-v1",
+    ]
+    overrides = yaml.safe_load(both.tuned.read_text())["algorithms"]["A2C"]["environments"]
+    assert {len(each["params"]) for each in overrides.values()} == {3}
+    assert len(store(tmp_path).finished()) == len(list(_lines(tmp_path)))
+
+
+def _lines(folder):
+    return (folder / "tiny" / "tuning" / "runs.jsonl").read_text().splitlines()
+
+
+SCALES = {"CartPole-v1": {"random": 0, "expert": 100}, "Acrobot-v1": {"random": 50, "expert": 60}}
+
+
+def test_one_setting_for_all_environments_is_compared_by_scores(tmp_path, monkeypatch):
+    algorithms = {
+        "A2C": {"class": "A2C", "environments": {"Acrobot-v1": {"params": {"gamma": 0.5}}}}
+    }
+    grid = searched(
+        {"gamma": {"low": 0.8, "high": 0.999}},
+        environments=tuple(SCALES),
+        algorithms=algorithms,
+        shared=True,
+        trials=5,
+        halving=1,
+    ) | {"references": SCALES}
+    outcome, executor = tune(monkeypatch, tmp_path, grid)
+    ((subject, finals),) = outcome.finals
+    assert subject.label == "A2C on all environments"
+    best = finals[0]
+    scores = [
+        (quality(s) - SCALES[s.environment]["random"])
+        / (SCALES[s.environment]["expert"] - SCALES[s.environment]["random"])
+        for s in _fresh(outcome)
+    ]
+    assert best.value == pytest.approx(np.sort(scores)[1:3].mean())
+    params = {spec.config.params["gamma"] for spec in plan_grid(outcome.tuned).runs}
+    assert params == {best.candidate.settings["gamma"]}  # on both environments
+
+
+def test_scores_need_references(tmp_path, monkeypatch):
+    grid = searched(shared=True)
+    grid["environments"]["CartPole-v1"]["time_limit"] = 50  # another task than the shipped one
+    with pytest.raises(UserError, match="CartPole-v1 has no reference returns"):
+        tune(monkeypatch, tmp_path, grid)
+
+
+def test_sensitivity_is_run_around_what_was_chosen(tmp_path, monkeypatch):
+    grid = searched(sensitivity=3)
+    outcome, executor = tune(monkeypatch, tmp_path, grid)
+    ((subject, finals),) = outcome.finals
+    chosen = finals[0].candidate.settings
+    fresh = max(i for i, spec in enumerate(executor.started) if spec.seed > 102)
+    after = executor.started[fresh + 1 :]
+    assert len({spec.id for spec in after}) == len(after) >= 3 * 6
+    for spec in after:
+        assert spec.seed <= 102
+        changed = [name for name, v in chosen.items() if spec.config.params[name] != v]
+        assert len(changed) <= 1
+    assert {spec.config.params["gamma"] for spec in after} >= {0.8, 0.999}
+    assert {spec.config.params["n_steps"] for spec in after} == {4, 8, 16}
+
+
+def test_a_grid_without_a_search_is_not_tuned(tmp_path):
+    with pytest.raises(UserError, match="tiny has no `search`, as in"):
+        tuner.plan_tuning(content(), results=tmp_path)
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_own_settings_that_a_constructor_refuses_are_told_before_any_run(tmp_path, monkeypatch):
+    broken = {"A2C": {"class": "A2C", "params": {"learning_rate": -1}}}
+    with pytest.raises(UserError, match="learning_rate: given -1"):
+        tune(monkeypatch, tmp_path, searched(algorithms=broken))
+
+
+@pytest.mark.parametrize(
+    ("only", "message"),
+    [
+        (["seed=0"], "unknown key of --only 'seed'"),
+        (["algorithm=B"], "unknown algorithm of the search 'B'"),
+        (["environment=B"], "unknown environment of the search 'B'"),
+    ],
+)
+def test_conditions_that_match_nothing_are_refused(tmp_path, only, message):
+    with pytest.raises(UserError, match=message):
+        tuner.plan_tuning(searched(), only=only, results=tmp_path)
+
+
+def test_seeds_that_rounds_have_published_are_refused(tmp_path):
+    write_rounds(tmp_path / "tiny", Rounds(seeds=[[0, 1], [102, 103]], questions={}))
+    with pytest.raises(UserError, match="seeds 102 are among the grid's own"):
+        tuner.plan_tuning(searched(), results=tmp_path)
+
+
+def test_the_manifest_says_how_it_was_tuned(tmp_path, monkeypatch):
+    tune(monkeypatch, tmp_path, searched())
+    manifest = json.loads((tmp_path / "tiny/tuning/manifest.json").read_text())
+    assert manifest["grid"]["search"]["trials"] == 8
+    assert manifest["commands"] == ["sb3_course.benchmark.tuning.tune_grid('tiny')"]
+
+
+def test_a_lost_journal_costs_no_run(tmp_path, monkeypatch):
+    """The trials are suggested as before, and their runs are stored."""
+    before, _ = tune(monkeypatch, tmp_path, searched())
+    (tmp_path / "tiny" / "tuning" / NAME).unlink()
+    after, executor = tune(monkeypatch, tmp_path, searched())
+    assert executor.started == []
+    assert after.tuned.read_text() == before.tuned.read_text()
+
+
+def test_the_objective_is_what_settings_are_compared_by():
+    grids = {
+        name: subjects_of(checked_grid(searched(objective=name)), {})[0]
+        for name in ("final", "mean", "best")
+    }
+    spec = grids["final"].runs({}, grids["final"].rungs[-1])[0]
+    values = {name: subject.run_value(made(spec, -4.0)) for name, subject in grids.items()}
+    assert values == {"final": -4.0, "mean": -2.5, "best": 0.0}
+
+
+def test_a_grid_without_a_search_reports_no_status(tmp_path):
+    tuner.show_status(checked_grid(content()), tmp_path, None)  # prints nothing
