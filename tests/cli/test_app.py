@@ -65,6 +65,7 @@ def test_the_list_of_commands_says_all_of_what_each_does(capsys):
     ("module", "extra"),
     [
         ("ray", "ray"),
+        ("optuna.trial", "tune"),
         ("imitation.data", "imitation"),
         ("mujoco", "mujoco"),
         ("Box2D", "box2d"),

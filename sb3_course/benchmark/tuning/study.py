@@ -67,7 +67,7 @@ class SharedStudy:
 
     def __init__(self, storage: BaseStorage, folder: Path, subject: Subject) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.subject = subject
+        self.subject, self._folder = subject, folder
         self._study = optuna.create_study(
             storage=storage,
             study_name=subject.name,
@@ -173,7 +173,8 @@ class SharedStudy:
         if len(ended) >= HOPELESS and not any(t.intermediate_values for t in ended):
             raise UserError(
                 f"{self.subject.label}: none of {len(ended)} trials has had a return; the last "
-                f"one: {reason_of(ended[-1])}"
+                f"one: {reason_of(ended[-1])}; once that is mended, move the journal in "
+                f"{self._folder} away: no run that is stored is repeated"
             )
 
     def passed(self, trial: Trial) -> int:
@@ -191,6 +192,16 @@ class SharedStudy:
         :return: Values as in a grid
         """
         return settings_of(trial.params, self.subject.ranges)
+
+    def failure_of(self, trial: Trial) -> str | None:
+        """Return why an earlier trial with the same settings failed.
+
+        :param trial: Trial in progress
+        :return: Reason in one line; None if there is no such trial
+        """
+        own = settings_key(self.held(trial.number))
+        same = [t for t in self.trials() if FAILED in t.user_attrs and settings_key(t) == own]
+        return reason_of(same[0]) if same else None
 
     def report(self, trial: Trial, rung: int, value: float) -> bool:
         """Report the value of a trial on a rung; the trial ends if it goes no further.

@@ -86,12 +86,14 @@ class TrialQueue:
 
     def _begin(self, trial: Trial) -> None:
         rung = min(self._study.passed(trial), len(self._study.subject.rungs) - 1)
-        reason = self._refusal(self._runs_of(trial, rung))
-        if reason is None:
-            self._enter(trial, rung)
-        else:
+        if (reason := self._study.failure_of(trial)) is not None:
+            self._study.fail(trial, FAILED, reason)
+        elif (reason := self._refusal(self._runs_of(trial, rung))) is not None:
             self._study.fail(trial, REFUSED, reason)
-            self._tell(trial, rung, None)
+        else:
+            self._enter(trial, rung)
+            return
+        self._tell(trial, rung, None)
 
     def _enter(self, trial: Trial, rung: int) -> None:
         """Add the runs of a rung that are not stored; without any, the trial goes on at once."""

@@ -4,7 +4,8 @@ import signal
 
 import pytest
 
-from sb3_course.benchmark.execution.run_queue import RunLocks
+from sb3_course.benchmark.execution.run_queue import RunLocks, RunQueue
+from sb3_course.benchmark.storage.store import Store
 from tests.benchmark.helpers import tiny
 
 FIRST, SECOND = tiny().runs()
@@ -49,3 +50,14 @@ def test_a_lock_can_be_released(tmp_path):
         assert mine.recv()
         process.kill()
         process.join()
+
+
+def test_runs_can_be_added_and_removed(tmp_path):
+    first, second = tiny().runs()
+    store = Store(tmp_path)
+    with RunLocks(tmp_path) as locks:
+        queue = RunQueue([first], store, locks)
+        queue.add([second])
+        queue.remove({first.id, "another"})
+        assert len(queue) == 1
+        assert list(queue.next(9)) == [second]

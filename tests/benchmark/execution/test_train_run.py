@@ -21,6 +21,18 @@ def test_the_same_spec_gives_the_same_returns():
     assert [len(m.returns) for m in one.measurements] == [3, 3, 3]
 
 
+def test_a_run_that_is_stopped_is_the_first_part_of_the_whole_one():
+    """Schedules are those of the whole run."""
+    whole = changed(
+        tiny().runs()[0], params={"learning_rate": "lin_0.01"}, evaluation_steps=[0, 100, 200]
+    )
+    part = changed(whole, evaluation_steps=[0, 100], stop_at=100)
+    assert part.id != whole.id
+    expected, found = run_one(whole).measurements, run_one(part).measurements
+    assert [(m.step, m.returns) for m in found] == [(m.step, m.returns) for m in expected[:2]]
+    assert found[-1].num_timesteps == 100
+
+
 def test_a_run_writes_its_heartbeat(tmp_path):
     path = heartbeat_file(tmp_path, SPEC.id)
     run_one(SPEC, path)

@@ -52,7 +52,7 @@ def test_the_grid_says_what_its_settings_rest_upon(tmp_path, monkeypatch):
     for part in ("8 trials", "seeds 100, 101, 102", "103 to 104", "final return", "Commit"):
         assert part in head
     best = finals[0]
-    specs = [s for s in best.candidate.settings and _fresh(outcome)]
+    specs = _fresh(outcome)
     assert best.value == pytest.approx(np.mean([quality(spec) for spec in specs]))
     assert best.optimism == pytest.approx(best.candidate.searched - best.value)
     assert f"a luck of {best.optimism:+,.4g}" in head
@@ -86,18 +86,17 @@ def test_a_setting_that_is_tried_again_under_other_rules_is_not_run_again(tmp_pa
 
 @pytest.mark.parametrize("slots", [1, 4])
 def test_after_an_interruption_the_same_call_goes_on(tmp_path, monkeypatch, slots):
-    whole, executor = tune(monkeypatch, tmp_path / "whole", searched(), MadeUp(slots))
-    started = []
-    for stop in range(3, 40, 5):
+    whole, _ = tune(monkeypatch, tmp_path / "whole", searched(), MadeUp(slots))
+    interrupts = 0
+    for _ in range(9):
         try:
-            tune(
-                monkeypatch, tmp_path / "parts", searched(), stopped := MadeUp(slots, stops_after=5)
-            )
+            tune(monkeypatch, tmp_path / "parts", searched(), MadeUp(slots, stops_after=5))
             break
         except KeyboardInterrupt:
-            started += [s.id for s in stopped.started]
-        assert stop < 38
-    parts, _ = tune(monkeypatch, tmp_path / "parts", searched())
+            interrupts += 1
+    parts, rest = tune(monkeypatch, tmp_path / "parts", searched())
+    assert interrupts in range(2, 9)
+    assert rest.started == []
     if slots == 1:  # else the order of the trials differs
         assert parts.tuned.read_text() == whole.tuned.read_text()
     assert len(trials(tmp_path / "parts", searched())) >= 8
@@ -177,11 +176,8 @@ def test_several_studies_share_a_folder_and_can_be_chosen(tmp_path, monkeypatch)
     ]
     overrides = yaml.safe_load(both.tuned.read_text())["algorithms"]["A2C"]["environments"]
     assert {len(each["params"]) for each in overrides.values()} == {3}
-    assert len(store(tmp_path).finished()) == len(list(_lines(tmp_path)))
-
-
-def _lines(folder):
-    return (folder / "tiny" / "tuning" / "runs.jsonl").read_text().splitlines()
+    packed = (tmp_path / "tiny/tuning/runs.jsonl").read_text().splitlines()
+    assert len(store(tmp_path).finished()) == len(packed)
 
 
 SCALES = {"CartPole-v1": {"random": 0, "expert": 100}, "Acrobot-v1": {"random": 50, "expert": 60}}
@@ -199,7 +195,7 @@ def test_one_setting_for_all_environments_is_compared_by_scores(tmp_path, monkey
         trials=5,
         halving=1,
     ) | {"references": SCALES}
-    outcome, executor = tune(monkeypatch, tmp_path, grid)
+    outcome, _ = tune(monkeypatch, tmp_path, grid)
     ((subject, finals),) = outcome.finals
     assert subject.label == "A2C on all environments"
     best = finals[0]
@@ -223,7 +219,7 @@ def test_scores_need_references(tmp_path, monkeypatch):
 def test_sensitivity_is_run_around_what_was_chosen(tmp_path, monkeypatch):
     grid = searched(sensitivity=3)
     outcome, executor = tune(monkeypatch, tmp_path, grid)
-    ((subject, finals),) = outcome.finals
+    ((_, finals),) = outcome.finals
     chosen = finals[0].candidate.settings
     fresh = max(i for i, spec in enumerate(executor.started) if spec.seed > 102)
     after = executor.started[fresh + 1 :]

@@ -1,0 +1,83 @@
+import pytest
+
+from sb3_course.benchmark.tuning import tuner
+from sb3_course.benchmark.tuning.page import sections
+from sb3_course.cli import app, terminal
+from tests.benchmark.tuning.made_up import MadeUp, searched
+
+
+@pytest.fixture
+def tuned(grid, monkeypatch):
+    """Write a grid with a search, whose runs are made up."""
+    monkeypatch.setattr(sections, "write_tuning_page", lambda *_: "page")
+
+    def write(executor=None, **search):
+        executor = executor or MadeUp()
+        monkeypatch.setattr(tuner, "make_executor", lambda *_: executor)
+        return grid(**searched(**search))
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["tune"], ["GRID"]),
+        (["tune", "none.yaml"], ["none.yaml", "cannot be read"]),
+        (["tune", "grid.yaml", "--workers", "0"], ["--workers", "1"]),
+        (["tune", "grid.yaml", "--address", "auto"], ["--address requires --executor ray"]),
+        (["tune", "grid.yaml", "--only", "algorithm=B"], ["--only", "'B'", "allowed: A2C"]),
+        (["tune", "grid.yaml", "--only", "seed=0"], ["'seed'", "algorithm, environment"]),
+    ],
+)
+def test_wrong_arguments_get_one_clear_line(tuned, misused, words, expected):
+    tuned()
+    error = misused(words)
+    for part in expected:
+        assert part in error
+
+
+def test_a_grid_without_a_search_gets_one_clear_line(grid, misused):
+    assert "has no `search`, as in search: {algorithms: " in misused(["tune", grid()])
+
+
+def test_what_would_be_tuned_is_listed_without_running(tuned, tmp_path, capsys):
+    assert app.invoke(["tune", tuned(), "--dry-run"]) == terminal.OK
+    line = capsys.readouterr().out.strip()
+    assert line == (
+        "A2C on CartPole-v1: 8 trials (1 seed to 33% → 1 seed → 3 seeds), the best 2 on 2 fresh "
+        "seeds: about 5,067 steps"
+    )
+    assert not (tmp_path / "results").exists()
+
+
+def test_tune_status_and_run_what_was_found(tuned, tmp_path, capsys):
+    path = tuned()
+    assert app.invoke(["tune", path]) == terminal.OK
+    out = capsys.readouterr().out
+    assert "chosen of 8 trials" in out
+    assert "a luck of " in out
+    assert "results/tiny/tuning/tuned.yaml" in out
+    assert app.invoke(["status", path]) == terminal.OK
+    status = capsys.readouterr().out
+    assert "A2C on CartPole-v1" in status
+    row = next(line for line in status.splitlines() if line.split()[:2] == ["A2C", "on"])
+    assert row.split()[3:8] == ["8", "8", "8", "0", "0"]  # trials, of, ended, running, refused
+    assert app.invoke(["run", "results/tiny/tuning/tuned.yaml", "--dry-run"]) == terminal.OK
+    assert "tiny_tuned: 2 runs" in capsys.readouterr().out
+    assert app.invoke(["report", path]) == terminal.MISUSED  # nothing of the grid itself has run
+    assert "no results" in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_what_there_is(tuned, capsys):
+    path = tuned(MadeUp(stops_after=6))
+    assert app.invoke(["tune", path]) == terminal.INTERRUPTED
+    assert "trials and runs are kept; the same command continues" in capsys.readouterr().err
+    rest = MadeUp()
+    assert app.invoke(["tune", tuned(rest)]) == terminal.OK
+    assert len(rest.started) > 0
+
+
+def test_nothing_to_choose_is_a_failure(tuned, capsys):
+    assert app.invoke(["tune", tuned(MadeUp(fails=lambda spec: True))]) == terminal.FAILED
+    assert "nothing was chosen" in capsys.readouterr().out
