@@ -13,6 +13,7 @@ package            contents
 ``plan``           what there is to do of a grid, and doing it
 ``api``            Python interface: ``run_grid``, ``load_results``, ``write_report``
 ``until_settled``  a grid whose seeds are added in rounds
+``tuning``         better settings, searched on seeds that are not published (Optuna)
 =================  =============================================================================
 
 Imports go ``reporting → statistics → storage ← execution → definition``, and ``reporting → logs →

@@ -66,9 +66,9 @@ def tune(
 
     For example:
 
-    sb3-course tune benchmarks/tuning/cartpole_search.yaml --dry-run
+    sb3-course tune benchmarks/search_cartpole.yaml --dry-run
 
-    sb3-course tune benchmarks/tuning/cartpole_search.yaml --workers 2 --only algorithm=NPG
+    sb3-course tune benchmarks/search_cartpole.yaml --workers 2 --only algorithm=NPG
     """
     if address is not None and executor != "ray":
         raise typer.BadParameter("--address requires --executor ray")

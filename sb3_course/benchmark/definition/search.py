@@ -26,7 +26,6 @@ a list of choices above it.
 
 from collections.abc import Mapping
 from itertools import count, islice
-from math import isfinite
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -46,6 +45,11 @@ FIRST_SEED = 100
 """First of the seeds of trials, of which only the number is given."""
 
 
+LARGEST = 1e12
+"""Largest bound of a range."""
+MOST_CHOICES = 100
+
+
 def _range_or_choices(given: Any) -> Any:
     if isinstance(given, list):
         return {"values": given}
@@ -58,8 +62,8 @@ def _range_or_choices(given: Any) -> Any:
 
 
 def _number(given: Any) -> Any:
-    if isinstance(given, bool) or not isinstance(given, int | float) or not isfinite(given):
-        raise ValueError("allowed: a number")
+    if isinstance(given, bool) or not isinstance(given, int | float) or not abs(given) <= LARGEST:
+        raise ValueError(f"allowed: a number, up to {LARGEST:g}")
     return given
 
 
@@ -97,7 +101,7 @@ class Searched(Section):
     log: StrictBool = False
     decay: StrictBool | tuple[StrictBool, StrictBool] = False
     """Whether the value falls linearly to 0 over the run; a pair tries both."""
-    values: list[JsonValue] | None = Field(default=None, min_length=2)
+    values: list[JsonValue] | None = Field(default=None, min_length=2, max_length=MOST_CHOICES)
     when: dict[str, list[JsonValue]] = Field(default_factory=dict)
     """Choices of other hyper-parameters for which this one is tried."""
 

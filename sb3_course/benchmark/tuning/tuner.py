@@ -30,6 +30,7 @@ from sb3_course.benchmark.tuning.journal import NAME as JOURNAL
 from sb3_course.benchmark.tuning.journal import open_journal
 from sb3_course.benchmark.tuning.progress import status_table, trial_display
 from sb3_course.benchmark.tuning.sensitivity import Point
+from sb3_course.benchmark.tuning.space import settings_of
 from sb3_course.benchmark.tuning.study import SharedStudy, stored_trials
 from sb3_course.benchmark.tuning.subject import Subject, subjects_of
 from sb3_course.benchmark.tuning.trial_queue import TrialQueue
@@ -114,11 +115,26 @@ def plan_tuning(
     remove_abandoned(folder)
     manifest.read_manifest(folder)
     store = Store(folder)
+    _check_user_code(subjects, store)
     runs = [spec for subject in subjects for spec in subject.fresh_runs({})]
-    check_user_code(runs, store)
     store.check_free(runs)
     check_constructors(runs, grid)
     return TuningPlan(grid, loaded, store, subjects)
+
+
+def _check_user_code(subjects: Sequence[Subject], store: Store) -> None:
+    runs = [spec for subject in subjects for spec in subject.fresh_runs({})]
+    if (store.folder / JOURNAL).exists():
+        storage = open_journal(store.folder)
+        for subject in subjects:
+            for trial in stored_trials(storage, subject):
+                settings = settings_of(trial.params, subject.ranges)
+                runs += [s for rung in subject.rungs for s in subject.runs(settings, rung)]
+    try:
+        check_user_code(runs, store)
+    except UserError as error:
+        found = str(error).partition(": --rerun")[0]
+        raise UserError(f"{found}: set it back, or move the folder away") from error
 
 
 def show_status(grid: Grid, results: str | Path, console: Console) -> None:

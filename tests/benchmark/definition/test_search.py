@@ -24,6 +24,8 @@ def grid(ranges=None, **search):
         ({"target_kl": {"low": 0.1}}, "target_kl", "both low and high"),
         ({"target_kl": {"low": "a", "high": 1}}, "target_kl.low", "allowed: a number"),
         ({"target_kl": {"low": 0.1, "high": float("inf")}}, "target_kl.high", "a number"),
+        ({"target_kl": {"low": 0.1, "high": 1e300}}, "target_kl.high", "up to 1e+12"),
+        ({"target_kl": list(range(101))}, "target_kl.values", "at most 100"),
         ({"target_kl": {**KL, "lgo": True}}, "target_kl.lgo", "unknown key 'lgo'"),
         ({"target_kl": 0.1}, "target_kl", "or a list of values"),
         ({"target_kl": [0.1]}, "target_kl.values", "at least 2"),

@@ -57,10 +57,10 @@ def made(spec, value=None):
 class MadeUp:
     """Executor that makes results up, and keeps what it was asked for."""
 
-    def __init__(self, slots=1, fails=lambda spec: False, stops_after=None):
+    def __init__(self, slots=1, fails=lambda spec: False, stops_after=None, made_with=None):
         self.slots = self.workers = slots
         self.started, self._ended = [], []
-        self._fails, self._stops_after = fails, stops_after
+        self._fails, self._stops_after, self._made_with = fails, stops_after, made_with
 
     def start(self, spec):
         if self._stops_after is not None and len(self.started) >= self._stops_after:
@@ -68,7 +68,8 @@ class MadeUp:
         assert spec.id not in {r.spec.id for r in self._ended}, "twice at a time"
         self.started.append(spec)
         failure = "ValueError: made to fail" if self._fails(spec) else None
-        self._ended.append(RunResult(spec=spec, failure=failure) if failure else made(spec))
+        result = RunResult(spec=spec, failure=failure) if failure else made(spec)
+        self._ended.append(result.model_copy(update={"made_with": self._made_with}))
 
     def poll(self, seconds):
         ended, self._ended = self._ended, []

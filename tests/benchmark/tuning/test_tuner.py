@@ -15,7 +15,7 @@ from sb3_course.benchmark.tuning.page import sections
 from sb3_course.benchmark.tuning.study import FAILED, REFUSED, stored_trials, values_of
 from sb3_course.benchmark.tuning.subject import subjects_of
 from sb3_course.common.errors import UserError
-from tests.benchmark.helpers import content
+from tests.benchmark.helpers import HERE, content
 from tests.benchmark.tuning.made_up import MadeUp, made, quality, searched, store, tune
 
 
@@ -291,3 +291,11 @@ def test_the_objective_is_what_settings_are_compared_by():
 
 def test_a_grid_without_a_search_reports_no_status(tmp_path):
     tuner.show_status(checked_grid(content()), tmp_path, None)  # prints nothing
+
+
+def test_runs_of_other_code_of_the_user_are_not_mixed_with_new_ones(tmp_path, monkeypatch):
+    own = {"A2C": {"class": f"{HERE}:PassesOn"}}
+    grid = searched(algorithms=own)
+    tune(monkeypatch, tmp_path, grid, MadeUp(made_with={f"source of {HERE}": "another"}))
+    with pytest.raises(UserError, match="runs with another .*helpers.*set it back, or move the"):
+        tuner.plan_tuning(grid, results=tmp_path)
