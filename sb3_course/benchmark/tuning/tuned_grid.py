@@ -73,6 +73,9 @@ def tuned_content(grid: Grid, chosen: Chosen) -> dict[str, Any]:
                     k: v for k, v in settings.items() if k.partition(".")[0] in override["params"]
                 }
                 override["params"] = with_settings(override["params"], relevant)
+    for algorithm in content["algorithms"].values():
+        if not algorithm.get("environments", True):
+            del algorithm["environments"]
     return content
 
 
@@ -90,10 +93,13 @@ def provenance(subject: Subject, finals: Sequence[Final]) -> list[str]:
     where = f"{len(seeds)} fresh seeds ({seeds[0]} to {seeds[-1]})"
     best = finals[0]
     found = f"{best.value:,.4g} ± {best.standard_error:,.2g} on {where}"
+    measure = f"{search.objective} return"
+    if search.shared:
+        measure = f"IQM of the scores of the {measure}"
     lines = [
         f"{subject.label}: {best.candidate.label} ({in_words(best.candidate.settings)}), chosen of "
         f"{search.trials} trials with seeds {', '.join(map(str, search.seeds))} by the "
-        f"{search.objective} return: {found}"
+        f"{measure}: {found}"
     ]
     for final in finals:
         lines += _curse(subject, final)
