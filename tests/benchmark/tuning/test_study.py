@@ -118,3 +118,25 @@ def test_a_second_chance_that_fails_is_the_last_one(storage, tmp_path):
         assert taken < 9
     assert one.over
     assert not one.trials(TrialState.RUNNING)
+
+
+def test_a_second_chance_is_not_taken_back_by_a_lucky_setting(storage, tmp_path):
+    """The first trial goes on unopposed, and is better than it on a rung that it has not earned."""
+    one = study(storage, tmp_path, trials=6, seeds=3)
+    values = [[1.0, 9.0, 9.0], [6.0, 5.0], [2.0], [3.0], [4.0], [5.0, 4.0]]
+    chances = 0
+    while (trial := one.take()) is not None:
+        held = one.held(trial.number)
+        if trial.number < 6:
+            mine = values[trial.number]
+        else:
+            chances += 1
+            first = next(t for t in one.trials() if t.params == held.params)
+            mine = [*values[first.number], 7.0]
+        for rung, value in enumerate(mine):
+            if not one.report(trial, rung, value):
+                break
+        assert chances < 5
+    assert one.over
+    best = ranked(one.trials(), one.subject)[0]
+    assert values_of(best) == [6.0, 5.0, 7.0]
