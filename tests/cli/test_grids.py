@@ -18,7 +18,7 @@ from sb3_course.benchmark.execution import executors
 from sb3_course.benchmark.plan import GridOutcome
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.cli import app, running, terminal
+from sb3_course.cli import app, grid_options, running, terminal
 from tests.benchmark.helpers import HERE, InThisProcess, content, ended, tiny
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,7 +95,7 @@ def test_the_recorded_command_names_no_folder_of_this_machine(monkeypatch, tmp_p
     monkeypatch.chdir(tmp_path)
     elsewhere, inside = tmp_path.parent / "else" / "g.yaml", tmp_path / "grids" / "my grid.yaml"
     monkeypatch.setattr(sys, "argv", ["x", "run", str(elsewhere), str(inside), "--only", "seed=0"])
-    assert running._command() == "sb3-course run g.yaml 'grids/my grid.yaml' --only seed=0"
+    assert grid_options.command_line() == "sb3-course run g.yaml 'grids/my grid.yaml' --only seed=0"
 
 
 def test_the_demo_ends_with_its_report_and_the_answer_in_three_lines(grid, monkeypatch, capsys):

@@ -81,10 +81,9 @@ def run_all(
     :param console: Console on which progress is shown
     :param retries: Number of times that a run whose process died is started again
     """
-    with (
-        RunLocks(store.folder) as locks,
-        display(console, list(specs), logs_folder(store.folder)) as progress,
-    ):
+    logs = logs_folder(store.folder)
+    logs.mkdir(parents=True, exist_ok=True)
+    with RunLocks(store.folder) as locks, display(console, list(specs), logs) as progress:
         run_queued(RunQueue(specs, store, locks), store, executor, progress, retries)
 
 
@@ -110,12 +109,11 @@ def run_queued(
     """Execute runs until none is left in a queue, as :func:`run_all` does.
 
     :param queue: Runs
-    :param store: Store of the results
+    :param store: Store of the results, whose folder of logs exists
     :param executor: Executor of the runs
     :param progress: Display of what happens
     :param retries: Number of times that a run whose process died is started again
     """
-    logs_folder(store.folder).mkdir(parents=True, exist_ok=True)
     with executor, closing(_Work(queue, store, executor, progress, retries)) as work:
         while work.left:
             work.start()

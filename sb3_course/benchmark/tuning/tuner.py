@@ -16,6 +16,7 @@ from sb3_course.benchmark.definition.grid import Grid, RunSpec
 from sb3_course.benchmark.definition.yaml_source import GridError, GridSource
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.executors import Executor, make_executor
+from sb3_course.benchmark.execution.heartbeat import logs_folder
 from sb3_course.benchmark.execution.rerun import check_user_code
 from sb3_course.benchmark.execution.run_queue import RunLocks
 from sb3_course.benchmark.statistics.scores import references_of
@@ -275,6 +276,7 @@ def _search(
 ) -> None:
     if study.over:
         return
+    logs_folder(plan.store.folder).mkdir(parents=True, exist_ok=True)
     with RunLocks(plan.store.folder) as locks, trial_display(console, study) as display:
         queue = TrialQueue(
             study, plan.store, locks, _refusal_by_constructors(plan.source), display.trial_ended
