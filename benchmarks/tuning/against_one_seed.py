@@ -7,6 +7,9 @@ ways, several times each, and runs every setting that was chosen on the same fre
 - *one seed*: RL Zoo's `--optimize` (its defaults: TPE, the median pruner, the last evaluation as
   the value, a new seed for each trial), until it has taken as many steps; the best trial is chosen.
 
+The first way may keep the constructor's defaults, which it runs on fresh seeds as well; the second
+has no such way out. The table counts how often that was done.
+
 Everything is kept in `results/tuning_against_one_seed`, and the same command continues. The table
 at the end is written to `README.md` there.
 """
@@ -199,6 +202,7 @@ def judged(
     if todo := runner.to_do(specs, store):
         executor = make_executor("local", grid, store.folder, len(todo), workers)
         runner.run_all(todo, store, executor, Console(stderr=True))
+    store.pack()
     returns: dict[str, list[float]] = {}
     for result in store.read(specs):
         value = float(np.mean(result.measurements[-1].returns)) if result.measurements else np.nan
@@ -236,6 +240,7 @@ def main() -> None:
         rows.append(
             f"| {task} | {np.mean(steps):,.0f} | {several.mean():,.1f} | {one.mean():,.1f} | "
             f"{gap.mean():+,.1f} ± {error:,.1f} | {(gap > 0).sum()} of {len(gap)} | "
+            f"{sum(not each for each in chosen['several seeds'])} | "
             f"{', '.join(f'{v:,.0f}' for v in several)} | {', '.join(f'{v:,.0f}' for v in one)} |"
         )
     head = (
@@ -243,7 +248,8 @@ def main() -> None:
         f"NPG, {given.trials} trials; mean final return of the chosen settings on {given.seeds} "
         "fresh seeds. Made by `benchmarks/tuning/against_one_seed.py`.\n\n"
         "| task | steps of a search | several seeds | one seed | difference | better in "
-        "| each of several | each of one |\n|---|---:|---:|---:|---:|---:|---|---|\n"
+        "| defaults kept by several | each of several | each of one |\n"
+        "|---|---:|---:|---:|---:|---:|---:|---|---|\n"
     )
     text = head + "\n".join(rows) + "\n"
     write_whole(FOLDER / "README.md", text)
