@@ -62,6 +62,10 @@ class TrialDisplay:
         """Print a line about a run that starts again."""
         self._print(f"{spec.label}: started again, {reason.strip().rpartition(chr(10))[2]}")
 
+    def noted(self, spec: RunSpec, line: str) -> None:
+        """Print a line that a run has left."""
+        self._print(f"{spec.label}: {line}")
+
     def ended_elsewhere(self, spec: RunSpec) -> None:
         """Show nothing: the command that did the run does."""
 
