@@ -16,7 +16,7 @@ from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_s
 from sb3_course.common.files import write_atomically, write_whole
 from sb3_course.envs.config import EnvConfig
 from sb3_course.playing import environment_of, load_to_play, open_policy, opened, play
-from sb3_course.publishing.configuration import configuration, versions
+from sb3_course.publishing.configuration import configuration, installed
 from sb3_course.publishing.readme import Facts, readme
 from sb3_course.registry import being_made, check_environment
 
@@ -138,7 +138,7 @@ def _evaluated(options: Options, config: EnvConfig) -> dict[str, Any]:
         "first_seed": seed,
         "returns": returns.tolist(),
         "lengths": lengths.tolist(),
-        "versions": versions(),
+        "versions": installed(),
     }
 
 

@@ -1,39 +1,21 @@
 """What a model was trained with, as plain data."""
 
 import inspect
-import platform
 import re
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
 from sb3_course.common.checkpoint import Members, checked_header, sb3_data
+from sb3_course.common.tracking.code import versions
 from sb3_course.registry import hyper_parameters
 
-PACKAGES = (
-    "sb3-course",
-    "stable-baselines3",
-    "sb3-contrib",
-    "torch",
-    "numpy",
-    "gymnasium",
-    "mujoco",
-)
-"""Packages on which the actions of a policy and the returns of an environment depend."""
 
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of what is installed of :data:`PACKAGES`."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def installed() -> dict[str, str]:
+    """Return the versions of Python and of the packages on which returns depend."""
+    return {name: number for name, number in versions().items() if number is not None}
 
 
 def configuration(model: BaseAlgorithm, members: Members) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.files import write_atomically
 from sb3_course.playing import open_policy
-from sb3_course.publishing.configuration import versions
+from sb3_course.publishing.configuration import installed
 from sb3_course.publishing.exported import METADATA, Format, compare, runner, sample_observations
 from sb3_course.publishing.graph import ACTION, PolicyGraph
 
@@ -128,7 +128,7 @@ def metadata(model: BaseAlgorithm, graph: PolicyGraph) -> dict[str, Any]:
             for name, space in graph.inputs.items()
         ],
         "output": {"name": ACTION, **_described(space), **bounds},
-        "versions": versions(),
+        "versions": installed(),
     }
 
 

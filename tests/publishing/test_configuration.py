@@ -7,7 +7,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
 from sb3_course import NPG
-from sb3_course.publishing.configuration import plain, policy_name, versions
+from sb3_course.publishing.configuration import installed, plain, policy_name
 
 
 class Small(ActorCriticPolicy):
@@ -41,5 +41,5 @@ def test_policies_have_the_names_that_constructors_take():
 
 
 def test_versions_are_those_of_what_is_installed():
-    assert versions()["torch"] == torch.__version__
-    assert None not in versions().values()
+    assert installed()["torch"] == torch.__version__
+    assert None not in installed().values()
