@@ -252,7 +252,8 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         targets = rewards + discount * self._critic(next_obs)
         value_loss = self._critic.descend(targets)
         # Â = r + γ V(s') − V(s), with the new V
-        advantages = rewards + discount * self._critic(next_obs) - self._critic(obs)
+        next_values, new_values = self._critic.both(next_obs, obs)
+        advantages = rewards + discount * next_values - new_values
         # θ ← θ + α 1/N Σ ∇_θ log π_θ(a|s) Â
         limit = self.max_grad_norm
         if self._is_before_a_log():

@@ -42,6 +42,15 @@ class AutogradCritic:
         """
         return self._policy.predict_values(obs).flatten()
 
+    def both(self, obs: TensorObs, others: TensorObs) -> tuple[th.Tensor, th.Tensor]:
+        """Compute V_φ of two sets of states, without gradient.
+
+        :param obs: States s, of shape (B, …)
+        :param others: States s', of shape (B, …)
+        :return: Values of each, of shape (B,)
+        """
+        return self(obs), self(others)
+
     @th.enable_grad()
     def evaluate(self, obs: TensorObs) -> th.Tensor:
         """Compute V_φ(s), and keep the forward pass for :meth:`descend`.
@@ -125,6 +134,16 @@ class EngineCritic(AutogradCritic):
         :return: Values, of shape (B,)
         """
         return self._mlp.output(tensor(obs)).view(-1)
+
+    def both(self, obs: TensorObs, others: TensorObs) -> tuple[th.Tensor, th.Tensor]:
+        """Compute V_φ of two sets of as many states, in one pass.
+
+        :param obs: States s, of shape (B, D)
+        :param others: States s', of shape (B, D)
+        :return: Values of each, of shape (B,)
+        """
+        one, other = self(th.cat([tensor(obs), tensor(others)])).chunk(2)
+        return one, other
 
     def evaluate(self, obs: TensorObs) -> th.Tensor:
         """Compute V_φ(s), and keep the forward pass for :meth:`descend`.

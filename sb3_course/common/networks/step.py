@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from operator import is_
 from typing import Any
 
 import torch as th
@@ -41,6 +42,7 @@ class Step:
         sizes = [p.numel() for p in self.parameters]
         self.gradient = self.parameters[0].new_zeros(sum(sizes), requires_grad=False)
         self.gradients = views_like(self.gradient, self.parameters)
+        self._moments: list[list[th.Tensor]] = [[], [], []]
         self._values = [p.detach() for p in self.parameters]
         self._places = [p.data_ptr() for p in self.parameters]
 
@@ -80,7 +82,11 @@ class Step:
 
     def _has_state(self, optimizer: th.optim.Optimizer) -> bool:
         """Whether every parameter has moments, which the optimizer's first step makes."""
-        states = [optimizer.state[p] for p in self.parameters if p in optimizer.state]
+        state, moments = optimizer.state, self._moments[1]
+        found = [state[p].get("exp_avg") for p in self.parameters if p in state]
+        if moments and len(found) == len(moments) and all(map(is_, found, moments)):
+            return True
+        states = [state[p] for p in self.parameters if p in state]
         if len(states) < len(self.parameters) or not all(states):
             return False
         names = ("step", "exp_avg", "exp_avg_sq")

@@ -1,5 +1,7 @@
 """What a policy is made of, and whether its layers are all that is run."""
 
+from itertools import chain
+from operator import is_
 from typing import Any
 
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -43,22 +45,25 @@ class Structure:
                 module._backward_hooks,
                 module._backward_pre_hooks,
             ]
-        self._slots = [(table, *item) for table in self._tables for item in table.items()]
+        self._parts = [part for table in self._tables for part in table.values()]
         self._parameters = list(policy.parameters())
-        self._owners = [*modules, policy.action_dist]
+        self._attributes = [vars(owner) for owner in (*modules, policy.action_dist)]
+        self._sizes: list[int] = []
 
     @property
     def is_same(self) -> bool:
         """Whether the policy still has the modules and the parameters that it had."""
-        return sum(map(len, self._tables)) == len(self._slots) and all(
-            table.get(name) is value for table, name, value in self._slots
-        )
+        parts = chain.from_iterable(table.values() for table in self._tables)
+        return sum(map(len, self._tables)) == len(self._parts) and all(map(is_, parts, self._parts))
 
     @property
     def is_plain(self) -> bool:
         """Whether there are no hooks, on modules or gradients, and no replaced methods."""
+        sizes = [len(attributes) for attributes in self._attributes]
+        if sizes != self._sizes:  # a replaced method is one attribute more
+            if not all(attributes.keys().isdisjoint(METHODS) for attributes in self._attributes):
+                return False
+            self._sizes = sizes
         return not (
-            any(self._hooks)
-            or any(parameter._backward_hooks for parameter in self._parameters)
-            or not all(vars(owner).keys().isdisjoint(METHODS) for owner in self._owners)
+            any(self._hooks) or any(parameter._backward_hooks for parameter in self._parameters)
         )
