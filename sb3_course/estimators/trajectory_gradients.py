@@ -132,7 +132,7 @@ class TrajectoryGradients:
         batch = {"actions": self.actions[rows], "multipliers": self.multipliers[rows].float()}
         batch |= {f"obs:{k}": v for k, v in obs.items()} if isinstance(obs, dict) else {"obs": obs}
         padded = {
-            name: pad_sequence(th.split(values, lengths), batch_first=True)  # type: ignore[arg-type]
+            name: pad_sequence(list(th.split(values, lengths)), batch_first=True)
             for name, values in batch.items()
         }
         padded_obs = padded.get("obs", {k[4:]: v for k, v in padded.items() if k[:4] == "obs:"})

@@ -97,7 +97,7 @@ def register() -> None:
 def _manager(base: Any) -> Any:
     """Return RL Zoo's manager of a training, which finds our files of hyper-parameters."""
 
-    class ExperimentManager(base):  # type: ignore[misc]
+    class ExperimentManager(base):  # type: ignore[misc]  # RL Zoo has no types
         of_sb3_course = True
 
         def __init__(
