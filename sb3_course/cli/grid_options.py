@@ -4,7 +4,7 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -22,6 +22,23 @@ Results = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, metavar="N", help="Parallel runs (default: one per CPU)."),
+]
+Executor = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Where runs execute: in processes of this machine, or on Ray."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Running Ray cluster, as in 10.0.0.1:6379, or auto (default: start one here).",
+    ),
+]
+Retries = Annotated[
+    int,
+    typer.Option(
+        "--retries", min=0, metavar="N", help="How often to retry a run whose process died."
+    ),
 ]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -10,8 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sb3_course.cli.grid_options import (
+    Address,
+    Executor,
     GridFile,
     Results,
+    Retries,
     Workers,
     command_line,
     show_damage,
@@ -45,23 +48,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the runs and whether they are done.")
     ] = False,
-    executor: Annotated[
-        Literal["local", "ray"],
-        typer.Option(help="Where runs execute: in processes of this machine, or on Ray."),
-    ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Running Ray cluster, as in 10.0.0.1:6379, or auto (default: start one here).",
-        ),
-    ] = None,
-    retries: Annotated[
-        int,
-        typer.Option(
-            "--retries", min=0, metavar="N", help="How often to retry a run whose process died."
-        ),
-    ] = 1,
+    executor: Executor = "local",
+    address: Address = None,
+    retries: Retries = 1,
     tensorboard: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write the TensorBoard files of SB3's logger to DIR."),

@@ -1,14 +1,17 @@
 """The command ``tune``: better settings for the algorithms of a grid."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from sb3_course.cli.grid_options import (
+    Address,
+    Executor,
     GridFile,
     Results,
+    Retries,
     Workers,
     command_line,
     stop_on_sigterm,
@@ -34,23 +37,9 @@ def tune(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List what would be tuned, and its steps.")
     ] = False,
-    executor: Annotated[
-        Literal["local", "ray"],
-        typer.Option(help="Where runs execute: in processes of this machine, or on Ray."),
-    ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Running Ray cluster, as in 10.0.0.1:6379, or auto (default: start one here).",
-        ),
-    ] = None,
-    retries: Annotated[
-        int,
-        typer.Option(
-            "--retries", min=0, metavar="N", help="How often to retry a run whose process died."
-        ),
-    ] = 1,
+    executor: Executor = "local",
+    address: Address = None,
+    retries: Retries = 1,
 ) -> int:
     """Search better settings for the algorithms of a grid: what its `search` says, with Optuna.
 
