@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from operator import is_
 from typing import Any
 
 import torch as th
@@ -82,10 +81,7 @@ class Step:
 
     def _has_state(self, optimizer: th.optim.Optimizer) -> bool:
         """Whether every parameter has moments, which the optimizer's first step makes."""
-        state, moments = optimizer.state, self._moments[1]
-        found = [state[p].get("exp_avg") for p in self.parameters if p in state]
-        if moments and len(found) == len(moments) and all(map(is_, found, moments)):
-            return True
+        state = optimizer.state
         states = [state[p] for p in self.parameters if p in state]
         if len(states) < len(self.parameters) or not all(states):
             return False
