@@ -10,7 +10,8 @@ import torch as th
 
 import sb3_course
 from sb3_course import loading, training
-from sb3_course.cli import app, terminal
+from sb3_course.cli import app
+from sb3_course.cli.parts import terminal
 from sb3_course.common.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from sb3_course.cli import grids, lessons, models, publishing, reports, running, tuning
-from sb3_course.cli.terminal import FAILED, INTERRUPTED, MISUSED, OK, print_error
+from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, MISUSED, OK, print_error
 from sb3_course.common.errors import UserError
 
 app = typer.Typer(

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sb3_course.cli.grid_options import (
+from sb3_course.cli.parts.grid_options import (
     GridFile,
     Results,
     Workers,
@@ -17,7 +17,7 @@ from sb3_course.cli.grid_options import (
     show_damage,
     stop_on_sigterm,
 )
-from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
+from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
 from sb3_course.common.errors import UserError
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sb3_course.cli.options import EnvKwargs, Wrappers, environment
-from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
+from sb3_course.cli.parts.options import EnvKwargs, Wrappers, environment
+from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
 from sb3_course.common.errors import UserError
 from sb3_course.envs.config import EnvConfig
 from sb3_course.lectures import FIGURES, check_names

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sb3_course.cli.options import (
+from sb3_course.cli.parts.options import (
     EnvKwargs,
     Track,
     TrackVideo,
@@ -20,7 +20,7 @@ from sb3_course.cli.options import (
     parameters,
     whole_number,
 )
-from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
+from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
 from sb3_course.common.tracking.tracker import check_trackers
 from sb3_course.envs.backends import Backend
 from sb3_course.envs.config import EnvConfig
@@ -248,7 +248,7 @@ def _learn(
 ) -> int:
     """Train, and return an exit code whatever stops training, so that the model can be saved."""
     from sb3_course import training
-    from sb3_course.cli.training_progress import TrainingProgress
+    from sb3_course.cli.parts.training_progress import TrainingProgress
 
     try:
         shown = TrainingProgress(setup.timesteps, Console(stderr=True))

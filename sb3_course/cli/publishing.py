@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sb3_course.cli.options import existing_model
-from sb3_course.cli.terminal import OK, print_line
+from sb3_course.cli.parts.options import existing_model
+from sb3_course.cli.parts.terminal import OK, print_line
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Saved model.")]
 Algo = Annotated[

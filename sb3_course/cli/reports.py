@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sb3_course.cli.grid_options import Results
-from sb3_course.cli.terminal import FAILED, OK, print_error, print_line
+from sb3_course.cli.parts.grid_options import Results
+from sb3_course.cli.parts.terminal import FAILED, OK, print_error, print_line
 
 SHOWN = 20
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sb3_course.cli.grid_options import (
+from sb3_course.cli.parts.grid_options import (
     Address,
     Executor,
     GridFile,
@@ -16,7 +16,7 @@ from sb3_course.cli.grid_options import (
     command_line,
     stop_on_sigterm,
 )
-from sb3_course.cli.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
+from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
 
 if TYPE_CHECKING:
     from sb3_course.benchmark.tuning.tuner import TuningOutcome, TuningPlan

@@ -1,7 +1,8 @@
 import pytest
 import yaml
 
-from sb3_course.cli import app, terminal
+from sb3_course.cli import app
+from sb3_course.cli.parts import terminal
 from tests.benchmark.helpers import content
 
 

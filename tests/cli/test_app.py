@@ -6,7 +6,8 @@ from importlib import import_module
 import pytest
 import typer
 
-from sb3_course.cli import app, terminal
+from sb3_course.cli import app
+from sb3_course.cli.parts import terminal
 from sb3_course.common.errors import UserError
 from tests.benchmark.helpers import loaded_by_sb3
 

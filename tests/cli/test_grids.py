@@ -18,7 +18,8 @@ from sb3_course.benchmark.execution import executors
 from sb3_course.benchmark.plan import GridOutcome
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.cli import app, grid_options, running, terminal
+from sb3_course.cli import app, running
+from sb3_course.cli.parts import grid_options, terminal
 from tests.benchmark.helpers import HERE, InThisProcess, content, ended, tiny
 
 ROOT = Path(__file__).resolve().parents[2]

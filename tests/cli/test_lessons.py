@@ -1,6 +1,7 @@
 import pytest
 
-from sb3_course.cli import app, terminal
+from sb3_course.cli import app
+from sb3_course.cli.parts import terminal
 from sb3_course.envs.config import EnvConfig
 from sb3_course.lectures import run
 

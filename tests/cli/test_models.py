@@ -3,7 +3,8 @@ import json
 import pytest
 from stable_baselines3 import A2C
 
-from sb3_course.cli import app, models, terminal
+from sb3_course.cli import app, models
+from sb3_course.cli.parts import terminal
 from sb3_course.common.checkpoint import read_header
 
 

@@ -2,7 +2,8 @@ import onnxruntime
 import pytest
 from stable_baselines3 import A2C
 
-from sb3_course.cli import app, terminal
+from sb3_course.cli import app
+from sb3_course.cli.parts import terminal
 
 
 @pytest.fixture

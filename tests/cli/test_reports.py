@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from sb3_course.cli import app, reports, terminal
+from sb3_course.cli import app, reports
+from sb3_course.cli.parts import terminal
 from tests.benchmark.logs.made_up_logs import evaluations
 
 

@@ -2,7 +2,8 @@ import pytest
 
 from sb3_course.benchmark.tuning import tuner
 from sb3_course.benchmark.tuning.page import sections
-from sb3_course.cli import app, terminal
+from sb3_course.cli import app
+from sb3_course.cli.parts import terminal
 from tests.benchmark.tuning.made_up import MadeUp, searched
 
 

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from sb3_course.benchmark.reporting.drawing.files import two_schemes
-from sb3_course.cli import app, terminal
+from sb3_course.cli import app
+from sb3_course.cli.parts import terminal
 from sb3_course.lectures import FIGURES, check_names, natural_path
 from sb3_course.lectures import compounding_error as compounding
 from sb3_course.lectures.run import formula, make_figures, publish

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from sb3_course.cli import app, terminal
+from sb3_course.cli import app
+from sb3_course.cli.parts import terminal
 from sb3_course.common.errors import UserError
 from sb3_course.publishing import hub
 from tests.publishing.stub_hub import TOKEN, serving

@@ -11,7 +11,8 @@ from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.execution import executors, rerun
 from sb3_course.benchmark.storage import provenance
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.cli import app, terminal
+from sb3_course.cli import app
+from sb3_course.cli.parts import terminal
 from tests.benchmark.helpers import InThisProcess, content, ended, tiny
 
 ALGORITHMS = {"A": {"class": "A2C"}, "B": {"class": "A2C", "params": {"gamma": 0.9}}}

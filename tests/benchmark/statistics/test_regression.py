@@ -16,7 +16,8 @@ from sb3_course.benchmark.statistics.hypothesis_tests.rank_test import (
 from sb3_course.benchmark.statistics.regression import Verdict, compare, powers, summary
 from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.cli import app, terminal
+from sb3_course.cli import app
+from sb3_course.cli.parts import terminal
 from sb3_course.common.errors import UserError
 from tests.benchmark.helpers import InThisProcess, content, tiny
 

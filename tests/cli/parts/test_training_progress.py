@@ -5,8 +5,8 @@ import pytest
 from rich.console import Console
 
 from sb3_course import NPG
-from sb3_course.cli import training_progress
-from sb3_course.cli.training_progress import TrainingProgress
+from sb3_course.cli.parts import training_progress
+from sb3_course.cli.parts.training_progress import TrainingProgress
 
 
 def shown(terminal, steps=300):

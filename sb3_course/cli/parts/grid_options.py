@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from sb3_course.cli.terminal import print_error
+from sb3_course.cli.parts.terminal import print_error
 
 if TYPE_CHECKING:
     from sb3_course.benchmark.definition.grid import Grid
