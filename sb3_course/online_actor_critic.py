@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_course.collection.collector import check_finite, step_wait, truncations
 from sb3_course.collection.observations import TensorObs, map_obs, owned, true_next_obs
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
+from sb3_course.common.validation import check_count
 
 Self = TypeVar("Self", bound="OnlineActorCritic")
 
@@ -140,14 +141,16 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         :param reset_num_timesteps: Whether to count steps from 0 again
         :param progress_bar: Whether to show a progress bar
         :return: The model itself
+        :raises ValueError: ``log_interval`` is neither None nor a positive whole number
         """
+        check_count("log_interval", log_interval, none=True)
         self._drop_functions()
         self._log_every = None if log_interval is None else max(1, log_interval // self.n_envs)
         self._first_update = self._n_updates
         return super().learn(
             total_timesteps,
             callback,
-            self._log_every,  # type: ignore[arg-type]
+            self._log_every,
             tb_log_name,
             reset_num_timesteps,
             progress_bar,
