@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import details
 import facts
 from docutils import nodes
 from docutils.parsers.rst.states import Inliner
@@ -68,6 +69,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "analysis": facts.analysis,
         "returns": facts.returns,
         "rounds": facts.rounds,
+        "effect": details.effect,
+        "effects": details.all_effects,
     }.items():
         app.add_directive(name, directive(make))
     app.connect("builder-inited", draw)
