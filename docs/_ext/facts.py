@@ -15,6 +15,8 @@ import typer.main
 from sb3_course.benchmark import load_results
 from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.cli.app import app
+from sb3_course.exercises.student_file import statements
+from sb3_course.exercises.themes import EXERCISES
 from sb3_course.homework.analysis import rows_of
 from sb3_course.homework.expectations import TABLE
 from sb3_course.homework.experiments import EXPERIMENTS
@@ -258,6 +260,33 @@ def command(name: str) -> str:
     words = re.sub(r"(?<![`\w-])--[a-z][a-z-]*", r"`\g<0>`", words)
     lines = "\n".join(line.strip() for line in examples.splitlines() if line.strip())
     return f"{words}\n\n```sh\n{lines}\n```\n\n{table(['argument', 'meaning'], rows)}"
+
+
+def exercises(theme: str) -> str:
+    """List the exercises of a theme: what each asks for, and how many mistakes it tells apart.
+
+    :param theme: Theme, as the exercises name it
+    :return: Markdown
+    :raises KeyError: There is no such theme
+    """
+    chosen = [exercise for exercise in EXERCISES.values() if exercise.theme == theme]
+    if not chosen:
+        raise KeyError(f"no exercise is on {theme!r}")
+    rows = [
+        [
+            f"`{e.name}`",
+            e.title.removeprefix("A planted bug: "),
+            asked(e.name),
+            f"{len(e.mistakes)}",
+        ]
+        for e in chosen
+    ]
+    return table(["function", "exercise", "asks for", "mistakes told apart"], rows)
+
+
+def asked(name: str) -> str:
+    """Return the first sentence of what an exercise asks for, as code does not read its symbols."""
+    return re.sub(r"[_*]", r"\\\g<0>", " ".join(statements()[name].split("\n\n")[0].split()))
 
 
 def returns(name: str) -> str:

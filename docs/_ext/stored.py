@@ -67,6 +67,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "coverage": facts.coverage,
         "expected": facts.expected,
         "analysis": facts.analysis,
+        "exercises": facts.exercises,
         "returns": facts.returns,
         "rounds": facts.rounds,
         "effect": details.effect,

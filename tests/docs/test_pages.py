@@ -12,6 +12,8 @@ import typer.main
 
 import sb3_course
 from sb3_course.cli.app import app
+from sb3_course.exercises import __main__ as exercises
+from sb3_course.exercises.themes import EXERCISES
 from sb3_course.lectures import FIGURES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -251,3 +253,37 @@ def test_the_analysis_is_the_stored_one():
     assert "| total return | 0.5 | 4 |" in facts.analysis("infinite")
     with pytest.raises(KeyError, match="infinite"):
         facts.analysis("gone")
+
+
+def test_every_exercise_is_on_its_page():
+    page = text("exercises/index.md")
+    themes = re.findall(r"```\{exercises\} (.+)", page)
+    assert {exercise.theme for exercise in EXERCISES.values()} == set(themes)
+    listed = "".join(map(facts.exercises, themes))
+    assert [name for name in EXERCISES if f"`{name}`" not in listed] == []
+    with pytest.raises(KeyError, match="gone"):
+        facts.exercises("gone")
+
+
+def test_the_example_of_the_exercises_is_what_is_printed(tmp_path, capsys):
+    page = text("exercises/index.md")
+    mine, printed = (
+        re.search(rf"```{kind}\n(.*?)```", page, re.S)[1] for kind in ("python", "text")
+    )
+    path = tmp_path / "mine.py"
+    path.write_text(mine)
+    assert exercises.invoke(["check", str(path), "reward_to_go"]) == 1
+    assert capsys.readouterr().out == printed
+
+
+def test_command_lines_of_the_exercises_are_some():
+    lines = re.findall(
+        r"^python -m sb3_course\.exercises (.+?)(?:\s+#|$)", text("exercises/index.md"), re.M
+    )
+    assert len(lines) == 4
+    for line in lines:
+        exercises.parser().parse_args(line.split())
+    table = text("reference/commands.md").partition("sb3_course.exercises")[2].partition("\n## ")[0]
+    (commands,) = [a for a in exercises.parser()._actions if a.dest == "command"]
+    assert re.findall(r"^\| `(\w+) ", table, re.M) == ["start", "check", "list"]
+    assert {"start", "check", "list"} == set(commands.choices)
