@@ -119,7 +119,6 @@ class BC(CourseAlgorithm):
 
     _was_training = False  # whether the statistics, now frozen, were in training mode
     _actor: Actor
-    _source: Source | None = None  # of demonstrations that have not been read yet
 
     @property
     def _capacity(self) -> int | None:
