@@ -118,6 +118,7 @@ class BC(CourseAlgorithm):
             self.set_demonstrations(demonstrations)
 
     _was_training = False  # whether the statistics, now frozen, were in training mode
+    _source: Source | None = None  # of demonstrations that have not been read yet
     _actor: Actor
 
     @property

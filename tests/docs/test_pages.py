@@ -31,6 +31,7 @@ PARTS = [
     "Derivation",
     "Pseudocode",
     "Our code",
+    "Example",
     "Switches",
     "When it fails, and how the log shows it",
     "API",
