@@ -7,7 +7,7 @@ import numpy as np
 import torch as th
 
 from sb3_course.collection.observations import Array
-from sb3_course.exercises.exercise import Case, Exercise, Run
+from sb3_course.exercises.exercise import STILL_THERE, Case, Exercise, Run
 from sb3_course.exercises.worlds import EXACT, score_table, softmax, world
 
 THEME = "The natural gradient"
@@ -255,7 +255,7 @@ NATURAL_STEP = Exercise(
     _step_cases(),
     natural_step,
     {
-        "euclidean": "the length is chosen by xᵀx: every step has the same length in θ, not in KL",
+        "euclidean": STILL_THERE,
         "of_gradient": "the length is that of a step along g, not along x",
         "halved": "the KL of the step is half of ε: it is ½ β² xᵀFx, so the factor 2 belongs there",
         "rootless": "the root is missing: the KL grows with the square of β",
