@@ -1,0 +1,178 @@
+"""Measure what separates one run of one round of DAgger from another, with the homework's files.
+
+Every combination of the choices in ``imitation_factors.yaml`` is trained with several seeds. Each
+finished run is stored and not repeated, so the same command continues after an interruption.
+
+    python scripts/imitation_factors.py DIR    # with the homework's files in DIR
+"""
+
+import copy
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch as th
+import typer
+from stable_baselines3.common.env_util import make_vec_env
+
+from sb3_course import DAgger
+from sb3_course.benchmark.storage.manifest import merge_manifest
+from sb3_course.benchmark.storage.provenance import machine, of_a_run
+from sb3_course.benchmark.storage.run_files import RunFiles
+from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_seed
+from sb3_course.common.tracking.code import git_commit, versions
+from sb3_course.common.yaml_values import read_yaml
+from sb3_course.imitation import load_demonstrations, load_expert
+from sb3_course.registry import constructor_arguments
+
+HERE = Path(__file__).resolve().parent
+OUT = HERE.parent / "results" / "imitation_factors"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its choice of each setting, what else it sets, and its seed."""
+
+    choices: dict[str, str]
+    also: dict[str, Any]
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of the run's file, without its suffix."""
+        more = [f"{key}{value}" for key, value in self.also.items()]
+        words = "_".join([*self.choices.values(), *more, f"seed{self.seed}"])
+        return words.replace(" ", "-")
+
+
+def read_study() -> dict[str, Any]:
+    """Read the definition of the study."""
+    study: dict[str, Any] = read_yaml((HERE / "imitation_factors.yaml").read_text())
+    return study
+
+
+def first_choices(study: dict[str, Any]) -> dict[str, str]:
+    """Return the first choice of each setting."""
+    return {name: next(iter(choices)) for name, choices in study["factors"].items()}
+
+
+def runs_of(study: dict[str, Any]) -> Iterator[Run]:
+    """Yield all runs, seed by seed, so that an interrupted study has whole seeds."""
+    names, planned = list(study["factors"]), set()
+    for seed in range(study["seeds"]):
+        for choices in itertools.product(*study["factors"].values()):
+            run = Run(dict(zip(names, choices, strict=True)), {}, seed)
+            planned.add(run.name)
+            yield run
+    for seed in range(study["more"]["seeds"]):
+        for changes in study["more"]["combinations"].values():
+            chosen = {key: value for key, value in changes.items() if key != "settings"}
+            run = Run(first_choices(study) | chosen, changes.get("settings", {}), seed)
+            if run.name not in planned:
+                yield run
+
+
+def make_model(run: Run, study: dict[str, Any], files: Path) -> DAgger:
+    """Make the model of a run."""
+    environment = study["environment"]
+    settings = copy.deepcopy(study["settings"])
+    for name, choice in run.choices.items():
+        settings |= study["factors"][name][choice]
+    settings |= run.also
+    held_std = settings.pop("held_std", None)
+    if held_std is not None:
+        settings["policy_kwargs"] = settings["policy_kwargs"] | {"log_std_init": np.log(held_std)}
+    model = DAgger(
+        env=make_vec_env(environment, 1, seed=run.seed),
+        expert=load_expert(files / f"{environment.partition('-')[0]}.pkl"),
+        demonstrations=load_demonstrations(files / f"expert_data_{environment}.pkl"),
+        seed=run.seed,
+        device="cpu",
+        **constructor_arguments("sb3_course:DAgger", settings),
+    )
+    if held_std is not None:
+        model.policy.log_std.requires_grad_(False)
+    return model
+
+
+class Sampling:
+    """A model that samples its actions where it is evaluated, as the homework's policy does."""
+
+    def __init__(self, model: DAgger) -> None:
+        self._model = model
+
+    def get_vec_normalize_env(self) -> None:
+        """Return None: nothing is normalized."""
+
+    def predict(self, obs: Any, *state: Any, deterministic: bool) -> Any:
+        """Sample actions, whatever is asked for."""
+        return self._model.predict(obs, *state, deterministic=False)
+
+
+def execute(run: Run, study: dict[str, Any], files: Path) -> dict[str, Any]:
+    """Train one model, and return the returns of BC and of the one round."""
+    started = time.process_time()
+    model, envs = (
+        make_model(run, study, files),
+        evaluation_envs(study["environment"], study["episodes"]),
+    )
+    seed = evaluation_seed(run.seed)
+    cloned = evaluate(model.learn(0), envs, seed)[0]
+    model.learn(model.n_steps, reset_num_timesteps=False)
+    returns = evaluate(model, envs, seed)[0]
+    th.manual_seed(seed)
+    sampled = evaluate(Sampling(model), envs, seed)[0]
+    return {
+        "run": asdict(run),
+        "bc": np.round(cloned, 1).tolist(),
+        "dagger": np.round(returns, 1).tolist(),
+        "dagger_sampled": np.round(sampled, 1).tolist(),
+        "std": round(model.policy.log_std.exp().mean().item(), 4),
+        "seconds": round(time.process_time() - started, 1),
+        "versions": of_a_run(),
+    }
+
+
+def run_files(out: Path) -> RunFiles:
+    """Return the files of the finished runs."""
+    return RunFiles(out, lambda text: Run(**json.loads(text)["run"]).name)
+
+
+def write_manifest(out: Path, started: float) -> None:
+    """Write what the runs were made with."""
+    manifest = {
+        "commands": [f"python scripts/{Path(sys.argv[0]).name} DIR"],
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "machine": machine(),
+        "duration_seconds": round(time.time() - started, 1),
+    }
+    merge_manifest(out, manifest)
+
+
+def main(
+    files: Annotated[Path, typer.Argument(help="Folder of the homework's files.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = OUT,
+) -> None:
+    """Execute the missing runs."""
+    th.set_num_threads(1)
+    study, started = read_study(), time.time()
+    runs, finished = list(runs_of(study)), run_files(out).names()
+    todo = [run for run in runs if run.name not in finished]
+    print(f"{len(runs)} runs, {len(runs) - len(todo)} done", flush=True)
+    for run in todo:
+        facts = execute(run, study, files)
+        run_files(out).write(run.name, json.dumps(facts) + "\n")
+        print(f"{run.name}: {np.mean(facts['dagger']):,.0f}", flush=True)
+    run_files(out).pack()
+    write_manifest(out, started)
+
+
+if __name__ == "__main__":
+    typer.run(main)
