@@ -63,19 +63,18 @@ def first_choices(study: dict[str, Any]) -> dict[str, str]:
 
 
 def runs_of(study: dict[str, Any]) -> Iterator[Run]:
-    """Yield all runs, seed by seed, so that an interrupted study has whole seeds."""
-    names, planned = list(study["factors"]), set()
-    for seed in range(study["seeds"]):
+    """Yield all runs, in blocks with a seed of every combination and a few of the others."""
+    names = list(study["factors"])
+    each = study["more"]["seeds"] // study["seeds"]
+    for block in range(study["seeds"]):
         for choices in itertools.product(*study["factors"].values()):
-            run = Run(dict(zip(names, choices, strict=True)), {}, seed)
-            planned.add(run.name)
-            yield run
-    for seed in range(study["more"]["seeds"]):
-        for changes in study["more"]["combinations"].values():
-            chosen = {key: value for key, value in changes.items() if key != "settings"}
-            run = Run(first_choices(study) | chosen, changes.get("settings", {}), seed)
-            if run.name not in planned:
-                yield run
+            yield Run(dict(zip(names, choices, strict=True)), {}, block)
+        for seed in range(block * each, (block + 1) * each):
+            for changes in study["more"]["combinations"].values():
+                chosen = {key: value for key, value in changes.items() if key != "settings"}
+                also = changes.get("settings", {})
+                if also or seed >= study["seeds"]:
+                    yield Run(first_choices(study) | chosen, also, seed)
 
 
 def make_model(run: Run, study: dict[str, Any], files: Path) -> DAgger:
