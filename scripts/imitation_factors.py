@@ -115,23 +115,20 @@ class Sampling:
 
 
 def execute(run: Run, study: dict[str, Any], files: Path) -> dict[str, Any]:
-    """Train one model, and return the returns of BC and of the one round."""
+    """Train one model, and return its returns with the mean action and with sampled ones."""
     started = time.process_time()
     model, envs = (
         make_model(run, study, files),
         evaluation_envs(study["environment"], study["episodes"]),
     )
     seed = evaluation_seed(run.seed)
-    cloned = evaluate(model.learn(0), envs, seed)[0]
-    model.learn(model.n_steps, reset_num_timesteps=False)
-    returns = evaluate(model, envs, seed)[0]
+    returns = evaluate(model.learn(model.n_steps), envs, seed)[0]
     th.manual_seed(seed)
     sampled = evaluate(Sampling(model), envs, seed)[0]
     return {
         "run": asdict(run),
-        "bc": np.round(cloned, 1).tolist(),
-        "dagger": np.round(returns, 1).tolist(),
-        "dagger_sampled": np.round(sampled, 1).tolist(),
+        "returns": np.round(returns, 1).tolist(),
+        "returns_sampled": np.round(sampled, 1).tolist(),
         "std": round(model.policy.log_std.exp().mean().item(), 4),
         "seconds": round(time.process_time() - started, 1),
         "versions": of_a_run(),
@@ -168,7 +165,7 @@ def main(
     for run in todo:
         facts = execute(run, study, files)
         run_files(out).write(run.name, json.dumps(facts) + "\n")
-        print(f"{run.name}: {np.mean(facts['dagger']):,.0f}", flush=True)
+        print(f"{run.name}: {np.mean(facts['returns']):,.0f}", flush=True)
     run_files(out).pack()
     write_manifest(out, started)
 
