@@ -15,6 +15,7 @@ from sb3_course.collection.observations import TensorObs, map_obs, owned, true_n
 from sb3_course.common.networks.actors import make_actor
 from sb3_course.common.networks.critics import make_critic
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
+from sb3_course.common.validation import check_count
 
 Self = TypeVar("Self", bound="OnlineActorCritic")
 
@@ -142,14 +143,16 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         :param reset_num_timesteps: Whether to count steps from 0 again
         :param progress_bar: Whether to show a progress bar
         :return: The model itself
+        :raises ValueError: ``log_interval`` is neither None nor a positive whole number
         """
+        check_count("log_interval", log_interval, none=True)
         self._drop_functions()
         self._log_every = None if log_interval is None else max(1, log_interval // self.n_envs)
         self._first_update = self._n_updates
         return super().learn(
             total_timesteps,
             callback,
-            self._log_every,  # type: ignore[arg-type]
+            self._log_every,
             tb_log_name,
             reset_num_timesteps,
             progress_bar,

@@ -177,8 +177,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         if self.max_grad_norm is not None:
             check_number("max_grad_norm", self.max_grad_norm, 0, above=True, more="or None")
         check_count("n_critic_updates", self.n_critic_updates)
-        if self.batch_size is not None:
-            check_count("batch_size", self.batch_size, "or None")
+        check_count("batch_size", self.batch_size, none=True)
         for name in ("learning_rate", "critic_learning_rate"):
             rate = getattr(self, name)
             if not callable(rate) and (rate, name) != (None, "critic_learning_rate"):
@@ -257,7 +256,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         self: Self,
         total_timesteps: int,
         callback: MaybeCallback = None,
-        log_interval: int = 1,
+        log_interval: int | None = 1,
         tb_log_name: str | None = None,
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
@@ -271,12 +270,13 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
 
         :param total_timesteps: Environment steps, over all environments
         :param callback: SB3 callback or callbacks
-        :param log_interval: Batches between two logs
+        :param log_interval: Batches between two logs; None for no logs
         :param tb_log_name: Name of the run in TensorBoard; None for the name of the class
         :param reset_num_timesteps: Whether to count steps from 0 again
         :param progress_bar: Whether to show a progress bar
         :return: The model itself
         """
+        check_count("log_interval", log_interval, none=True)
         check_count("chunk_size", self.chunk_size)
         self._follow_policy()
         state, self._saved_state = self._saved_state, None
@@ -287,7 +287,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         return super().learn(
             total_timesteps,
             callback,
-            log_interval,
+            log_interval,  # type: ignore[arg-type]  # SB3 takes None, and does not say so
             tb_log_name or type(self).__name__,
             reset_num_timesteps,
             progress_bar,

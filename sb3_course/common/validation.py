@@ -76,16 +76,17 @@ def scheduled(name: str, schedule: Schedule, progress_remaining: float) -> float
     return value
 
 
-def check_count(name: str, value: object, more: str = "") -> None:
+def check_count(name: str, value: object, *, none: bool = False) -> None:
     """Check that a parameter is a positive whole number.
 
     :param name: Name of the parameter
     :param value: Given value
-    :param more: Description of other allowed values, for the message
+    :param none: Whether None is allowed, too
     :raises ValueError: If it is not
     """
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1
-    check(name, value, whole, f"a whole number of at least 1 {more}".rstrip())
+    takes = "a whole number of at least 1" + (" or None" if none else "")
+    check(name, value, whole or (none and value is None), takes)
 
 
 def check_seed(value: object) -> None:

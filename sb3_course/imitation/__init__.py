@@ -6,8 +6,9 @@ module              content
 ``bc``              behavioral cloning: fit a policy to an expert's actions
 ``dagger``          DAgger: act, query the expert and fit, in rounds
 ``beta``            schedules of how often the expert acts in a round
-``dataset``         observations and the expert's actions, in preallocated arrays
+``dataset``         observations and the expert's actions, and minibatches of them
 ``demonstrations``  demonstrations from files and other libraries
+``fitting``         observations and actions that fit an environment's spaces
 ``experts``         experts from files and models
 ``cs285``           files of CS285's homework
 ``plain_pickle``    pickles of plain data, read without executing anything

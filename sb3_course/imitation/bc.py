@@ -1,5 +1,6 @@
 """BC: behavioral cloning, the maximum likelihood of an expert's actions."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,9 +26,8 @@ from sb3_course.common.validation import (
     check_observation_space,
     scheduled,
 )
-from sb3_course.imitation.dataset import Dataset
-from sb3_course.imitation.demonstrations import Demonstrations, arrays_of
-from sb3_course.imitation.minibatches import SeededMinibatches
+from sb3_course.imitation.dataset import Dataset, SeededMinibatches
+from sb3_course.imitation.demonstrations import Demonstrations, Source
 
 Self = TypeVar("Self", bound="BC")
 
@@ -66,7 +66,7 @@ class BC(CourseAlgorithm):
         ``ActorCriticPolicy`` class
     :param env: Environment, or its Gymnasium id; only its spaces are used
     :param demonstrations: Trajectories or transitions of ``imitation``, arrays, files; see
-        :func:`~sb3_course.imitation.demonstrations.arrays_of`
+        :func:`~sb3_course.imitation.demonstrations.arrays_of` and :meth:`set_demonstrations`
     :param learning_rate: Learning rate of the policy's optimizer, a number or a schedule of the
         remaining progress
     :param batch_size: Transitions of a gradient step
@@ -118,6 +118,7 @@ class BC(CourseAlgorithm):
             self.set_demonstrations(demonstrations)
 
     _was_training = False  # whether the statistics, now frozen, were in training mode
+    _source: Source | None = None  # of demonstrations that have not been read yet
 
     @property
     def _capacity(self) -> int | None:
@@ -155,26 +156,32 @@ class BC(CourseAlgorithm):
     def set_demonstrations(self, demonstrations: Demonstrations) -> None:
         """Replace the demonstrations.
 
+        An iterable without a length, such as a generator, may be endless: ``learn`` reads what it
+        uses, and DAgger's round 0. A copy or a file of the model holds what has been read.
+
         :param demonstrations: Demonstrations, as in the constructor
         :raises ValueError: They do not fit the environment's spaces, or are not finite
         """
+        source = Source(demonstrations, self.observation_space, self.action_space)
         dataset = Dataset(self._capacity)
-        dataset.add(*arrays_of(demonstrations, self.observation_space, self.action_space))
-        self.dataset = dataset
+        source.fill(dataset, 1)
+        self.dataset, self._source = dataset, source
         self._observe(dataset.obs)
+
+    def _read_demonstrations(self, n: int) -> None:
+        """Read on, if there is more, until there are n transitions."""
+        obs = None if self._source is None else self._source.fill(self.dataset, n)
+        if obs is not None:
+            self._observe(obs)
 
     def _observe(self, obs: Obs) -> None:
         """Update the statistics of a ``VecNormalize`` in training mode with raw observations."""
         venv = self._vec_normalize_env
         if venv is None or not (venv.norm_obs and (venv.training or self._was_training)):
             return
-        if isinstance(venv.obs_rms, dict):
-            assert isinstance(obs, dict)
-            for key, moments in venv.obs_rms.items():
-                moments.update(obs[key])
-        else:
-            assert not isinstance(obs, dict)
-            venv.obs_rms.update(obs)
+        statistics: Any = venv.obs_rms if isinstance(obs, dict) else {"": venv.obs_rms}
+        for key, values in (obs if isinstance(obs, dict) else {"": obs}).items():
+            statistics[key].update(values)
 
     def _training_set(self) -> tuple[TensorObs, th.Tensor]:
         """Return all observations, normalized like the environment's, and all actions."""
@@ -191,7 +198,7 @@ class BC(CourseAlgorithm):
         self: Self,
         total_timesteps: int,
         callback: MaybeCallback = None,
-        log_interval: int = 500,
+        log_interval: int | None = 500,
         tb_log_name: str = "BC",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
@@ -204,29 +211,29 @@ class BC(CourseAlgorithm):
 
         :param total_timesteps: Demonstrated transitions, counted each time that they are used
         :param callback: SB3 callback or callbacks
-        :param log_interval: Gradient steps between two logs
+        :param log_interval: Gradient steps between two logs; None for no logs
         :param tb_log_name: Name of the run in TensorBoard
         :param reset_num_timesteps: Whether to count time steps from 0 again
         :param progress_bar: Whether to show a progress bar
         :return: The model itself
-        :raises ValueError: There are no demonstrations
+        :raises ValueError: There are no demonstrations, or ``log_interval`` is out of its range
         :raises FloatingPointError: The loss is not finite; the step is not taken
         """
+        check_count("log_interval", log_interval, none=True)
         if self.dataset.size == 0:
-            raise ValueError(
-                "BC has no demonstrations: pass BC(..., demonstrations=...) or call "
-                "set_demonstrations()"
-            )
+            how = "pass BC(..., demonstrations=...) or call set_demonstrations()"
+            raise ValueError(f"BC has no demonstrations: {how}")
         with self._frozen_statistics():
             total, callback = self._setup_learn(
                 total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
             )
             callback.on_training_start(locals(), globals())
+            self._read_demonstrations(self.batch_size * math.ceil(total / self.batch_size))
             self._learn(total, callback, log_interval)
             callback.on_training_end()
         return self
 
-    def _learn(self, total: int, callback: BaseCallback, log_interval: int) -> None:
+    def _learn(self, total: int, callback: BaseCallback, log_interval: int | None) -> None:
         with self._training((self.seed_entropy, 0), self._n_updates):
             while self.num_timesteps < total:
                 self._update_current_progress_remaining(self.num_timesteps, total)
@@ -240,7 +247,7 @@ class BC(CourseAlgorithm):
                 if len(self._losses) == log_interval:
                     self._log_training()
                     self.dump_logs()
-            if self._losses:
+            if self._losses and log_interval is not None:
                 self._log_training()
                 self.dump_logs()
 
@@ -335,7 +342,7 @@ class BC(CourseAlgorithm):
         self.dataset = Dataset.from_state(state, self._capacity)
 
     def _excluded_save_params(self) -> list[str]:
-        ours = ["dataset", "_actor_group", "_was_training"]
+        ours = ["dataset", "_source", "_actor_group", "_was_training"]
         training = ["_obs", "_actions", "_minibatches", "_actor", "_losses"]
         return [*super()._excluded_save_params(), *ours, *training]
 

@@ -57,6 +57,11 @@ class CS285Expert:
         """Length of an observation, D."""
         return len(self.mean)
 
+    @property
+    def action_size(self) -> int:
+        """Length of an action, A."""
+        return len(self.layers[-1][1])
+
     def __call__(self, obs: Array) -> Array:
         """Return float32 actions, of shape (M, A), for observations of shape (M, D)."""
         activate = _NONLINEAR[self.nonlinearity]

@@ -1,7 +1,6 @@
 """DAgger: data-set aggregation, labels from the expert in the states that the policy visits."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,10 +16,10 @@ from sb3_course.common import checkpoint
 from sb3_course.common.validation import check, check_count
 from sb3_course.imitation.bc import BC
 from sb3_course.imitation.beta import BetaSchedule, beta_of_round
+from sb3_course.imitation.dataset import draw_seed
 from sb3_course.imitation.demonstrations import Demonstrations
 from sb3_course.imitation.evaluation import evaluating, evaluation_facts
 from sb3_course.imitation.experts import Expert, as_expert, label
-from sb3_course.imitation.minibatches import draw_seed
 from sb3_course.imitation.mixture import Mixture, TrainingReturns
 
 Self = TypeVar("Self", bound="DAgger")
@@ -142,8 +141,8 @@ class DAgger(BC):
             device=device,
             _init_setup_model=_init_setup_model,
         )
-        if env is not None and expert is not None and not isinstance(expert, (str, Path)):
-            as_expert(expert, action_space=self.action_space)  # refuses what does not fit
+        if env is not None and expert is not None:  # refuses what does not fit
+            as_expert(expert, None, self.action_space, self.observation_space)
 
     @property
     def _capacity(self) -> int | None:
@@ -153,8 +152,7 @@ class DAgger(BC):
         super()._check_parameters()
         check_count("n_steps", self.n_steps)
         check_count("gradient_steps", self.gradient_steps)
-        if self.buffer_size is not None:
-            check_count("buffer_size", self.buffer_size, "or None")
+        check_count("buffer_size", self.buffer_size, none=True)
         beta = self.beta_schedule
         ok = callable(beta) or 0.0 <= beta <= 1.0
         check("beta_schedule", beta, ok, "a number from 0 to 1 or a function of the round")
@@ -167,7 +165,7 @@ class DAgger(BC):
         self: Self,
         total_timesteps: int,
         callback: MaybeCallback = None,
-        log_interval: int = 1,
+        log_interval: int | None = 1,
         tb_log_name: str = "DAgger",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
@@ -181,14 +179,15 @@ class DAgger(BC):
         :param total_timesteps: Environment steps, over all environments
         :param callback: SB3 callback or callbacks; in their ``locals``, ``clipped_actions`` are
             what acted, the expert's where it was its turn, and ``actions`` the policy's samples
-        :param log_interval: Rounds between two logs
+        :param log_interval: Rounds between two logs; None for no logs
         :param tb_log_name: Name of the run in TensorBoard
         :param reset_num_timesteps: Whether to count steps from 0 again
         :param progress_bar: Whether to show a progress bar
         :return: The model itself
-        :raises ValueError: There is no expert, or it does not fit the environment
+        :raises ValueError: There is no expert, it does not fit, or ``log_interval`` is wrong
         :raises FloatingPointError: A loss, an observation or a reward is not finite
         """
+        check_count("log_interval", log_interval, none=True)
         expert = self._find_expert(total_timesteps)
         with self._frozen_statistics():
             total, callback = self._setup_learn(
@@ -199,6 +198,8 @@ class DAgger(BC):
             self.dataset.reserve(max(0, total - self.num_timesteps) if self.collect else 0)
             try:
                 with evaluating(self.env, self.eval_env, self.n_eval_episodes) as eval_env:
+                    used = self.gradient_steps * self.batch_size
+                    self._read_demonstrations(0 if self.n_rounds else used)
                     running = True
                     while running and (self.num_timesteps < total or self.n_rounds == 0):
                         running = self._round(expert, callback, eval_env, log_interval)
@@ -212,7 +213,7 @@ class DAgger(BC):
         expert: Expert | None,
         callback: BaseCallback,
         eval_env: VecEnv | None,
-        log_interval: int,
+        log_interval: int | None,
     ) -> bool:
         """Collect, label, train and evaluate; return False if the callback stopped the training."""
         facts: dict[str, float] = {}
@@ -227,7 +228,7 @@ class DAgger(BC):
         self.train()
         facts |= evaluation_facts(self, eval_env, self.seed_entropy % 1000)
         self._record(facts)
-        if self.n_rounds % log_interval == 0:
+        if log_interval is not None and self.n_rounds % log_interval == 0:
             self.dump_logs()
         self.n_rounds += 1
         self._finished_timesteps = self.num_timesteps
@@ -305,7 +306,7 @@ class DAgger(BC):
                 "DAgger has no expert: pass DAgger(..., expert=...), or after loading "
                 "DAgger.load(path, env=env, expert=...)"
             )
-        return as_expert(self.expert, action_space=self.action_space)
+        return as_expert(self.expert, None, self.action_space, self.observation_space)
 
     def _seed(self, purpose: int) -> int:
         return draw_seed(self.seed_entropy, self.n_rounds, purpose)

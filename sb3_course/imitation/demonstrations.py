@@ -2,19 +2,20 @@
 
 import math
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
 from imitation.data.types import DictObs, Trajectory, TransitionsMinimal
-from stable_baselines3.common.preprocessing import maybe_transpose
 
-from sb3_course.collection.observations import Array, Obs, compact, join, map_obs, take
+from sb3_course.collection.observations import Array, Obs, join, map_obs, take
 from sb3_course.common.errors import UserError
 from sb3_course.imitation.cs285 import load_cs285_demonstrations
-from sb3_course.imitation.dataset import KEY
+from sb3_course.imitation.dataset import KEY, Dataset
+from sb3_course.imitation.fitting import check_spaces, fit_actions, fit_observations
 
 Demonstrations: TypeAlias = Any
 """Demonstrations of any kind that :func:`arrays_of` takes."""
@@ -26,6 +27,12 @@ NAMES = (
     ("observations", "actions"),
 )
 """Names of observations and actions in the libraries that store them."""
+
+Pair: TypeAlias = tuple[Obs, Array]
+"""Observations and actions of one item, in as many rows."""
+
+MOST_EMPTY = 1_000
+"""Maximum number of items without a transition in a row."""
 
 MINARI = "minari:"
 ALLOWED = "a .npz, a .pkl, a folder or minari:NAME"
@@ -39,6 +46,8 @@ def load_demonstrations(source: str | Path) -> Demonstrations:
     ==================  ====================================================================
     ``FILE.npz``        plain arrays ``obs`` and ``acts`` (or ``actions``, ``observations``,
                         …); ``obs:KEY`` for each key of Dict observations
+    ``FILE.npz``        trajectories that ``imitation`` saved before it wrote folders; their
+                        ``infos``, which are pickled, stay unread
     ``FILE.pkl``        paths of CS285's homework; a pickle with anything else is refused
     a folder            trajectories that ``imitation.data.serialize.save`` wrote
     ``minari:NAME``     a Minari data set, if the package ``minari`` is installed
@@ -71,129 +80,104 @@ def arrays_of(
 
     :param demonstrations: Transitions or trajectories of ``imitation``, a Minari data set, a
         mapping with observations and actions (``obs`` and ``acts``, ``observations`` and
-        ``actions``, …), a list of such objects, or a source for :func:`load_demonstrations`
+        ``actions``, …), an iterable of such objects, which is read to its end, or a source for
+        :func:`load_demonstrations`
     :param observation_space: Observation space of the environment, without normalization
     :param action_space: Action space of the environment
     :return: Observations, of shape (M, …) or a dict of such arrays, and actions as returned by
-        :func:`fit_actions`
+        :func:`.fit_actions`
     :raises UserError: If there are none, they do not fit the spaces, or are not finite
     """
-    if isinstance(demonstrations, (str, Path)):
-        demonstrations = load_demonstrations(demonstrations)
-    pairs = [_pair(item) for item in _items(demonstrations)]
-    if not pairs or sum(len(actions) for _, actions in pairs) == 0:
+    return _some(Source(demonstrations, observation_space, action_space).read())
+
+
+class Source:
+    """Demonstrations of any kind, read in order and no further than they are used.
+
+    What has a length is read whole. An iterable without one, such as a generator, may be endless:
+    of it as many items are read as hold the transitions that are asked for.
+
+    :param demonstrations: As in :func:`arrays_of`
+    :param observation_space: Observation space of the environment, without normalization
+    :param action_space: Action space of the environment
+    :raises UserError: If the demonstrations are of no known kind, or declare other spaces
+    """
+
+    def __init__(
+        self,
+        demonstrations: Demonstrations,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+    ) -> None:
+        if isinstance(demonstrations, (str, Path)):
+            demonstrations = load_demonstrations(demonstrations)
+        self._spaces = observation_space, action_space
+        check_spaces("demonstrations do", demonstrations, *self._spaces)
+        items, self._has_end = _items(demonstrations)
+        self._items: Iterator[Any] = iter(items)
+
+    def fill(self, dataset: Dataset, n: int) -> Obs | None:
+        """Read on until a data set has n transitions, or is full, or there is nothing left to read.
+
+        :param dataset: Data set to add to
+        :param n: Number of transitions to have in the end
+        :return: Observations that were added; None if none were
+        :raises UserError: If they do not fit the spaces, are not finite, or the data set is empty
+            and stays so
+        """
+        missing = min(n, dataset.capacity or n) - dataset.size
+        pair = self.read(math.inf if self._has_end else missing) if missing > 0 else None
+        if pair is None and dataset.size > 0:
+            return None
+        obs, actions = _some(pair)
+        dataset.add(obs, actions)
+        return obs
+
+    def read(self, n: float = math.inf) -> Pair | None:
+        """Read n or a few more transitions, the rest of the last item, or as many as there are.
+
+        :param n: Number of transitions, at least 1; infinite for all
+        :return: Observations and actions as of :func:`arrays_of`; None if there is nothing left
+        :raises UserError: If they do not fit the spaces, or are not finite
+        """
+        pairs: list[Pair] = []
+        rows = empty = 0
+        for item in self._items:
+            pairs.append(_pair(item))
+            read = len(pairs[-1][1])
+            rows, empty = rows + read, 0 if read else empty + 1
+            if empty > MOST_EMPTY:
+                raise UserError(f"more than {MOST_EMPTY:,} demonstrations in a row are empty")
+            if rows >= n:
+                break
+        if not rows:
+            return None
+        obs = fit_observations(join([obs for obs, _ in pairs]), self._spaces[0])
+        return obs, fit_actions(np.concatenate([a for _, a in pairs]), self._spaces[1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a copy or a pickle have no more to read: a generator is in one place only."""
+        return Source, ((), *self._spaces)
+
+
+def _some(pair: Pair | None) -> Pair:
+    if pair is None:
         raise UserError("there are no demonstrations: no transition was given")
-    obs = fit_observations(join([obs for obs, _ in pairs]), observation_space)
-    actions = fit_actions(np.concatenate([np.asarray(a) for _, a in pairs]), action_space)
-    return obs, actions
+    return pair
 
 
-def fit_observations(obs: Obs, space: spaces.Space[Any]) -> Obs:
-    """Check observations against the space, and move images' channels to where the space has them.
-
-    :param obs: Observations, of shape (M, …), or a dict of such arrays
-    :param space: Observation space
-    :return: Observations that fit the space, floats as float32
-    :raises UserError: If they do not fit, or are not finite
-    """
-    if isinstance(space, spaces.Dict):
-        if not isinstance(obs, dict) or obs.keys() != space.spaces.keys():
-            given = f"have the keys {sorted(obs)}" if isinstance(obs, dict) else "are an array"
-            raise UserError(
-                f"the observations {given}, the environment's have the keys {sorted(space)}"
-            )
-        return {key: _fit_column(obs[key], sub, key) for key, sub in space.spaces.items()}
-    if isinstance(obs, dict):
-        raise UserError(f"the observations have keys {sorted(obs)}, the environment's have none")
-    return _fit_column(obs, space, "")
-
-
-def _fit_column(values: Array, space: spaces.Space[Any], key: str) -> Array:
-    values = np.asarray(values)
-    name = f"observations {key!r}".removesuffix(" ''")
-    if isinstance(space, spaces.Box) and len(values):
-        values = maybe_transpose(values, space)
-    if values.shape[1:] != space.shape:
-        raise UserError(
-            f"the {name} have the shape {values.shape[1:]}, the environment's {space.shape}"
-        )
-    _check_finite(name, values)
-    with np.errstate(over="ignore", invalid="ignore"):
-        fitted = values.astype(space.dtype, copy=False)
-    _check_finite(name, fitted)  # numbers too large for the space's floats have become infinite
-    whole = fitted.dtype.kind in "iu"
-    if whole and ((fitted != values).any() or not _inside(fitted, space)):
-        raise UserError(
-            f"the {name} are from {values.min()} to {values.max()}, the space is {space}"
-        )
-    return compact(fitted)
-
-
-def fit_actions(actions: Array, space: spaces.Space[Any]) -> Array:
-    """Check actions against the space.
-
-    A Box's bounds are not checked: experts exceed them, and unclipped actions are learned better
-    than clipped ones.
-
-    :param actions: Actions, of shape (M, …)
-    :param space: Action space
-    :return: Actions of shape (M, A), float32 and not clipped, for a Box; of the space's shape for
-        other spaces, int64, or float32 for MultiBinary
-    :raises UserError: If they do not fit, or are not finite
-    """
-    actions = np.asarray(actions)
-    shape = space.shape or ()
-    if isinstance(space, spaces.Discrete) and actions.shape[1:] == (1,):
-        actions = actions[:, 0]
-    if actions.shape[1:] not in (shape, (math.prod(shape),)):
-        raise UserError(
-            f"the actions have the shape {actions.shape[1:]}, the environment's are {space}"
-        )
-    _check_finite("actions", actions)
-    if isinstance(space, spaces.Box):
-        return actions.reshape(len(actions), -1).astype(np.float32)
-    kind = np.float32 if isinstance(space, spaces.MultiBinary) else np.int64  # as SB3 takes them
-    whole = actions.reshape(-1, *shape).astype(kind)
-    if (whole != actions).any() or not _inside(whole, space):
-        raise UserError(
-            f"the actions are from {actions.min()} to {actions.max()}, "
-            f"the environment's are {space}"
-        )
-    return whole
-
-
-def _inside(actions: Array, space: spaces.Space[Any]) -> bool:
-    if isinstance(space, spaces.Box):
-        return True
-    low: Any = 0
-    high: Any = 2
-    if isinstance(space, spaces.Discrete):
-        low, high = space.start, space.start + space.n
-    elif isinstance(space, spaces.MultiDiscrete):
-        high = space.nvec
-    return bool(((actions >= low) & (actions < high)).all())
-
-
-def _check_finite(what: str, values: Array) -> None:
-    if values.dtype.kind not in "biuf":
-        raise UserError(f"the {what} are not real numbers, but {values.dtype}")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        row = int(np.argwhere(~np.isfinite(values))[0][0])
-        raise UserError(f"the {what} of transition {row} are not finite")
-
-
-def _items(demonstrations: Demonstrations) -> Iterable[Any]:
+def _items(demonstrations: Demonstrations) -> tuple[Iterable[Any], bool]:
+    """Return the items, and whether it is certain that they come to an end."""
     if isinstance(demonstrations, (TransitionsMinimal, Mapping, Trajectory)):
-        return [demonstrations]
+        return [demonstrations], True
     if hasattr(demonstrations, "iterate_episodes"):  # Minari's data sets
-        episodes: Iterable[Any] = demonstrations.iterate_episodes()
-        return episodes
+        return demonstrations.iterate_episodes(), True
     if isinstance(demonstrations, Iterable):
-        return demonstrations
+        return demonstrations, isinstance(demonstrations, Sized)
     raise UserError(f"{type(demonstrations).__name__} is not a known kind of demonstrations")
 
 
-def _pair(item: Any) -> tuple[Obs, Array]:
+def _pair(item: Any) -> Pair:
     """Return one item's observations and actions, without a last observation that has no action."""
     get = item.get if isinstance(item, Mapping) else lambda name: getattr(item, name, None)
     for names in NAMES:
@@ -223,17 +207,44 @@ def _check_rows(obs: Obs, actions: Array) -> None:
         )
 
 
-def _load_npz(path: Path) -> dict[str, Any]:
+def _load_npz(path: Path) -> Demonstrations:
     try:
         with np.load(path, allow_pickle=False) as file:
             names = [n for pair in NAMES for n in pair if n in file] + [
                 name for name in file if name.startswith(KEY)
             ]
             arrays = {name: file[name] for name in dict.fromkeys(names)}
+            ends = file["indices"] if {"indices", "terminal"} <= set(file) else None
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a file of plain arrays: {error}") from error
+    if ends is not None and {"obs", "acts"} <= arrays.keys():
+        return _trajectories(path, arrays["obs"], arrays["acts"], ends)
     keys = {n.removeprefix(KEY): arrays.pop(n) for n in list(arrays) if n.startswith(KEY)}
     return arrays | ({"obs": keys} if keys else {})
+
+
+def _trajectories(path: Path, obs: Array, acts: Array, ends: Array) -> list[dict[str, Array]]:
+    """Divide trajectories that follow each other, each with one more observation than actions.
+
+    :param path: File, for messages
+    :param obs: Observations, of shape (M + N, …), of N trajectories
+    :param acts: Actions, of shape (M, …)
+    :param ends: Where each trajectory but the last ends among the actions, of shape (N - 1,)
+    :return: Trajectories
+    """
+    bounds = [0, *np.ravel(ends).tolist(), len(acts)] if acts.ndim and obs.ndim else []
+    whole = np.ravel(ends).dtype.kind in "iu" or ends.size == 0
+    if not (bounds and whole and bounds == sorted(bounds)):
+        raise UserError(f"{path}: its indices do not divide its actions into trajectories")
+    if len(obs) != len(acts) + len(bounds) - 1:
+        raise UserError(
+            f"{path} holds {len(obs)} observations of {len(bounds) - 1} trajectories with "
+            f"{len(acts)} actions; each must have one more observation than actions"
+        )
+    return [
+        {"obs": obs[start + i : stop + i + 1], "acts": acts[start:stop]}
+        for i, (start, stop) in enumerate(pairwise(bounds))
+    ]
 
 
 def _load_folder(path: Path) -> list[dict[str, Array]]:

@@ -1,5 +1,6 @@
 """Experts from files and models, as functions from observations to actions."""
 
+import math
 import warnings
 from collections.abc import Callable
 from operator import itemgetter
@@ -19,7 +20,7 @@ from sb3_course.collection.observations import Array, Obs, map_obs, rows_of, tak
 from sb3_course.common.checkpoint import as_zip, plain_attributes, read_header, read_members
 from sb3_course.common.errors import UserError
 from sb3_course.imitation.cs285 import load_cs285_expert
-from sb3_course.imitation.demonstrations import fit_actions
+from sb3_course.imitation.fitting import check_spaces, fit_actions
 from sb3_course.loading import frozen_normalization, load
 from sb3_course.registry import find_algorithm
 
@@ -34,6 +35,7 @@ def as_expert(
     expert: Any,
     vec_normalize: VecNormalize | None = None,
     action_space: spaces.Space[Any] | None = None,
+    observation_space: spaces.Space[Any] | None = None,
 ) -> Expert:
     """Make a function from raw observations to actions of a model, a policy or a file.
 
@@ -45,8 +47,10 @@ def as_expert(
     :param vec_normalize: Normalization that a model was trained with, or None for that of the
         model's environment, if it has one
     :param action_space: Action space that a model's own has to equal; None for no check
+    :param observation_space: Observation space whose shape a model's own has to have; None for no
+        check
     :return: Function from M raw observations to M actions
-    :raises UserError: If the expert is of another kind, or acts in another space
+    :raises UserError: If the expert is of another kind, or made for other spaces
     """
     if isinstance(expert, (str, Path)):
         expert = load_expert(expert)
@@ -58,39 +62,29 @@ def as_expert(
             raise UserError(
                 "a recurrent policy cannot be the expert: its actions depend on past observations"
             )
-        _check_action_space(policy.action_space, action_space)
+        check_spaces("expert does", policy, observation_space, action_space)
         choose = _mode if isinstance(policy, ActorCriticPolicy) else _predict
 
         def act(obs: Obs) -> Array:
             given = obs if vec_normalize is None else vec_normalize.normalize_obs(obs)
             return choose(policy, given)
 
-        vars(act)["action_space"] = policy.action_space  # for whoever gets the function alone
+        own = {"action_space": policy.action_space, "observation_space": policy.observation_space}
+        vars(act).update(own)  # for whoever gets the function alone
         return act
     if callable(expert):
-        _check_action_space(getattr(expert, "action_space", None), action_space)
+        check_spaces("expert does", expert, observation_space, action_space)
+        size = getattr(expert, "action_size", None)
+        if action_space is not None and size not in (None, math.prod(action_space.shape or ())):
+            raise UserError(
+                f"the expert does not fit: its actions are {size} numbers, the environment's are "
+                f"in {action_space}"
+            )
         given: Expert = expert
         return given
     raise UserError(
         f"a {type(expert).__name__} is not an expert; allowed: a model of SB3, a file, or a "
         "callable from observations to actions"
-    )
-
-
-def _check_action_space(own: Any, wanted: spaces.Space[Any] | None) -> None:
-    """Refuse an expert whose actions mean something else in this environment."""
-    if wanted is None or not isinstance(own, spaces.Space) or own == wanted:
-        return
-    if (
-        isinstance(own, spaces.Box)
-        and isinstance(wanted, spaces.Box)
-        and own.shape == wanted.shape
-        and np.allclose([own.low, own.high], [wanted.low, wanted.high])
-    ):
-        return
-    raise UserError(
-        f"the expert does not fit: it acts in {own}, the environment in {wanted}; rescale one of "
-        "them with gymnasium.wrappers.RescaleAction"
     )
 
 
@@ -161,7 +155,7 @@ def label(expert: Expert, obs: Obs, action_space: spaces.Space[Any]) -> Array:
     :param obs: Observations, of shape (M, …), or a dict of such arrays
     :param action_space: Action space of the environment
     :return: Actions as a policy is trained on them, as returned by
-        :func:`~sb3_course.imitation.demonstrations.fit_actions`
+        :func:`~sb3_course.imitation.fitting.fit_actions`
     :raises UserError: If the expert fails, or does not return M finite actions of the space
     """
     n = rows_of(obs)
@@ -198,7 +192,7 @@ def demonstrate(
     :param seed: Seed of the first environment, or None to leave the seeds unchanged
     :return: One trajectory of ``imitation`` per episode, with raw rewards
     """
-    act = as_expert(expert, action_space=env.action_space)
+    act = as_expert(expert, None, env.action_space, env.observation_space)
     if seed is not None:
         env.seed(seed)
     space = env.action_space

@@ -20,8 +20,13 @@ def test_positive_whole_numbers_are_counts(count):
 def test_anything_else_is_no_count(value):
     with pytest.raises(ValueError, match="^n_steps must be a whole number of at least 1, got "):
         check_count("n_steps", value)
-    with pytest.raises(ValueError, match="a whole number of at least 1 or None, got"):
-        check_count("n_steps", value, "or None")
+    if value is not None:
+        with pytest.raises(ValueError, match="a whole number of at least 1 or None, got"):
+            check_count("n_steps", value, none=True)
+
+
+def test_none_is_a_count_where_it_is_allowed():
+    check_count("n_steps", None, none=True)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,16 @@
 import copy
 import tempfile
 
+import numpy as np
 import pytest
 from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import sb3_course
 from tests.contract.helpers import (
+    CLASSES,
     copy_parameters,
     equal_tensors,
     every_class,
@@ -178,3 +181,34 @@ def test_no_empty_folder_is_left_where_nothing_is_logged_to_files(algorithm, tmp
     for verbose in (0, 1):
         small_model(algorithm, "CartPole-v1", verbose=verbose).learn(30)
     assert list(tmp_path.glob("SB3-*")) == []
+
+
+def imitator(algorithm):
+    demonstrations = {"obs": np.zeros((30, 4)), "acts": np.zeros(30, dtype=int)}
+    settings = {"batch_size": 10, "seed": 0, "device": "cpu"}
+    if algorithm is sb3_course.DAgger:
+        settings |= {"n_steps": 10, "gradient_steps": 2, "n_eval_episodes": 0}
+        settings |= {"expert": lambda obs: np.zeros(len(obs), dtype=int)}
+    return algorithm("MlpPolicy", "CartPole-v1", demonstrations=demonstrations, **settings)
+
+
+@pytest.mark.parametrize("algorithm", [*CLASSES, sb3_course.BC, sb3_course.DAgger])
+def test_there_are_no_logs_without_an_interval(algorithm):
+    pg = algorithm in CLASSES
+    model = small_model(algorithm, "CartPole-v1") if pg else imitator(algorithm)
+    model.set_logger(Logger(None, [Refuse()]))
+    model.learn(150, log_interval=None)
+    assert model.num_timesteps >= 150
+    for interval in (0, -1, 1.5, True):
+        with pytest.raises(ValueError, match="log_interval must be a whole number of at least 1"):
+            model.learn(150, log_interval=interval)
+
+
+class Refuse(KVWriter):
+    """Refuses every log."""
+
+    def write(self, key_values, key_excluded, step=0):
+        raise AssertionError(f"logged {sorted(key_values)}")
+
+    def close(self):
+        pass

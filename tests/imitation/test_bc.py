@@ -18,7 +18,7 @@ from torch import nn
 import sb3_course
 from sb3_course import BC
 from sb3_course.imitation import demonstrate
-from sb3_course.imitation.minibatches import CHUNK
+from sb3_course.imitation.dataset import CHUNK
 from tests.contract.helpers import ACTIONS, OBSERVATIONS, any_env
 from tests.imitation.helpers import balance
 
@@ -337,3 +337,58 @@ def test_the_environment_may_be_a_name_or_a_plain_one():
         model.set_demonstrations(samples(model.get_env()))
         before = mean_loss(model)
         assert mean_loss(model.learn(1000)) < before
+
+
+# -- demonstrations without an end ---------------------------------------------------------------
+
+
+def endless(read, n=10):
+    """Yield trajectories of ten transitions for ever; note each in a list."""
+    rng = np.random.default_rng(0)
+    while True:
+        read.append(n)
+        yield {"obs": rng.normal(size=(n, 4)), "acts": rng.integers(2, size=n)}
+
+
+def test_endless_demonstrations_are_read_as_far_as_learning_uses_them():
+    read = []
+    model = BC("MlpPolicy", "CartPole-v1", endless(read), batch_size=8, seed=0, device="cpu")
+    assert len(read) == 1  # enough to see whether they fit
+    model.learn(60)
+    assert len(read) == 7 and model.dataset.size == 70  # 8 steps of 8
+    model.learn(40, reset_num_timesteps=False)  # 104 in all
+    assert len(read) == 11
+    model.learn(40)
+    assert len(read) == 11
+
+
+def test_what_does_not_fit_is_refused_at_the_first_item():
+    read = []
+    with pytest.raises(ValueError, match="the observations have the shape"):
+        BC("MlpPolicy", "MountainCar-v0", endless(read))
+    assert len(read) == 1
+
+
+def test_a_list_and_an_iterator_that_end_are_the_same_demonstrations():
+    parts = [part for _, part in zip(range(3), endless([]), strict=False)]
+    settings = {"batch_size": 8, "seed": 0, "device": "cpu"}
+    models = [BC("MlpPolicy", "CartPole-v1", given, **settings) for given in (parts, iter(parts))]
+    assert [model.dataset.size for model in models] == [30, 10]
+    assert same(*[model.learn(400) for model in models])
+
+
+def test_a_copy_and_a_file_hold_what_has_been_read(tmp_path):
+    model = BC("MlpPolicy", "CartPole-v1", endless([]), batch_size=8, seed=0, device="cpu")
+    model.learn(60)
+    model.save(tmp_path / "bc.zip")
+    loaded = BC.load(tmp_path / "bc.zip", env="CartPole-v1", device="cpu")
+    for other in (copy.deepcopy(model), loaded):
+        assert other.learn(200).dataset.size == 70
+
+
+def test_statistics_are_those_of_what_was_read():
+    envs = VecNormalize(make_vec_env("CartPole-v1", 1))
+    model = BC("MlpPolicy", envs, endless([]), batch_size=8, seed=0, device="cpu").learn(60)
+    seen = model.dataset.obs
+    assert len(seen) == 70
+    np.testing.assert_allclose(envs.obs_rms.mean, seen.mean(axis=0), atol=1e-3)

@@ -17,7 +17,7 @@ from sb3_course import DAgger
 from sb3_course.imitation import BC, ExponentialBeta, LinearBeta, demonstrate
 from tests.contract.helpers import ACTIONS, OBSERVATIONS, any_env
 from tests.imitation.helpers import balance
-from tests.imitation.test_bc import SaveOnce, same
+from tests.imitation.test_bc import SaveOnce, endless, same
 
 SMALL = {
     "n_steps": 20,
@@ -411,3 +411,28 @@ def test_environments_of_envpool_and_gymnasium_are_evaluated():
     model.learn(80)
     assert "eval/mean_reward" in model.rounds[-1]
     assert DAgger("MlpPolicy", gym.make("CartPole-v1"), balance, **SMALL).learn(40).n_rounds == 2
+
+
+@pytest.mark.parametrize(("capacity", "n_read"), [(None, 8), (25, 3)])
+def test_round_0_reads_endless_demonstrations_as_far_as_it_uses_them(capacity, n_read):
+    read = []
+    model = small(demonstrations=endless(read), buffer_size=capacity)
+    model.learn(0)
+    assert len(read) == n_read and model.dataset.size == (capacity or 80)  # 5 steps of 16
+    model.learn(80, reset_num_timesteps=False)
+    assert len(read) == n_read and model.n_rounds == 3
+
+
+def test_the_control_reads_no_further_in_its_rounds():
+    read = []
+    small(demonstrations=endless(read), collect=False).learn(80)
+    assert len(read) == 8
+
+
+@pytest.mark.parametrize("interval", [None, 1, 2])
+def test_logs_are_written_at_the_interval(interval):
+    model = small()
+    rows = Recorder(model).rows
+    model.learn(3 * 40, log_interval=interval)
+    assert model.n_rounds == 3 and len(model.rounds) == 3
+    assert len(rows) == {None: 0, 1: 3, 2: 2}[interval]

@@ -1,3 +1,4 @@
+import pickle
 import sys
 from types import SimpleNamespace
 
@@ -13,7 +14,8 @@ from imitation.data.types import (
 )
 
 from sb3_course.common.errors import UserError
-from sb3_course.imitation.demonstrations import arrays_of, load_demonstrations
+from sb3_course.imitation.dataset import Dataset
+from sb3_course.imitation.demonstrations import Source, arrays_of, load_demonstrations
 from tests.imitation.helpers import homework_paths, write
 
 OBS, ACT = spaces.Box(-9, 9, (3,)), spaces.Box(-1, 1, (2,))
@@ -185,3 +187,134 @@ def test_rows_that_do_not_go_together_are_refused(obs, named):
 def test_observations_that_the_space_cannot_hold_are_refused(obs, space):
     with pytest.raises(UserError, match="the observations"):
         arrays_of({"obs": obs, "acts": np.zeros((2, 2))}, space, ACT)
+
+
+class Counting:
+    """Demonstrations without a length or an end, which count what has been read."""
+
+    def __init__(self, item=TRAJECTORY):
+        self.item, self.n_read = item, 0
+
+    def __iter__(self):
+        while True:
+            self.n_read += 1
+            yield self.item
+
+
+BATCH = {"obs": OBSERVATIONS[:7], "acts": ACTIONS}
+
+
+@pytest.mark.parametrize("item", [TRAJECTORY, BATCH, KINDS["transitions"]])
+def test_an_endless_iterable_is_read_as_far_as_needed(item):
+    endless, dataset = Counting(item), Dataset()
+    source = Source(endless, OBS, ACT)
+    assert endless.n_read == 0
+    for wanted, n_items in ((1, 1), (7, 1), (8, 2), (21, 3), (30, 5), (20, 5)):
+        source.fill(dataset, wanted)
+        assert (endless.n_read, dataset.size) == (n_items, 7 * n_items)
+    np.testing.assert_array_equal(dataset.actions[-7:], ACTIONS)
+
+
+def test_no_more_is_read_than_a_data_set_holds():
+    endless, dataset = Counting(), Dataset(10)
+    Source(endless, OBS, ACT).fill(dataset, 1_000)
+    assert endless.n_read == 2 and dataset.size == 10
+
+
+def test_what_has_a_length_is_read_whole():
+    dataset = Dataset()
+    assert Source([TRAJECTORY] * 3, OBS, ACT).fill(dataset, 1).shape == (21, 3)
+    assert dataset.size == 21
+
+
+def test_an_iterator_may_end_early():
+    source, dataset = Source(iter([TRAJECTORY]), OBS, ACT), Dataset()
+    assert source.fill(dataset, 100).shape == (7, 3)
+    assert source.fill(dataset, 100) is None and dataset.size == 7
+
+
+def test_endless_demonstrations_without_a_transition_are_refused():
+    empty = {"obs": OBSERVATIONS[:0], "acts": ACTIONS[:0]}
+    with pytest.raises(UserError, match="1,000 demonstrations in a row are empty"):
+        Source(Counting(empty), OBS, ACT).fill(Dataset(), 1)
+
+
+def test_a_copy_has_no_more_to_read():
+    source, dataset = Source(Counting(), OBS, ACT), Dataset()
+    source.fill(dataset, 1)
+    copied = pickle.loads(pickle.dumps(source))
+    assert copied.fill(dataset, 100) is None and dataset.size == 7
+
+
+def save_as_imitation_did(path, trajectories, **more):
+    """One array of each kind, and where it is divided; infos are objects."""
+    np.savez_compressed(
+        path,
+        obs=np.concatenate([t.obs for t in trajectories]),
+        acts=np.concatenate([t.acts for t in trajectories]),
+        infos=np.array([{"a": 1}] * sum(len(t) for t in trajectories)),
+        terminal=np.array([t.terminal for t in trajectories]),
+        indices=np.cumsum([len(t) for t in trajectories[:-1]]),
+        **more,
+    )
+
+
+PARTS = [
+    Trajectory(OBSERVATIONS[:4], ACTIONS[:3], np.array([{}] * 3), False),
+    Trajectory(OBSERVATIONS[3:6], ACTIONS[3:5], np.array([{}] * 2), True),
+    Trajectory(OBSERVATIONS[5:], ACTIONS[5:], np.array([{}] * 2), True),
+]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("more", [{}, {"rews": np.zeros(7)}], ids=["plain", "with rewards"])
+def test_the_old_files_of_imitation(tmp_path, n, more):
+    save_as_imitation_did(tmp_path / "old.npz", PARTS[:n], **more)
+    found = load_demonstrations(tmp_path / "old.npz")
+    assert len(found) == n
+    for mine, trajectory in zip(found, PARTS, strict=False):
+        np.testing.assert_array_equal(mine["obs"], trajectory.obs)
+        np.testing.assert_array_equal(mine["acts"], trajectory.acts)
+    obs, _ = arrays_of(tmp_path / "old.npz", OBS, ACT)
+    np.testing.assert_array_equal(obs, OBSERVATIONS[: len(obs)])
+
+
+def test_the_old_files_are_divided_as_imitation_divides_them(tmp_path):
+    serialize = pytest.importorskip("imitation.data.serialize")
+    save_as_imitation_did(tmp_path / "old.npz", PARTS, rews=np.zeros(7))
+    with pytest.warns(DeprecationWarning):
+        theirs = serialize.load(tmp_path / "old.npz")
+    for mine, other in zip(load_demonstrations(tmp_path / "old.npz"), theirs, strict=True):
+        np.testing.assert_array_equal(mine["obs"], other.obs)
+        np.testing.assert_array_equal(mine["acts"], other.acts)
+
+
+@pytest.mark.parametrize(
+    ("indices", "said"),
+    [
+        ([5, 3], "do not divide"),
+        ([9, 9], "do not divide"),
+        ([-1, 3], "do not divide"),
+        ([1.5, 3], "do not divide"),
+        ([3], "10 observations of 2 trajectories"),
+        ([], "10 observations of 1 trajectories"),
+    ],
+)
+def test_an_old_file_that_does_not_fit_together_is_refused(tmp_path, indices, said):
+    obs = np.concatenate([t.obs for t in PARTS])
+    content = {"obs": obs, "acts": ACTIONS, "terminal": [True] * 3, "indices": indices}
+    np.savez(tmp_path / "bad.npz", **content)
+    with pytest.raises(UserError, match=said):
+        load_demonstrations(tmp_path / "bad.npz")
+
+
+def test_pickled_observations_of_an_old_file_stay_unread(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (tmp_path.joinpath, ("executed",))
+
+    objects = np.array([Trap()] * 4, dtype=object)
+    content = {"acts": np.zeros(3), "terminal": [True], "indices": np.zeros(0, dtype=int)}
+    np.savez(tmp_path / "trap.npz", obs=objects, **content)
+    with pytest.raises(UserError, match="plain arrays"):
+        load_demonstrations(tmp_path / "trap.npz")

@@ -135,7 +135,7 @@ def test_an_expert_of_another_box_is_refused(kind, tmp_path):
         "file": tmp_path / "expert.zip",
         "function": as_expert(model),
     }[kind]
-    with pytest.raises(ValueError, match=r"acts in Box\(-1\.0, 1\.0.*RescaleAction"):
+    with pytest.raises(ValueError, match=r"actions are in Box\(-1\.0, 1\.0.*RescaleAction"):
         DAgger(
             "MlpPolicy", "Pendulum-v1", expert, n_steps=10, gradient_steps=1, n_eval_episodes=0
         ).learn(20)

@@ -1,0 +1,127 @@
+from types import SimpleNamespace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from stable_baselines3 import A2C, DQN
+
+from sb3_course import BC, DAgger
+from sb3_course.common.errors import UserError
+from sb3_course.imitation import as_expert, demonstrate
+from sb3_course.imitation.cs285 import CS285Expert
+from sb3_course.imitation.fitting import check_spaces
+from tests.contract.helpers import any_env
+
+OBS = spaces.Box(-1, 1, (3,))
+ONE = spaces.Box(-1, 1, (2,))
+
+
+def owner(observation_space=OBS, action_space=ONE):
+    return SimpleNamespace(observation_space=observation_space, action_space=action_space)
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [
+        (spaces.Box(-2, 2, (2,)), ONE),
+        (spaces.Box(-1, 1, (3,)), ONE),
+        (spaces.Box(-1, 1, (2, 1)), ONE),
+        (spaces.Discrete(3), ONE),
+        (spaces.Discrete(3), spaces.Discrete(2)),
+        (spaces.Discrete(2, start=1), spaces.Discrete(2)),
+        (spaces.MultiDiscrete([2, 3]), spaces.MultiDiscrete([3, 2])),
+        (spaces.MultiBinary(2), spaces.MultiBinary(3)),
+        (spaces.MultiBinary(2), spaces.MultiDiscrete([2, 2])),
+    ],
+    ids=str,
+)
+def test_actions_of_another_space_are_refused(own, wanted):
+    with pytest.raises(UserError, match="the x does not fit: actions are in") as caught:
+        check_spaces("x does", owner(action_space=own), OBS, wanted)
+    said = str(caught.value)
+    assert str(own) in said and str(wanted) in said
+    boxes = isinstance(own, spaces.Box) and own.shape == wanted.shape
+    assert ("RescaleAction" in said) == boxes  # which is no help with anything else
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [
+        (spaces.Box(-1, 1, (4,)), OBS),
+        (spaces.Discrete(3), OBS),
+        (spaces.Discrete(3), spaces.Discrete(4)),
+        (spaces.Dict({"a": OBS}), OBS),
+        (spaces.Dict({"a": OBS}), spaces.Dict({"b": OBS})),
+        (spaces.Dict({"a": OBS}), spaces.Dict({"a": ONE})),
+        (spaces.Box(0, 255, (36, 36, 3), np.uint8), spaces.Box(0, 255, (1, 36, 36), np.uint8)),
+    ],
+    ids=str,
+)
+def test_observations_of_another_shape_are_refused(own, wanted):
+    with pytest.raises(UserError, match="the x does not fit: observations are in"):
+        check_spaces("x does", owner(own), wanted, ONE)
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [
+        (spaces.Box(-np.inf, np.inf, (3,)), OBS),
+        (spaces.Box(-9, 9, (3,), np.float64), OBS),
+        (spaces.Box(0, 255, (36, 40, 3), np.uint8), spaces.Box(0, 255, (3, 36, 40), np.uint8)),
+    ],
+    ids=str,
+)
+def test_what_a_network_cannot_tell_apart_fits(own, wanted):
+    check_spaces("x does", owner(own), wanted, ONE)
+
+
+def test_equal_boxes_of_another_precision_fit():
+    own = spaces.Box(-1, 1, (2,), np.float64)
+    check_spaces("x does", owner(action_space=own), OBS, ONE)
+    check_spaces("x does", SimpleNamespace(), OBS, ONE)  # it declares nothing
+
+
+@pytest.mark.parametrize("given", ["model", "policy", "file", "function"])
+def test_dagger_refuses_an_expert_of_other_observations_before_it_trains(given, tmp_path):
+    model = A2C("MlpPolicy", any_env(spaces.Box(-1, 1, (4,)), ONE), device="cpu", seed=0)
+    expert = {"model": model, "policy": model.policy, "function": as_expert(model)}.get(given)
+    if given == "file":
+        DAgger("MlpPolicy", model.env, seed=0, n_eval_episodes=0).save(tmp_path / "a.zip")
+        expert = tmp_path / "a.zip"
+    with pytest.raises(UserError, match="observations are in"):
+        DAgger("MlpPolicy", any_env(OBS, ONE), expert, n_eval_episodes=0)
+
+
+def test_a_discrete_expert_with_more_actions_is_refused():
+    model = DQN("MlpPolicy", any_env(OBS, spaces.Discrete(3)), device="cpu", buffer_size=10)
+    with pytest.raises(UserError, match=r"Discrete\(3\).*Discrete\(2\)"):
+        DAgger("MlpPolicy", any_env(OBS, spaces.Discrete(2)), model)
+    with pytest.raises(UserError, match=r"Discrete\(3\).*Discrete\(2\)"):
+        demonstrate(model, any_env(OBS, spaces.Discrete(2)))
+
+
+def test_an_expert_of_the_homework_with_more_actions_is_refused():
+    layers = [(np.zeros((3, 4)), np.zeros(4))]
+    expert = CS285Expert(np.zeros(3), np.ones(3), layers, "tanh")
+    with pytest.raises(UserError, match="its actions are 4 numbers"):
+        DAgger("MlpPolicy", any_env(OBS, ONE), expert)
+    assert expert.action_size == 4
+    DAgger("MlpPolicy", any_env(OBS, spaces.Box(-1, 1, (2, 2))), expert)
+
+
+def test_a_data_set_of_another_box_is_refused():
+    """A data set of Minari says which actions it holds."""
+    scaled = owner(action_space=spaces.Box(-2, 2, (2,)))
+    scaled.iterate_episodes = lambda: [
+        SimpleNamespace(observations=np.zeros((4, 3)), actions=np.zeros((3, 2)))
+    ]
+    with pytest.raises(UserError, match=r"demonstrations do not fit.*RescaleAction"):
+        BC("MlpPolicy", any_env(OBS, ONE), demonstrations=scaled)
+    scaled.action_space = ONE
+    assert BC("MlpPolicy", any_env(OBS, ONE), demonstrations=scaled).dataset.size == 3
+
+
+def test_an_equal_task_is_none_other():
+    model = A2C("MlpPolicy", gym.make("Pendulum-v1"), device="cpu")
+    assert DAgger("MlpPolicy", "Pendulum-v1", model).expert is model
