@@ -34,7 +34,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from sb3_course import NPG, REINFORCE, estimators, make_vec_env
 from sb3_course.benchmark.reporting.drawing.files import PAGE, style
 from sb3_course.envs.enumerable import TabularMDP
-from sb3_course.lectures.gradients import (
+from sb3_course.lectures.gradients.sampled import (
     KINDS,
     MEAN,
     OPTIMAL,

@@ -27,7 +27,12 @@ from sb3_course.benchmark.reporting.drawing.files import PAGE, style
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 from sb3_course.envs.lecture_worlds import LectureWorld
 from sb3_course.estimators import natural_gradient
-from sb3_course.lectures.gradients import exact_gradient, natural_step, policy_on, with_theta
+from sb3_course.lectures.gradients.gaussian import (
+    exact_gradient,
+    natural_step,
+    policy_on,
+    with_theta,
+)
 from sb3_course.lectures.toolkit import (
     FONT_SCALE,
     Conclusion,

@@ -14,7 +14,7 @@ from sb3_course.lectures.estimator_variance import (
     relative,
     sampled_over_exact,
 )
-from sb3_course.lectures.gradients import KINDS, TO_GO, TOTAL, VALUE
+from sb3_course.lectures.gradients.sampled import KINDS, TO_GO, TOTAL, VALUE
 
 
 def test_the_claim_holds_on_the_tabular_mdp():
