@@ -23,8 +23,8 @@ so that it is easy to change a setting and run again:
     print(conclude(table).sentence)
     draw(table).savefig("kl.png")
 
-The other modules are ``toolkit`` (shared helpers), ``gradients`` (sampled and exact gradients) and
-``run`` (figures, their files and the page).
+The others are ``toolkit`` (shared helpers), ``gradients`` (sampled and exact gradients) and ``run``
+(figures, their files and the page).
 """
 
 from sb3_course.common.errors import UserError, unknown
@@ -33,6 +33,7 @@ FIGURES = (
     "estimator_variance",
     "on_policy",
     "natural_path",
+    "parameter_scales",
     "kl_expansion",
     "critic_bias",
     "advantage_weight",
