@@ -34,6 +34,7 @@ PARTS = [
     "API",
     "Papers",
 ]
+OF_A_CLAIM = ["What was measured", "Change this number", "Exercise", "Read on"]
 OF_SB3 = {
     "self",
     "policy",
@@ -119,6 +120,18 @@ def test_every_claim_has_a_page_and_a_drawing():
         assert {f"{{claim}} {name}", f"{{numbers}} {name}"} <= set(
             re.findall(r"```(\{.+)", text(f"claims/{name}.md"))
         )
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_pages_of_claims_have_one_form(name):
+    page = text(f"claims/{name}.md")
+    found = [part for part in re.findall(r"^## (.+)$", page, re.MULTILINE) if part in OF_A_CLAIM]
+    assert found == OF_A_CLAIM
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert f"from sb3_course.lectures.{name} import" in code
+    lines = [line for line in code.splitlines() if line and not line.startswith("from")]
+    assert len(lines) == 3  # measure, conclude, draw
+    assert facts.conclusions()[name]["equation"].count("$") >= 2
 
 
 NUMBERS = [
