@@ -12,16 +12,14 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.collection.collector import check_finite, step_wait, truncations
 from sb3_course.collection.observations import TensorObs, map_obs, owned, true_next_obs
-from sb3_course.common.networks.actors import make_actor
-from sb3_course.common.networks.critics import make_critic
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 from sb3_course.common.validation import check_count
 
 Self = TypeVar("Self", bound="OnlineActorCritic")
 
 LOG_INTERVAL = 10_000
-TRANSIENT = ("_actor", "_critic", "_transition")
-"""Attributes that are made again when they are missing."""
+TRANSIENT = "_transition"
+"""Attribute that the next environment step makes again."""
 
 
 class Transition(NamedTuple):
@@ -162,26 +160,12 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         super()._setup_model()
         self._log_every, self._first_update = None, 0
 
-    def _make_functions(self) -> None:
-        """Make the functions π_θ and V_φ of the present policy."""
-        self._follow_policy()
-        self._actor = make_actor(self.policy, self._actor_group, self.actor_optimizer)
-        self._critic = make_critic(self.policy, self._critic_group, self.critic_optimizer)
-
-    def _drop_functions(self) -> None:
-        """Let the next step make the functions of the policy that is there then."""
-        for name in TRANSIENT:
-            vars(self).pop(name, None)
-
     def __getstate__(self) -> dict[str, Any]:
         """Return what can be pickled or copied: all but the functions and the last transition."""
-        state = vars(self).copy()
-        for name in TRANSIENT:
-            state.pop(name, None)
-        return state
+        return {k: v for k, v in super().__getstate__().items() if k != TRANSIENT}
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), *TRANSIENT]
+        return [*super()._excluded_save_params(), TRANSIENT]
 
     def collect_rollouts(
         self,
@@ -200,17 +184,16 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         :raises FloatingPointError: An observation or reward is not finite
         """
         assert self._last_obs is not None
-        if not (hasattr(self, "_actor") and self._actor.current):
-            self._make_functions()
+        actor, critic = self._functions()
         if self.policy.training:
             self.policy.set_training_mode(False)
         callback.on_rollout_start()
         check_finite("observation", self._last_obs, step=self.num_timesteps)
         obs = self.to_tensor(map_obs(owned, self._last_obs))
         with th.no_grad():
-            sampled, clipped_actions = self.clip_actions(self._actor.act(obs))
+            sampled, clipped_actions = self.clip_actions(actor.act(obs))
             env.step_async(clipped_actions)  # functions of s and a are computed during the step
-            (log_prob, entropy), values = self._actor.score(), self._critic.evaluate(obs)
+            (log_prob, entropy), values = actor.score(), critic.evaluate(obs)
         new_obs, rewards, dones, infos = step_wait(env)
         check_finite("reward", rewards, step=self.num_timesteps)
         next_obs = true_next_obs(new_obs, dones, infos)
@@ -241,21 +224,23 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         if not self.after_step(callback, step_locals):
             return False
         callback.on_rollout_end()
-        self._actor.optimizer, self._critic.optimizer = self.actor_optimizer, self.critic_optimizer
+        actor.optimizer, critic.optimizer = self.actor_optimizer, self.critic_optimizer
         return True
 
     @th.no_grad()
     def train(self) -> None:
         """Fit the critic to the last step, then take one policy-gradient step."""
         obs, log_prob, entropy, values, rewards, next_obs, alive = self._transition
+        assert self._made is not None, "collect_rollouts() has made them"
+        actor, critic = self._made
         self.update_learning_rates()
 
         # φ ← φ − α ∇_φ 1/N Σ (V_φ(s) − y)², y = r + γ V(s')
         discount = self.gamma * alive  # V(s') is 0 where s' is terminal
-        targets = rewards + discount * self._critic(next_obs)
-        value_loss = self._critic.descend(targets)
+        targets = rewards + discount * critic(next_obs)
+        value_loss = critic.descend(targets)
         # Â = r + γ V(s') − V(s), with the new V
-        next_values, new_values = self._critic.both(next_obs, obs)
+        next_values, new_values = critic.both(next_obs, obs)
         advantages = rewards + discount * next_values - new_values
         # θ ← θ + α 1/N Σ ∇_θ log π_θ(a|s) Â
         limit = self.max_grad_norm
@@ -264,7 +249,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             self.logger.record("train/value_loss", value_loss)
             self.log_explained_variance(values.cpu().numpy(), targets.cpu().numpy())
             limit = math.inf if limit is None else limit
-        _, norm = self._actor.descend(advantages, self.ent_coef, limit)
+        _, norm = actor.descend(advantages, self.ent_coef, limit)
         if norm is None:
             self._n_updates += 1
         else:

@@ -149,7 +149,7 @@ def test_the_forward_pass_that_acts_is_the_one_that_is_differentiated(monkeypatc
     monkeypatch.setattr(Mlp, "forward", lambda mlp, *args: calls.append(mlp) or forward(mlp, *args))
     monkeypatch.setattr(type(model.policy), "get_distribution", None)
     model.learn(20)
-    assert calls.count(model._actor._mlp) == 10
+    assert calls.count(model._made[0]._mlp) == 10
 
 
 class Reusing(DummyVecEnv):

@@ -4,7 +4,6 @@ import copy
 from math import ceil
 from typing import Any
 
-import torch as th
 from rows import Cell
 from sb3_contrib import TRPO
 from stable_baselines3 import A2C
@@ -12,7 +11,7 @@ from turns import Local
 
 from sb3_course import ISPG, NPG, REINFORCE, BatchActorCritic, OnlineActorCritic, make_vec_env
 from sb3_course.collection.observations import compact, map_obs
-from sb3_course.common.policy_gradient import make_sampler
+from sb3_course.common.networks.actors import make_actor
 
 BATCH = 4096
 """Environment steps in a batch of a fixed number of steps, however many environments share them."""
@@ -87,11 +86,10 @@ def bound(cell: Cell) -> Local:
 
     def step(steps: int) -> int:
         count, obs = ceil(steps / cell.n_envs), latest[0]
-        with th.no_grad():
-            sample = make_sampler(model.policy)
-            for _ in range(count):
-                _, actions = model.clip_actions(sample(model.to_tensor(map_obs(compact, obs))))
-                obs, _, _, _ = env.step(actions)
+        actor = make_actor(model.policy, model.actor_parameters, model.actor_optimizer)
+        for _ in range(count):
+            _, actions = model.clip_actions(actor.sample(model.to_tensor(map_obs(compact, obs))))
+            obs, _, _, _ = env.step(actions)
         latest[0] = obs
         return count * cell.n_envs
 

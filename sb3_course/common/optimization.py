@@ -3,17 +3,13 @@
 from collections.abc import Iterator
 
 import torch as th
-from stable_baselines3.common.policies import ActorCriticPolicy
-from torch import nn
 
 from sb3_course.collection.observations import TensorObs
-from sb3_course.common.networks.critics import make_critic
+from sb3_course.common.networks.critics import Critic
 
 
 def fit_critic(
-    policy: ActorCriticPolicy,
-    parameters: list[nn.Parameter],
-    optimizer: th.optim.Optimizer,
+    critic: Critic,
     obs: TensorObs,
     targets: th.Tensor,
     n_updates: int,
@@ -27,9 +23,7 @@ def fit_critic(
     Only the critic's own parameters get a gradient. A features extractor that the actor shares
     stays unchanged.
 
-    :param policy: Policy whose ``predict_values`` is V_φ
-    :param parameters: Parameters φ of the critic; the frozen ones stay as they are
-    :param optimizer: Optimizer of the critic's parameters
+    :param critic: Critic V_φ, with its optimizer; frozen parameters stay as they are
     :param obs: States s_i, of shape (M, …)
     :param targets: Targets y_i, of shape (M,)
     :param n_updates: Number of gradient steps
@@ -39,7 +33,6 @@ def fit_critic(
     :return: Mean loss over the steps
     :raises FloatingPointError: The loss is not finite; the step is not taken
     """
-    critic = make_critic(policy, parameters, optimizer)
     draws = minibatches(len(targets), n_updates, batch_size, targets.device)
     return sum(critic.fit(obs, targets, rows, chunk_size) for rows in draws) / n_updates
 

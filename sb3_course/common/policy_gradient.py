@@ -21,7 +21,6 @@ from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm, given_env
 from sb3_course.common.checkpoint import training_state
 from sb3_course.common.checkpoint.training_state import TrainingState
-from sb3_course.common.networks.sampler import make_sampler
 from sb3_course.common.update_steps import UpdateSteps
 from sb3_course.common.validation import (
     check_action_space,
@@ -225,11 +224,11 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         first_obs, self._last_obs = self._last_obs, None  # an interrupt makes learn() reset
         assert first_obs is not None
         with th.no_grad():
-            sample = make_sampler(self.policy)
+            actor, _ = self._functions()
             collected = collect(
                 env,
                 first_obs,
-                lambda obs: self.clip_actions(sample(self.to_tensor(obs))),
+                lambda obs: self.clip_actions(actor.sample(self.to_tensor(obs))),
                 budget,
                 on_step,
             )

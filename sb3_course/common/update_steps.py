@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
@@ -15,7 +15,9 @@ from sb3_course import estimators
 from sb3_course.collection.observations import Array, Obs, TensorObs, rows_of, select, take
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common.base_class import CourseAlgorithm
+from sb3_course.common.networks.actors import Actor, EngineActor, make_actor
 from sb3_course.common.networks.autograd import add_gradients
+from sb3_course.common.networks.critics import Critic, make_critic
 from sb3_course.common.optimization import fit_critic
 from sb3_course.common.parameter_groups import split_parameters, trainable
 from sb3_course.common.validation import scheduled
@@ -73,9 +75,11 @@ class UpdateSteps(CourseAlgorithm):
     batch_size: int | None
     critic_lr_schedule: Schedule
     chunk_size: int
+    _made: tuple[Actor, Critic] | None
 
     def _attach_policy(self) -> None:
         """Make the optimizers of ``self.policy``, and measure what its chunks may hold."""
+        self._drop_functions()
         self.chunk_size = transitions_per_chunk(self.policy)
         self._actor_group, self._critic_group = split_parameters(self.policy)
         self.actor_optimizer = self._optimizer(self._actor_group, self.lr_schedule)
@@ -86,6 +90,29 @@ class UpdateSteps(CourseAlgorithm):
         """Make new optimizers if the user has replaced the policy, or parameters of it."""
         if not {*self._actor_group, *self._critic_group} <= set(self.policy.parameters()):
             self._attach_policy()
+
+    def _functions(self) -> tuple[Actor, Critic]:
+        """Return π_θ and V_φ of the present policy, made again if it is not what it was."""
+        if self._made is None or not self._made[0].is_current(self._actor_group):
+            self._follow_policy()
+            self._made = (
+                make_actor(self.policy, self._actor_group, self.actor_optimizer),
+                make_critic(self.policy, self._critic_group, self.critic_optimizer),
+            )
+        actor, critic = self._made
+        actor.optimizer, critic.optimizer = self.actor_optimizer, self.critic_optimizer
+        return actor, critic
+
+    def _drop_functions(self) -> None:
+        """Let π_θ and V_φ be made again when they are needed."""
+        self._made = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what can be pickled or copied: all but the functions."""
+        return vars(self) | {"_made": None}
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_made"]
 
     @property
     def actor_parameters(self) -> list[nn.Parameter]:
@@ -112,14 +139,16 @@ class UpdateSteps(CourseAlgorithm):
         :return: V(s), float64 of shape (B,)
         """
         training = self.policy.training
-        self.policy.set_training_mode(False)
-        with th.no_grad():
-            values = [
-                self.policy.predict_values(self.to_tensor(take(obs, part.start, part.stop)))
-                for part in chunks(rows_of(obs), self.chunk_size)
-            ]
-        self.policy.set_training_mode(training)
-        numbers: Array = th.cat(values).flatten().cpu().numpy().astype(np.float64)
+        if training:
+            self.policy.set_training_mode(False)
+        _, critic = self._functions()
+        values = [
+            critic(self.to_tensor(take(obs, part.start, part.stop)))
+            for part in chunks(rows_of(obs), self.chunk_size)
+        ]
+        if training:
+            self.policy.set_training_mode(True)
+        numbers: Array = th.cat(values).cpu().numpy().astype(np.float64)
         return numbers
 
     def predict_rollout(self, rollout: Rollout) -> tuple[Array, Array]:
@@ -193,19 +222,37 @@ class UpdateSteps(CourseAlgorithm):
         """
         n, parameters = n_transitions or len(actions), self.actor_parameters
         loss, entropy = multipliers.new_zeros(()), multipliers.new_zeros(())
-        gradients = list[th.Tensor]()
+        gradients, engine = list[th.Tensor](), self._engine()
         for part in chunks(len(actions), self.chunk_size):
-            log_prob, mean_entropy = self.evaluate_actions(select(obs, part), actions[part])
+            evaluate = self.evaluate_actions if engine is None else engine.evaluate
+            log_prob, mean_entropy = evaluate(select(obs, part), actions[part])
             scored = -(log_prob * multipliers[part]).sum() / n
-            bonus = mean_entropy * (len(log_prob) / n)
-            loss, entropy = loss + scored.detach(), entropy + bonus.detach()
+            share = len(log_prob) / n
+            loss, entropy = loss + scored.detach(), entropy + mean_entropy.detach() * share
+            if engine is not None:
+                weights = multipliers[part] * (0.0 if entropy_only else -1 / n)
+                new = engine.differentiate(weights, self.ent_coef * share)
+                gradients = [gradients[0] + new] if gradients else [new.clone()]
+                continue
             descended = scored.detach() if entropy_only else scored
             if self.ent_coef:
-                descended = descended - self.ent_coef * bonus
+                descended = descended - self.ent_coef * (mean_entropy * share)
             if descended.requires_grad:
                 gradients = add_gradients(gradients, descended, parameters)
         gradient = flatten(gradients) if gradients else flatten(parameters).detach() * 0
         return PolicyGradient(loss, entropy, -gradient)
+
+    def _engine(self) -> EngineActor | None:
+        """Return π_θ by the engine where its gradient has autograd's very bits, and may be used.
+
+        It is not used for a Gaussian, whose derivative by log σ it sums in another order: stored
+        runs on continuous actions would be repeated only up to rounding.
+        """
+        actor, _ = self._functions()
+        methods = (getattr(self.evaluate_actions, "__func__", None), UpdateSteps.evaluate_actions)
+        if isinstance(actor, EngineActor) and actor.is_categorical and methods[0] is methods[1]:
+            return actor
+        return None
 
     def normalized(self, advantages: Array) -> Array:
         """Standardize advantages over the batch if ``normalize_advantage`` is true.
@@ -280,10 +327,9 @@ class UpdateSteps(CourseAlgorithm):
         :param targets: Targets y, of shape (M,)
         :raises FloatingPointError: The loss is not finite
         """
+        _, critic = self._functions()
         loss = fit_critic(
-            self.policy,
-            self._critic_group,
-            self.critic_optimizer,
+            critic,
             obs,
             targets,
             self.n_critic_updates,

@@ -17,7 +17,7 @@ from sb3_course.collection.observations import Obs, TensorObs, select
 from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm, given_env
 from sb3_course.common.callbacks import TransitionsProgressBar
-from sb3_course.common.networks.actors import make_actor
+from sb3_course.common.networks.actors import Actor, make_actor
 from sb3_course.common.parameter_groups import split_parameters
 from sb3_course.common.validation import (
     check_action_space,
@@ -119,6 +119,7 @@ class BC(CourseAlgorithm):
 
     _was_training = False  # whether the statistics, now frozen, were in training mode
     _source: Source | None = None  # of demonstrations that have not been read yet
+    _actor: Actor
 
     @property
     def _capacity(self) -> int | None:
@@ -137,11 +138,11 @@ class BC(CourseAlgorithm):
         self._actor_group, _ = split_parameters(self.policy)
         self.policy.optimizer = self._optimizer(self._actor_group, self.lr_schedule)
 
-    def _make_actor(self) -> None:
+    def _make_actor(self) -> Actor:
         """Make the function π_θ of the present policy, whose parameters the user may replace."""
         if not set(self._actor_group) <= set(self.policy.parameters()):
             self._attach_policy()
-        self._actor = make_actor(self.policy, self._actor_group, self.policy.optimizer)
+        return make_actor(self.policy, self._actor_group, self.policy.optimizer)
 
     def _check_parameters(self) -> None:
         """Check all parameters before anything is built."""
@@ -241,8 +242,8 @@ class BC(CourseAlgorithm):
                 self.num_timesteps += min(self.batch_size, self.dataset.size)
                 if not callback.on_step():
                     break
-                if not self._actor.current:
-                    self._make_actor()
+                if not self._actor.is_current(self._actor_group):
+                    self._actor = self._make_actor()
                 self._actor.optimizer = self.policy.optimizer
                 if len(self._losses) == log_interval:
                     self._log_training()
@@ -257,7 +258,7 @@ class BC(CourseAlgorithm):
         self._obs, self._actions = self._training_set()
         n = len(self._actions)
         self._minibatches = SeededMinibatches(n, self.batch_size, self.device, seed, start)
-        self._make_actor()
+        self._actor = self._make_actor()
         self._losses: list[float] = []
         self.policy.set_training_mode(True)
         try:

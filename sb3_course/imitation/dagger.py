@@ -268,7 +268,8 @@ class DAgger(BC):
         self.env.seed(self._seed(ENVIRONMENT))
         first_obs: Any = self.env.reset()
         returns = TrainingReturns(self.n_envs)
-        actor = Mixture(self, expert, beta, np.random.default_rng(self._seed(MIXTURE)))
+        rng = np.random.default_rng(self._seed(MIXTURE))
+        actor = Mixture(self, self._make_actor(), expert, beta, rng)
 
         def on_step(step_locals: dict[str, Any]) -> bool:
             venv = self._vec_normalize_env

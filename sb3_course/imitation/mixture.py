@@ -5,7 +5,7 @@ from gymnasium import spaces
 
 from sb3_course.collection.observations import Array, Obs, join, map_obs, owned
 from sb3_course.common.base_class import CourseAlgorithm
-from sb3_course.common.networks.sampler import make_sampler
+from sb3_course.common.networks.actors import Actor
 from sb3_course.imitation.experts import Expert, label
 
 
@@ -13,16 +13,22 @@ class Mixture:
     """π_i = β_i π* + (1 − β_i) π_θ, which keeps the raw observations of its calls.
 
     :param model: Model with the policy π_θ
+    :param actor: π_θ
     :param expert: Expert π*, queried at each step if β is greater than 0
     :param beta: Probability β_i that the expert acts
     :param rng: Generator of the choice between expert and policy
     """
 
     def __init__(
-        self, model: CourseAlgorithm, expert: Expert, beta: float, rng: np.random.Generator
+        self,
+        model: CourseAlgorithm,
+        actor: Actor,
+        expert: Expert,
+        beta: float,
+        rng: np.random.Generator,
     ) -> None:
         self._model, self._expert, self._beta, self._rng = model, expert, beta, rng
-        self._sample = make_sampler(model.policy)
+        self._actor = actor
         self._venv = model.get_vec_normalize_env()
         self._obs: list[Obs] = []
         self._labels: list[Array] = []
@@ -35,7 +41,7 @@ class Mixture:
             raw = map_obs(owned, self._venv.get_original_obs())
         self._obs.append(raw)
         model = self._model
-        actions, clipped_actions = model.clip_actions(self._sample(model.to_tensor(obs)))
+        actions, clipped_actions = model.clip_actions(self._actor.sample(model.to_tensor(obs)))
         if self._beta == 0.0:
             return actions, clipped_actions
         space = model.action_space

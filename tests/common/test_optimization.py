@@ -4,6 +4,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_course.common.networks.autograd import descend
+from sb3_course.common.networks.critics import make_critic
 from sb3_course.common.optimization import fit_critic, minibatches
 from sb3_course.common.parameter_groups import split_parameters
 
@@ -15,8 +16,8 @@ def test_fit_critic_fits_the_targets_and_leaves_the_actor_unchanged():
     before = [p.clone() for p in actor]
     obs = th.rand(200, 2)
     targets = obs.sum(1) * 3
-    optimizer = th.optim.Adam(critic, lr=1e-2)
-    losses = [fit_critic(policy, critic, optimizer, obs, targets, 50, 64) for _ in range(10)]
+    v = make_critic(policy, critic, th.optim.Adam(critic, lr=1e-2))
+    losses = [fit_critic(v, obs, targets, 50, 64) for _ in range(10)]
     assert losses[-1] < 0.01 * losses[0]
     assert all(th.equal(a, b) for a, b in zip(actor, before, strict=True))
     assert all(p.requires_grad and p.grad is None for p in actor)
@@ -31,7 +32,8 @@ def test_a_step_of_fit_critic_by_hand():
         policy.value_net.weight.fill_(2.0)
         policy.value_net.bias.fill_(1.0)
     obs, targets = th.tensor([[1.0], [3.0]]), th.tensor([0.0, 5.0])
-    loss = fit_critic(policy, critic, th.optim.SGD(critic, lr=0.1), obs, targets, n_updates=1)
+    v = make_critic(policy, critic, th.optim.SGD(critic, lr=0.1))
+    loss = fit_critic(v, obs, targets, n_updates=1)
     assert loss == pytest.approx((3**2 + 2**2) / 2)  # V = 3 and 7
     assert policy.value_net.weight.item() == pytest.approx(2 - 0.1 * (3 * 1 + 2 * 3))
     assert policy.value_net.bias.item() == pytest.approx(1 - 0.1 * (3 + 2))

@@ -4,7 +4,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from sb3_course import BatchActorCritic
+from sb3_course import NPG, BatchActorCritic
 from tests.contract.helpers import ACTIONS, any_env, small_model
 from tests.worlds import Scripted
 
@@ -160,3 +160,74 @@ def test_the_critic_is_fitted_by_its_own_number_of_steps():
     assert th.equal(actor, flat(model.actor_parameters))
     assert not th.equal(critic, flat(model.critic_parameters))
     assert model.logger.name_to_value["train/value_loss"] == pytest.approx(25, rel=0.5)
+
+
+def categorical(**kwargs):
+    model = BatchActorCritic("MlpPolicy", "CartPole-v1", n_steps=8, seed=0, **kwargs)
+    model._setup_learn(1)
+    obs, actions = th.randn(30, 4), th.randint(2, (30,))
+    return model, (obs, actions, th.randn(30))
+
+
+def by_autograd(model, *batch, **kwargs):
+    """Compute the gradient as a subclass that overrides ``evaluate_actions`` has it computed."""
+    evaluate = model.evaluate_actions
+    model.evaluate_actions = lambda obs, actions: evaluate(obs, actions)
+    gradient = model.policy_gradient(*batch, **kwargs)
+    del model.evaluate_actions
+    return gradient
+
+
+@pytest.mark.parametrize("ent_coef", [0.0, 0.1])
+@pytest.mark.parametrize("entropy_only", [False, True])
+@pytest.mark.parametrize("chunk_size", [30, 7])
+def test_the_engines_policy_gradient_is_autograds(ent_coef, entropy_only, chunk_size):
+    model, batch = categorical(ent_coef=ent_coef)
+    model.chunk_size = chunk_size
+    assert model._engine() is not None
+    for frozen in (False, True):
+        model.policy.action_net.bias.requires_grad_(not frozen)
+        some = model.policy_gradient(*batch, entropy_only=entropy_only)
+        other = by_autograd(model, *batch, entropy_only=entropy_only)
+        assert th.equal(some.loss, other.loss) and th.equal(some.entropy, other.entropy)
+        assert th.allclose(some.gradient, other.gradient, rtol=1e-5, atol=1e-8)
+        assert bool(other.gradient.any()) == (not entropy_only or ent_coef > 0)
+        if ent_coef == 0.0 and chunk_size == 30:
+            assert th.equal(some.gradient, other.gradient)
+
+
+def test_a_batch_of_a_trained_policy_has_the_very_gradient_of_autograd():
+    model, batch = categorical(learning_rate=0.05)
+    for _ in range(5):
+        gradient = model.policy_gradient(*batch).gradient
+        assert th.equal(gradient, by_autograd(model, *batch).gradient)
+        model.ascend(gradient)
+
+
+class Tempered(BatchActorCritic):
+    """A subclass whose log-probabilities are its own."""
+
+    def evaluate_actions(self, obs, actions):
+        log_prob, entropy = super().evaluate_actions(obs, actions)
+        return 2 * log_prob, entropy
+
+
+def test_a_subclass_that_evaluates_actions_otherwise_is_heeded():
+    model, batch = categorical()
+    other = Tempered("MlpPolicy", "CartPole-v1", n_steps=8, seed=0)
+    expected = 2 * model.policy_gradient(*batch).gradient
+    assert th.allclose(other.policy_gradient(*batch).gradient, expected)
+
+
+def test_values_and_samples_follow_parameters_that_move_in_memory():
+    model, (obs, _, _) = categorical()
+    model.predict_values(obs.numpy())
+    for p in model.policy.parameters():
+        p.data = p.data * 0.0
+    assert not model.predict_values(obs.numpy()).any()
+
+
+def test_a_model_is_copied_and_pickled_after_training():
+    model = NPG("MlpPolicy", "Pendulum-v1", n_steps=8, seed=0).learn(16)
+    state = model.__getstate__()
+    assert state["_made"] is None and model._made is not None

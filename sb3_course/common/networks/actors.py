@@ -42,10 +42,22 @@ class AutogradActor:
         self._policy, self._parameters, self.optimizer = policy, parameters, optimizer
         self._structure = Structure(policy)
 
-    @property
-    def current(self) -> bool:
-        """Whether another actor need not be made of the policy."""
-        return self._structure.is_same
+    def is_current(self, parameters: list[nn.Parameter]) -> bool:
+        """Return whether another actor need not be made of the policy.
+
+        :param parameters: Its parameters θ at present
+        :return: Whether parameters, modules and hooks are those that this actor was made of
+        """
+        return parameters is self._parameters and self._structure.is_as_it_was
+
+    @th.no_grad()
+    def sample(self, obs: TensorObs) -> th.Tensor:
+        """Sample actions without the memory that a gradient needs.
+
+        :param obs: States s, of shape (B, …)
+        :return: Actions a, of shape (B, …)
+        """
+        return self._policy.get_distribution(obs).get_actions()
 
     @th.enable_grad()
     def act(self, obs: TensorObs) -> th.Tensor:
@@ -59,14 +71,15 @@ class AutogradActor:
         return self._actions
 
     @th.enable_grad()
-    def evaluate(self, obs: TensorObs, actions: th.Tensor) -> None:
+    def evaluate(self, obs: TensorObs, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """Run the forward pass and :meth:`score` for given actions.
 
         :param obs: States s, of shape (B, …)
         :param actions: Actions a, of shape (B, …)
+        :return: log π_θ(a|s) of shape (B,), detached, and the mean entropy in nats
         """
         self._distribution, self._actions = self._policy.get_distribution(obs), actions
-        self.score()
+        return self.score()
 
     @th.enable_grad()
     def score(self) -> tuple[th.Tensor, th.Tensor]:
@@ -131,9 +144,9 @@ class EngineActor(AutogradActor):
         self._attach()
 
     @property
-    def current(self) -> bool:
-        """Whether another actor need not be made of the policy."""
-        return self._structure.is_same and self._structure.is_plain
+    def is_categorical(self) -> bool:
+        """Whether the distribution over actions is categorical, not Gaussian."""
+        return isinstance(self._head, CategoricalHead)
 
     def _attach(self) -> None:
         self._step = Step(self._parameters)
@@ -145,6 +158,16 @@ class EngineActor(AutogradActor):
             place = next(i for i, p in enumerate(self._parameters) if p is log_std)
             self._head = GaussianHead(log_std.detach(), self._step.gradients[place])
 
+    @th.no_grad()
+    def sample(self, obs: TensorObs) -> th.Tensor:
+        """Sample actions without the memory that a gradient needs.
+
+        :param obs: States s, of shape (B, D)
+        :return: Actions a, of shape (B, …)
+        """
+        self._follow()
+        return self._head.sample(self._mlp.output(tensor(obs)))
+
     def act(self, obs: TensorObs) -> th.Tensor:
         """Sample actions, and keep the forward pass for :meth:`descend`.
 
@@ -155,19 +178,25 @@ class EngineActor(AutogradActor):
         self._actions = self._head.sample(self._pass.output)
         return self._actions
 
-    def evaluate(self, obs: TensorObs, actions: th.Tensor) -> None:
+    @th.no_grad()
+    def evaluate(self, obs: TensorObs, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """Run the forward pass and :meth:`score` for given actions.
 
         :param obs: States s, of shape (B, D)
         :param actions: Actions a, of shape (B, …)
+        :return: log π_θ(a|s) of shape (B,), and the mean entropy in nats
         """
         self._forward(obs)
         self._actions = actions
-        self.score()
+        return self.score()
 
-    def _forward(self, obs: TensorObs) -> None:
+    def _follow(self) -> None:
+        """Find the parameters' memory again if it is another."""
         if not self._step.current:
             self._attach()
+
+    def _forward(self, obs: TensorObs) -> None:
+        self._follow()
         self._pass = self._mlp.forward(tensor(obs), self._pass)
 
     def score(self) -> tuple[th.Tensor, th.Tensor]:
@@ -196,9 +225,23 @@ class EngineActor(AutogradActor):
         m = th.ones_like(self._log_prob) if multipliers is None else multipliers
         bonus = ent_coef * self._entropy.item() if ent_coef else 0.0
         loss = finite_loss(-self._log_prob.dot(m).item() / n - bonus)
-        g = self._head.gradient(m.mul(-1 / n).view(-1, 1), ent_coef)
-        self._mlp.backward(self._pass, g, self._step.gradients)
+        self.differentiate(m.mul(-1 / n), ent_coef)
         return loss, self._step.take(self.optimizer, max_grad_norm)
+
+    @th.no_grad()
+    def differentiate(self, weights: th.Tensor, ent_coef: float) -> th.Tensor:
+        r"""Differentiate a loss by θ for the actions last scored.
+
+        .. math:: L(\theta) = \sum_i w_i \log \pi_\theta(a_i | s_i)
+            - c_H \frac{1}{B} \sum_i H(\pi_\theta(\cdot | s_i))
+
+        :param weights: Weights w, of shape (B,)
+        :param ent_coef: Coefficient c_H of the entropy bonus
+        :return: ∇L by the parameters that are not frozen, flat, which the next call overwrites
+        """
+        g = self._head.gradient(weights.view(-1, 1), ent_coef)
+        self._mlp.backward(self._pass, g, self._step.gradients)
+        return self._step.trainable_gradient
 
 
 Actor: TypeAlias = AutogradActor

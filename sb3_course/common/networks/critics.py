@@ -127,12 +127,19 @@ class EngineCritic(AutogradCritic):
         self._mlp = Mlp(*self._architecture, self._parameters)
         self._pass = Pass([])
 
+    def _follow(self) -> None:
+        """Find the parameters' memory again if it is another."""
+        if not self._step.current:
+            self._attach()
+
+    @th.no_grad()
     def __call__(self, obs: TensorObs) -> th.Tensor:
         """Compute V_φ(s).
 
         :param obs: States s, of shape (B, D)
         :return: Values, of shape (B,)
         """
+        self._follow()
         return self._mlp.output(tensor(obs)).view(-1)
 
     def both(self, obs: TensorObs, others: TensorObs) -> tuple[th.Tensor, th.Tensor]:
@@ -151,8 +158,7 @@ class EngineCritic(AutogradCritic):
         :param obs: States s, of shape (B, D)
         :return: Values, of shape (B,)
         """
-        if not self._step.current:
-            self._attach()
+        self._follow()
         self._pass = self._mlp.forward(tensor(obs), self._pass)
         return self._pass.output.view(-1)
 

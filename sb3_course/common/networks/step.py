@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from operator import is_
 from typing import Any
 
 import torch as th
@@ -41,7 +42,9 @@ class Step:
         sizes = [p.numel() for p in self.parameters]
         self.gradient = self.parameters[0].new_zeros(sum(sizes), requires_grad=False)
         self.gradients = views_like(self.gradient, self.parameters)
-        self._moments: list[list[th.Tensor]] = [[], [], []]
+        self._states: list[dict[str, th.Tensor]] = []
+        self._own_states: list[dict[str, th.Tensor]] = []
+        self._counts, self._steps = self.gradient, list[th.Tensor]()
         self._values = [p.detach() for p in self.parameters]
         self._places = [p.data_ptr() for p in self.parameters]
 
@@ -49,6 +52,14 @@ class Step:
     def current(self) -> bool:
         """Whether the parameters still have the memory that they had."""
         return [p.data_ptr() for p in self.parameters] == self._places
+
+    @property
+    def trainable_gradient(self) -> th.Tensor:
+        """The gradient by the parameters that are not frozen, flat."""
+        if all(p.requires_grad for p in self.parameters):
+            return self.gradient
+        pairs = zip(self.parameters, self.gradients, strict=True)
+        return th.cat([self.gradient[:0], *(g.view(-1) for p, g in pairs if p.requires_grad)])
 
     def take(
         self, optimizer: th.optim.Optimizer, max_grad_norm: float | None = None
@@ -81,26 +92,35 @@ class Step:
 
     def _has_state(self, optimizer: th.optim.Optimizer) -> bool:
         """Whether every parameter has moments, which the optimizer's first step makes."""
-        state = optimizer.state
-        states = [state[p] for p in self.parameters if p in state]
-        if len(states) < len(self.parameters) or not all(states):
-            return False
-        names = ("step", "exp_avg", "exp_avg_sq")
-        self._moments = [[each[name] for each in states] for name in names]
+        states = list(optimizer.state.values())
+        if not (self._states and same(states, self._states)):
+            own = [optimizer.state[p] for p in self.parameters if p in optimizer.state]
+            if len(own) < len(self.parameters) or not all(own):
+                return False
+            self._states, self._own_states = states, own
         return True
+
+    def _count(self) -> list[th.Tensor]:
+        """Add 1 to the number of steps of each parameter, all of which are views of one tensor."""
+        steps = [state["step"] for state in self._own_states]
+        if not same(steps, self._steps):
+            self._counts = th.stack(steps)
+            steps = self._steps = list(self._counts.unbind())
+            for state, step in zip(self._own_states, steps, strict=True):
+                state["step"] = step
+        self._counts.add_(1)
+        return steps
 
     def _fused(self, optimizer: th.optim.Optimizer) -> None:
         """Call the kernel of a fused Adam."""
         group = optimizer.param_groups[0]
-        steps, means, squares = self._moments
-        th._foreach_add_(steps, 1)
         FUSED_STEPS[type(optimizer)](
             self._values,
             self.gradients,
-            means,
-            squares,
+            [state["exp_avg"] for state in self._own_states],
+            [state["exp_avg_sq"] for state in self._own_states],
             [],
-            steps,
+            self._count(),
             lr=group["lr"],
             beta1=group["betas"][0],
             beta2=group["betas"][1],
@@ -109,6 +129,16 @@ class Step:
             amsgrad=False,
             maximize=group["maximize"],
         )
+
+
+def same(some: Sequence[object], others: Sequence[object]) -> bool:
+    """Return whether two sequences hold the very same objects.
+
+    :param some: Objects
+    :param others: Objects
+    :return: Whether they are as many, and each is the other at its place
+    """
+    return len(some) == len(others) and all(map(is_, some, others))
 
 
 def is_fused(optimizer: th.optim.Optimizer) -> bool:

@@ -49,6 +49,12 @@ class Structure:
         self._parameters = list(policy.parameters())
         self._attributes = [vars(owner) for owner in (*modules, policy.action_dist)]
         self._sizes: list[int] = []
+        self._was_plain = self.is_plain
+
+    @property
+    def is_as_it_was(self) -> bool:
+        """Whether the policy may be evaluated as when this structure was taken down."""
+        return self.is_same and self.is_plain == self._was_plain
 
     @property
     def is_same(self) -> bool:

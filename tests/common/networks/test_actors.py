@@ -4,7 +4,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
-from sb3_course.common.networks.sampler import make_sampler
+from sb3_course.common.networks.actors import make_actor
 
 VECTOR, MATRIX = spaces.Box(-1, 1, (5,)), spaces.Box(-1, 1, (2, 3))
 TORQUES, CHOICE = spaces.Box(-1, 1, (3,)), spaces.Discrete(4)
@@ -17,6 +17,11 @@ class Doubled(ActorCriticPolicy):
         return super().get_distribution(2 * obs)
 
 
+def sampler(policy):
+    parameters = list(policy.parameters())
+    return make_actor(policy, parameters, th.optim.Adam(parameters)).sample
+
+
 @pytest.mark.parametrize(
     ("kind", "observations", "actions", "kwargs"),
     [
@@ -25,6 +30,8 @@ class Doubled(ActorCriticPolicy):
         (ActorCriticPolicy, VECTOR, TORQUES, {"net_arch": []}),
         (ActorCriticPolicy, MATRIX, TORQUES, {}),
         (ActorCriticPolicy, VECTOR, CHOICE, {}),
+        (ActorCriticPolicy, VECTOR, CHOICE, {"activation_fn": nn.ReLU}),
+        (ActorCriticPolicy, VECTOR, spaces.MultiBinary(3), {}),
         (Doubled, VECTOR, TORQUES, {}),
     ],
 )
@@ -35,7 +42,7 @@ def test_actions_are_those_that_the_policy_samples_bit_for_bit(kind, observation
         th.manual_seed(0)
         expected = [policy.get_distribution(obs).get_actions() for _ in range(3)]
         th.manual_seed(0)
-        sample = make_sampler(policy)
+        sample = sampler(policy)
         assert all(th.equal(sample(obs), e) for e in expected)
 
 
@@ -43,5 +50,5 @@ def test_a_policy_with_hooks_is_called_through_its_methods():
     policy = ActorCriticPolicy(VECTOR, TORQUES, lambda _: 1e-3)
     obs, calls = th.rand(17, 5), []
     policy.action_net.register_forward_hook(lambda *_: calls.append("actor"))
-    make_sampler(policy)(obs)
+    sampler(policy)(obs)
     assert calls == ["actor"]
