@@ -222,8 +222,7 @@ class BC(CourseAlgorithm):
         """
         check_count("log_interval", log_interval, none=True)
         if self.dataset.size == 0:
-            how = "pass BC(..., demonstrations=...) or call set_demonstrations()"
-            raise ValueError(f"BC has no demonstrations: {how}")
+            raise ValueError("BC has no demonstrations: pass some or call set_demonstrations()")
         with self._frozen_statistics():
             total, callback = self._setup_learn(
                 total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
