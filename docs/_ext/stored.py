@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import details
 import facts
 from docutils import nodes
 from docutils.parsers.rst.states import Inliner
@@ -66,6 +67,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "coverage": facts.coverage,
         "returns": facts.returns,
         "rounds": facts.rounds,
+        "effect": details.effect,
+        "effects": details.all_effects,
     }.items():
         app.add_directive(name, directive(make))
     app.connect("builder-inited", draw)
