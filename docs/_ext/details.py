@@ -104,5 +104,6 @@ def all_effects(_: str, folder: Path = FOLDER) -> str:
     cells = []
     for environment in environments(found):
         values = found[BASELINE, environment]
-        cells.append(f"{sum(values) / len(values):,.0f} ({len(values)} seeds)")
+        seeds = f"{len(values)} seed{'s' * (len(values) > 1)}"
+        cells.append(f"{sum(values) / len(values):,.0f} ({seeds})")
     return table(["", *environments(found)], [[f"{BASELINE} itself", *cells], *rows])
