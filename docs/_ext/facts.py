@@ -12,7 +12,15 @@ import pandas as pd
 import readme
 import typer.main
 
+from sb3_course.benchmark import load_results
+from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.cli.app import app
+from sb3_course.exercises.student_file import statements
+from sb3_course.exercises.themes import EXERCISES
+from sb3_course.homework.analysis import rows_of
+from sb3_course.homework.expectations import TABLE
+from sb3_course.homework.experiments import EXPERIMENTS
+from sb3_course.homework.hw2 import outcomes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "results" / "figures"
@@ -177,6 +185,43 @@ def rounds(part: str) -> str:
     return table(header, rows)
 
 
+def expected(name: str) -> str:
+    """Draw the stored runs of an experiment of the second homework, and what is expected of them.
+
+    :param name: Name of the experiment
+    :return: Markdown: figure and table, for a page in a folder of ``docs``
+    :raises KeyError: There is no such experiment
+    """
+    experiment = EXPERIMENTS[name]
+    grid = load_grid(experiment.path)
+    folder = ROOT / "results" / grid.name
+    if not folder.is_dir():
+        return "**Not run here.**"
+    stored = load_results(folder)
+    rows = [list(found.row) for found in outcomes_of(experiment, grid, stored)]
+    seeds = len(set(stored["seed"]))
+    return (
+        f"![{experiment.title}: mean return by environment steps, shaded the range over {seeds} "
+        f"seeds.](../../results/{grid.name}/figures/learning_curves.png)\n\n"
+        f"Means over {seeds} seeds; shaded is their range.\n\n{table(list(TABLE), rows)}"
+    )
+
+
+def analysis(process: str) -> str:
+    """Return exact and sampled moments of the one-parameter process.
+
+    :param process: Name of the process, as in ``results/homework_analysis/analysis.csv``
+    :return: Markdown table
+    :raises KeyError: There is no such process
+    """
+    stored = pd.read_csv(ROOT / "results" / "homework_analysis" / "analysis.csv")
+    mine = stored[stored["process"] == process]
+    if mine.empty:
+        raise KeyError(f"no process {process!r} in {', '.join(stored['process'].unique())}")
+    rows = [list(row[1:]) for row in rows_of(mine)]
+    return table(["estimator", "θ", "gradient", "sampled", "variance", "sampled"], rows)
+
+
 def coverage(statistic: str) -> str:
     """Return how often 95% bootstrap intervals hold the truth, as it was simulated.
 
@@ -196,12 +241,13 @@ def coverage(statistic: str) -> str:
 def command(name: str) -> str:
     """Describe a command of the command line, as its parser knows it.
 
-    :param name: Name of the command
+    :param name: Name of the command, or of a group and a command in it
     :return: Markdown
     :raises KeyError: There is no such command
     """
-    group: Any = typer.main.get_command(app)
-    parsed = group.commands[name]
+    parsed: Any = typer.main.get_command(app)
+    for word in name.split():
+        parsed = parsed.commands[word]
     rows = [
         [
             ", ".join(f"`{o}`" for o in getattr(p, "opts", [p.name]) if o) or f"`{p.name}`",
@@ -214,6 +260,33 @@ def command(name: str) -> str:
     words = re.sub(r"(?<![`\w-])--[a-z][a-z-]*", r"`\g<0>`", words)
     lines = "\n".join(line.strip() for line in examples.splitlines() if line.strip())
     return f"{words}\n\n```sh\n{lines}\n```\n\n{table(['argument', 'meaning'], rows)}"
+
+
+def exercises(theme: str) -> str:
+    """List the exercises of a theme: what each asks for, and how many mistakes it tells apart.
+
+    :param theme: Theme, as the exercises name it
+    :return: Markdown
+    :raises KeyError: There is no such theme
+    """
+    chosen = [exercise for exercise in EXERCISES.values() if exercise.theme == theme]
+    if not chosen:
+        raise KeyError(f"no exercise is on {theme!r}")
+    rows = [
+        [
+            f"`{e.name}`",
+            e.title.removeprefix("A planted bug: "),
+            asked(e.name),
+            f"{len(e.mistakes)}",
+        ]
+        for e in chosen
+    ]
+    return table(["function", "exercise", "asks for", "mistakes told apart"], rows)
+
+
+def asked(name: str) -> str:
+    """Return the first sentence of what an exercise asks for, as code does not read its symbols."""
+    return re.sub(r"[_*]", r"\\\g<0>", " ".join(statements()[name].split("\n\n")[0].split()))
 
 
 def returns(name: str) -> str:

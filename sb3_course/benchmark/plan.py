@@ -1,16 +1,17 @@
 """From a grid to its runs and their report: what there is to do, and doing it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
 from sb3_course.benchmark.definition.yaml_source import GridSource
+from sb3_course.benchmark.execution.clusters.shared_folder import unshared
 from sb3_course.benchmark.execution.rerun import check_user_code, replace_stored, staging_store
 from sb3_course.benchmark.storage import manifest
 from sb3_course.benchmark.storage.grids import RESULTS
@@ -108,7 +109,7 @@ def plan_grid(
     notes: list[str] = []
     if todo:
         store.check_free(todo)
-        notes = check_constructors(todo, grid)
+        notes = [*unshared(kept.folder), *check_constructors(todo, grid)]
     return GridPlan(loaded, kept, store, runs, todo, rerun, notes)
 
 
@@ -118,10 +119,12 @@ def run_plan(
     executor: Literal["local", "ray"] = "local",
     workers: int | None = None,
     address: str | None = None,
+    runtime_env: Mapping[str, Any] | None = None,
     retries: int = 1,
     tensorboard: str | Path | None = None,
     track: Sequence[str] = (),
     track_video: bool = False,
+    wait: bool = True,
     report: bool = True,
     console: Console | None = None,
     command: str | None = None,
@@ -132,10 +135,12 @@ def run_plan(
     :param executor: As in :func:`.run_grid`, like what follows
     :param workers: Number of runs at a time
     :param address: Address of a running Ray cluster
+    :param runtime_env: What Ray brings to each machine
     :param retries: Number of times that a run whose process died is started again
     :param tensorboard: Folder for the TensorBoard files of SB3's logger
     :param track: Trackers that the runs are sent to, besides those of the grid
     :param track_video: Whether they get a video of each trained policy
+    :param wait: Whether to wait for runs that other commands execute
     :param report: Whether to write tables, figures and the page
     :param console: Console on which progress is shown
     :param command: Command to record in the manifest; None for the call of :func:`.run_grid`
@@ -162,11 +167,13 @@ def run_plan(
             address,
             log_folder,
             tracking if trackers else None,
+            runtime_env,
         )
         command = command or f"sb3_course.benchmark.run_grid({plan.grid.name!r})"
         facts = (plan.grid, store.folder, command, runs_on.workers, started)
         try:
-            runner.run_all(plan.todo, store, runs_on, console or Console(quiet=True), retries)
+            shown = console or Console(quiet=True)
+            runner.run_all(plan.todo, store, runs_on, shown, retries, wait)
         except BaseException:
             if store.finished() or store.failed():
                 with suppress(OSError, UserError):  # which would hide what went wrong first

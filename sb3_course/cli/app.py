@@ -7,7 +7,17 @@ from pathlib import Path
 
 import typer
 
-from sb3_course.cli import grids, lessons, models, publishing, reports, running, tuning
+from sb3_course.cli import (
+    clusters,
+    grids,
+    homework,
+    lessons,
+    models,
+    publishing,
+    reports,
+    running,
+    tuning,
+)
 from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, MISUSED, OK, print_error
 from sb3_course.common.errors import UserError
 
@@ -34,6 +44,7 @@ for command in (
     grids.references,
     grids.regression,
     tuning.tune,
+    clusters.slurm,
     models.train,
     models.enjoy,
     publishing.export,
@@ -43,6 +54,7 @@ for command in (
 ):
     # Whole, where Typer would cut it off.
     app.command(short_help=(command.__doc__ or "").partition("\n")[0])(command)
+app.add_typer(homework.homework, name="homework")
 
 
 # Extras by the modules that they install; all other optional modules are of the extra "benchmark".

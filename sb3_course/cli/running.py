@@ -15,8 +15,10 @@ from sb3_course.cli.parts.grid_options import (
     GridFile,
     Results,
     Retries,
+    RuntimeEnv,
     Workers,
     command_line,
+    runtime_env_in,
     show_damage,
     stop_on_sigterm,
 )
@@ -50,6 +52,7 @@ def run(
     ] = False,
     executor: Executor = "local",
     address: Address = None,
+    runtime_env: RuntimeEnv = None,
     retries: Retries = 1,
     tensorboard: Annotated[
         Path | None,
@@ -64,6 +67,13 @@ def run(
     keep: Annotated[
         bool,
         typer.Option("--keep", help="Keep finished runs although a module of yours has changed."),
+    ] = False,
+    no_wait: Annotated[
+        bool,
+        typer.Option(
+            "--no-wait",
+            help="Leave runs of other commands to them, and the report to `sb3-course report`.",
+        ),
     ] = False,
     until_settled: Annotated[
         bool,
@@ -82,7 +92,8 @@ def run(
     """Run a grid: finished runs are skipped, failed ones are tried again.
 
     Several processes can run this command on one grid at the same time, also on machines that
-    share a folder: each run is done by one of them.
+    share a folder: each run is done by one of them. A command ends, and writes the report, when
+    all runs have ended, whoever has done them; with --no-wait, when none is left for it.
 
     With --rerun, every run (or those selected by --only) is repeated, and the stored results are
     replaced when all of them have finished. Until then they stay as they are, and after an
@@ -108,23 +119,29 @@ def run(
 
     sb3-course run benchmarks/classic.yaml --until-settled --max-seeds 40
     """
-    if address is not None and executor != "ray":
-        raise typer.BadParameter("--address requires --executor ray")
+    for option, value in (("--address", address), ("--runtime-env", runtime_env)):
+        if value is not None and executor != "ray":
+            raise typer.BadParameter(f"{option} requires --executor ray")
     if max_seeds is not None and not until_settled:
         raise typer.BadParameter("--max-seeds requires --until-settled")
+    if no_wait and rerun:
+        raise typer.BadParameter(
+            "--rerun replaces results once all have ended: leave out --no-wait"
+        )
     how = {
         "executor": executor,
         "workers": workers,
         "address": address,
+        "runtime_env": runtime_env_in(runtime_env),
         "retries": retries,
         "tensorboard": tensorboard,
         "track": track or (),
         "track_video": track_video,
     }
     if until_settled:
-        if only or rerun or dry_run:
+        if only or rerun or dry_run or no_wait:
             raise typer.BadParameter(
-                "--until-settled chooses the runs: leave out --only, --rerun and --dry-run"
+                "--until-settled chooses the runs: leave out --only, --rerun, --dry-run, --no-wait"
             )
         return _run_in_rounds(grid, max_seeds or MAX_SEEDS, results, keep, **how)
     from sb3_course.benchmark.plan import plan_grid
@@ -135,7 +152,7 @@ def run(
     if dry_run:
         _list_runs(plan)
         return OK
-    return _run(plan, **how)
+    return _run(plan, **how, wait=not no_wait)
 
 
 def demo(workers: Workers = None, results: Results = Path("results")) -> int:
@@ -164,16 +181,19 @@ def demo(workers: Workers = None, results: Results = Path("results")) -> int:
     return code
 
 
-def _run(plan: "GridPlan", **how: Any) -> int:
+def _run(plan: "GridPlan", wait: bool = True, **how: Any) -> int:
     from sb3_course.benchmark.plan import run_plan
 
+    how |= {"console": Console(stderr=True), "command": command_line()}
     stop_on_sigterm()
     try:
-        outcome = run_plan(plan, console=Console(stderr=True), command=command_line(), **how)
+        outcome = run_plan(plan, wait=wait, report=wait, **how)
     except KeyboardInterrupt:
         print_error("interrupted: finished runs are kept; the same command continues from there")
         return INTERRUPTED
-    if outcome.page is None:
+    if not wait:
+        print_line(f"{len(outcome.results)} of {len(plan.runs)} runs have ended")
+    elif outcome.page is None:
         print_error(
             f"stored results in {plan.kept.folder} are unchanged: the same command continues"
         )

@@ -12,6 +12,8 @@ import typer.main
 
 import sb3_course
 from sb3_course.cli.app import app
+from sb3_course.exercises import __main__ as exercises
+from sb3_course.exercises.themes import EXERCISES
 from sb3_course.lectures import FIGURES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -192,9 +194,18 @@ def test_a_slide_is_that_of_the_class():
         facts.slide("Gone")
 
 
+def commands_in(group, before=""):
+    """The names of a group's commands, those of groups in it included."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_in(command, f"{before}{name} ")
+        else:
+            yield before + name
+
+
 def test_every_command_is_in_the_reference():
-    listed = re.findall(r"```\{command\} (\w+)", text("reference/commands.md"))
-    assert sorted(listed) == sorted(typer.main.get_command(app).commands)
+    listed = re.findall(r"```\{command\} ([\w ]+)", text("reference/commands.md"))
+    assert sorted(listed) == sorted(commands_in(typer.main.get_command(app)))
     assert "`--save-every`" in facts.command("train")
     with pytest.raises(KeyError, match="gone"):
         facts.command("gone")
@@ -213,3 +224,66 @@ def test_what_is_said_to_score_highest_does():
     assert "the highest interquartile mean of scores" in text("algorithms/index.md")
     report = (ROOT / "results/mujoco/README.md").read_text()
     assert "Highest interquartile mean of scores: NPG" in report
+
+
+def test_what_homework_2_reached_is_that_of_the_stored_runs():
+    """The returns of the stored table, computed without the package."""
+    shown = facts.expected("cartpole")
+    with (ROOT / "results/homework_cartpole/returns.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["environment"].endswith("-b 1000")]
+    seeds = {row["seed"] for row in rows}
+    assert f"Means over {len(seeds)} seeds" in shown
+    by_step = {}
+    for row in rows:
+        key = row["algorithm"], int(row["step"])
+        by_step.setdefault(key, []).append(float(row["return_mean"]))
+    best = max(sum(values) / len(values) for values in by_step.values())
+    (line,) = [line for line in shown.splitlines() if "small batches" in line]
+    assert f"| {best:,.0f} at " in line and line.endswith(" yes |" if best >= 200 else " no |")
+    with pytest.raises(KeyError, match="gone"):
+        facts.expected("gone")
+
+
+def test_an_experiment_that_was_not_run_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(facts, "ROOT", tmp_path)
+    assert facts.expected("humanoid") == "**Not run here.**"
+
+
+def test_the_analysis_is_the_stored_one():
+    assert "| total return | 0.5 | 4 |" in facts.analysis("infinite")
+    with pytest.raises(KeyError, match="infinite"):
+        facts.analysis("gone")
+
+
+def test_every_exercise_is_on_its_page():
+    page = text("exercises/index.md")
+    themes = re.findall(r"```\{exercises\} (.+)", page)
+    assert {exercise.theme for exercise in EXERCISES.values()} == set(themes)
+    listed = "".join(map(facts.exercises, themes))
+    assert [name for name in EXERCISES if f"`{name}`" not in listed] == []
+    with pytest.raises(KeyError, match="gone"):
+        facts.exercises("gone")
+
+
+def test_the_example_of_the_exercises_is_what_is_printed(tmp_path, capsys):
+    page = text("exercises/index.md")
+    mine, printed = (
+        re.search(rf"```{kind}\n(.*?)```", page, re.S)[1] for kind in ("python", "text")
+    )
+    path = tmp_path / "mine.py"
+    path.write_text(mine)
+    assert exercises.invoke(["check", str(path), "reward_to_go"]) == 1
+    assert capsys.readouterr().out == printed
+
+
+def test_command_lines_of_the_exercises_are_some():
+    lines = re.findall(
+        r"^python -m sb3_course\.exercises (.+?)(?:\s+#|$)", text("exercises/index.md"), re.M
+    )
+    assert len(lines) == 4
+    for line in lines:
+        exercises.parser().parse_args(line.split())
+    table = text("reference/commands.md").partition("sb3_course.exercises")[2].partition("\n## ")[0]
+    (commands,) = [a for a in exercises.parser()._actions if a.dest == "command"]
+    assert re.findall(r"^\| `(\w+) ", table, re.M) == ["start", "check", "list"]
+    assert {"start", "check", "list"} == set(commands.choices)

@@ -1,0 +1,90 @@
+"""A student's file: how it begins, how its functions are loaded, and where an error is in it.
+
+Checking a file executes it, as Python would: it is the student's own.
+"""
+
+import ast
+import linecache
+import traceback
+from collections.abc import Callable
+from functools import cache
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any
+
+from sb3_course.common.errors import UserError, in_words
+
+WORKSHEET = Path(__file__).with_name("worksheet.py")
+"""What a student's file begins as."""
+
+
+@cache
+def statements() -> dict[str, str]:
+    """Return what each exercise asks for: the docstring of its function in the worksheet.
+
+    :return: Statements by name, in the order of the worksheet
+    """
+    functions = [n for n in ast.parse(WORKSHEET.read_text()).body if isinstance(n, ast.FunctionDef)]
+    return {f.name: cleandoc(ast.get_docstring(f) or "") for f in functions}
+
+
+def start(path: Path) -> None:
+    """Write the worksheet.
+
+    :param path: File to write
+    :raises UserError: The file exists, or its folder does not
+    """
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(WORKSHEET.read_text(encoding="utf-8"))
+    except FileExistsError:
+        raise UserError(f"{path} exists and is kept: choose another name") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Execute a student's file.
+
+    :param path: File
+    :return: What it defines
+    :raises UserError: It cannot be read or executed; the message has the line
+    """
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    linecache.checkcache(str(path))
+    namespace: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+    try:
+        exec(compile(source, str(path), "exec"), namespace)
+    except SyntaxError as error:
+        raise UserError(f"{path}:{error.lineno}: {error.msg}") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(described(error, path)) from error
+    return namespace
+
+
+def described(error: BaseException, path: Path) -> str:
+    """Describe an exception with the last line of the student's file that led to it.
+
+    :param error: Exception
+    :param path: Student's file
+    :return: Place, line and message
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == str(path)]
+    if not own:
+        return in_words(error)
+    return f"{path}:{own[-1].lineno}: {in_words(error)}\n    {own[-1].line}"
+
+
+def function(namespace: dict[str, Any], name: str) -> Callable[..., Any] | None:
+    """Return a function of a student's file.
+
+    :param namespace: What the file defines
+    :param name: Name of the function
+    :return: Function; None if there is none of that name
+    """
+    found = namespace.get(name)
+    return found if callable(found) else None

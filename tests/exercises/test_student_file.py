@@ -1,0 +1,62 @@
+import ast
+
+import pytest
+
+from sb3_course.common.errors import UserError
+from sb3_course.exercises.student_file import WORKSHEET, function, load, start, statements
+
+
+def test_the_worksheet_is_written_once(tmp_path):
+    path = tmp_path / "mine.py"
+    start(path)
+    assert path.read_text() == WORKSHEET.read_text()
+    path.write_text("mine")
+    with pytest.raises(UserError, match=r"mine\.py exists and is kept"):
+        start(path)
+    assert path.read_text() == "mine"
+    with pytest.raises(UserError, match="No such file"):
+        start(tmp_path / "gone" / "mine.py")
+
+
+def test_the_worksheet_holds_no_solution():
+    """Functions to write are empty, and the others are judged to have their bug still."""
+    functions = [n for n in ast.parse(WORKSHEET.read_text()).body if isinstance(n, ast.FunctionDef)]
+    empty = [f.name for f in functions if isinstance(f.body[1], ast.Raise) and len(f.body) == 2]
+    assert empty == [name for name in statements() if not name.endswith("_update")]
+
+
+def test_statements_are_the_docstrings():
+    assert statements()["reward_to_go"].startswith("Compute the reward to go Q̂_t")
+    assert all(":return:" in statement for statement in statements().values())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a = 1\nb = (\n", r"mine\.py:2: '\(' was never closed"),
+        ("a = 1\n\nb = c\n", r"mine\.py:3: NameError: name 'c' is not defined\n    b = c"),
+        ("import gone_for_good", r"mine\.py:1: ModuleNotFoundError"),
+        ("raise SystemExit(2)", r"mine\.py:1: SystemExit: 2"),
+        ("a = '\x00'", r"mine\.py"),
+    ],
+)
+def test_a_file_that_does_not_run_is_refused_with_the_line(text, said, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(UserError, match=said):
+        load(path)
+
+
+def test_a_file_that_is_missing_or_a_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match="No such file"):
+        load(tmp_path / "gone.py")
+    with pytest.raises(UserError, match="Is a directory"):
+        load(tmp_path)
+
+
+def test_names_of_functions_alone_count(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("gae = 3\ndef reward_to_go(): pass\n")
+    namespace = load(path)
+    assert function(namespace, "gae") is None and function(namespace, "gone") is None
+    assert function(namespace, "reward_to_go") is namespace["reward_to_go"]
