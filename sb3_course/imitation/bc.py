@@ -120,7 +120,6 @@ class BC(CourseAlgorithm):
     _was_training = False  # whether the statistics, now frozen, were in training mode
     _source: Source | None = None  # of demonstrations that have not been read yet
     _actor: Actor
-    _source: Source | None = None  # of demonstrations that have not been read yet
 
     @property
     def _capacity(self) -> int | None:
