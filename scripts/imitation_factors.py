@@ -28,7 +28,7 @@ from sb3_course.benchmark.storage.run_files import RunFiles
 from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_seed
 from sb3_course.common.tracking.code import git_commit, versions
 from sb3_course.common.yaml_values import read_yaml
-from sb3_course.imitation import load_demonstrations, load_expert
+from sb3_course.imitation import demonstrate, load_demonstrations, load_expert
 from sb3_course.registry import constructor_arguments
 
 HERE = Path(__file__).resolve().parent
@@ -140,9 +140,18 @@ def run_files(out: Path) -> RunFiles:
     return RunFiles(out, lambda text: Run(**json.loads(text)["run"]).name)
 
 
-def write_manifest(out: Path, started: float) -> None:
-    """Write what the runs were made with."""
+def expert_returns(study: dict[str, Any], files: Path) -> list[float]:
+    """Return the returns of the expert itself."""
+    environment, n = study["environment"], study["expert_episodes"]
+    expert = load_expert(files / f"{environment.partition('-')[0]}.pkl")
+    played = demonstrate(expert, evaluation_envs(environment, n), n, evaluation_seed(0))
+    return [round(float(trajectory.rews.sum()), 1) for trajectory in played]
+
+
+def write_manifest(out: Path, started: float, expert: list[float]) -> None:
+    """Write what the runs were made with, and what the expert returns."""
     manifest = {
+        "expert_returns": expert,
         "commands": [f"python scripts/{Path(sys.argv[0]).name} DIR"],
         "git_commit": git_commit(),
         "versions": versions(),
@@ -167,7 +176,7 @@ def main(
         run_files(out).write(run.name, json.dumps(facts) + "\n")
         print(f"{run.name}: {np.mean(facts['returns']):,.0f}", flush=True)
     run_files(out).pack()
-    write_manifest(out, started)
+    write_manifest(out, started, expert_returns(study, files))
 
 
 if __name__ == "__main__":

@@ -65,3 +65,24 @@ def test_every_round_is_a_column_and_every_part_has_a_figure(study):
     picture = study.picture_of("ours", ours, plan)
     assert [panel.title for panel in picture.panels] == plan["parts"]["ours"]["environments"]
     assert picture.references == ["expert"]
+
+
+def test_the_study_of_factors_trains_what_it_plans(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    factors = importlib.import_module("imitation_factors")
+    plan = factors.read_study()
+    small = {"n_steps": 10, "gradient_steps": 3, "n_eval_episodes": 0}
+    plan |= {"settings": plan["settings"] | small, "episodes": 1}
+    plan["factors"]["gradient steps"] = {"1000": {}, "3000": {}}
+    shown = {"obs": np.zeros((20, 17)), "acts": np.zeros((20, 6))}
+    monkeypatch.setattr(factors, "load_expert", lambda _: lambda obs: np.zeros((len(obs), 6)))
+    monkeypatch.setattr(factors, "load_demonstrations", lambda _: shown)
+    runs = list(factors.runs_of(plan))
+    assert len({run.name for run in runs}) == len(runs)
+    learned, held = (
+        next(run for run in runs if run.choices["loss"] == loss) for loss in plan["factors"]["loss"]
+    )
+    facts = factors.execute(held, plan, Path("files"))
+    assert facts["std"] == 0.05 and len(facts["returns"]) == 1
+    assert {"git_commit", "cpu", "torch"} <= facts["versions"].keys()
+    assert factors.execute(learned, plan, Path("files"))["std"] != 1.0
