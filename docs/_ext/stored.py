@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import details
+import factors
 import facts
 from docutils import nodes
 from docutils.parsers.rst.states import Inliner
@@ -48,7 +49,7 @@ def draw(app: Sphinx) -> None:
     """Write the stored drawings where pages find them."""
     folder = Path(app.srcdir) / GENERATED
     folder.mkdir(exist_ok=True)
-    for name, svg in facts.drawings().items():
+    for name, svg in {**facts.drawings(), "imitation_factors": factors.drawing()}.items():
         path = folder / f"{name}.svg"
         if not path.exists() or path.read_text() != svg:
             path.write_text(svg)
@@ -71,6 +72,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "returns": facts.returns,
         "rounds": facts.rounds,
         "effect": details.effect,
+        "factors": factors.part,
         "effects": details.all_effects,
     }.items():
         app.add_directive(name, directive(make))
