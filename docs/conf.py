@@ -12,12 +12,13 @@ copyright = author
 html_title = "sb3_course"
 
 extensions = [
-    "myst_parser",
+    "myst_nb",  # with myst_parser, which it extends by notebooks
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
     "sphinx_design",
     "mathematics",
+    "notebooks",
     "offline",
     "repository",
     "stored",
@@ -27,6 +28,15 @@ exclude_patterns = ["_build", "_generated", "_ext"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 myst_dmath_double_inline = True  # display formulas in items of lists
+
+# Notebooks are executed whenever their page is read anew, in a folder of their own. An error, words
+# on stderr (a warning, say) or a cell that hangs fail the build.
+nb_execution_mode = "auto"
+nb_execution_in_temp = True
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_output_stderr = "remove-warn"
+nb_merge_streams = True
 
 # Every reference has to resolve. What a function raises is named as in its module, for readers of
 # the code.

@@ -1,6 +1,6 @@
 """What a run costs the suite itself, by the number of runs: store, locks, status and report.
 
-`python benchmarks/cluster/costs.py` makes up 100, 1,000 and 10,000 finished runs (50 evaluations of
+`python benchmarks/cluster/costs.py` makes up 100, 1,000 and 10,000 finished runs (26 evaluations of
 10 episodes) and measures what a command does with them, into `results/cluster_costs/costs.csv`, in
 CPU seconds, since wall time is that of a machine with other work. `--most 1000` stops earlier.
 """
@@ -31,7 +31,8 @@ from sb3_course.benchmark.storage.store import Store
 
 SIZES = (100, 1_000, 10_000)
 ENVIRONMENTS = ("CartPole-v1", "HalfCheetah-v4", "Hopper-v4", "Walker2d-v4", "Ant-v4")
-ALGORITHMS, EVALUATIONS, EPISODES = 10, 50, 10
+ALGORITHMS, EVALUATIONS, EPISODES = 10, 26, 10
+"""A grid may have 300,000 evaluations: 29 in each of 10,000 runs."""
 OUT = Path(__file__).resolve().parents[2] / "results" / "cluster_costs" / "costs.csv"
 Row = tuple[int, str, float, str]
 
@@ -171,11 +172,40 @@ def main() -> None:
         for row in costs(n):
             rows.append(row)
             print(f"{row[0]:>7,}  {row[1]:<45} {row[2]:.3g} {row[3]}", flush=True)
+        write(rows)
+
+
+def write(rows: list[Row]) -> None:
+    """Write what has been measured so far, and the table that the page on it shows."""
     OUT.parent.mkdir(exist_ok=True)
     with OUT.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["runs", "what", "value", "unit"])
         writer.writerows([n, what, f"{value:.3g}", unit] for n, what, value, unit in rows)
+    OUT.with_suffix(".md").write_text(table(rows))
+
+
+def table(rows: list[Row]) -> str:
+    """Return the figures as a table, one column for each number of runs."""
+    sizes = sorted({n for n, *_ in rows})
+    values = {(what, n): shown(value, unit) for n, what, value, unit in rows}
+    lines = [
+        "| | " + " | ".join(f"{n:,} runs" for n in sizes) + " |",
+        "|---|" + "---|" * len(sizes),
+    ]
+    for what in dict.fromkeys(what for _, what, *_ in rows):
+        lines.append(f"| {what} | " + " | ".join(values.get((what, n), "") for n in sizes) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def shown(value: float, unit: str) -> str:
+    """Return a figure with a unit that suits its size."""
+    if unit != "s":
+        return f"{value:.0f} {unit}" if value >= 100 else f"{value:.2g} {unit}"
+    for factor, name in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
+        if value * factor >= 1 or name == "µs":
+            return f"{float(f'{value * factor:.2g}'):g} {name}"
+    return ""
 
 
 if __name__ == "__main__":

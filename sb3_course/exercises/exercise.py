@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 
 from sb3_course.collection.observations import Array
 
+STILL_THERE = "the planted bug is still there"
+"""What is said of a planted bug beside other mistakes: not what it is."""
 Run: TypeAlias = Callable[..., Array]
 """A student's function, called with copies; its answer as an array."""
 

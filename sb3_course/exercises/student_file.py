@@ -5,17 +5,21 @@ Checking a file executes it, as Python would: it is the student's own.
 
 import ast
 import linecache
+import sys
 import traceback
 from collections.abc import Callable
 from functools import cache
 from inspect import cleandoc
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sb3_course.common.errors import UserError, in_words
 
 WORKSHEET = Path(__file__).with_name("worksheet.py")
 """What a student's file begins as."""
+MODULE = "student_file"
+"""Name of the module that a student's file becomes: none of the library's, whatever the file's."""
 
 
 @cache
@@ -55,14 +59,15 @@ def load(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     linecache.checkcache(str(path))
-    namespace: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+    module = sys.modules[MODULE] = ModuleType(MODULE)
+    module.__file__ = str(path)
     try:
-        exec(compile(source, str(path), "exec"), namespace)
+        exec(compile(source, str(path), "exec"), vars(module))
     except SyntaxError as error:
         raise UserError(f"{path}:{error.lineno}: {error.msg}") from error
     except (Exception, SystemExit) as error:
         raise UserError(described(error, path)) from error
-    return namespace
+    return vars(module)
 
 
 def described(error: BaseException, path: Path) -> str:

@@ -6,8 +6,8 @@ Ask at any time what is right and what is wrong with them:
 
 This executes the file. All numbers are float64. Time comes first: (T, N) are T steps of N
 environments, (T, K) are T steps of K trajectories. An episode may end anywhere in a batch, and the
-next row is then the first step of another one. Loops are as right as array operations. Leave the
-arguments as they are: work on copies.
+next row is then the first step of another one. θ, and the table of V, require gradients. Loops are
+as right as array operations. Leave the arguments as they are: work on copies.
 """
 
 import math

@@ -1,10 +1,11 @@
-"""Every Python block, command line and grid of the site works."""
+"""Every Python block, notebook, command line and grid of the site works."""
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot
 import pytest
 import typer.main
 
@@ -40,7 +41,14 @@ def name(value):
     return " ".join(value)[:60] if isinstance(value, list) else "grid"
 
 
+CELL = r"\{code-cell\} python"
+SLOW = {"own_environment"}  # runs a grid
 WITH_CODE = [path for path in PAGES if blocks(path, "python")]
+NOTEBOOKS = [
+    pytest.param(path, marks=pytest.mark.slow if path.stem in SLOW else ())
+    for path in PAGES
+    if blocks(path, CELL)
+]
 LINES = [
     (path, words)
     for path in [*PAGES, ROOT / "README.md"]
@@ -58,6 +66,20 @@ def test_the_code_of_a_page_runs(path, tmp_path, monkeypatch):
     namespace = {"__name__": "page"}
     for block in blocks(path, "python"):
         exec(compile(block, name(path), "exec"), namespace)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+def test_a_notebook_runs(path, tmp_path, monkeypatch):
+    """Its cells run here without a kernel; `make docs` executes them once more, for the outputs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(matplotlib.rcParams, "backend", "Agg", raising=False)
+    namespace = {"__name__": "notebook"}
+    try:
+        for cell in blocks(path, CELL):
+            exec(compile(cell, name(path), "exec"), namespace)
+    finally:
+        matplotlib.pyplot.close("all")
 
 
 @pytest.mark.parametrize(("path", "words"), LINES, ids=name)
@@ -88,4 +110,5 @@ def test_a_grid_is_one(path, text, tmp_path):
 
 
 def test_there_is_something_to_check():
+    assert len(NOTEBOOKS) == 5
     assert len(WITH_CODE) > 15 and len(LINES) > 40 and len(GRIDS) > 2

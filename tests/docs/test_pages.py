@@ -31,6 +31,7 @@ PARTS = [
     "Derivation",
     "Pseudocode",
     "Our code",
+    "Example",
     "Switches",
     "When it fails, and how the log shows it",
     "API",
@@ -232,7 +233,7 @@ def test_what_homework_2_reached_is_that_of_the_stored_runs():
     with (ROOT / "results/homework_cartpole/returns.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["environment"].endswith("-b 1000")]
     seeds = {row["seed"] for row in rows}
-    assert f"Means over {len(seeds)} seeds" in shown
+    assert f"Lines: mean over {len(seeds)} seeds" in shown
     by_step = {}
     for row in rows:
         key = row["algorithm"], int(row["step"])

@@ -51,10 +51,12 @@ def test_style_sheets_are_read_as_well(tmp_path):
     ]
 
 
-def test_the_site_is_built_without_a_warning(tmp_path):
-    """As `make docs` does, which takes half a minute."""
-    pytest.importorskip("furo", reason="needs the extra docs")
-    words = ("-b", "html", "-W", "--keep-going", "-q", "-d", tmp_path / "trees")
+@pytest.mark.parametrize("notebooks", ["off", pytest.param("auto", marks=pytest.mark.slow)])
+def test_the_site_is_built_without_a_warning(notebooks, tmp_path):
+    """As `make docs` does; it executes the notebooks as well, which takes a minute more."""
+    pytest.importorskip("myst_nb", reason="needs the extra docs")
+    execution = f"nb_execution_mode={notebooks}"
+    words = ("-b", "html", "-W", "--keep-going", "-q", "-d", tmp_path / "trees", "-D", execution)
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", *words, ROOT / "docs", tmp_path / "site"],
         capture_output=True,
@@ -65,3 +67,5 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     page = (tmp_path / "site" / "algorithms" / "npg.html").read_text()
     assert "fisher_vector_product" in page and "mathjax/tex-chtml.js" in page
     assert (tmp_path / "site" / "_static" / "mathjax" / "tex-chtml.js").exists()
+    page = (tmp_path / "site" / "notebooks" / "natural_gradient.html").read_text()
+    assert ("cell_output" in page) == (notebooks == "auto")

@@ -1,4 +1,6 @@
 import ast
+import random
+import sys
 
 import pytest
 
@@ -45,6 +47,18 @@ def test_a_file_that_does_not_run_is_refused_with_the_line(text, said, tmp_path)
     path.write_text(text)
     with pytest.raises(UserError, match=said):
         load(path)
+
+
+def test_a_file_is_a_module_of_its_own_whatever_its_name(tmp_path):
+    """Dataclasses look their module up; a file that is called as one of the library's is none."""
+    path = tmp_path / "random.py"
+    path.write_text(
+        "from __future__ import annotations\nimport dataclasses\n"
+        "@dataclasses.dataclass\nclass A:\n    b: int\n"
+        "if __name__ == '__main__':\n    raise SystemExit\n"
+    )
+    assert load(path)["A"](3).b == 3
+    assert hasattr(random, "seed") and sys.modules["random"] is random
 
 
 def test_a_file_that_is_missing_or_a_folder_is_refused(tmp_path):

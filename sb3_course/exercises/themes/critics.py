@@ -7,7 +7,7 @@ import numpy as np
 import torch as th
 
 from sb3_course.collection.observations import Array
-from sb3_course.exercises.exercise import Case, Exercise, Run
+from sb3_course.exercises.exercise import STILL_THERE, Case, Exercise, Run
 from sb3_course.exercises.themes.updates import DOWN, NO_LOG, STEP, THEME, moved
 from sb3_course.exercises.worlds import EXACT, deviation, world
 
@@ -104,7 +104,7 @@ ADVANTAGE_STEP = Exercise(
     _advantage_cases(),
     advantage_step,
     {
-        "broadcast": "every log π is multiplied with every advantage: look at the shapes",
+        "broadcast": STILL_THERE,
         "no_values": "V is not subtracted",
         "over_states": "π is normalized over the states instead of over the actions",
         "standardized": "the advantages are standardized: the step then has no scale",
@@ -239,8 +239,7 @@ CRITIC_STEP = Exercise(
     _td_cases(),
     td_step,
     {
-        "limit_is_end": "a time limit is taken for a terminal state: the episode would have gone "
-        "on, so V(s') counts",
+        "limit_is_end": STILL_THERE,
         "keeps_terminal": "V of terminal states counts: nothing follows them, so their value is 0",
         "swapped": "it is the wrong way round: V(s') counts at a time limit, not after a terminal "
         "state",

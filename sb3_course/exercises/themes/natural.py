@@ -7,7 +7,7 @@ import numpy as np
 import torch as th
 
 from sb3_course.collection.observations import Array
-from sb3_course.exercises.exercise import Case, Exercise, Run
+from sb3_course.exercises.exercise import STILL_THERE, Case, Exercise, Run
 from sb3_course.exercises.worlds import EXACT, score_table, softmax, world
 
 THEME = "The natural gradient"
@@ -96,9 +96,10 @@ def _tensors(seed: int, *shapes: tuple[int, ...]) -> list[th.Tensor]:
 
 def _fisher_cases() -> tuple[Case, ...]:
     theta, v = _tensors(0, (6,), (6,))
-    table = {"logits_of": tabular(th.tensor([0, 1, 0, 2]), (3, 2)), "theta": theta, "v": v}
+    logits = tabular(th.tensor([0, 1, 0, 2]), (3, 2))
+    table = {"logits_of": logits, "theta": theta.requires_grad_(), "v": v}
     inputs, theta, v = _tensors(1, (5, 2), (15,), (15,))
-    network = {"logits_of": _network(inputs, 3), "theta": theta, "v": v}
+    network = {"logits_of": _network(inputs, 3), "theta": theta.requires_grad_(), "v": v}
     return Case("a table of logits", table), Case("a small network and three actions", network)
 
 
@@ -220,7 +221,7 @@ def _step_cases() -> tuple[Case, ...]:
     for seed, (label, scale) in enumerate(labels.items()):
         theta, gradient = _tensors(seed, (3, 2), (3, 2))
         arguments: dict[str, Any] = {
-            "theta": scale * theta,
+            "theta": (scale * theta).requires_grad_(),
             "states": th.tensor([0, 1, 2, 2]),
             "gradient": gradient,
             "target_kl": 0.01,
@@ -235,8 +236,9 @@ def _measure_step(run: Run) -> str:
     told, target = [], 1e-6
     for scale, what in ((0.5, "a policy near to uniform"), (2.0, "one near to certain")):
         w = world(policy_seed=8, scale=scale)
-        theta, gradient = th.from_numpy(w.theta), th.from_numpy(w.gradient().reshape(3, 2))
-        arguments = (theta, th.arange(3), gradient, target, 1e-3)
+        theta = th.tensor(w.theta, requires_grad=True)
+        gradient = th.from_numpy(w.gradient().reshape(theta.shape))
+        arguments = (theta, th.arange(len(theta)), gradient, target, 1e-3)
         new = run(*arguments)
         ratio = float((w.probs * np.log(w.probs / softmax(new))).sum(axis=1).mean()) / target
         gain = float((new - w.theta).ravel() @ w.gradient())
@@ -255,7 +257,7 @@ NATURAL_STEP = Exercise(
     _step_cases(),
     natural_step,
     {
-        "euclidean": "the length is chosen by xᵀx: every step has the same length in θ, not in KL",
+        "euclidean": STILL_THERE,
         "of_gradient": "the length is that of a step along g, not along x",
         "halved": "the KL of the step is half of ε: it is ½ β² xᵀFx, so the factor 2 belongs there",
         "rootless": "the root is missing: the KL grows with the square of β",

@@ -6,7 +6,7 @@ import numpy as np
 import torch as th
 
 from sb3_course.collection.observations import Array
-from sb3_course.exercises.exercise import Case, Exercise, Run
+from sb3_course.exercises.exercise import STILL_THERE, Case, Exercise, Run
 from sb3_course.exercises.themes.returns import batch, episodes
 from sb3_course.exercises.worlds import deviation, score_table, softmax, world
 
@@ -214,8 +214,7 @@ WEIGHTED_STEP = Exercise(
     _weighted_cases(),
     weighted_step,
     {
-        "unweighted": "every weight is 1: the old log-probabilities are computed anew, by the "
-        "policy that is updated",
+        "unweighted": STILL_THERE,
         "undetached": "the gradient runs through the weight and through log π: one of them has to "
         "be constant",
         "step": "each step has the ratio of its own action alone: the weight of a trajectory's "

@@ -7,7 +7,7 @@ import numpy as np
 import torch as th
 
 from sb3_course.collection.observations import Array
-from sb3_course.exercises.exercise import Case, Exercise, Run
+from sb3_course.exercises.exercise import STILL_THERE, Case, Exercise, Run
 from sb3_course.exercises.themes.returns import batch, to_go
 from sb3_course.exercises.worlds import World, deviation, score_table, softmax, world
 
@@ -129,7 +129,7 @@ REINFORCE_STEP = Exercise(
     _reinforce_cases(),
     reinforce,
     {
-        "own": "the mean holds each trajectory's own return, which depends on its actions",
+        "own": STILL_THERE,
         "none": "the baseline is gone",
         "summed": "this sums over the trajectories instead of averaging: the step grows with K",
         "per_step": "this averages over the transitions: the gradient of J is a mean over the "
@@ -232,7 +232,7 @@ TO_GO_STEP = Exercise(
     _to_go_cases(),
     to_go_step,
     {
-        "leak": "the sum runs over the ends of episodes: it holds rewards of the next one",
+        "leak": STILL_THERE,
         "early": "an episode's end is taken one step too early: ends[t] says that nothing follows "
         "step t",
         "last_lost": "the last reward of each episode is lost: the mask belongs to what follows "

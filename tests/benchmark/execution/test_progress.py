@@ -36,10 +36,10 @@ def clock(monkeypatch):
 def shown(tmp_path):
     """What a function of the display shows."""
 
-    def show(act, terminal=False, specs=SPECS):
+    def show(act, terminal=False, specs=SPECS, whole=True):
         stream = io.StringIO()
         console = Console(file=stream, width=200, force_terminal=terminal, color_system=None)
-        with display(console, specs, tmp_path) as shows:
+        with display(console, specs, tmp_path, whole) as shows:
             act(shows)
         return stream.getvalue()
 
@@ -100,6 +100,21 @@ def test_a_line_on_the_whole_grid_comes_once_a_minute(shown, clock, tmp_path):
         "[0/2] 100 of 400 steps, 2 a second, 0:03:00 left",
         "[0/2] 100 of 400 steps, 1 a second, 0:06:00 left",
     ]
+
+
+def test_lines_of_a_large_grid_are_rarer(shown, clock, tmp_path):
+    """Its heartbeats are read by every machine that works on it."""
+
+    def act(shows):
+        for now in (59, 61, 119, 121):
+            clock.now = now
+            shows.tick()
+
+    assert shown(act, specs=tiny(seeds=1000).runs()).count("steps") == 2
+    clock.now = 0.0
+    assert shown(act, specs=tiny(seeds=2000).runs()).count("steps") == 1
+    clock.now = 0.0
+    assert shown(act, whole=False) == ""  # one of many commands reads none
 
 
 def test_no_time_is_estimated_before_the_first_step(shown, clock):

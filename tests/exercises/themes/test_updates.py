@@ -1,6 +1,7 @@
 import pytest
 
 from sb3_course.exercises.checking import State
+from sb3_course.exercises.exercise import STILL_THERE
 from sb3_course.exercises.themes.updates import REINFORCE_STEP, TO_GO_STEP
 from tests.exercises.answers import edited, given, verdict
 
@@ -56,6 +57,14 @@ TO_GO_WRONG = [
     ([("loss = -", "loss = ")], "descends"),
     ([("torch.log_softmax", "torch.softmax")], "no_log"),
 ]  # fmt: skip
+
+
+def test_a_planted_bug_beside_another_mistake_is_not_given_away():
+    source = edited(
+        PLANTED["reinforce_update"], (".mean()\n    (gradient", ".sum()\n    (gradient")
+    )
+    lines = verdict("reinforce_update", source).lines
+    assert lines[:2] == (STILL_THERE, REINFORCE_STEP.mistakes["summed"])
 
 
 @pytest.mark.parametrize("source", MEANS)
