@@ -167,6 +167,7 @@ def advantages(
     gamma_only: bool = False,
     target: bool = False,
     of_reset: bool = False,
+    standardized: bool = False,
 ) -> Array:
     """Compute Σ_l (γλ)^l δ_{t+l}, or what a mistake makes of it.
 
@@ -185,6 +186,7 @@ def advantages(
     :param gamma_only: Decay by γ
     :param target: Add V(s_t)
     :param of_reset: Value the next row's state, which is that of the reset
+    :param standardized: Subtract the mean and divide by the standard deviation
     :return: Â_t, of shape (T, N)
     """
     if of_reset:
@@ -196,6 +198,8 @@ def advantages(
     ends = terminated if leak_at_limits else terminated | truncated
     decay = (1.0 if lambda_only else gamma) * (1.0 if gamma_only else gae_lambda)
     summed = to_go(deltas, ends, decay, leak=leak)
+    if standardized:
+        summed = (summed - summed.mean()) / summed.std()
     return summed + values if target else summed
 
 
@@ -268,6 +272,7 @@ GAE = Exercise(
         "target": "this is the critic's target Â_t + V(s_t): V(s_t) is not subtracted",
         "of_reset": "V(s_{t+1}) is taken from the next row of `values`: after the end of an "
         "episode that is the reset's state, hence `next_values`",
+        "standardized": "the advantages are standardized over the batch: Â itself is asked for",
     },
     _measure_gae,
     "with the exact V, the expectation is ∇J, also where a time limit cuts the episode",

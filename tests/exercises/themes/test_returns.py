@@ -126,6 +126,15 @@ ADVANTAGES_WRONG = [
         ],
         "of_reset",
     ),
+    (
+        [
+            (
+                "return advantages",
+                "return (advantages - advantages.mean()) / (advantages.std() + 1e-8)",
+            )
+        ],
+        "standardized",
+    ),
 ]
 
 
