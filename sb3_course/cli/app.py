@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from sb3_course.cli import grids, lessons, models, publishing, reports, running, tuning
+from sb3_course.cli import grids, homework, lessons, models, publishing, reports, running, tuning
 from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, MISUSED, OK, print_error
 from sb3_course.common.errors import UserError
 
@@ -43,6 +43,7 @@ for command in (
 ):
     # Whole, where Typer would cut it off.
     app.command(short_help=(command.__doc__ or "").partition("\n")[0])(command)
+app.add_typer(homework.homework, name="homework")
 
 
 # Extras by the modules that they install; all other optional modules are of the extra "benchmark".

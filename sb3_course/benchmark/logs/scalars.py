@@ -6,7 +6,7 @@ itself, of the extra ``tensorboard``.
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,11 +87,12 @@ def read_progress(path: Path) -> Scalars:
     return scalars
 
 
-def read_events(paths: Sequence[Path]) -> Scalars:
+def read_events(paths: Sequence[Path], names: Collection[str] = (*EVALUATED, *TRAINED)) -> Scalars:
     """Read TensorBoard's event files of a run, as far as they are whole.
 
     :param paths: Its files; one that goes on with another has a later time in its name
-    :return: Their returns and lengths, by name
+    :param names: Names of the scalars; by default those of returns and lengths
+    :return: Their scalars of these names
     :raises ModuleNotFoundError: TensorBoard is not installed
     :raises UserError: A file is larger than what is read, or no event file; gives the reason, after
         the file's name
@@ -99,9 +100,9 @@ def read_events(paths: Sequence[Path]) -> Scalars:
     scalars: Scalars = defaultdict(Scalar)
     start = math.inf
     for path in sorted(paths):
-        for name, step, value, time in _events(path):
+        for name, step, value, time in _events(path, names):
             start = min(start, time)
-            if name in (*EVALUATED, *TRAINED):
+            if name in names:
                 scalar = scalars[name]
                 scalar.steps.append(step)
                 scalar.values.append(value)
@@ -112,8 +113,8 @@ def read_events(paths: Sequence[Path]) -> Scalars:
     }
 
 
-def _events(path: Path) -> list[tuple[str, float, float, float]]:
-    """Return name, step, value and time of all scalars in an event file."""
+def _events(path: Path, names: Collection[str]) -> list[tuple[str, float, float, float]]:
+    """Return name, step, value and time of the scalars in a file, at least of these names."""
     from google.protobuf.message import DecodeError
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
     from tensorboard.util.tensor_util import make_ndarray
@@ -129,7 +130,7 @@ def _events(path: Path) -> list[tuple[str, float, float, float]]:
             for value in event.summary.value:
                 if value.HasField("simple_value"):
                     number = value.simple_value
-                elif value.HasField("tensor") and value.tag in (*EVALUATED, *TRAINED):
+                elif value.HasField("tensor") and value.tag in names:
                     number = float(np.asarray(make_ndarray(value.tensor)).reshape(-1)[0])
                 else:
                     continue

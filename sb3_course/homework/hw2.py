@@ -1,0 +1,155 @@
+"""The second homework: run an experiment's grid, draw its figure, compare it with the handout."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from sb3_course.benchmark.definition.grid import Grid
+from sb3_course.benchmark.plan import GridPlan, plan_grid, run_plan
+from sb3_course.benchmark.reporting.drawing import files
+from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.benchmark.storage.returns_table import csv_of, tidy
+from sb3_course.common.errors import UserError
+from sb3_course.common.files import write_whole
+from sb3_course.homework import learning_curves
+from sb3_course.homework.expectations import Outcome, outcome
+from sb3_course.homework.experiments import Experiment, Reaches
+from sb3_course.homework.own_returns import read_own
+
+FIGURE, WITH_OWN = "learning_curves", "with_own_returns"
+"""Names of the figure without and with a student's returns."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What came of an experiment.
+
+    :param figure: Figure, as PNG
+    :param outcomes: What came of each expectation, and of those that a student's returns meet
+    :param failures: Runs that failed
+    """
+
+    figure: Path | None
+    outcomes: list[Outcome]
+    failures: list[RunResult]
+
+
+def plan(
+    experiment: Experiment, seeds: int | None, fraction: float, results: Path, own: Sequence[str]
+) -> GridPlan:
+    """Check an experiment's grid and the student's returns, and list the runs.
+
+    :param experiment: Experiment
+    :param seeds: Number of seeds; None for the grid's own
+    :param fraction: Share of the handout's environment steps
+    :param results: Folder of all results
+    :param own: Words ``NAME=PATH`` of a student's returns
+    :return: Plan of the grid
+    :raises UserError: If anything in them is wrong
+    """
+    found = plan_grid(experiment.grid(seeds, fraction), results=results)
+    _own(found.grid, own)  # what is wrong with them is told before the runs, not after
+    return found
+
+
+def run(
+    experiment: Experiment,
+    planned: GridPlan,
+    own: Sequence[str] = (),
+    *,
+    workers: int | None = None,
+    console: Console | None = None,
+    command: str | None = None,
+) -> Published:
+    """Run what is left of an experiment, and publish it.
+
+    :param experiment: Experiment
+    :param planned: Plan from :func:`plan`
+    :param own: Words ``NAME=PATH`` of a student's returns
+    :param workers: Number of runs at a time; None for one per CPU
+    :param console: Console on which progress is shown
+    :param command: Command to record in the manifest
+    :return: What came of it
+    :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
+    """
+    run_plan(planned, workers=workers, report=False, console=console, command=command)
+    return publish(experiment, planned, own)
+
+
+def publish(experiment: Experiment, planned: GridPlan, own: Sequence[str] = ()) -> Published:
+    """Draw the stored runs of an experiment, and compare them with what is expected.
+
+    :param experiment: Experiment
+    :param planned: Plan from :func:`plan`
+    :param own: Words ``NAME=PATH`` of a student's returns
+    :return: What came of it
+    """
+    grid, store = planned.grid, planned.kept
+    specs = grid.runs()
+    found = store.read(specs)
+    failures = [result for result in found if result.failure is not None]
+    finished = [result for result in found if result.failure is None]
+    if len(finished) == len(specs):
+        store.pack()
+    table = tidy(finished)
+    mine = _own(grid, own)
+    curves = [pd.DataFrame(columns=learning_curves.CURVES)]
+    if finished:
+        write_whole(store.folder / "returns.csv", csv_of(table))
+        curves.append(learning_curves.curves(table, steps_of(grid)))
+    if own:
+        curves.append(learning_curves.curves(mine, learning_curves.own_steps(mine)))
+    drawn = pd.concat(curves[1:] or curves, ignore_index=True)
+    theirs = drawn.iloc[len(drawn) - len(curves[-1]) :] if own else drawn.iloc[:0]
+    stored = drawn.iloc[: len(drawn) - len(theirs)]
+    outcomes = [outcome(check, stored) for check in experiment.checks]
+    outcomes += _outcomes_of_own(experiment, theirs)
+    if drawn.empty:
+        return Published(None, outcomes, failures)
+    names = [a for a in grid.algorithms if a in set(table["algorithm"])]
+    look = learning_curves.looks(names, list(dict.fromkeys(theirs["algorithm"])))
+    environments = [e for e in grid.environments if e in set(drawn["environment"])]
+    figure = learning_curves.draw(drawn, environments, look)
+    name = WITH_OWN if own else FIGURE
+    files.save(figure, store.folder / "figures", name)
+    return Published(store.folder / "figures" / f"{name}.png", outcomes, failures)
+
+
+def steps_of(grid: Grid) -> dict[str, list[int]]:
+    """Return the declared steps of the evaluations.
+
+    :param grid: Grid
+    :return: Environment steps of each environment
+    """
+    return {
+        name: (environment.evaluation or grid.evaluation).steps(environment.total_timesteps)
+        for name, environment in grid.environments.items()
+    }
+
+
+def _own(grid: Grid, own: Sequence[str]) -> pd.DataFrame:
+    lengths = {name: steps[-1] for name, steps in steps_of(grid).items()}
+    found = read_own(own, lengths)
+    for name in set(found.get("algorithm", ())) & set(grid.algorithms):
+        raise UserError(f"--returns {name}=…: a stored algorithm has this name; choose another")
+    return found
+
+
+def _outcomes_of_own(experiment: Experiment, theirs: pd.DataFrame) -> list[Outcome]:
+    """Return whether each of a student's curves gets as high as one is expected to."""
+    outcomes = []
+    for (environment, name), rows in theirs.groupby(["environment", "algorithm"], sort=False):
+        levels = [
+            check.least
+            for check in experiment.checks
+            if isinstance(check, Reaches) and check.environment == environment
+        ]
+        if levels:
+            says = f"yours, on {environment}: {max(levels):,.0f} or more"
+            outcomes.append(
+                outcome(Reaches(says, str(environment), max(levels), (str(name),)), rows)
+            )
+    return outcomes

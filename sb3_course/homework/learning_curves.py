@@ -1,0 +1,87 @@
+"""Learning curves of an experiment in the handout's form, and of returns that a student brings."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from sb3_course.benchmark.reporting.drawing import figures, plots
+from sb3_course.benchmark.reporting.drawing.figures import Panel
+from sb3_course.benchmark.reporting.drawing.files import INK
+from sb3_course.benchmark.reporting.drawing.styles import DASHES, Style, Styles, styles
+from sb3_course.benchmark.statistics.curves import on_grid
+
+CURVES = ["environment", "algorithm", "step", "point", "low", "high"]
+"""Columns of the table of curves."""
+OWN_COLOR = to_rgb(INK)
+
+
+def curves(table: pd.DataFrame, steps: Mapping[str, Sequence[int]]) -> pd.DataFrame:
+    """Compute mean and range over the seeds of each algorithm.
+
+    With the three to five seeds of a homework, the range says more than an interval.
+
+    :param table: Tidy returns, one row per evaluation
+    :param steps: Environment steps of each environment at which curves are drawn
+    :return: Table with the columns :data:`CURVES`, one row per algorithm and step
+    """
+    runs = on_grid(table, steps).dropna(subset=["return_mean"])
+    by = ["environment", "algorithm", "step"]
+    found = runs.groupby(by, sort=False)["return_mean"].agg(["mean", "min", "max"]).reset_index()
+    return found.set_axis(CURVES, axis=1)
+
+
+def own_steps(table: pd.DataFrame) -> dict[str, list[int]]:
+    """Return the steps at which a student's runs were measured.
+
+    :param table: Tidy returns
+    :return: Steps of each environment
+    """
+    return {
+        str(environment): sorted(set(rows["step"].astype(int)))
+        for environment, rows in table.groupby("environment")
+    }
+
+
+def looks(algorithms: Sequence[str], own: Sequence[str]) -> Styles:
+    """Choose the styles of the lines: colors for the stored runs, ink for one's own.
+
+    :param algorithms: Algorithms of the experiment
+    :param own: Names of a student's returns
+    :return: Style of each; the student's are drawn on top
+    """
+    mine = {name: Style(OWN_COLOR, DASHES[i % len(DASHES)]) for i, name in enumerate(own)}
+    return mine | styles(algorithms)
+
+
+def panels(table: pd.DataFrame, environments: Sequence[str], look: Styles) -> list[Panel]:
+    """Return one panel per environment: mean returns along environment steps.
+
+    :param table: Curves of the stored runs and of one's own, with the columns :data:`CURVES`
+    :param environments: Environments in the order of the panels
+    :param look: Styles of the algorithms
+    :return: Panels
+    """
+    return [_panel(table[table["environment"] == name], name, look) for name in environments]
+
+
+def _panel(rows: pd.DataFrame, environment: str, look: Styles) -> Panel:
+    def draw(axes: Axes) -> None:
+        plots.curves(axes, rows, look, "step")
+        axes.set_xlim(0, float(np.nanmax(rows["step"])))
+
+    return Panel(environment, draw, "Environment steps", "Return", 2.2)
+
+
+def draw(table: pd.DataFrame, environments: Sequence[str], look: Styles) -> Figure:
+    """Draw the figure of an experiment.
+
+    :param table: As in :func:`panels`, like what follows
+    :param environments: Environments in the order of the panels
+    :param look: Styles of the algorithms
+    :return: Figure
+    """
+    return figures.together(panels(table, environments, look), look)
