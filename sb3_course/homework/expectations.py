@@ -45,7 +45,9 @@ def outcome(check: Check, curves: pd.DataFrame) -> Outcome:
         mine = here[here["algorithm"].isin(check.algorithms)] if check.algorithms else here
         if mine.empty:
             return Outcome(check.says, "—", "—", None)
-        highest = mine.sort_values("point", ascending=False, kind="stable")  # the earliest of equals
+        highest = mine.sort_values(
+            "point", ascending=False, kind="stable"
+        )  # the earliest of equals
         best = highest.to_dict("records")[0]
         words = f"{_number(best['point'])} at {best['step']:,} steps"
         return Outcome(check.says, words, best["algorithm"], best["point"] >= check.least)

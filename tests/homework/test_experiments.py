@@ -67,7 +67,9 @@ def test_a_part_of_the_steps_has_a_grid_of_its_own():
     assert grid.name == "homework_cartpole_0.1" and grid.seeds == [0, 1]
     steps = [environment.total_timesteps for environment in grid.environments.values()]
     assert steps == [10_000, 40_000]
-    assert checked_grid(EXPERIMENTS["cartpole"].grid()) == checked_grid(EXPERIMENTS["cartpole"].path)
+    assert checked_grid(EXPERIMENTS["cartpole"].grid()) == checked_grid(
+        EXPERIMENTS["cartpole"].path
+    )
 
 
 @pytest.mark.parametrize("fraction", [0.0, -1.0, 1.1, float("nan")])

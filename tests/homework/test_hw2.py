@@ -1,0 +1,91 @@
+import pandas as pd
+import pytest
+
+from sb3_course.benchmark.storage.result import Measurement, RunResult
+from sb3_course.common.errors import UserError
+from sb3_course.homework import hw2, learning_curves
+from sb3_course.homework.experiments import EXPERIMENTS
+
+CHEETAH = EXPERIMENTS["cheetah"]
+
+
+def made_up(spec):
+    """A run whose return rises to 400 times the seed."""
+    config = spec.config
+    n, steps = config.evaluation_episodes, config.evaluation_steps
+    heights = [400.0 * spec.seed * step / steps[-1] for step in steps]
+    measurements = [Measurement(s, s, 1.0, [h] * n, [9] * n) for s, h in zip(steps, heights)]
+    return RunResult(spec=spec, measurements=measurements, seconds=1.0)
+
+
+def stored(tmp_path, algorithms=None, seeds=2):
+    """Make up the runs of some algorithms; None for all."""
+    planned = hw2.plan(CHEETAH, seeds, 1.0, tmp_path, [])
+    for spec in planned.runs:
+        if algorithms is None or spec.algorithm in algorithms:
+            planned.kept.write(made_up(spec))
+    return planned
+
+
+def test_stored_runs_are_drawn_packed_and_checked(tmp_path):
+    planned = stored(tmp_path)
+    published = hw2.publish(CHEETAH, planned)
+    folder = tmp_path / "homework_cheetah"
+    assert published.figure == folder / "figures" / "learning_curves.png"
+    assert published.figure.stat().st_size > 0 and published.failures == []
+    (outcome,) = published.outcomes
+    assert outcome.row[1:] == ("200 at 500,000 steps", "baseline", "no")  # of 300
+    assert (folder / "runs.jsonl").exists() and (folder / "returns.csv").exists()
+    again = hw2.plan(CHEETAH, 2, 1.0, tmp_path, [])
+    assert again.todo == []
+
+
+def test_missing_runs_are_left_out_and_said(tmp_path):
+    published = hw2.publish(CHEETAH, stored(tmp_path, {"no baseline"}))
+    assert [outcome.row[-1] for outcome in published.outcomes] == ["not run"]
+    assert not (tmp_path / "homework_cheetah" / "runs.jsonl").exists()
+
+
+def test_ones_own_returns_are_drawn_and_checked_beside(tmp_path, monkeypatch):
+    drawn = []
+    draw = learning_curves.draw
+    monkeypatch.setattr(
+        learning_curves, "draw", lambda *arguments: drawn.append(arguments) or draw(*arguments)
+    )
+    path = tmp_path / "mine.csv"
+    path.write_text("step,return_mean\n0,-200\n123456,301\n500000,250\n")
+    planned = stored(tmp_path, {"baseline"})
+    published = hw2.publish(CHEETAH, planned, [f"mine={path}"])
+    assert published.figure.name == "with_own_returns.png"
+    ((table, environments, look),) = drawn
+    mine = table[table["algorithm"] == "mine"]
+    assert mine["step"].tolist() == [0, 123_456, 500_000]  # as they were measured
+    assert environments == ["HalfCheetah-v4"]
+    assert list(look) == ["mine", "baseline"]  # on top
+    assert look["mine"].color == learning_curves.OWN_COLOR != look["baseline"].color
+    own = published.outcomes[-1]
+    assert (own.says, own.by, own.holds) == (
+        "yours, on HalfCheetah-v4: 300 or more",
+        "mine",
+        True,
+    )
+    assert own.reached == "301 at 123,456 steps"
+
+
+def test_a_name_of_the_grid_is_no_name_of_ones_own(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("step,return_mean\n0,1\n")
+    with pytest.raises(UserError, match="choose another"):
+        hw2.plan(CHEETAH, 1, 1.0, tmp_path, [f"baseline={path}"])
+
+
+def test_curves_are_mean_and_range_over_seeds(tmp_path):
+    rows = [("a", "e", s, step, r, step) for s, step, r in [(0, 0, 1.0), (0, 10, 3.0), (1, 0, 5.0)]]
+    columns = ["algorithm", "environment", "seed", "step", "return_mean", "num_timesteps"]
+    table = pd.DataFrame(rows, columns=columns).assign(wall_time=0.0)
+    found = learning_curves.curves(table, {"e": [0, 5, 10]})
+    assert found[learning_curves.CURVES[2:]].to_numpy().tolist() == [
+        [0, 3, 1, 5],
+        [5, 2, 2, 2],  # the other run has ended: nothing is extrapolated
+        [10, 3, 3, 3],
+    ]
