@@ -11,6 +11,7 @@ from rich.text import Text
 
 from sb3_course.cli.parts.grid_options import Results, Workers, command_line, stop_on_sigterm
 from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
+from sb3_course.common.errors import UserError
 from sb3_course.homework.experiments import ANALYSIS, EXPERIMENTS, NAMES, check_names
 
 if TYPE_CHECKING:
@@ -21,6 +22,57 @@ homework = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+
+@homework.command(short_help="The experiments of homework 1: behavioral cloning and DAgger.")
+def hw1(
+    files: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="Folder with your copies of the homework's files, at any depth: experts such as "
+            "Ant.pkl, demonstrations such as expert_data_Ant-v4.pkl.",
+        ),
+    ],
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Number of seeds.")] = 3,
+    rounds: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Rounds of DAgger after cloning.")
+    ] = 6,
+    results: Results = Path("results"),
+) -> int:
+    """Run the experiments of homework 1 (imitation) on its four tasks, beside the notes' returns.
+
+    Tasks whose files are missing are listed. Finished runs are stored, so that the same command
+    continues. The files are read as plain data; nothing in them is executed.
+
+    For example:
+
+    sb3-course homework hw1 --files homework_fall2023/hw1/cs285
+
+    sb3-course homework hw1 --files hw1 --seeds 1 --rounds 1
+    """
+    try:
+        from sb3_course.homework import hw1 as homework1
+    except ModuleNotFoundError:
+        raise
+    except ImportError as error:  # an extra is not installed; the message names it
+        raise UserError(str(error)) from error
+    stop_on_sigterm()
+    tasks, missing = homework1.find_tasks(files)
+    for line in missing:
+        print_error(f"left out: {line}")
+    planned, folder = homework1.plan(tasks, seeds, rounds), results / homework1.NAME
+    code = OK
+    try:
+        homework1.execute(tasks, planned, folder, print_line)
+    except KeyboardInterrupt:
+        print_error("interrupted: finished runs are kept; the same command continues from there")
+        code = INTERRUPTED
+    rows, figure = homework1.publish(planned, folder)
+    if figure is not None:
+        _print(Table(*homework1.TABLE, title="Returns of cloned policies"), rows)
+        print_line(str(figure))
+    return code
 
 
 @homework.command(short_help="The experiments of homework 2: policy gradients.")

@@ -89,3 +89,25 @@ def test_failed_runs_are_told(published, capsys):
 )
 def test_mistakes_have_one_line(misused, words, message, tmp_path):
     assert message in misused(["homework", "hw2", *words, "--results", str(tmp_path)])
+
+
+def test_hw1_lists_what_is_missing_and_prints_a_table(monkeypatch, tmp_path, capsys):
+    homework1 = pytest.importorskip("sb3_course.homework.hw1")
+    calls = []
+    monkeypatch.setattr(homework1, "find_tasks", lambda folder: ([], [f"Ant in {folder.name}"]))
+    monkeypatch.setattr(homework1, "plan", lambda *arguments: calls.append(arguments) or [])
+    monkeypatch.setattr(homework1, "execute", lambda *arguments: None)
+    row = ("a task", *["1"] * (len(homework1.TABLE) - 1))
+    monkeypatch.setattr(homework1, "publish", lambda *_: ([row], tmp_path / "rounds.png"))
+    words = ["--files", "mine", "--seeds", "2", "--rounds", "1", "--results", str(tmp_path)]
+    assert app.invoke(["homework", "hw1", *words]) == terminal.OK
+    assert calls == [([], 2, 1)]
+    out, err = capsys.readouterr()
+    assert "a task" in out and "rounds.png" in out and "left out: Ant in mine" in err
+
+
+@pytest.mark.parametrize("words", [[], ["--files", "nowhere"], ["--files", "."]])
+def test_hw1_says_which_files_it_wants(misused, words, monkeypatch, tmp_path):
+    pytest.importorskip("sb3_course.homework.hw1")
+    monkeypatch.chdir(tmp_path)
+    assert "--files" in (line := misused(["homework", "hw1", *words])) or "Ant.pkl" in line
