@@ -12,7 +12,13 @@ import pandas as pd
 import readme
 import typer.main
 
+from sb3_course.benchmark import load_results
+from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.cli.app import app
+from sb3_course.homework.analysis import rows_of
+from sb3_course.homework.expectations import TABLE
+from sb3_course.homework.experiments import EXPERIMENTS
+from sb3_course.homework.hw2 import outcomes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "results" / "figures"
@@ -177,6 +183,36 @@ def rounds(part: str) -> str:
     return table(header, rows)
 
 
+def expected(name: str) -> str:
+    """Set what the second homework expects beside what the stored runs have reached.
+
+    :param name: Name of the experiment
+    :return: Markdown table
+    :raises KeyError: There is no such experiment
+    """
+    experiment = EXPERIMENTS[name]
+    grid = load_grid(experiment.path)
+    stored = load_results(ROOT / "results" / grid.name)
+    rows = [list(found.row) for found in outcomes_of(experiment, grid, stored)]
+    seeds = len(set(stored["seed"]))
+    return f"{table(list(TABLE), rows)}\n\nMeans over {seeds} seeds."
+
+
+def analysis(process: str) -> str:
+    """Return exact and sampled moments of the one-parameter process.
+
+    :param process: Name of the process, as in ``results/homework_analysis/analysis.csv``
+    :return: Markdown table
+    :raises KeyError: There is no such process
+    """
+    stored = pd.read_csv(ROOT / "results" / "homework_analysis" / "analysis.csv")
+    mine = stored[stored["process"] == process]
+    if mine.empty:
+        raise KeyError(f"no process {process!r} in {', '.join(stored['process'].unique())}")
+    rows = [list(row[1:]) for row in rows_of(mine)]
+    return table(["estimator", "θ", "gradient", "sampled", "variance", "sampled"], rows)
+
+
 def coverage(statistic: str) -> str:
     """Return how often 95% bootstrap intervals hold the truth, as it was simulated.
 
@@ -196,12 +232,13 @@ def coverage(statistic: str) -> str:
 def command(name: str) -> str:
     """Describe a command of the command line, as its parser knows it.
 
-    :param name: Name of the command
+    :param name: Name of the command, or of a group and a command in it
     :return: Markdown
     :raises KeyError: There is no such command
     """
-    group: Any = typer.main.get_command(app)
-    parsed = group.commands[name]
+    parsed: Any = typer.main.get_command(app)
+    for word in name.split():
+        parsed = parsed.commands[word]
     rows = [
         [
             ", ".join(f"`{o}`" for o in getattr(p, "opts", [p.name]) if o) or f"`{p.name}`",

@@ -64,6 +64,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "answer": facts.answer,
         "command": facts.command,
         "coverage": facts.coverage,
+        "expected": facts.expected,
+        "analysis": facts.analysis,
         "returns": facts.returns,
         "rounds": facts.rounds,
     }.items():

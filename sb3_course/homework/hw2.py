@@ -104,9 +104,7 @@ def publish(experiment: Experiment, planned: GridPlan, own: Sequence[str] = ()) 
         curves.append(learning_curves.curves(mine, learning_curves.own_steps(mine)))
     drawn = pd.concat(curves[1:] or curves, ignore_index=True)
     theirs = drawn.iloc[len(drawn) - len(curves[-1]) :] if own else drawn.iloc[:0]
-    stored = drawn.iloc[: len(drawn) - len(theirs)]
-    outcomes = [outcome(check, stored) for check in experiment.checks]
-    outcomes += _outcomes_of_own(experiment, theirs)
+    outcomes = outcomes_of(experiment, grid, table) + _outcomes_of_own(experiment, theirs)
     if drawn.empty:
         return Published(None, outcomes, failures)
     names = [a for a in grid.algorithms if a in set(table["algorithm"])]
@@ -116,6 +114,20 @@ def publish(experiment: Experiment, planned: GridPlan, own: Sequence[str] = ()) 
     name = WITH_OWN if own else FIGURE
     files.save(figure, store.folder / "figures", name)
     return Published(store.folder / "figures" / f"{name}.png", outcomes, failures)
+
+
+def outcomes_of(experiment: Experiment, grid: Grid, table: pd.DataFrame) -> list[Outcome]:
+    """Compare an experiment's returns with what is expected.
+
+    :param experiment: Experiment
+    :param grid: Its grid
+    :param table: Tidy returns of its runs
+    :return: What came of each expectation
+    """
+    found = pd.DataFrame(columns=learning_curves.CURVES)
+    if not table.empty:
+        found = learning_curves.curves(table, steps_of(grid))
+    return [outcome(check, found) for check in experiment.checks]
 
 
 def steps_of(grid: Grid) -> dict[str, list[int]]:

@@ -132,7 +132,7 @@ def test_a_package_has_only_the_names_that_it_has(package):
         getattr(import_module(package), name)
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["report"], ["run"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["report"], ["run"], ["homework", "hw2"]])
 def test_help_imports_only_what_it_shows(command):
     """What it waited for once: two thirds of a help text's time, and seconds for those of torch."""
     slow = {"torch", "gymnasium", "stable_baselines3", "rich.markdown", "pygments", *OPTIONAL}

@@ -63,15 +63,21 @@ def test_the_code_of_a_page_runs(path, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("path", "words"), LINES, ids=name)
 def test_a_command_line_is_one(path, words):
     """The parser takes it; nothing is run."""
-    group = typer.main.get_command(app)
-    context = group.make_context("sb3-course", list(words), resilient_parsing=True)
-    called, command, rest = group.resolve_command(context, list(words))
+    command, rest, context, called = typer.main.get_command(app), list(words), None, "sb3-course"
+    while hasattr(command, "commands"):
+        context = command.make_context(called, list(rest), parent=context, resilient_parsing=True)
+        called, command, rest = command.resolve_command(context, list(rest))
     command.make_context(called, rest, parent=context)
 
 
 def test_a_wrong_option_is_seen():
     with pytest.raises(Exception, match="No such option"):
         test_a_command_line_is_one(None, ["train", "NPG", "CartPole-v1", "--step", "5"])
+
+
+def test_a_wrong_option_in_a_group_is_seen():
+    with pytest.raises(Exception, match="No such option"):
+        test_a_command_line_is_one(None, ["homework", "hw2", "cartpole", "--seed", "5"])
 
 
 @pytest.mark.parametrize(("path", "text"), GRIDS, ids=name)
