@@ -184,18 +184,25 @@ def rounds(part: str) -> str:
 
 
 def expected(name: str) -> str:
-    """Set what the second homework expects beside what the stored runs have reached.
+    """Draw the stored runs of an experiment of the second homework, and what is expected of them.
 
     :param name: Name of the experiment
-    :return: Markdown table
+    :return: Markdown: figure and table, for a page in a folder of ``docs``
     :raises KeyError: There is no such experiment
     """
     experiment = EXPERIMENTS[name]
     grid = load_grid(experiment.path)
-    stored = load_results(ROOT / "results" / grid.name)
+    folder = ROOT / "results" / grid.name
+    if not folder.is_dir():
+        return "**Not run here.**"
+    stored = load_results(folder)
     rows = [list(found.row) for found in outcomes_of(experiment, grid, stored)]
     seeds = len(set(stored["seed"]))
-    return f"{table(list(TABLE), rows)}\n\nMeans over {seeds} seeds."
+    return (
+        f"![{experiment.title}: mean return by environment steps, shaded the range over {seeds} "
+        f"seeds.](../../results/{grid.name}/figures/learning_curves.png)\n\n"
+        f"Means over {seeds} seeds; shaded is their range.\n\n{table(list(TABLE), rows)}"
+    )
 
 
 def analysis(process: str) -> str:

@@ -120,7 +120,7 @@ def sampled_gradients(kind: str, rollout: Rollout, theta: float, behavior: float
 
     .. math:: g_i = \sum_t \nabla_\theta \log \pi_\theta(a_t) \, [w \hat Q]_t
 
-    :param kind: One of :data:`.KINDS`
+    :param kind: ``"total return"``, ``"reward to go"`` or ``"importance-sampled"``
     :param rollout: Whole episodes
     :param theta: Parameter θ of the policy whose gradient is estimated
     :param behavior: Parameter θ' of the policy that acted

@@ -61,7 +61,7 @@ def exact_moments(
     where θ' is θ but for importance sampling, whose g has the weight
     :math:`p_\theta(\tau) / p_{\theta'}(\tau)`.
 
-    :param kind: One of :data:`KINDS`
+    :param kind: ``"total return"``, ``"reward to go"`` or ``"importance-sampled"``
     :param theta: Parameter θ of the policy
     :param behavior: Parameter θ' of the policy that acts, of importance sampling only
     :param horizon: Number of steps H of the chain; None for the infinite process

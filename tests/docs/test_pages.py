@@ -209,3 +209,32 @@ def test_what_is_said_to_score_highest_does():
     assert "the highest interquartile mean of scores" in text("algorithms/index.md")
     report = (ROOT / "results/mujoco/README.md").read_text()
     assert "Highest interquartile mean of scores: NPG" in report
+
+
+def test_what_homework_2_reached_is_that_of_the_stored_runs():
+    """The returns of the stored table, computed without the package."""
+    shown = facts.expected("cartpole")
+    with (ROOT / "results/homework_cartpole/returns.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["environment"].endswith("-b 1000")]
+    seeds = {row["seed"] for row in rows}
+    assert f"Means over {len(seeds)} seeds" in shown
+    by_step = {}
+    for row in rows:
+        key = row["algorithm"], int(row["step"])
+        by_step.setdefault(key, []).append(float(row["return_mean"]))
+    best = max(sum(values) / len(values) for values in by_step.values())
+    (line,) = [line for line in shown.splitlines() if "small batches" in line]
+    assert f"| {best:,.0f} at " in line and line.endswith(" yes |" if best >= 200 else " no |")
+    with pytest.raises(KeyError, match="gone"):
+        facts.expected("gone")
+
+
+def test_an_experiment_that_was_not_run_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(facts, "ROOT", tmp_path)
+    assert facts.expected("humanoid") == "**Not run here.**"
+
+
+def test_the_analysis_is_the_stored_one():
+    assert "| total return | 0.5 | 4 |" in facts.analysis("infinite")
+    with pytest.raises(KeyError, match="infinite"):
+        facts.analysis("gone")
