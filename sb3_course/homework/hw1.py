@@ -146,29 +146,36 @@ def execute(
     finished = stored.names()
     todo = [run for run in runs if run.name not in finished]
     print_line(f"{NAME}: {len(runs)} runs, {len(runs) - len(todo)} done, {len(todo)} to do")
-    by_name = {task.environment: task for task in tasks}
-    warnings.filterwarnings("ignore", ".*out of date.*")  # Gymnasium's, of the homework's v4
-    for environment in dict.fromkeys(run.environment for run in todo):
-        task = by_name[environment]
-        expert = load_cs285_expert(task.expert)
-        demonstrations = load_cs285_demonstrations(task.demonstrations)
-        expert_return = mean_return(expert, environment)
-        print_line(f"{environment}: the expert returns {expert_return:,.0f}")
-        for run in (run for run in todo if run.environment == environment):
-            started = time.perf_counter()
-            rounds = train(run, expert, demonstrations)
-            facts = {
-                "run": asdict(run),
-                "expert_return": expert_return,
-                "rounds": rounds,
-                "seconds": round(time.perf_counter() - started, 1),
-                "versions": of_a_run(),
-            }
-            stored.write(run.name, json.dumps(facts) + "\n")
-            reached = ", ".join(f"{r['eval/mean_reward']:,.0f}" for r in rounds)
-            print_line(f"{environment}, seed {run.seed}: BC and {run.rounds} rounds: {reached}")
-    if run_files(folder).names() >= {run.name for run in runs}:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*out of date.*")  # Gymnasium's, of the homework's v4
+        for task in tasks:
+            mine = [run for run in todo if run.environment == task.environment]
+            if mine:
+                _execute(task, mine, stored, print_line)
+    if stored.names() >= {run.name for run in runs}:
         stored.pack()
+
+
+def _execute(
+    task: Task, runs: Sequence[Run], stored: RunFiles, print_line: Callable[[str], None]
+) -> None:
+    expert = load_cs285_expert(task.expert)
+    demonstrations = load_cs285_demonstrations(task.demonstrations)
+    expert_return = mean_return(expert, task.environment)
+    print_line(f"{task.environment}: the expert returns {expert_return:,.0f}")
+    for run in runs:
+        started = time.perf_counter()
+        rounds = train(run, expert, demonstrations)
+        facts = {
+            "run": asdict(run),
+            "expert_return": expert_return,
+            "rounds": rounds,
+            "seconds": round(time.perf_counter() - started, 1),
+            "versions": of_a_run(),
+        }
+        stored.write(run.name, json.dumps(facts) + "\n")
+        reached = ", ".join(f"{r['eval/mean_reward']:,.0f}" for r in rounds)
+        print_line(f"{run.environment}, seed {run.seed}: BC and {run.rounds} rounds: {reached}")
 
 
 def mean_return(expert: CS285Expert, environment: str) -> float:
