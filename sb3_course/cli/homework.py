@@ -99,13 +99,17 @@ def hw2(
             help="Your own returns: csv, the homework's TensorBoard log, or a folder; repeatable.",
         ),
     ] = None,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Run all anew, without the runs that come with the package."),
+    ] = False,
     workers: Workers = None,
     results: Results = Path("results"),
 ) -> int:
     """Run the experiments of homework 2 (policy gradients), draw and check them.
 
-    Finished runs are stored, so that the same command continues. With --returns, your own learning
-    curves are in the same figure.
+    Runs that come with the package are not repeated. Finished runs are stored, so that the same
+    command continues. With --returns, your own learning curves are in the same figure.
 
     For example:
 
@@ -126,7 +130,8 @@ def hw2(
         if name == ANALYSIS:
             code = max(code, _analysis(results))
         else:
-            code = max(code, _experiment(name, seeds, fraction, returns or [], workers, results))
+            how = (seeds, fraction, results, returns or [], fresh)
+            code = max(code, _experiment(name, *how, workers=workers))
         if code == INTERRUPTED:
             break
     return code
@@ -136,14 +141,15 @@ def _experiment(
     name: str,
     seeds: int | None,
     fraction: float,
-    returns: list[str],
-    workers: int | None,
     results: Path,
+    returns: list[str],
+    fresh: bool,
+    workers: int | None,
 ) -> int:
     from sb3_course.homework import hw2 as homework2
 
     experiment = EXPERIMENTS[name]
-    planned = homework2.plan(experiment, seeds, fraction, results, returns)
+    planned = homework2.plan(experiment, seeds, fraction, results, returns, fresh)
     n_runs, n_todo = len(planned.runs), len(planned.todo)
     print_line(f"{planned.grid.name}: {n_runs} runs, {n_runs - n_todo} done, {n_todo} to do")
     try:

@@ -13,7 +13,7 @@ from sb3_course.benchmark.reporting.drawing import files
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.returns_table import csv_of, tidy
 from sb3_course.common.errors import UserError
-from sb3_course.common.files import write_whole
+from sb3_course.common.files import shipped, write_atomically, write_whole
 from sb3_course.homework import learning_curves
 from sb3_course.homework.expectations import Outcome, outcome
 from sb3_course.homework.experiments import Experiment, Reaches
@@ -21,6 +21,8 @@ from sb3_course.homework.own_returns import read_own
 
 FIGURE, WITH_OWN = "learning_curves", "with_own_returns"
 """Names of the figure without and with a student's returns."""
+STORED = ("runs.jsonl", "manifest.json")
+"""Files of a grid's finished runs."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,12 @@ class Published:
 
 
 def plan(
-    experiment: Experiment, seeds: int | None, fraction: float, results: Path, own: Sequence[str]
+    experiment: Experiment,
+    seeds: int | None,
+    fraction: float,
+    results: Path,
+    own: Sequence[str],
+    fresh: bool = False,
 ) -> GridPlan:
     """Check an experiment's grid and the student's returns, and list the runs.
 
@@ -47,12 +54,30 @@ def plan(
     :param fraction: Share of the handout's environment steps
     :param results: Folder of all results
     :param own: Words ``NAME=PATH`` of a student's returns
+    :param fresh: Whether the stored runs that come with the package are left aside, and those in
+        ``results`` are repeated
     :return: Plan of the grid
     :raises UserError: If anything in them is wrong
     """
-    found = plan_grid(experiment.grid(seeds, fraction), results=results)
+    grid = experiment.grid(seeds, fraction)
+    if not fresh:
+        bring(grid["name"], results)
+    found = plan_grid(grid, results=results, rerun=fresh)
     _own(found.grid, own)  # what is wrong with them is told before the runs, not after
     return found
+
+
+def bring(name: str, results: Path) -> None:
+    """Copy the runs of a grid that come with the package to where there are none.
+
+    :param name: Name of the grid
+    :param results: Folder of all results
+    """
+    source, target = shipped(f"results/{name}"), results / name
+    if target.exists() or not (source / STORED[0]).is_file():
+        return
+    for file in STORED:
+        write_atomically(target / file, (source / file).read_bytes())
 
 
 def run(

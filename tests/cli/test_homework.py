@@ -35,7 +35,8 @@ def test_options_are_passed_on_and_what_came_of_it_is_printed(published, capsys)
     calls, _ = published
     words = ["cheetah", "--seeds", "2", "--fraction", "0.1", "--returns", "mine=a.csv"]
     assert app.invoke(["homework", "hw2", *words]) == terminal.OK
-    ((name, seeds, fraction, results, own),) = calls
+    ((name, seeds, fraction, results, own, fresh),) = calls
+    assert not fresh
     assert (name, seeds, fraction, results.name, own) == (
         "cheetah",
         2,

@@ -1,12 +1,19 @@
 import pandas as pd
 import pytest
 
+from sb3_course.benchmark.storage import manifest
 from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.common.errors import UserError
 from sb3_course.homework import hw2, learning_curves
 from sb3_course.homework.experiments import EXPERIMENTS
 
 CHEETAH = EXPERIMENTS["cheetah"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_shipped(monkeypatch, tmp_path):
+    """Leave aside the runs that come with the package; a test may put others there."""
+    monkeypatch.setattr(hw2, "shipped", lambda path: tmp_path / "package" / path)
 
 
 def made_up(spec):
@@ -38,6 +45,21 @@ def test_stored_runs_are_drawn_packed_and_checked(tmp_path):
     assert (folder / "runs.jsonl").exists() and (folder / "returns.csv").exists()
     again = hw2.plan(CHEETAH, 2, 1.0, tmp_path, [])
     assert again.todo == []
+
+
+def test_runs_that_come_with_the_package_are_not_repeated(tmp_path):
+    package = tmp_path / "package" / "results"
+    planned = stored(package)
+    manifest.write_manifest(planned.grid, planned.kept.folder, "made up", 1, 0.0)
+    planned.kept.pack()
+    assert hw2.plan(CHEETAH, 2, 1.0, tmp_path / "mine", []).todo == []
+    # Those of another size, and those that somebody wants to make alone, are to be run.
+    assert len(hw2.plan(CHEETAH, 2, 0.5, tmp_path / "mine", []).todo) == 8
+    assert len(hw2.plan(CHEETAH, 2, 1.0, tmp_path / "other", [], fresh=True).todo) == 8
+    assert len(hw2.plan(CHEETAH, 2, 1.0, tmp_path / "mine", [], fresh=True).todo) == 8
+    # And what is there already counts.
+    planned = hw2.plan(CHEETAH, 3, 1.0, tmp_path / "mine", [])
+    assert {spec.seed for spec in planned.todo} == {2}
 
 
 def test_missing_runs_are_left_out_and_said(tmp_path):
