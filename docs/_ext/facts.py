@@ -198,10 +198,11 @@ def expected(name: str) -> str:
     stored = load_results(folder)
     rows = [list(found.row) for found in outcomes_of(experiment, grid, stored)]
     seeds = len(set(stored["seed"]))
+    lines = f"mean over {seeds} seeds, shaded their range" if seeds > 1 else "a single seed"
     return (
-        f"![{experiment.title}: mean return by environment steps, shaded the range over {seeds} "
-        f"seeds.](../../results/{grid.name}/figures/learning_curves.png)\n\n"
-        f"Means over {seeds} seeds; shaded is their range.\n\n{table(list(TABLE), rows)}"
+        f"![{experiment.title}: return by environment steps, {lines}.]"
+        f"(../../results/{grid.name}/figures/learning_curves.png)\n\n"
+        f"Lines: {lines}.\n\n{table(list(TABLE), rows)}"
     )
 
 

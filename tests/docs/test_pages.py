@@ -217,7 +217,7 @@ def test_what_homework_2_reached_is_that_of_the_stored_runs():
     with (ROOT / "results/homework_cartpole/returns.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["environment"].endswith("-b 1000")]
     seeds = {row["seed"] for row in rows}
-    assert f"Means over {len(seeds)} seeds" in shown
+    assert f"Lines: mean over {len(seeds)} seeds" in shown
     by_step = {}
     for row in rows:
         key = row["algorithm"], int(row["step"])
