@@ -141,6 +141,14 @@ def _encode_space(space: spaces.Space[Any], arrays: Arrays) -> list[Any]:
     raise NotPlainError(f"{type(space).__module__}.{type(space).__qualname__}")
 
 
+def _decode_array(content: Any, arrays: Arrays, depth: int) -> Any:
+    if isinstance(content, str):  # the name alone, as it was before the order was kept
+        return arrays[content]
+    # Images are views with other strides, on which a convolution rounds differently.
+    name, order = content
+    return arrays[name].transpose(np.argsort(order))
+
+
 def _decode_space(content: Any, arrays: Arrays, depth: int) -> spaces.Space[Any]:
     kind, *rest = content
     values = [decode(value, arrays, depth) for value in rest]
@@ -199,8 +207,7 @@ _DECODERS: dict[str, Callable[[Any, Arrays, int], Any]] = {
     },
     "deque": lambda content, arrays, depth: deque(_sequence(content[0], arrays, depth), content[1]),
     "bytes": lambda content, arrays, depth: bytes.fromhex(content),
-    # Images are views with other strides, on which a convolution rounds differently.
-    "array": lambda content, arrays, depth: arrays[content[0]].transpose(np.argsort(content[1])),
+    "array": _decode_array,
     "scalar": lambda content, arrays, depth: arrays[content][()],
     "tensor": lambda content, arrays, depth: th.from_numpy(arrays[content]),
     "space": _decode_space,

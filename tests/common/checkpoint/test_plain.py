@@ -52,6 +52,13 @@ def test_arrays_and_tensors_come_back_with_their_types():
     assert there_and_back(OrderedDict(a=1)) == {"a": 1}
 
 
+def test_an_array_of_a_file_that_kept_no_order_of_axes_is_read():
+    array = np.arange(6).reshape(2, 3)
+    np.testing.assert_array_equal(plain.decode({"$array": "0"}, {"0": array}), array)
+    with pytest.raises(ValueError, match="malformed"):
+        plain.decode({"$array": "1"}, {"0": array})
+
+
 @pytest.mark.parametrize(
     "schedule", [FloatSchedule(0.5), LinearSchedule(1.0, 0.2, 0.8), ConstantSchedule(3.0)]
 )
