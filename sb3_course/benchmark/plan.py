@@ -122,6 +122,7 @@ def run_plan(
     tensorboard: str | Path | None = None,
     track: Sequence[str] = (),
     track_video: bool = False,
+    wait: bool = True,
     report: bool = True,
     console: Console | None = None,
     command: str | None = None,
@@ -136,6 +137,7 @@ def run_plan(
     :param tensorboard: Folder for the TensorBoard files of SB3's logger
     :param track: Trackers that the runs are sent to, besides those of the grid
     :param track_video: Whether they get a video of each trained policy
+    :param wait: Whether to wait for runs that other commands execute
     :param report: Whether to write tables, figures and the page
     :param console: Console on which progress is shown
     :param command: Command to record in the manifest; None for the call of :func:`.run_grid`
@@ -166,7 +168,8 @@ def run_plan(
         command = command or f"sb3_course.benchmark.run_grid({plan.grid.name!r})"
         facts = (plan.grid, store.folder, command, runs_on.workers, started)
         try:
-            runner.run_all(plan.todo, store, runs_on, console or Console(quiet=True), retries)
+            shown = console or Console(quiet=True)
+            runner.run_all(plan.todo, store, runs_on, shown, retries, wait)
         except BaseException:
             if store.finished() or store.failed():
                 with suppress(OSError, UserError):  # which would hide what went wrong first

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from sb3_course.cli import grids, lessons, models, publishing, reports, running, tuning
+from sb3_course.cli import clusters, grids, lessons, models, publishing, reports, running, tuning
 from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, MISUSED, OK, print_error
 from sb3_course.common.errors import UserError
 
@@ -34,6 +34,7 @@ for command in (
     grids.references,
     grids.regression,
     tuning.tune,
+    clusters.slurm,
     models.train,
     models.enjoy,
     publishing.export,

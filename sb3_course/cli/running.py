@@ -65,6 +65,13 @@ def run(
         bool,
         typer.Option("--keep", help="Keep finished runs although a module of yours has changed."),
     ] = False,
+    no_wait: Annotated[
+        bool,
+        typer.Option(
+            "--no-wait",
+            help="Leave runs of other commands to them, and the report to `sb3-course report`.",
+        ),
+    ] = False,
     until_settled: Annotated[
         bool,
         typer.Option("--until-settled", help="Add rounds of seeds until questions are settled."),
@@ -82,7 +89,8 @@ def run(
     """Run a grid: finished runs are skipped, failed ones are tried again.
 
     Several processes can run this command on one grid at the same time, also on machines that
-    share a folder: each run is done by one of them.
+    share a folder: each run is done by one of them. A command ends, and writes the report, when
+    all runs have ended, whoever has done them; with --no-wait, when none is left for it.
 
     With --rerun, every run (or those selected by --only) is repeated, and the stored results are
     replaced when all of them have finished. Until then they stay as they are, and after an
@@ -112,6 +120,10 @@ def run(
         raise typer.BadParameter("--address requires --executor ray")
     if max_seeds is not None and not until_settled:
         raise typer.BadParameter("--max-seeds requires --until-settled")
+    if no_wait and rerun:
+        raise typer.BadParameter(
+            "--rerun replaces results once all have ended: leave out --no-wait"
+        )
     how = {
         "executor": executor,
         "workers": workers,
@@ -122,9 +134,9 @@ def run(
         "track_video": track_video,
     }
     if until_settled:
-        if only or rerun or dry_run:
+        if only or rerun or dry_run or no_wait:
             raise typer.BadParameter(
-                "--until-settled chooses the runs: leave out --only, --rerun and --dry-run"
+                "--until-settled chooses the runs: leave out --only, --rerun, --dry-run, --no-wait"
             )
         return _run_in_rounds(grid, max_seeds or MAX_SEEDS, results, keep, **how)
     from sb3_course.benchmark.plan import plan_grid
@@ -135,7 +147,7 @@ def run(
     if dry_run:
         _list_runs(plan)
         return OK
-    return _run(plan, **how)
+    return _run(plan, **how, wait=not no_wait)
 
 
 def demo(workers: Workers = None, results: Results = Path("results")) -> int:
@@ -164,16 +176,19 @@ def demo(workers: Workers = None, results: Results = Path("results")) -> int:
     return code
 
 
-def _run(plan: "GridPlan", **how: Any) -> int:
+def _run(plan: "GridPlan", wait: bool = True, **how: Any) -> int:
     from sb3_course.benchmark.plan import run_plan
 
+    how |= {"console": Console(stderr=True), "command": command_line()}
     stop_on_sigterm()
     try:
-        outcome = run_plan(plan, console=Console(stderr=True), command=command_line(), **how)
+        outcome = run_plan(plan, wait=wait, report=wait, **how)
     except KeyboardInterrupt:
         print_error("interrupted: finished runs are kept; the same command continues from there")
         return INTERRUPTED
-    if outcome.page is None:
+    if not wait:
+        print_line(f"{len(outcome.results)} of {len(plan.runs)} runs have ended")
+    elif outcome.page is None:
         print_error(
             f"stored results in {plan.kept.folder} are unchanged: the same command continues"
         )

@@ -35,6 +35,8 @@ ROOT = Path(__file__).resolve().parents[2]
         (["run", "grid.yaml", "--only", "algorithm=B"], ["'B'", "allowed: A2C"]),
         (["run", "grid.yaml", "--executor", "slurm"], ["'slurm'", "'local', 'ray'"]),
         (["run", "grid.yaml", "--address", "auto"], ["--address requires --executor ray"]),
+        (["run", "grid.yaml", "--no-wait", "--rerun"], ["--rerun", "leave out --no-wait"]),
+        (["run", "grid.yaml", "--no-wait", "--until-settled"], ["leave out", "--no-wait"]),
         (["run", "grid.yaml", "--max-seeds", "9"], ["--max-seeds requires --until-settled"]),
         (["report", "grid.yaml"], ["no results", "`sb3-course run`"]),
         (["regression", "none.yaml"], ["none.yaml"]),
@@ -71,6 +73,16 @@ def test_run_resume_report(grid, tmp_path, capsys, monkeypatch):
     shutil.rmtree(results / "zoo")
     assert app.invoke(["report", path]) == terminal.OK
     assert (results / "zoo" / "a2c" / "CartPole-v1_1" / "evaluations.npz").exists()
+
+
+def test_who_does_not_wait_writes_no_report(grid, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(executors, "LocalProcesses", InThisProcess)
+    path = grid(seeds=2)
+    assert app.invoke(["run", path, "--no-wait", "--only", "seed=0"]) == terminal.OK
+    assert capsys.readouterr().out.splitlines()[-1] == "1 of 1 runs have ended"
+    assert app.invoke(["run", path, "--no-wait"]) == terminal.OK
+    assert capsys.readouterr().out.splitlines()[-1] == "2 of 2 runs have ended"
+    assert not (tmp_path / "results/tiny/report.html").exists()
 
 
 def test_a_constructors_refusal_comes_before_any_run(grid, tmp_path, capsys):

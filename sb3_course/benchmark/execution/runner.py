@@ -67,24 +67,31 @@ def _length(spec: RunSpec) -> tuple[float, int]:
 
 
 def run_all(
-    specs: Sequence[RunSpec], store: Store, executor: Executor, console: Console, retries: int = 1
+    specs: Sequence[RunSpec],
+    store: Store,
+    executor: Executor,
+    console: Console,
+    retries: int = 1,
+    wait: bool = True,
 ) -> None:
     """Execute runs and store each result as soon as its run ends.
 
     A run whose process died is started again. A run that raised an exception is not, since it would
     raise it again. Other processes may work on the same runs: each run is locked by one of them,
-    and this function returns when all runs have ended.
+    and this function returns when all runs have ended, unless it is told not to wait for others.
 
     :param specs: Runs, in the order in which to start them
     :param store: Store of the results
     :param executor: Executor of the runs
     :param console: Console on which progress is shown
     :param retries: Number of times that a run whose process died is started again
+    :param wait: Whether to wait for runs that other processes execute, and to do them should those
+        processes die
     """
     logs = logs_folder(store.folder)
     logs.mkdir(parents=True, exist_ok=True)
     with RunLocks(store.folder) as locks, display(console, list(specs), logs) as progress:
-        run_queued(RunQueue(specs, store, locks), store, executor, progress, retries)
+        run_queued(RunQueue(specs, store, locks), store, executor, progress, retries, wait)
 
 
 class Queue(Protocol):
@@ -104,7 +111,12 @@ class Queue(Protocol):
 
 
 def run_queued(
-    queue: Queue, store: Store, executor: Executor, progress: Display, retries: int = 1
+    queue: Queue,
+    store: Store,
+    executor: Executor,
+    progress: Display,
+    retries: int = 1,
+    wait: bool = True,
 ) -> None:
     """Execute runs until none is left in a queue, as :func:`run_all` does.
 
@@ -113,10 +125,13 @@ def run_queued(
     :param executor: Executor of the runs
     :param progress: Display of what happens
     :param retries: Number of times that a run whose process died is started again
+    :param wait: Whether to wait for runs that other processes execute
     """
     with executor, closing(_Work(queue, store, executor, progress, retries)) as work:
         while work.left:
             work.start()
+            if work.only_others and not wait:
+                return
             work.collect()
             progress.tick()
 
@@ -131,13 +146,20 @@ class _Work:
         self._progress, self._retries = progress, retries
         self._running: dict[str, RunSpec] = {}
         self._losses: Counter[str] = Counter()
+        self._slots = 0
 
     @property
     def left(self) -> bool:
         return bool(self._queue or self._running)
 
+    @property
+    def only_others(self) -> bool:
+        """Whether there were slots at the last start, but no run that others do not execute."""
+        return self._slots > 0 and not self._running
+
     def start(self) -> None:
-        for spec in self._queue.next(self._executor.slots - len(self._running)):
+        self._slots = self._executor.slots
+        for spec in self._queue.next(self._slots - len(self._running)):
             self._running[spec.id] = spec
             self._remove_heartbeat(spec)  # a killed command may have left its heartbeat
             self._executor.start(spec)

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -16,9 +15,14 @@ import yaml
 
 from sb3_course.benchmark.storage.store import Store
 from tests.benchmark.helpers import content, tiny
+from tests.benchmark.processes import (
+    command_line,
+    descendants,
+    is_running,
+    start_command,
+    wait_until,
+)
 
-ROOT = Path(__file__).resolve().parents[3]
-COMMAND = "from sb3_course.cli.app import main; main()"
 TRAINING = {"total_timesteps": 1000, "n_envs": 2, "backend": "dummy", "normalize": True}
 GRID = {
     "seeds": 6,
@@ -30,14 +34,7 @@ GRID = {
 def start(folder, log="log", **changes):
     (folder / "grid.yaml").write_text(yaml.safe_dump(content(**GRID | changes)))
     words = ["run", "grid.yaml", "--workers", "2", "--retries", "9"]
-    with (folder / log).open("w") as stream:
-        return subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *words],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=stream,
-            stderr=stream,
-        )
+    return start_command(words, folder, log)
 
 
 def workers(parent):
@@ -46,19 +43,6 @@ def workers(parent):
     children = [pid for task in tasks for pid in task.read_text().split()]
     lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
     return [int(pid) for pid, line in lines.items() if b"spawn_main" in line]
-
-
-def is_running(pid):
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
-def wait_until(condition, process, seconds=0.02):
-    """Wait until something holds or the process ends."""
-    while not condition() and process.poll() is None:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
 
 
 def returns(folder, **changes):
@@ -162,20 +146,6 @@ def test_a_storm_of_signals(tmp_path):
 
 
 SIGNALS = [signal.SIGKILL] * 4 + [signal.SIGTERM, signal.SIGINT, signal.SIGABRT, signal.SIGSEGV]
-
-
-def descendants(pid):
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    found = []
-    with suppress(OSError):
-        found = [int(child) for task in tasks for child in task.read_text().split()]
-    return [*found, *(each for child in found for each in descendants(child))]
-
-
-def command_line(pid):
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    return ""
 
 
 @pytest.mark.slow

@@ -21,12 +21,12 @@ from tests.benchmark.helpers import InThisProcess, ended, loaded_by_sb3, tiny
 QUIET = Console(quiet=True)
 
 
-def run(grid, store, executor=None, retries=1):
+def run(grid, store, executor=None, retries=1, wait=True):
     """Run and return the seeds that were started, in order."""
     executor = executor or InThisProcess()
     started, start = [], executor.start
     executor.start = lambda spec: (started.append(spec.seed), start(spec))
-    runner.run_all(runner.to_do(grid.runs(), store), store, executor, QUIET, retries)
+    runner.run_all(runner.to_do(grid.runs(), store), store, executor, QUIET, retries, wait)
     return started
 
 
@@ -135,6 +135,29 @@ def test_what_another_process_runs_is_left_to_it(tmp_path, monkeypatch, end, sta
 
     assert run(grid, store, EndsElsewhere(monkeypatch, act)) == started
     assert len(store.read(grid.runs())) == 3
+
+
+def test_who_does_not_wait_leaves_when_only_others_have_runs(tmp_path, monkeypatch):
+    grid, store = tiny(seeds=3), Store(tmp_path)
+    others = EndsElsewhere(monkeypatch, lambda: pytest.fail("waited"))
+    assert run(grid, store, others, wait=False) == [1, 2]
+    assert [result.spec.seed for result in store.read(grid.runs())] == [1, 2]
+
+
+class WithoutSlots(InThisProcess):
+    """Has no slot at first, as a cluster whose nodes are still starting."""
+
+    def __init__(self):
+        super().__init__()
+        self.slots = 0
+
+    def poll(self, seconds):
+        self.slots = 1
+        return super().poll(seconds)
+
+
+def test_who_does_not_wait_for_others_waits_for_slots(tmp_path):
+    assert run(tiny(), Store(tmp_path), WithoutSlots(), wait=False) == [0, 1]
 
 
 def test_a_run_that_failed_long_ago_is_tried_again(tmp_path):
