@@ -11,6 +11,7 @@ from rich.console import Console
 
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
 from sb3_course.benchmark.definition.yaml_source import GridSource
+from sb3_course.benchmark.execution.clusters.shared_folder import unshared
 from sb3_course.benchmark.execution.rerun import check_user_code, replace_stored, staging_store
 from sb3_course.benchmark.storage import manifest
 from sb3_course.benchmark.storage.grids import RESULTS
@@ -108,7 +109,7 @@ def plan_grid(
     notes: list[str] = []
     if todo:
         store.check_free(todo)
-        notes = check_constructors(todo, grid)
+        notes = [*unshared(kept.folder), *check_constructors(todo, grid)]
     return GridPlan(loaded, kept, store, runs, todo, rerun, notes)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sb3_course.benchmark.definition.grid import RunSpec
+from sb3_course.benchmark.execution.clusters.shared_folder import check_lock, no_locks
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.common.errors import UserError
 
 
 class ByteLocks:
@@ -18,13 +18,14 @@ class ByteLocks:
     locks are sufficient. A process may lock a byte that it has locked before.
 
     :param path: Empty file, which is created
-    :raises UserError: In :meth:`acquire`, if the file system has no locks
+    :raises UserError: If the file system has no locks, or grants one twice
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._file = path.open("a+b")
+        check_lock(self._file, path)
 
     def acquire(self, offset: int) -> bool:
         """Lock a byte, unless another process has locked it.
@@ -37,7 +38,7 @@ class ByteLocks:
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 return False
-            raise UserError(f"{self._path} cannot be locked ({error.strerror})") from error
+            raise no_locks(self._path, error) from error
         return True
 
     def release(self, offset: int) -> None:
@@ -56,7 +57,7 @@ class RunLocks:
     """Locks of this process on runs, each on one byte at an offset computed from the run's id.
 
     :param folder: Folder of a grid's results, ``results/GRID``
-    :raises UserError: In :meth:`acquire`, if the file system has no locks
+    :raises UserError: If the file system has no locks, or grants one twice
     """
 
     def __init__(self, folder: Path) -> None:

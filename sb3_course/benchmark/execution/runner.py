@@ -8,6 +8,7 @@ from typing import Protocol
 from rich.console import Console
 
 from sb3_course.benchmark.definition.grid import RunSpec
+from sb3_course.benchmark.execution.clusters.shared_folder import ONE_MACHINE, going_on
 from sb3_course.benchmark.execution.executors import Executor
 from sb3_course.benchmark.execution.heartbeat import (
     heartbeat_file,
@@ -159,7 +160,14 @@ class _Work:
 
     def start(self) -> None:
         self._slots = self._executor.slots
-        for spec in self._queue.next(self._slots - len(self._running)):
+        specs = list(self._queue.next(self._slots - len(self._running)))
+        logs = logs_folder(self._store.folder)
+        if going_on(heartbeat_file(logs, spec.id) for spec in specs):
+            raise UserError(
+                f"another machine executes runs in {self._store.folder} that this one has locked: "
+                f"their locks are not shared; {ONE_MACHINE}"
+            )
+        for spec in specs:
             self._running[spec.id] = spec
             self._remove_heartbeat(spec)  # a killed command may have left its heartbeat
             self._executor.start(spec)

@@ -144,6 +144,16 @@ def test_who_does_not_wait_leaves_when_only_others_have_runs(tmp_path, monkeypat
     assert [result.spec.seed for result in store.read(grid.runs())] == [1, 2]
 
 
+def test_runs_of_a_machine_whose_locks_are_not_seen_end_this_command(tmp_path, monkeypatch):
+    """Nothing is started, and the other machine's heartbeat stays."""
+    asked = []
+    monkeypatch.setattr(runner, "going_on", lambda files: asked.extend(files) or asked)
+    with pytest.raises(UserError, match="another machine executes.*locks are not shared; start"):
+        run(tiny(), Store(tmp_path))
+    assert [file.name for file in asked] == [f"{tiny().runs()[0].id}.progress"]
+    assert Store(tmp_path).read(tiny().runs()) == []
+
+
 class WithoutSlots(InThisProcess):
     """Has no slot at first, as a cluster whose nodes are still starting."""
 

@@ -1,8 +1,9 @@
-"""Many machines: what a scheduler starts, and where runs execute on a cluster.
+"""Many machines: what a scheduler starts, and whether what they share holds.
 
-===========  ====================================================================================
-module       contents
-===========  ====================================================================================
-``slurm``    the script of a Slurm array whose tasks work on one grid
-===========  ====================================================================================
+=================  ==============================================================================
+module             contents
+=================  ==============================================================================
+``slurm``          the script of a Slurm array whose tasks work on one grid
+``shared_folder``  whether locks hold in a folder, and between the machines that share it
+=================  ==============================================================================
 """
