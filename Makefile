@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export MUJOCO_GL ?= egl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow regression test-matrix coverage mutants fuzz docs check format speed clean
+.PHONY: help setup demo test slow regression test-matrix release-check audit coverage mutants fuzz docs check format speed clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,12 @@ regression: setup ## do longer runs still learn what the stored ones did? (minut
 
 test-matrix: setup ## the fast tests on every supported Python, oldest and newest SB3 and Gymnasium, and the wheel
 	PATH="$(CURDIR)/.uv/bin:$$PATH" $(BIN)/nox
+
+release-check: setup ## wheel and sdist in dist/: built, checked, compared with git
+	PATH="$(CURDIR)/.uv/bin:$$PATH" $(BIN)/nox -s release
+
+audit: setup ## known vulnerabilities in what the wheel brings, and an SBOM: dist/sbom.cdx.json
+	PATH="$(CURDIR)/.uv/bin:$$PATH" $(BIN)/nox -s audit
 
 coverage: setup ## the fast tests, with the lines and branches that they reach
 	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term-missing:skip-covered
