@@ -10,10 +10,10 @@
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
@@ -44,6 +44,7 @@ def run_grid(
     executor: Literal["local", "ray"] = "local",
     workers: int | None = None,
     address: str | None = None,
+    runtime_env: Mapping[str, Any] | None = None,
     retries: int = 1,
     tensorboard: str | Path | None = None,
     track: Sequence[str] = (),
@@ -79,6 +80,7 @@ def run_grid(
     :param executor: ``"local"`` for processes of this machine, ``"ray"`` for a Ray cluster
     :param workers: Number of runs at a time; None for one per CPU
     :param address: Address of a running Ray cluster; None starts one on this machine
+    :param runtime_env: What Ray brings to each machine, with the keys of its ``runtime_env``
     :param retries: Number of times that a run whose process died is started again
     :param tensorboard: Folder for the TensorBoard files of SB3's logger; None for none
     :param track: Trackers that the runs are sent to, besides those of the grid: ``"tensorboard"``,
@@ -97,6 +99,7 @@ def run_grid(
         executor=executor,
         workers=workers,
         address=address,
+        runtime_env=runtime_env,
         retries=retries,
         tensorboard=tensorboard,
         track=track,

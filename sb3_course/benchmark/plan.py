@@ -1,11 +1,11 @@
 """From a grid to its runs and their report: what there is to do, and doing it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -119,6 +119,7 @@ def run_plan(
     executor: Literal["local", "ray"] = "local",
     workers: int | None = None,
     address: str | None = None,
+    runtime_env: Mapping[str, Any] | None = None,
     retries: int = 1,
     tensorboard: str | Path | None = None,
     track: Sequence[str] = (),
@@ -134,6 +135,7 @@ def run_plan(
     :param executor: As in :func:`.run_grid`, like what follows
     :param workers: Number of runs at a time
     :param address: Address of a running Ray cluster
+    :param runtime_env: What Ray brings to each machine
     :param retries: Number of times that a run whose process died is started again
     :param tensorboard: Folder for the TensorBoard files of SB3's logger
     :param track: Trackers that the runs are sent to, besides those of the grid
@@ -165,6 +167,7 @@ def run_plan(
             address,
             log_folder,
             tracking if trackers else None,
+            runtime_env,
         )
         command = command or f"sb3_course.benchmark.run_grid({plan.grid.name!r})"
         facts = (plan.grid, store.folder, command, runs_on.workers, started)

@@ -15,8 +15,10 @@ from sb3_course.cli.parts.grid_options import (
     GridFile,
     Results,
     Retries,
+    RuntimeEnv,
     Workers,
     command_line,
+    runtime_env_in,
     show_damage,
     stop_on_sigterm,
 )
@@ -50,6 +52,7 @@ def run(
     ] = False,
     executor: Executor = "local",
     address: Address = None,
+    runtime_env: RuntimeEnv = None,
     retries: Retries = 1,
     tensorboard: Annotated[
         Path | None,
@@ -116,8 +119,9 @@ def run(
 
     sb3-course run benchmarks/classic.yaml --until-settled --max-seeds 40
     """
-    if address is not None and executor != "ray":
-        raise typer.BadParameter("--address requires --executor ray")
+    for option, value in (("--address", address), ("--runtime-env", runtime_env)):
+        if value is not None and executor != "ray":
+            raise typer.BadParameter(f"{option} requires --executor ray")
     if max_seeds is not None and not until_settled:
         raise typer.BadParameter("--max-seeds requires --until-settled")
     if no_wait and rerun:
@@ -128,6 +132,7 @@ def run(
         "executor": executor,
         "workers": workers,
         "address": address,
+        "runtime_env": runtime_env_in(runtime_env),
         "retries": retries,
         "tensorboard": tensorboard,
         "track": track or (),

@@ -35,6 +35,8 @@ ROOT = Path(__file__).resolve().parents[2]
         (["run", "grid.yaml", "--only", "algorithm=B"], ["'B'", "allowed: A2C"]),
         (["run", "grid.yaml", "--executor", "slurm"], ["'slurm'", "'local', 'ray'"]),
         (["run", "grid.yaml", "--address", "auto"], ["--address requires --executor ray"]),
+        (["run", "grid.yaml", "--runtime-env", "e"], ["--runtime-env requires --executor ray"]),
+        (["run", "grid.yaml", "--executor", "ray", "--runtime-env", "e"], ["e cannot be read"]),
         (["run", "grid.yaml", "--no-wait", "--rerun"], ["--rerun", "leave out --no-wait"]),
         (["run", "grid.yaml", "--no-wait", "--until-settled"], ["leave out", "--no-wait"]),
         (["run", "grid.yaml", "--max-seeds", "9"], ["--max-seeds requires --until-settled"]),

@@ -9,6 +9,7 @@ module           contents
 ``supervisor``   a process that forks one for each run, and ends all that a run leaves
 ``process_tree`` the processes that a run starts, and how they end with it
 ``executors``    where runs execute: processes of this machine, or a Ray cluster
+``clusters``     many machines: Ray, Slurm, and the folder that they share
 ``run_queue``    which run starts next when several commands work on one grid
 ``rerun``        repeat stored runs, and replace them once all have finished
 ``heartbeat``    the progress file of a run in progress

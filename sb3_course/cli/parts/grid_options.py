@@ -4,7 +4,7 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -34,12 +34,45 @@ Address = Annotated[
         help="Running Ray cluster, as in 10.0.0.1:6379, or auto (default: start one here).",
     ),
 ]
+RuntimeEnv = Annotated[
+    Path | None,
+    typer.Option(
+        "--runtime-env",
+        metavar="FILE",
+        help="What Ray brings to each machine: YAML with Ray's keys, as in pip: [sb3-course].",
+    ),
+]
 Retries = Annotated[
     int,
     typer.Option(
         "--retries", min=0, metavar="N", help="How often to retry a run whose process died."
     ),
 ]
+
+
+def runtime_env_in(file: Path | None) -> dict[str, Any] | None:
+    """Read what Ray is to bring to each machine.
+
+    :param file: YAML file; None for nothing
+    :return: Its content
+    :raises UserError: If it cannot be read, or is no mapping
+    """
+    from yaml import YAMLError
+
+    from sb3_course.common.errors import UserError
+    from sb3_course.common.yaml_values import described, read_yaml
+
+    if file is None:
+        return None
+    try:
+        content = read_yaml(file.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--runtime-env: {file} cannot be read: {error}") from error
+    except YAMLError as error:
+        raise UserError(f"--runtime-env: {file}, {described(error)}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"--runtime-env: {file} is no mapping, as in pip: [sb3-course]")
+    return content
 
 
 def show_damage(grid: "Grid", results: Path) -> list[str]:

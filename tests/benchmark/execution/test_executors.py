@@ -2,18 +2,14 @@
 
 import os
 import signal
-import sys
-import time
 
-import pytest
 from rich.console import Console
 
 from sb3_course.benchmark.execution import runner
-from sb3_course.benchmark.execution.executors import LocalProcesses, RayCluster
+from sb3_course.benchmark.execution.executors import LocalProcesses
 from sb3_course.benchmark.execution.train_run import attempt
 from sb3_course.benchmark.execution.worker import Lost, WorkerSettings
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.common.errors import UserError
 from tests.benchmark.helpers import HERE, tiny
 
 TRAINING = {"total_timesteps": 200, "n_envs": 2, "backend": "dummy"}
@@ -84,89 +80,3 @@ def test_a_process_that_is_killed_between_two_runs_is_replaced(tmp_path):
             while not (outcomes := executor.poll(0.5)):
                 pass
         assert outcomes[0].failure is None
-
-
-@pytest.fixture
-def cluster(monkeypatch):
-    ray = pytest.importorskip("ray")
-    from ray._private import ray_constants
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray takes a loopback address for one that other machines would have to reach.
-    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "include_dashboard": False, "node_ip_address": "127.0.0.1"},
-    )
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
-
-
-class LosesNodes(RayCluster):
-    """Kills nodes once the first run has ended, while others run on them."""
-
-    def __init__(self, address, kill, settings):
-        super().__init__(None, settings, address)
-        self.kill, self.lost, self.killed = kill, 0, None
-
-    def poll(self, seconds):
-        outcomes = super().poll(seconds)
-        self.lost += sum(isinstance(outcome, Lost) for outcome in outcomes)
-        if outcomes and self.killed is None:
-            self.kill()
-            self.killed = time.monotonic()
-        return outcomes
-
-
-TRAINING_ON_RAY = {"CartPole-v1": {"total_timesteps": 4000, "n_envs": 2, "backend": "dummy"}}
-
-
-@pytest.mark.slow
-def test_every_run_ends_though_a_node_is_killed(cluster, tmp_path):
-    node = cluster.add_node(num_cpus=2, node_ip_address="127.0.0.1")
-    cluster.wait_for_nodes()
-    algorithms = {name: {"class": f"{HERE}:{name}"} for name in ("Raises", "Vanishes")}
-    algorithms = {"A2C": {"class": "A2C"}, **algorithms}
-    grid = tiny(environments=TRAINING_ON_RAY, algorithms=algorithms, seeds=4)
-    store = Store(tmp_path)
-    executor = LosesNodes(
-        cluster.address,
-        lambda: cluster.remove_node(node, allow_graceful=False),
-        WorkerSettings(tmp_path / "logs", hours=1.0),
-    )
-    runner.run_all(grid.runs(), store, executor, Console(), retries=0)
-    assert executor.lost == 4  # those that vanish: no node's death counts
-    finished = [r for r in store.read(grid.runs()) if r.failure is None]
-    assert [r.spec.algorithm for r in finished] == ["A2C"] * 4
-    reasons = {(r.spec.algorithm, r.reason) for r in store.read(grid.runs()) if r.failure}
-    assert reasons == {
-        ("Raises", "ZeroDivisionError: made to fail"),
-        ("Vanishes", "the process died with exit code 0"),
-    }
-    for result in finished[::3]:
-        here = attempt(result.spec)
-        assert [m.returns for m in result.measurements] == [m.returns for m in here.measurements]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("what", ["raylet", "gcs_server"])
-def test_a_command_whose_cluster_has_died_says_so_and_keeps_what_is_done(cluster, tmp_path, what):
-    grid, store = tiny(environments=TRAINING_ON_RAY, seeds=9), Store(tmp_path)
-    executor = LosesNodes(
-        cluster.address,
-        getattr(cluster.head_node, f"kill_{what}"),
-        WorkerSettings(tmp_path / "logs", hours=1.0),
-    )
-    with pytest.raises(UserError, match="no node of the Ray cluster at .* is alive; finished runs"):
-        runner.run_all(grid.runs(), store, executor, Console(), retries=0)
-    assert time.monotonic() - executor.killed < 30.0
-    assert [r.failure for r in store.read(grid.runs())].count(None) >= 1
-
-
-def test_ray_that_is_not_installed_is_named(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ModuleNotFoundError) as raised:
-        RayCluster(1, WorkerSettings(tmp_path, hours=1.0)).__enter__()
-    assert raised.value.name == "ray"  # of which the command line makes the name of the extra
