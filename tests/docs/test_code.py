@@ -28,7 +28,7 @@ def blocks(path, language):
 def commands(text):
     """The arguments of each call of sb3-course in a shell block."""
     for line in text.replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
+        words = shlex.split(line.partition(" > ")[0], comments=True)
         if "sb3-course" in words:
             yield words[words.index("sb3-course") + 1 :]
 

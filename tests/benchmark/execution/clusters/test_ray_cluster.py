@@ -24,12 +24,12 @@ from tests.benchmark.processes import ROOT, start_command
 
 @pytest.fixture
 def cluster(monkeypatch):
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # for a busy machine
     ray = pytest.importorskip("ray")
     from ray._private import ray_constants
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # for a busy machine
     # Ray takes a loopback address for one that other machines would have to reach.
     monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
     cluster = Cluster(
