@@ -98,7 +98,7 @@ class Steps:
 
 
 class Lines:
-    """Progress in lines: one for each run that ends, and one for the whole grid every minute.
+    """Progress in lines: one for each run that ends, and one for the whole grid now and then.
 
     :param console: Console to print to
     :param steps: Steps of the runs to execute
@@ -127,9 +127,12 @@ class Lines:
         self._print(_elsewhere(spec))
 
     def tick(self) -> None:
-        """Print the progress of the whole grid, once a minute."""
+        """Print the progress of the whole grid, once a minute for each 1,000 runs.
+
+        It takes a look at the heartbeats of all machines, which each of them may do.
+        """
         now = time.monotonic()
-        if now < self._printed + SECONDS_BETWEEN_LINES:
+        if now < self._printed + SECONDS_BETWEEN_LINES * max(self._steps.runs / 1000, 1.0):
             return
         self._printed = now
         taken, total = self._steps.taken(), self._steps.total

@@ -16,6 +16,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_course import loading
 from sb3_course.benchmark.definition.grid import RunSpec
+from sb3_course.benchmark.execution.clusters.shared_folder import (
+    SECONDS_BETWEEN_BEATS,
+    is_local,
+)
 from sb3_course.benchmark.execution.evaluation_callback import SUCCESS, EvaluationCallback
 from sb3_course.benchmark.execution.heartbeat import beat
 from sb3_course.benchmark.storage import provenance
@@ -34,7 +38,7 @@ KEPT = 20_000
 
 
 class ProgressCallback(BaseCallback):
-    """Callback that writes the run's heartbeat, at most twice a second.
+    """Callback that writes the run's heartbeat: twice a second, or every 5 s into a shared folder.
 
     :param path: Heartbeat file of the run
     """
@@ -42,6 +46,7 @@ class ProgressCallback(BaseCallback):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+        self._between = 0.5 if is_local(path.parent) else SECONDS_BETWEEN_BEATS
         self._next = 0.0
 
     def _on_training_start(self) -> None:
@@ -50,7 +55,7 @@ class ProgressCallback(BaseCallback):
     def _on_step(self) -> bool:
         now = time.perf_counter()
         if now >= self._next:
-            self._next = now + 0.5
+            self._next = now + self._between
             rate = (self.num_timesteps - self._first) / (now - self._started)
             beat(self._path, self.num_timesteps, rate)
         return True

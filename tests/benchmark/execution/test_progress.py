@@ -102,6 +102,19 @@ def test_a_line_on_the_whole_grid_comes_once_a_minute(shown, clock, tmp_path):
     ]
 
 
+def test_lines_of_a_large_grid_are_rarer(shown, clock, tmp_path):
+    """Its heartbeats are read by every machine that works on it."""
+
+    def act(shows):
+        for now in (59, 61, 119, 121):
+            clock.now = now
+            shows.tick()
+
+    assert shown(act, specs=tiny(seeds=1000).runs()).count("steps") == 2
+    clock.now = 0.0
+    assert shown(act, specs=tiny(seeds=2000).runs()).count("steps") == 1
+
+
 def test_no_time_is_estimated_before_the_first_step(shown, clock):
     def act(display):
         clock.now = 60.0

@@ -1,8 +1,10 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from sb3_course.benchmark.execution import train_run
+from sb3_course.benchmark.execution.clusters import shared_folder
 from sb3_course.benchmark.execution.heartbeat import heartbeat_file, heartbeats
 from sb3_course.benchmark.execution.train_run import KEPT, Checkpoints, portable, run_one
 from sb3_course.benchmark.storage.result import Measurement, RunResult
@@ -185,6 +187,23 @@ def test_a_run_that_fails_is_not_complete(tmp_path, opened, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         run_one(SPEC, tmp_path / "beat", tracking=Tracking(("kept",), "tiny", tmp_path))
     assert [tracked.complete for tracked in opened] == [False]
+
+
+@pytest.mark.parametrize(("kind", "times"), [("ext4", 20), ("nfs4", 2)])
+def test_heartbeats_are_rarer_in_a_shared_folder(tmp_path, monkeypatch, kind, times):
+    """In ten seconds of steps, ten a second."""
+    (tmp_path / "mounts").write_text(f"22 1 8:1 / / rw - {kind} server rw\n")
+    monkeypatch.setattr(shared_folder, "MOUNTS", tmp_path / "mounts")
+    clock, beats = SimpleNamespace(now=100.0), []
+    monkeypatch.setattr(train_run.time, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(train_run, "beat", lambda *_: beats.append(clock.now))
+    callback = train_run.ProgressCallback(tmp_path / "run.progress")
+    callback.model = SimpleNamespace(num_timesteps=0)
+    callback._on_training_start()
+    for step in range(100):
+        clock.now = 100.05 + step / 10
+        callback._on_step()
+    assert len(beats) == times
 
 
 def test_metrics_are_named_as_sb3_names_them():

@@ -43,7 +43,10 @@ UNSHARED = {
 }
 """Options of a mount with which each machine grants locks alone, by the file system's type."""
 MOUNTS = Path("/proc/self/mountinfo")
-WATCHED = 3.0
+SECONDS_BETWEEN_BEATS = 5.0
+"""Seconds from one heartbeat of a run to the next where its file is not local: a server of files
+for a thousand machines has enough to do."""
+WATCHED = 12.0
 """Seconds within which the heartbeat of a run that is being executed changes twice."""
 PROBE = 2**48
 """Byte that no run has."""
@@ -80,6 +83,16 @@ def mount_of(folder: Path) -> Mount | None:
                 kind, _, options = after.split()[:3]
                 found = Mount(point, kind, frozenset(options.split(",")))
     return found
+
+
+def is_local(folder: Path) -> bool:
+    """Return whether no other machine can see a folder, as far as the system tells.
+
+    :param folder: Folder, which need not exist yet
+    :return: Whether its file system is one of :data:`LOCAL`, or unknown
+    """
+    mount = mount_of(folder)
+    return mount is None or mount.kind in LOCAL
 
 
 def unshared(folder: Path) -> list[str]:
@@ -150,7 +163,7 @@ def going_on(heartbeats: Iterable[Path]) -> list[Path]:
     """
     now = time.time()
     first = {p: found for p in heartbeats if (found := _content(p)) and found[0] > now - SILENT}
-    if not any((m := mount_of(path)) and m.kind not in LOCAL for path in first):
+    if all(is_local(path) for path in first):
         return []
     seen: dict[Path, set[object]] = {path: {content} for path, content in first.items()}
     deadline = time.monotonic() + WATCHED

@@ -150,7 +150,7 @@ class Clock:
 @pytest.mark.parametrize(
     ("every", "times", "kind", "expected"),
     [
-        (0.5, 9, "nfs4", True),
+        (5.0, 9, "nfs4", True),
         (0.5, 9, "fuse.sshfs", True),
         (0.5, 1, "nfs4", False),  # the last beat of a command that has just been killed
         (0.5, 0, "nfs4", False),
