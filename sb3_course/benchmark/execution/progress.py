@@ -102,10 +102,11 @@ class Lines:
 
     :param console: Console to print to
     :param steps: Steps of the runs to execute
+    :param whole: Whether to print lines for the whole grid
     """
 
-    def __init__(self, console: Console, steps: Steps) -> None:
-        self._console, self._steps = console, steps
+    def __init__(self, console: Console, steps: Steps, whole: bool = True) -> None:
+        self._console, self._steps, self._whole = console, steps, whole
         self._started = self._printed = time.monotonic()
 
     def ended(self, result: RunResult) -> None:
@@ -132,7 +133,8 @@ class Lines:
         It takes a look at the heartbeats of all machines, which each of them may do.
         """
         now = time.monotonic()
-        if now < self._printed + SECONDS_BETWEEN_LINES * max(self._steps.runs / 1000, 1.0):
+        between = SECONDS_BETWEEN_LINES * max(self._steps.runs / 1000, 1.0)
+        if not self._whole or now < self._printed + between:
             return
         self._printed = now
         taken, total = self._steps.taken(), self._steps.total
@@ -200,17 +202,20 @@ class Bars:
 
 
 @contextmanager
-def display(console: Console, specs: list[RunSpec], folder: Path) -> Iterator[Display]:
+def display(
+    console: Console, specs: list[RunSpec], folder: Path, whole: bool = True
+) -> Iterator[Display]:
     """Show progress within a context.
 
     :param console: Console to print to
     :param specs: Runs to execute
     :param folder: Folder of their heartbeats
+    :param whole: Whether to print lines for the whole grid where there is no terminal
     :yield: Display, to be notified of what happens
     """
     steps = Steps(specs, folder)
     if not console.is_terminal:
-        yield Lines(console, steps)
+        yield Lines(console, steps, whole)
         return
     columns = (
         TextColumn("{task.description}", markup=False),  # names may contain brackets

@@ -91,7 +91,10 @@ def run_all(
     """
     logs = logs_folder(store.folder)
     logs.mkdir(parents=True, exist_ok=True)
-    with RunLocks(store.folder) as locks, display(console, list(specs), logs) as progress:
+    with (
+        RunLocks(store.folder) as locks,
+        display(console, list(specs), logs, whole=wait) as progress,
+    ):
         run_queued(RunQueue(specs, store, locks), store, executor, progress, retries, wait)
 
 

@@ -36,10 +36,10 @@ def clock(monkeypatch):
 def shown(tmp_path):
     """What a function of the display shows."""
 
-    def show(act, terminal=False, specs=SPECS):
+    def show(act, terminal=False, specs=SPECS, whole=True):
         stream = io.StringIO()
         console = Console(file=stream, width=200, force_terminal=terminal, color_system=None)
-        with display(console, specs, tmp_path) as shows:
+        with display(console, specs, tmp_path, whole) as shows:
             act(shows)
         return stream.getvalue()
 
@@ -113,6 +113,8 @@ def test_lines_of_a_large_grid_are_rarer(shown, clock, tmp_path):
     assert shown(act, specs=tiny(seeds=1000).runs()).count("steps") == 2
     clock.now = 0.0
     assert shown(act, specs=tiny(seeds=2000).runs()).count("steps") == 1
+    clock.now = 0.0
+    assert shown(act, whole=False) == ""  # one of many commands reads none
 
 
 def test_no_time_is_estimated_before_the_first_step(shown, clock):
