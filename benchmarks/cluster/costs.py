@@ -176,12 +176,36 @@ def main() -> None:
 
 
 def write(rows: list[Row]) -> None:
-    """Write what has been measured so far."""
+    """Write what has been measured so far, and the table that the page on it shows."""
     OUT.parent.mkdir(exist_ok=True)
     with OUT.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["runs", "what", "value", "unit"])
         writer.writerows([n, what, f"{value:.3g}", unit] for n, what, value, unit in rows)
+    OUT.with_suffix(".md").write_text(table(rows))
+
+
+def table(rows: list[Row]) -> str:
+    """Return the figures as a table, one column for each number of runs."""
+    sizes = sorted({n for n, *_ in rows})
+    values = {(what, n): shown(value, unit) for n, what, value, unit in rows}
+    lines = [
+        "| | " + " | ".join(f"{n:,} runs" for n in sizes) + " |",
+        "|---|" + "---|" * len(sizes),
+    ]
+    for what in dict.fromkeys(what for _, what, *_ in rows):
+        lines.append(f"| {what} | " + " | ".join(values.get((what, n), "") for n in sizes) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def shown(value: float, unit: str) -> str:
+    """Return a figure with a unit that suits its size."""
+    if unit != "s":
+        return f"{value:.0f} {unit}" if value >= 100 else f"{value:.2g} {unit}"
+    for factor, name in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
+        if value * factor >= 1 or name == "µs":
+            return f"{float(f'{value * factor:.2g}'):g} {name}"
+    return ""
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
+from contextlib import ExitStack
 
 import pytest
 import yaml
@@ -21,21 +23,32 @@ from sb3_course.common.errors import UserError
 from tests.benchmark.helpers import HERE, content, tiny
 from tests.benchmark.processes import ROOT, start_command
 
+AGENTS = (
+    *("metrics_agent_port", "metrics_export_port"),
+    *("runtime_env_agent_port", "dashboard_agent_listen_port"),
+)
+
+
+def node(cpus):
+    """Arguments of a node. Where its agents choose their ports, it gives them 15 s to start."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in AGENTS]
+        ports = [each.getsockname()[1] for each in sockets]
+    here = {"node_ip_address": "127.0.0.1", "include_dashboard": False}
+    return {"num_cpus": cpus, **here, **dict(zip(AGENTS, ports))}
+
 
 @pytest.fixture
 def cluster(monkeypatch):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # for a busy machine
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "90")  # for a busy machine
     ray = pytest.importorskip("ray")
     from ray._private import ray_constants
     from ray.cluster_utils import Cluster
 
     # Ray takes a loopback address for one that other machines would have to reach.
     monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "include_dashboard": False, "node_ip_address": "127.0.0.1"},
-    )
+    cluster = Cluster(initialize_head=True, head_node_args=node(1))
     yield cluster
     ray.shutdown()
     cluster.shutdown()
@@ -62,7 +75,7 @@ TRAINING_ON_RAY = {"CartPole-v1": {"total_timesteps": 4000, "n_envs": 2, "backen
 
 @pytest.mark.slow
 def test_every_run_ends_though_a_node_is_killed(cluster, tmp_path):
-    node = cluster.add_node(num_cpus=2, node_ip_address="127.0.0.1")
+    second = cluster.add_node(**node(2))
     cluster.wait_for_nodes()
     algorithms = {name: {"class": f"{HERE}:{name}"} for name in ("Raises", "Vanishes")}
     algorithms = {"A2C": {"class": "A2C"}, **algorithms}
@@ -70,7 +83,7 @@ def test_every_run_ends_though_a_node_is_killed(cluster, tmp_path):
     store = Store(tmp_path)
     executor = LosesNodes(
         cluster.address,
-        lambda: cluster.remove_node(node, allow_graceful=False),
+        lambda: cluster.remove_node(second, allow_graceful=False),
         WorkerSettings(tmp_path / "logs", hours=1.0),
     )
     runner.run_all(grid.runs(), store, executor, Console(), retries=0)
@@ -101,7 +114,7 @@ class Autoscaled(RayCluster):
         self.lost += sum(isinstance(outcome, Lost) for outcome in outcomes)
         self.at_once.append(len(self._busy))
         if self.node is None:  # one comes at first, and again wherever one was lost
-            self.node = self.cluster.add_node(num_cpus=2, node_ip_address="127.0.0.1")
+            self.node = self.cluster.add_node(**node(2))
         elif outcomes and self.n_ended in (2, 5):
             self.cluster.remove_node(self.node, allow_graceful=False)
             self.node = None
