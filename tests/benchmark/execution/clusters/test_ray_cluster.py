@@ -9,12 +9,14 @@ import sysconfig
 import tempfile
 import time
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from rich.console import Console
 
 from sb3_course.benchmark.execution import runner
+from sb3_course.benchmark.execution.clusters import ray_cluster
 from sb3_course.benchmark.execution.clusters.ray_cluster import RayCluster
 from sb3_course.benchmark.execution.train_run import attempt
 from sb3_course.benchmark.execution.worker import Lost, WorkerSettings
@@ -100,13 +102,34 @@ def test_every_run_ends_though_a_node_is_killed(cluster, tmp_path):
         assert [m.returns for m in result.measurements] == [m.returns for m in here.measurements]
 
 
+@pytest.mark.parametrize(
+    ("workers", "resources", "slots"),
+    [
+        (None, {"node:1": 1.0, "CPU": 6.0}, 6),
+        (4, {"node:1": 1.0, "CPU": 6.0}, 4),
+        (9, {"node:1": 1.0, "CPU": 6.0}, 9),  # what waits is what an autoscaler sees
+        (None, {"node:1": 1.0}, 1),  # a head without CPUs, before any node has come
+        (9, {}, 0),
+        (None, {"CPU": 2.0}, 0),  # of no living node
+    ],
+)
+def test_runs_wait_for_cpus_where_a_node_lives(tmp_path, monkeypatch, workers, resources, slots):
+    cluster = RayCluster(workers, WorkerSettings(tmp_path, hours=1.0))
+    cluster._ray = SimpleNamespace(cluster_resources=lambda: resources)
+    cluster._head = "127.0.0.1:1"
+    monkeypatch.setattr(ray_cluster, "_answers", lambda address: True)
+    assert cluster.slots == slots
+    monkeypatch.setattr(ray_cluster, "_answers", lambda address: False)
+    assert cluster.slots == 0
+
+
 class Autoscaled(RayCluster):
     """Nodes come when runs wait, as an autoscaler's do, and are lost, as those of a spot market."""
 
     def __init__(self, cluster, settings):
         super().__init__(4, settings, cluster.address)
         self.cluster, self.n_ended, self.lost, self.at_once = cluster, 0, 0, []
-        self.node = None
+        self.node, self.taken_after = None, [2, 5]
 
     def poll(self, seconds):
         outcomes = super().poll(seconds)
@@ -115,7 +138,8 @@ class Autoscaled(RayCluster):
         self.at_once.append(len(self._busy))
         if self.node is None:  # one comes at first, and again wherever one was lost
             self.node = self.cluster.add_node(**node(2))
-        elif outcomes and self.n_ended in (2, 5):
+        elif self.taken_after and self.n_ended >= self.taken_after[0]:
+            self.taken_after.pop(0)
             self.cluster.remove_node(self.node, allow_graceful=False)
             self.node = None
         return outcomes
@@ -123,14 +147,15 @@ class Autoscaled(RayCluster):
 
 @pytest.mark.slow
 def test_runs_wait_for_nodes_that_come_and_are_made_again_where_nodes_are_lost(cluster, tmp_path):
-    """The head has no CPU, so that without a node there is none."""
+    """The head has one CPU; a node with two comes, and is lost twice."""
     grid, store = tiny(environments=TRAINING_ON_RAY, seeds=8), Store(tmp_path)
     executor = Autoscaled(cluster, WorkerSettings(tmp_path / "logs", hours=1.0))
     runner.run_all(grid.runs(), store, executor, Console(), retries=0)
     results = store.read(grid.runs())
     assert [result.failure for result in results] == [None] * 8
     assert executor.lost == 0  # a node's death is no fault of a run
-    assert max(executor.at_once) == 4  # more than the 2 CPUs that there ever were
+    assert executor.taken_after == []
+    assert max(executor.at_once) == 4  # more than there ever were CPUs
     here = attempt(results[-1].spec)
     assert [m.returns for m in results[-1].measurements] == [m.returns for m in here.measurements]
 
