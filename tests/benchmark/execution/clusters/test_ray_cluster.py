@@ -25,14 +25,11 @@ from sb3_course.common.errors import UserError
 from tests.benchmark.helpers import HERE, content, tiny
 from tests.benchmark.processes import ROOT, start_command
 
-AGENTS = (
-    *("metrics_agent_port", "metrics_export_port"),
-    *("runtime_env_agent_port", "dashboard_agent_listen_port"),
-)
+AGENTS = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port")
 
 
 def node(cpus):
-    """Arguments of a node. Where its agents choose their ports, it gives them 15 s to start."""
+    """Arguments of a node; it gives its agents 15 s for each port that they have to choose."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in AGENTS]
         ports = [each.getsockname()[1] for each in sockets]
@@ -45,11 +42,13 @@ def cluster(monkeypatch):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "90")  # for a busy machine
     ray = pytest.importorskip("ray")
-    from ray._private import ray_constants
+    from ray._private import ray_constants, utils
     from ray.cluster_utils import Cluster
 
     # Ray takes a loopback address for one that other machines would have to reach.
     monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
+    # Its agents, which have 15 s to start, import less without a dashboard.
+    monkeypatch.setattr(utils, "get_dashboard_dependency_error", lambda: ImportError("left out"))
     cluster = Cluster(initialize_head=True, head_node_args=node(1))
     yield cluster
     ray.shutdown()
