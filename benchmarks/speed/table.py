@@ -6,8 +6,8 @@
     python benchmarks/speed/table.py --without tianshou-npg
 
 Contenders of a row alternate in one process (``turns.py``); each repetition has processes of its
-own. Rows that are measured again replace the stored ones, the others stay: each says with which
-commit, versions and processor, and how busy the machine was. ``rows.py`` lists the rows.
+own. What is measured again replaces the stored cells, the others stay: each says with which commit,
+versions and processor, and how busy the machine was. ``rows.py`` lists the rows.
 """
 
 import os
