@@ -26,7 +26,9 @@ from tests.benchmark.helpers import GRIDS, content
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 PACKED = [
-    path for path in sorted(ROOT.glob("results/*/runs.jsonl")) if path.parent.name != "imitation"
+    path
+    for path in sorted(ROOT.glob("results/*/runs.jsonl"))
+    if not path.parent.name.startswith("imitation")
 ]
 PUBLISHED = [path for path in GRIDS if (ROOT / f"results/{path.stem}/returns.csv").exists()]
 

@@ -8,6 +8,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 CONTAINER = (ROOT / "Containerfile").read_text()
+FORCED = re.findall(r'"([^"]+)" = "sb3_course/shipped', PYPROJECT)
+"""What the wheel holds beside the package."""
 KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 VERSION = re.search(r'(?m)^version = "(\d+\.\d+\.\d+)"$', PYPROJECT)[1]
 
@@ -46,8 +48,7 @@ def test_the_container_has_all_that_the_wheel_is_built_from():
     assert copied == {line[1:] for line in ignored if line.startswith("!")}
     assert all((ROOT / name).exists() for name in copied)
     named = re.search(r'(?m)^readme = "(.*)"\nlicense = .*\nlicense-files = \["(.*)"\]', PYPROJECT)
-    forced = re.search(r"(?m)^force-include = \{(.*)\}$", PYPROJECT)[1]
-    needed = {*named.groups(), *re.findall(r'"([^"]+)" = "sb3_course/shipped', forced)}
+    needed = {*named.groups(), *FORCED}
     assert copied == needed | {"pyproject.toml", "sb3_course"}
 
 
@@ -60,6 +61,5 @@ def test_the_container_runs_our_command_as_an_ordinary_user():
 
 def test_the_sdist_holds_what_the_wheel_is_built_from():
     only = re.search(r"(?ms)^only-include = \[(.*?)\]", PYPROJECT)[1]
-    forced = re.search(r"(?m)^force-include = \{(.*)\}$", PYPROJECT)[1]
-    needed = set(re.findall(r'"([^"]+)" = "sb3_course/shipped', forced)) | {"sb3_course"}
+    needed = {*FORCED, "sb3_course"}
     assert needed | {"CHANGELOG.md", "CITATION.cff"} == set(re.findall(r'"([^"]+)"', only))
