@@ -103,9 +103,9 @@ def check_contents(session: nox.Session, built: Path, source: Path) -> None:
     listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True)
     tracked = set(listed.stdout.splitlines())
     package = {name for name in tracked if name.startswith("sb3_course/")}
-    shipped = {
-        n for n in tracked if n.startswith("results/experts/") or n == "benchmarks/demo.yaml"
-    }
+    targets = nox.project.load_toml("pyproject.toml")["tool"]["hatch"]["build"]["targets"]
+    forced = tuple(targets["wheel"]["force-include"])
+    shipped = {name for name in tracked if name.startswith(forced)}
     with zipfile.ZipFile(built) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     expected = package | {f"sb3_course/shipped/{name}" for name in shipped}
