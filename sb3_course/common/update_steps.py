@@ -249,10 +249,9 @@ class UpdateSteps(CourseAlgorithm):
         runs on continuous actions would be repeated only up to rounding.
         """
         actor, _ = self._functions()
-        methods = (getattr(self.evaluate_actions, "__func__", None), UpdateSteps.evaluate_actions)
-        if isinstance(actor, EngineActor) and actor.is_categorical and methods[0] is methods[1]:
-            return actor
-        return None
+        if getattr(self.evaluate_actions, "__func__", None) is not UpdateSteps.evaluate_actions:
+            return None  # log-probabilities are a subclass's own
+        return actor if isinstance(actor, EngineActor) and actor.is_categorical else None
 
     def normalized(self, advantages: Array) -> Array:
         """Standardize advantages over the batch if ``normalize_advantage`` is true.

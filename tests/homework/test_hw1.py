@@ -1,10 +1,13 @@
+import importlib
+
 import pandas as pd
 import pytest
 
 from sb3_course.common.errors import UserError
 from tests.imitation.helpers import homework_expert, homework_paths, write
 
-hw1 = pytest.importorskip("sb3_course.homework.hw1")
+pytest.importorskip("imitation")
+hw1 = importlib.import_module("sb3_course.homework.hw1")
 
 SIZES = {"Hopper-v4": (11, 3), "Walker2d-v4": (17, 6)}
 
