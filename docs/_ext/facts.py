@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import pandas as pd
 import readme
 import typer.main
+from formulas import typeset
 
 from sb3_course.benchmark import load_results
 from sb3_course.benchmark.definition.grid import load_grid
@@ -286,8 +287,8 @@ def exercises(theme: str) -> str:
 
 
 def asked(name: str) -> str:
-    """Return the first sentence of what an exercise asks for, as code does not read its symbols."""
-    return re.sub(r"[_*]", r"\\\g<0>", " ".join(statements()[name].split("\n\n")[0].split()))
+    """Return the first sentence of what an exercise asks for, with its formulas in TeX."""
+    return typeset(" ".join(statements()[name].split("\n\n")[0].split()))
 
 
 def returns(name: str) -> str:

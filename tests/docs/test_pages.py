@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import facts
+import formulas
 import pytest
 import typer.main
 
@@ -288,3 +289,36 @@ def test_command_lines_of_the_exercises_are_some():
     (commands,) = [a for a in exercises.parser()._actions if a.dest == "command"]
     assert re.findall(r"^\| `(\w+) ", table, re.M) == ["start", "check", "list"]
     assert {"start", "check", "list"} == set(commands.choices)
+
+
+PLAIN = re.compile(r"[∇ΣΠ√∪‖ᵀ⁻²\u0302Â]|\b[A-Za-zθφπ]_[a-zθφ{]")
+TYPESET = [
+    "design/slides.md",
+    "algorithms/log_keys.md",
+    *(str(path.relative_to(DOCS)) for path in sorted((DOCS / "claims").glob("*.md"))),
+    *(f"algorithms/{page}.md" for page in CLASSES),
+]
+
+
+def left_plain(page):
+    """Symbols of formulas that are neither TeX nor code; the switches are sentences with letters."""
+    for part in (r"^## Switches$.*?^## ", r"^ *```.*?^ *```$", r"\$\$.*?\$\$", r"`.*?`", r"\$.*?\$"):
+        page = re.sub(part, "", page, flags=re.DOTALL | re.MULTILINE)
+    return PLAIN.findall(page)
+
+
+@pytest.mark.parametrize("page", TYPESET)
+def test_formulas_are_typeset(page):
+    assert left_plain(text(page)) == []
+
+
+def test_a_formula_in_plain_text_is_seen():
+    for plain in ("by Σ r", "the Q̂ of it", "π_θ(a|s)", "F⁻¹g", "xᵀFx", "s_t"):
+        assert left_plain(f"A $\\sum_t r_t$ and `n_steps`: {plain}"), plain
+
+
+def test_formulas_of_the_exercises_are_typeset():
+    first = [facts.statements()[name].split("\n\n")[0] for name in EXERCISES]
+    assert [plain for plain in formulas.TEX if plain not in "\n".join(first)] == []
+    assert [name for name in EXERCISES if left_plain(facts.asked(name))] == []
+    assert r"$\beta$ such that the KL is $\varepsilon$" in facts.asked("natural_update")
