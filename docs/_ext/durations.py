@@ -1,4 +1,4 @@
-"""How long the experiments of the second homework take, from the seconds of their stored runs."""
+"""How long the experiments of the homeworks take, from the seconds of their stored runs."""
 
 import json
 from pathlib import Path
@@ -65,12 +65,34 @@ def machines() -> str:
     return "; ".join(sorted(made))
 
 
-def durations(_: str) -> str:
-    """Tell how long each experiment takes.
+def durations(homework: str) -> str:
+    """Tell how long each experiment of a homework takes.
 
-    :param _: Not used; a directive has an argument
-    :return: Markdown table, one row per environment of an experiment
+    :param homework: ``hw1`` or ``hw2``
+    :return: Markdown table
+    :raises KeyError: There is no such homework
     """
+    return {"hw1": of_dagger, "hw2": of_experiments}[homework]()
+
+
+def of_dagger() -> str:
+    """Tell how long clones and rounds of DAgger take, one row per environment of the study."""
+    path, by_environment = RESULTS / "imitation" / "runs.jsonl", dict[str, list[dict[str, Any]]]()
+    for line in path.read_text().splitlines():
+        stored_run = json.loads(line)
+        if stored_run["run"]["method"] == "DAgger":
+            by_environment.setdefault(stored_run["run"]["environment"], []).append(stored_run)
+    rows = []
+    for environment, found in by_environment.items():
+        (rounds,) = {run["run"]["rounds"] for run in found}
+        seconds = [run["seconds"] for run in found]
+        low, high = in_words(min(seconds)), in_words(max(seconds))
+        rows.append([environment, f"{rounds}", f"{len(found)}", f"{low} to {high}"])
+    return table(["task", "rounds after BC", "runs stored", "a run"], rows)
+
+
+def of_experiments() -> str:
+    """Tell how long policy gradients take, one row per environment of an experiment."""
     rows = []
     for name, experiment in EXPERIMENTS.items():
         grid = load_grid(experiment.path)

@@ -70,7 +70,7 @@ def claim(name: str) -> str:
             f"> {stored['claim']}",
             *(f"$$\n{formula}\n$$" for formula in formulas),
             f"```{{figure}} ../_generated/{name}.svg\n:alt: {alt(stored)}\n:class: drawing\n\n"
-            f"{stored['caption']}\n```",
+            f"{stored['caption'].replace('at the end of this page', 'below the numbers')}\n```",
         ]
     )
 
@@ -89,8 +89,16 @@ def numbers(name: str) -> str:
             table(["number", "value"], [[k, f"{v:.4g}"] for k, v in stored["numbers"].items()]),
             "The full setting, which made these numbers:",
             table(["setting", "value"], [[k, shown(v)] for k, v in stored["config"].items()]),
+            made_on(name),
         ]
     )
+
+
+def made_on(name: str) -> str:
+    """Say where a lecture figure was measured, and how long that took."""
+    made = json.loads((FIGURES / "manifest.json").read_text())[name]
+    machine = f"{made['machine']['cpu_count']} cores ({made['machine']['cpu']})"
+    return f"Measured in {made['seconds']:,.0f} s on {machine}."
 
 
 def alt(stored: dict[str, Any]) -> str:

@@ -189,6 +189,11 @@ def test_rounds_are_means_over_seeds():
         facts.rounds("gone")
 
 
+def test_a_claim_names_its_machine_where_the_caption_says_so():
+    assert "named below the numbers" in facts.claim("parallel_actors")
+    assert re.search(r"Measured in \d+ s on \d+ cores \(.+\)\.$", facts.numbers("parallel_actors"))
+
+
 def test_a_slide_is_that_of_the_class():
     assert "conjugate_gradient" in facts.slide("NPG")
     assert facts.slide("BC") != facts.slide("BatchActorCritic")
