@@ -298,7 +298,10 @@ def test_command_lines_of_the_exercises_are_some():
 
 PLAIN = re.compile(r"[∇ΣΠ√\u222a‖ᵀ⁻²\u0302Â]|\b[A-Za-zθφπ]_[a-zθφ{]")
 TYPESET = [
-    "design/slides.md",
+    *(f"design/{page}.md" for page in ("slides", "baselines", "fisher-metric", "whole-episodes")),
+    "design/time-limits.md",
+    "algorithms/time_limits.md",
+    "algorithms/details.md",
     "algorithms/log_keys.md",
     *(str(path.relative_to(DOCS)) for path in sorted((DOCS / "claims").glob("*.md"))),
     *(f"algorithms/{page}.md" for page in CLASSES),
