@@ -12,22 +12,18 @@ runs. Once every run has finished, their files become one, ``runs.jsonl``.
 import base64
 import itertools
 import json
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import pandas as pd
 import torch as th
 import typer
 from matplotlib.axes import Axes
-from stable_baselines3.common.env_util import make_vec_env
 
-from sb3_course import DAgger
 from sb3_course.benchmark.reporting.content import NOTHING, Cell, Picture, Table
 from sb3_course.benchmark.reporting.drawing import figures, plots
 from sb3_course.benchmark.reporting.drawing.figures import Panel
@@ -35,13 +31,13 @@ from sb3_course.benchmark.reporting.drawing.files import INK, save
 from sb3_course.benchmark.reporting.drawing.styles import Styles, styles
 from sb3_course.benchmark.reporting.numbers import span
 from sb3_course.benchmark.reporting.page.templates import render
-from sb3_course.benchmark.storage.provenance import of_a_run
-from sb3_course.benchmark.storage.run_files import RunFiles
 from sb3_course.common.evaluation import evaluation_envs
 from sb3_course.common.files import write_whole
 from sb3_course.common.tracking.code import versions
 from sb3_course.common.video import record
 from sb3_course.common.yaml_values import read_yaml
+from sb3_course.homework import imitation_runs
+from sb3_course.homework.imitation_runs import Teacher, mean_return, run_files, train
 from sb3_course.imitation import as_expert, demonstrate, load_demonstrations, load_expert
 from sb3_course.registry import constructor_arguments
 
@@ -53,7 +49,6 @@ TITLES = {
     "ours": "With our own experts",
     "batch size": "Batch size of BC",
 }
-EXPERT_SEED = 7_000_000
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,7 @@ def runs_of(study: dict[str, Any], with_files: bool) -> Iterator[Run]:
 
 
 @cache
-def teacher(environment: str, files: Path | None) -> tuple[Any, Any, float]:
+def teacher(environment: str, files: Path | None) -> Teacher:
     """Return an expert, its demonstrations and its mean return over ten episodes."""
     stem = environment.partition("-")[0]
     if files is None:
@@ -107,52 +102,33 @@ def teacher(environment: str, files: Path | None) -> tuple[Any, Any, float]:
     else:
         expert = load_expert(files / f"{stem}.pkl")
         demonstrations = load_demonstrations(files / f"expert_data_{environment}.pkl")
-    played = demonstrate(expert, evaluation_envs(environment, 10), 10, EXPERT_SEED)
-    return expert, demonstrations, float(np.mean([t.rews.sum() for t in played]))
+    return Teacher(expert, demonstrations, mean_return(expert, environment, 10))
 
 
-def train(run: Run, files: Path | None) -> DAgger:
-    """Train one model."""
-    expert, demonstrations, _ = teacher(run.environment, files if run.files else None)
-    arguments = constructor_arguments("sb3_course:DAgger", run.settings)
-    model = DAgger(
-        env=make_vec_env(run.environment, 1, seed=run.seed),
-        expert=expert,
-        demonstrations=demonstrations,
-        n_eval_episodes=run.episodes,
-        seed=run.seed,
-        device="cpu",
-        **arguments,
-    )
-    return model.learn(run.rounds * model.n_steps)
+def teacher_of(run: Run, files: Path | None) -> Teacher:
+    """Return the expert of a run."""
+    return teacher(run.environment, files if run.files else None)
+
+
+def arguments(run: Run) -> dict[str, Any]:
+    """Return the constructor's arguments of a run."""
+    return constructor_arguments("sb3_course:DAgger", run.settings)
 
 
 def execute(run: Run, files: Path | None, out: Path) -> str:
     """Train one model, store its rounds, and return a line that describes them."""
     th.set_num_threads(1)
-    started = time.perf_counter()
-    model = train(run, files)
-    facts = {
-        "run": asdict(run),
-        "expert_return": teacher(run.environment, files if run.files else None)[2],
-        "rounds": model.rounds,
-        "seconds": round(time.perf_counter() - started, 1),
-        "versions": of_a_run(),
-    }
-    run_files(out).write(run.name, json.dumps(facts) + "\n")
-    last = model.rounds[-1]["eval/mean_reward"]
-    return f"{run.name}: {last:,.0f} after {len(model.rounds) - 1} rounds"
-
-
-def run_files(out: Path) -> RunFiles:
-    """Return the files of the finished runs."""
-    return RunFiles(out, lambda text: Run(**json.loads(text)["run"]).name)
+    stored = run_files(out, Run)
+    rounds = imitation_runs.execute(run, teacher_of(run, files), arguments(run), stored)
+    last = rounds[-1]["eval/mean_reward"]
+    return f"{run.name}: {last:,.0f} after {len(rounds) - 1} rounds"
 
 
 def table_of(out: Path) -> pd.DataFrame:
     """Read the stored runs into one table with one row per round."""
     rows = []
-    stored = run_files(out).read(run_files(out).names())
+    files = run_files(out, Run)
+    stored = files.read(files.names())
     for name in sorted(stored):
         facts = json.loads(stored[name].text)
         rows += [
@@ -277,20 +253,18 @@ def film(study: dict[str, Any], table: pd.DataFrame, files: Path | None, out: Pa
         paths.append(path)
         if path.exists():
             continue
-        runs = [
-            run
-            for run in runs_of(study, files is not None)
-            if (run.part, run.environment, run.method, run.seed)
+        (run,) = [
+            r
+            for r in runs_of(study, files is not None)
+            if (r.part, r.environment, r.method, r.seed)
             == (wanted["part"], environment, "DAgger", wanted["seed"])
         ]
-        settings = runs[0].settings
+        shown = teacher_of(run, files)
         clone, full = (
-            train(
-                Run(**asdict(runs[0]) | {"rounds": n, "episodes": 0, "settings": settings}), files
-            )
-            for n in (0, runs[0].rounds)
+            train(replace(run, rounds=n, episodes=0), shown, arguments(run))
+            for n in (0, run.rounds)
         )
-        expert = teacher(environment, files if runs[0].files else None)[0]
+        expert = shown.expert
         players = {"expert": expert, "BC": as_expert(clone), "DAgger": as_expert(full)}
         record(players, environment, path, seed=1, seconds=wanted["seconds"])
     return paths
@@ -332,15 +306,15 @@ def main(
     """Execute the missing runs, then write the report."""
     study = read_yaml((HERE / "imitation.yaml").read_text())
     runs = list(runs_of(study, cs285 is not None))
-    finished = run_files(out).names()
+    finished = run_files(out, Run).names()
     todo = [run for run in runs if run.name not in finished]
     print(f"{len(runs)} runs, {len(runs) - len(todo)} done", flush=True)
     if not report:
         with ProcessPoolExecutor(workers) as pool:
             for done in as_completed([pool.submit(execute, run, cs285, out) for run in todo]):
                 print(done.result(), flush=True)
-    if run_files(out).names() >= {run.name for run in runs}:
-        run_files(out).pack()
+    if run_files(out, Run).names() >= {run.name for run in runs}:
+        run_files(out, Run).pack()
     print(publish(study, cs285, out))
 
 

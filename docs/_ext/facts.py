@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import pandas as pd
 import readme
 import typer.main
+from formulas import typeset
 
 from sb3_course.benchmark import load_results
 from sb3_course.benchmark.definition.grid import load_grid
@@ -69,7 +70,7 @@ def claim(name: str) -> str:
             f"> {stored['claim']}",
             *(f"$$\n{formula}\n$$" for formula in formulas),
             f"```{{figure}} ../_generated/{name}.svg\n:alt: {alt(stored)}\n:class: drawing\n\n"
-            f"{stored['caption']}\n```",
+            f"{stored['caption'].replace('at the end of this page', 'below the numbers')}\n```",
         ]
     )
 
@@ -88,8 +89,16 @@ def numbers(name: str) -> str:
             table(["number", "value"], [[k, f"{v:.4g}"] for k, v in stored["numbers"].items()]),
             "The full setting, which made these numbers:",
             table(["setting", "value"], [[k, shown(v)] for k, v in stored["config"].items()]),
+            made_on(name),
         ]
     )
+
+
+def made_on(name: str) -> str:
+    """Say where a lecture figure was measured, and how long that took."""
+    made = json.loads((FIGURES / "manifest.json").read_text())[name]
+    machine = f"{made['machine']['cpu_count']} cores ({made['machine']['cpu']})"
+    return f"Measured in {made['seconds']:,.0f} s on {machine}."
 
 
 def alt(stored: dict[str, Any]) -> str:
@@ -286,8 +295,8 @@ def exercises(theme: str) -> str:
 
 
 def asked(name: str) -> str:
-    """Return the first sentence of what an exercise asks for, as code does not read its symbols."""
-    return re.sub(r"[_*]", r"\\\g<0>", " ".join(statements()[name].split("\n\n")[0].split()))
+    """Return the first sentence of what an exercise asks for, with its formulas in TeX."""
+    return typeset(" ".join(statements()[name].split("\n\n")[0].split()))
 
 
 def returns(name: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import details
+import durations
 import factors
 import facts
 from docutils import nodes
@@ -74,6 +75,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "effect": details.effect,
         "factors": factors.part,
         "effects": details.all_effects,
+        "durations": durations.durations,
     }.items():
         app.add_directive(name, directive(make))
     app.connect("builder-inited", draw)

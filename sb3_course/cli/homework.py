@@ -81,7 +81,7 @@ def hw2(
         list[str] | None,
         typer.Argument(
             metavar="EXPERIMENT",
-            help=f"Some of {', '.join(NAMES)} (default: all but humanoid, which takes days).",
+            help=f"Some of {', '.join(NAMES)} (default: all but humanoid, which takes half a day).",
         ),
     ] = None,
     seeds: Annotated[

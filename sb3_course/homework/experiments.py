@@ -144,7 +144,7 @@ NAMES = (*EXPERIMENTS, ANALYSIS)
 def check_names(names: list[str]) -> list[str]:
     """Return the experiments that were asked for, in the handout's order.
 
-    :param names: Names; none for all but those that take days
+    :param names: Names; none for all but those that take half a day
     :return: Names
     :raises UserError: A name is unknown
     """

@@ -2,30 +2,24 @@
 
 import hashlib
 import json
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_course.benchmark.reporting.drawing import figures, files, plots
 from sb3_course.benchmark.reporting.drawing.figures import Panel
 from sb3_course.benchmark.reporting.drawing.files import INK
 from sb3_course.benchmark.reporting.drawing.styles import COLORS
-from sb3_course.benchmark.storage.provenance import of_a_run
 from sb3_course.benchmark.storage.run_files import RunFiles
 from sb3_course.common.errors import UserError
-from sb3_course.common.evaluation import evaluation_envs
 from sb3_course.common.files import write_whole
-from sb3_course.imitation import DAgger, demonstrate, load_cs285_demonstrations, load_cs285_expert
-from sb3_course.imitation.cs285 import CS285Expert
+from sb3_course.homework import imitation_runs
+from sb3_course.imitation import load_cs285_demonstrations, load_cs285_expert
 from sb3_course.imitation.homework import HOMEWORK, N_EVALUATED
 
 NAME = "homework_hw1"
@@ -38,7 +32,6 @@ NOTES: Mapping[str, Mapping[int, int]] = {
 """The four tasks, and the returns that the course's notes report after rounds; round 0 is BC."""
 TABLE = ("task", "after", "seeds", "mean", "over seeds", "over episodes", "of the expert", "notes")
 """Columns of the table."""
-EXPERT_SEED = 7_000_000
 MOST_ENTRIES = 20_000
 """Maximum number of files and folders that are looked at for the homework's."""
 
@@ -123,15 +116,6 @@ def plan(tasks: Sequence[Task], seeds: int, rounds: int) -> list[Run]:
     ]
 
 
-def run_files(folder: Path) -> RunFiles:
-    """Return the files of the finished runs.
-
-    :param folder: Folder of the results
-    :return: Files
-    """
-    return RunFiles(folder, lambda text: Run(**json.loads(text)["run"]).name)
-
-
 def execute(
     tasks: Sequence[Task], runs: Sequence[Run], folder: Path, print_line: Callable[[str], None]
 ) -> None:
@@ -142,7 +126,7 @@ def execute(
     :param folder: Folder of the results
     :param print_line: Function that prints a line
     """
-    stored = run_files(folder)
+    stored = imitation_runs.run_files(folder, Run)
     finished = stored.names()
     todo = [run for run in runs if run.name not in finished]
     print_line(f"{NAME}: {len(runs)} runs, {len(runs) - len(todo)} done, {len(todo)} to do")
@@ -161,54 +145,14 @@ def _execute(
 ) -> None:
     expert = load_cs285_expert(task.expert)
     demonstrations = load_cs285_demonstrations(task.demonstrations)
-    expert_return = mean_return(expert, task.environment)
-    print_line(f"{task.environment}: the expert returns {expert_return:,.0f}")
+    returns = imitation_runs.mean_return(expert, task.environment, N_EVALUATED)
+    print_line(f"{task.environment}: the expert returns {returns:,.0f}")
+    teacher = imitation_runs.Teacher(expert, demonstrations, returns)
+    settings = {"policy": "MlpPolicy", **HOMEWORK}
     for run in runs:
-        started = time.perf_counter()
-        rounds = train(run, expert, demonstrations)
-        facts = {
-            "run": asdict(run),
-            "expert_return": expert_return,
-            "rounds": rounds,
-            "seconds": round(time.perf_counter() - started, 1),
-            "versions": of_a_run(),
-        }
-        stored.write(run.name, json.dumps(facts) + "\n")
+        rounds = imitation_runs.execute(run, teacher, settings, stored)
         reached = ", ".join(f"{r['eval/mean_reward']:,.0f}" for r in rounds)
         print_line(f"{run.environment}, seed {run.seed}: BC and {run.rounds} rounds: {reached}")
-
-
-def mean_return(expert: CS285Expert, environment: str) -> float:
-    """Measure the mean return of an expert.
-
-    :param expert: Expert
-    :param environment: Gymnasium id
-    :return: Mean over ten episodes
-    """
-    envs = evaluation_envs(environment, N_EVALUATED)
-    played = demonstrate(expert, envs, N_EVALUATED, EXPERT_SEED)
-    return float(np.mean([trajectory.rews.sum() for trajectory in played]))
-
-
-def train(run: Run, expert: CS285Expert, demonstrations: Any) -> list[dict[str, float]]:
-    """Clone an expert, and go on with rounds of DAgger, with the homework's settings.
-
-    :param run: Run
-    :param expert: Expert
-    :param demonstrations: Its demonstrations
-    :return: What each round measured
-    """
-    model = DAgger(
-        "MlpPolicy",
-        make_vec_env(run.environment, 1, seed=run.seed),
-        expert=expert,
-        demonstrations=demonstrations,
-        n_eval_episodes=run.episodes,
-        seed=run.seed,
-        device="cpu",
-        **HOMEWORK,
-    )
-    return model.learn(run.rounds * model.n_steps).rounds
 
 
 def read(runs: Sequence[Run], folder: Path) -> pd.DataFrame:
@@ -218,7 +162,8 @@ def read(runs: Sequence[Run], folder: Path) -> pd.DataFrame:
     :param folder: Folder of the results
     :return: Table with one row per round: ``environment, seed, expert, round, mean, std``
     """
-    texts = run_files(folder).read({run.name for run in runs})
+    stored = imitation_runs.run_files(folder, Run)
+    texts = stored.read({run.name for run in runs})
     return pd.DataFrame(
         [row for run in runs if run.name in texts for row in _rounds(texts[run.name].text)],
         columns=["environment", "seed", "expert", "round", "mean", "std"],

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import facts
+import formulas
 import pytest
 import typer.main
 
@@ -188,6 +189,11 @@ def test_rounds_are_means_over_seeds():
         facts.rounds("gone")
 
 
+def test_a_claim_names_its_machine_where_the_caption_says_so():
+    assert "named below the numbers" in facts.claim("parallel_actors")
+    assert re.search(r"Measured in \d+ s on \d+ cores \(.+\)\.$", facts.numbers("parallel_actors"))
+
+
 def test_a_slide_is_that_of_the_class():
     assert "conjugate_gradient" in facts.slide("NPG")
     assert facts.slide("BC") != facts.slide("BatchActorCritic")
@@ -288,3 +294,45 @@ def test_command_lines_of_the_exercises_are_some():
     (commands,) = [a for a in exercises.parser()._actions if a.dest == "command"]
     assert re.findall(r"^\| `(\w+) ", table, re.M) == ["start", "check", "list"]
     assert {"start", "check", "list"} == set(commands.choices)
+
+
+PLAIN = re.compile(r"[∇ΣΠ√\u222a‖ᵀ⁻²\u0302Â]|\b[A-Za-zθφπ]_[a-zθφ{]")
+TYPESET = [
+    *(f"design/{page}.md" for page in ("slides", "baselines", "fisher-metric", "whole-episodes")),
+    "design/time-limits.md",
+    "algorithms/time_limits.md",
+    "algorithms/details.md",
+    "algorithms/log_keys.md",
+    *(str(path.relative_to(DOCS)) for path in sorted((DOCS / "claims").glob("*.md"))),
+    *(f"algorithms/{page}.md" for page in CLASSES),
+]
+
+
+def left_plain(page):
+    """Symbols of formulas that are neither TeX nor code, but for the switches."""
+    for part in (
+        r"^## Switches$.*?^## ",
+        r"^ *```.*?^ *```$",
+        r"\$\$.*?\$\$",
+        r"`.*?`",
+        r"\$.*?\$",
+    ):
+        page = re.sub(part, "", page, flags=re.DOTALL | re.MULTILINE)
+    return PLAIN.findall(page)
+
+
+@pytest.mark.parametrize("page", TYPESET)
+def test_formulas_are_typeset(page):
+    assert left_plain(text(page)) == []
+
+
+def test_a_formula_in_plain_text_is_seen():
+    for plain in ("by Σ r", "the Q̂ of it", "π_θ(a|s)", "F⁻¹g", "xᵀFx", "s_t"):
+        assert left_plain(f"A $\\sum_t r_t$ and `n_steps`: {plain}"), plain
+
+
+def test_formulas_of_the_exercises_are_typeset():
+    first = [facts.statements()[name].split("\n\n")[0] for name in EXERCISES]
+    assert [plain for plain in formulas.TEX if plain not in "\n".join(first)] == []
+    assert [name for name in EXERCISES if left_plain(facts.asked(name))] == []
+    assert r"$\beta$ such that the KL is $\varepsilon$" in facts.asked("natural_update")

@@ -59,7 +59,8 @@ def test_runs_are_stored_and_not_repeated(files, tmp_path, monkeypatch):
     lines = []
     hw1.execute(tasks, runs[:1], out, lines.append)
     assert lines[0].endswith("1 runs, 0 done, 1 to do") and "the expert returns" in lines[1]
-    monkeypatch.setattr(hw1, "train", lambda run, *_: pytest.fail(f"{run} is repeated"))
+    trained = hw1.imitation_runs
+    monkeypatch.setattr(trained, "train", lambda run, *_: pytest.fail(f"{run} is repeated"))
     hw1.execute(tasks, runs[:1], out, lines.append)
     assert lines[-1].endswith("1 runs, 1 done, 0 to do")
     rows, figure = hw1.publish(runs, out)

@@ -27,7 +27,7 @@ def idle(obs):
 
 def test_the_study_makes_the_runs_that_it_plans(study, tmp_path, monkeypatch):
     shown = {"obs": np.zeros((20, 11)), "acts": np.zeros((20, 3))}
-    monkeypatch.setattr(study, "teacher", lambda *_: (idle, shown, 1.0))
+    monkeypatch.setattr(study, "teacher", lambda *_: study.Teacher(idle, shown, 1.0))
     plan = study.read_yaml((SCRIPTS / "imitation.yaml").read_text())
     run = next(study.runs_of(plan, with_files=False))
     small = {"n_steps": 10, "gradient_steps": 3}
@@ -38,7 +38,7 @@ def test_the_study_makes_the_runs_that_it_plans(study, tmp_path, monkeypatch):
     assert kept["run"] == dataclasses.asdict(run)
     assert {"git_commit", "cpu", "torch"} <= kept["versions"].keys()
     table = study.table_of(tmp_path)
-    study.run_files(tmp_path).pack()
+    study.run_files(tmp_path, study.Run).pack()
     assert not list((tmp_path / "runs").glob("*.json"))
     assert study.table_of(tmp_path).equals(table) and len(table) == 2
 
