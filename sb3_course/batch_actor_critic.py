@@ -48,7 +48,8 @@ class BatchActorCritic(PolicyGradientAlgorithm):
     :param learning_rate: Learning rate of the policy's optimizer
     :param critic_learning_rate: Learning rate of the critic's optimizer; None for
         ``learning_rate``
-    :param n_steps: Steps of each environment in a batch
+    :param n_steps: Steps of each environment in a batch; None for as many as make 256 transitions
+        from all environments together
     :param gamma: Discount factor γ
     :param gae_lambda: Decay λ, in the advantage and in the targets of ``critic_target="gae"``
     :param critic_target: Targets of V: ``"mc"``, ``"td"`` or ``"gae"``
@@ -60,13 +61,15 @@ class BatchActorCritic(PolicyGradientAlgorithm):
     :raises ValueError: A parameter is out of its range; names it and what is allowed
     """
 
+    default_transitions = 256
+
     def __init__(  # noqa: DOC101, DOC103
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str,
-        learning_rate: float | Schedule = 1e-3,
+        learning_rate: float | Schedule = 3e-3,
         critic_learning_rate: float | Schedule | None = None,
-        n_steps: int = 128,
+        n_steps: int | None = None,
         gamma: float = 0.99,
         gae_lambda: float = 0.95,
         critic_target: CriticTarget = "gae",

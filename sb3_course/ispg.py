@@ -86,7 +86,7 @@ class ISPG(REINFORCE):
     :param critic_learning_rate: Learning rate of the critic's optimizer; None for
         ``learning_rate``
     :param n_steps: Steps of each environment during which episodes start, all of which are
-        finished; 1000 if neither this nor ``n_episodes`` is given
+        finished; 1024 / ``n_envs`` if neither this nor ``n_episodes`` is given
     :param n_episodes: Exact number of episodes in a batch, instead of ``n_steps``
     :param gamma: Discount factor γ
     :param ratio: Kind of importance weight: ``"trajectory"``, ``"per_decision"``, ``"prefix"`` or

@@ -7,7 +7,7 @@ import torch as th
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.utils import FloatSchedule
+from stable_baselines3.common.utils import FloatSchedule, LinearSchedule
 
 from sb3_course import estimators
 from sb3_course.collection.collector import FixedSteps
@@ -18,7 +18,7 @@ from sb3_course.common.validation import check, check_count, check_number, sched
 from sb3_course.estimators import natural_gradient
 from sb3_course.estimators.chunks import chunks
 
-DEFAULT_TARGET_KL = 0.02
+DEFAULT_TARGET_KL = LinearSchedule(0.04, 0.0, 1.0)
 SAFE_KL_FACTOR = 4.0
 """Without a line search, a step may have this many times the target KL."""
 
@@ -58,11 +58,12 @@ class NPG(PolicyGradientAlgorithm):
     :param env: Environment, or its Gymnasium id
     :param learning_rate: Learning rate of the critic's optimizer; the length of the policy's step
         follows from ``target_kl`` or ``step_size``
-    :param n_steps: Steps of each environment in a batch
+    :param n_steps: Steps of each environment in a batch; None for as many as make 1024 transitions
+        from all environments together
     :param gamma: Discount factor γ
     :param gae_lambda: Decay λ of the generalized advantage estimate
-    :param target_kl: KL ε of a step in nats, a number or a schedule of the remaining progress; 0.02
-        if neither this nor ``step_size`` is given
+    :param target_kl: KL ε of a step in nats, a number or a schedule of the remaining progress; if
+        neither this nor ``step_size`` is given, it falls linearly from 0.04 to 0
     :param step_size: Step size α, a number or a schedule of the remaining progress
     :param line_search: Whether to shorten the step until the surrogate grows and the KL is at most
         ε
@@ -85,7 +86,7 @@ class NPG(PolicyGradientAlgorithm):
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str,
         learning_rate: float | Schedule = 1e-3,
-        n_steps: int = 128,
+        n_steps: int | None = None,
         gamma: float = 0.99,
         gae_lambda: float = 0.95,
         target_kl: float | Schedule | None = None,
@@ -98,7 +99,7 @@ class NPG(PolicyGradientAlgorithm):
         sub_sampling_factor: int = 1,
         ent_coef: float = 0.0,
         normalize_advantage: bool = True,
-        n_critic_updates: int = 20,
+        n_critic_updates: int = 80,
         batch_size: int | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,

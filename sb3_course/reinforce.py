@@ -18,7 +18,6 @@ from sb3_course.estimators.trajectory_gradients import TrajectoryGradients
 Baseline: TypeAlias = Literal["mean", "optimal", "value"] | None
 
 BASELINES = (None, "mean", "optimal", "value")
-DEFAULT_N_STEPS = 1000
 
 
 class REINFORCE(PolicyGradientAlgorithm):
@@ -65,8 +64,8 @@ class REINFORCE(PolicyGradientAlgorithm):
     :param critic_learning_rate: Learning rate of the critic's optimizer; None for
         ``learning_rate``
     :param n_steps: Steps of each environment during which episodes start, all of which are
-        finished: at least ``n_steps * n_envs`` transitions; 1000 if neither this nor ``n_episodes``
-        is given
+        finished: at least ``n_steps * n_envs`` transitions; 1024 / ``n_envs`` if neither this nor
+        ``n_episodes`` is given
     :param n_episodes: Exact number of episodes in a batch, instead of ``n_steps``
     :param gamma: Discount factor γ
     :param reward_to_go: Whether Q̂ leaves out the rewards before t
@@ -81,6 +80,8 @@ class REINFORCE(PolicyGradientAlgorithm):
         covariance, which costs an extra pass (``baseline="optimal"`` logs it at no cost)
     :raises ValueError: A parameter is out of its range; names it and what is allowed
     """
+
+    whole_episodes = True
 
     def __init__(  # noqa: DOC101, DOC103
         self,
@@ -112,7 +113,7 @@ class REINFORCE(PolicyGradientAlgorithm):
             env,
             learning_rate=learning_rate,
             critic_learning_rate=critic_learning_rate,
-            n_steps=n_steps,  # type: ignore[arg-type]
+            n_steps=n_steps,
             gamma=gamma,
             ent_coef=ent_coef,
             max_grad_norm=max_grad_norm,
@@ -162,7 +163,7 @@ class REINFORCE(PolicyGradientAlgorithm):
 
     @property
     def _start_steps(self) -> int:
-        return DEFAULT_N_STEPS if self.n_steps is None else self.n_steps
+        return self._default_n_steps if self.n_steps is None else self.n_steps
 
     def _schedule(self) -> WholeEpisodes:
         return WholeEpisodes(self.n_envs, self._start_steps, self.n_episodes, self._min_episodes)

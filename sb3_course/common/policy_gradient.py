@@ -1,10 +1,11 @@
 """The base of the policy-gradient family: constructor, collection, steps, files."""
 
 import copy
+import math
 import warnings
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch as th
@@ -73,7 +74,8 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         remaining progress
     :param critic_learning_rate: Learning rate of the critic's optimizer; None for
         ``learning_rate``
-    :param n_steps: Steps of each environment in a batch
+    :param n_steps: Steps of each environment in a batch; None for as many as make
+        ``default_transitions`` from all environments together
     :param gamma: Discount factor γ, from 0 to 1
     :param gae_lambda: Decay λ of the generalized advantage estimate, from 0 to 1
     :param ent_coef: Coefficient of the entropy bonus
@@ -94,6 +96,10 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
     :raises ValueError: A parameter is out of its range; names it and what is allowed
     """
 
+    default_transitions: ClassVar[int] = 1024
+    """Transitions of a batch, from all environments together, where ``n_steps`` is None."""
+    whole_episodes: ClassVar[bool] = False
+    """Whether ``n_episodes`` may take the place of ``n_steps``, which then stays None."""
     rollout: Rollout
     _saved_state: TrainingState | None = None  # of the file, until learn() goes on from it
     rollout_buffer = None  # type: ignore[assignment]  # SB3 passes it to collect_rollouts
@@ -104,7 +110,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         env: GymEnv | str | None,
         learning_rate: float | Schedule = 1e-3,
         critic_learning_rate: float | Schedule | None = None,
-        n_steps: int = 128,
+        n_steps: int | None = None,
         gamma: float = 0.99,
         gae_lambda: float = 1.0,
         ent_coef: float = 0.0,
@@ -128,7 +134,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
             policy,
             env,  # type: ignore[arg-type]
             learning_rate=learning_rate,
-            n_steps=n_steps,
+            n_steps=n_steps,  # type: ignore[arg-type]
             gamma=gamma,
             gae_lambda=gae_lambda,
             ent_coef=ent_coef,
@@ -152,12 +158,18 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
             self._setup_model()
 
     def _setup_model(self) -> None:
+        if self.n_steps is None and not self.whole_episodes:
+            self.n_steps = self._default_n_steps
         self._check_parameters()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         self._make_policy()
         self._maybe_recommend_cpu()
         self._attach_policy()
+
+    @property
+    def _default_n_steps(self) -> int:
+        return math.ceil(self.default_transitions / self.n_envs)
 
     def _setup_lr_schedule(self) -> None:
         super()._setup_lr_schedule()

@@ -83,6 +83,16 @@ def test_policy_and_env_are_all_that_a_constructor_needs():
     assert not th.equal(before, flat(model.actor_parameters))
 
 
+@pytest.mark.parametrize("n_envs", [1, 3, 8])
+@pytest.mark.parametrize("name", ["NPG", "BatchActorCritic", "REINFORCE", "ISPG"])
+def test_the_default_batch_counts_the_transitions_of_all_environments(name, n_envs):
+    algorithm = getattr(sb3_course, name)
+    env = DummyVecEnv([lambda: Scripted([1.0] * 5)] * n_envs)
+    model = algorithm("MlpPolicy", env, seed=0, device="cpu").learn(1)
+    wanted = algorithm.default_transitions
+    assert wanted <= model.rollout.n_transitions < wanted + 5 * n_envs
+
+
 def test_bad_parameters_of_a_subclass_without_a_constructor_are_named():
     with pytest.raises(ValueError, match="gamma must be a number from 0 to 1, got 2"):
         MinimalAlgorithm("MlpPolicy", "CartPole-v1", gamma=2)
