@@ -285,7 +285,7 @@ class NPG(PolicyGradientAlgorithm):
                 self.logger.record("train/line_search_shrinks", shrinks)
                 return
         natural_gradient.assign(parameters, before)
-        self.n_skipped_updates += 1
+        self.n_skipped_updates += max_kl > 0  # a KL that has fallen to 0 asks for no step
         self.logger.record("train/skipped_updates", self.n_skipped_updates)
 
     def consequences(

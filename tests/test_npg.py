@@ -146,3 +146,11 @@ def test_advantages_of_zero_leave_the_policy_unchanged():
     model.train()
     assert th.equal(th.cat([p.flatten() for p in model.actor_parameters]).detach(), before)
     assert model.n_skipped_updates == 1
+
+
+def test_the_default_kl_falls_to_zero_and_its_last_step_is_not_counted_as_skipped():
+    record = Record("train/kl_divergence")
+    model = pendulum().learn(10 * 256, record, log_interval=1000)
+    wanted = 0.04 * np.linspace(0.9, 0.1, 9)
+    np.testing.assert_allclose(record.values[:9], wanted, rtol=0.5)
+    assert model.n_skipped_updates == 0

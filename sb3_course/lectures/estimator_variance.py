@@ -146,6 +146,7 @@ def trained_policies(
     env = make_vec_env(environment, n_envs=8, seed=seed, normalize=True, verbose=0)
     assert isinstance(env, VecNormalize)
     kwargs = NETS | {"gamma": 0.99, "n_steps": 128, "target_kl": 0.05, "learning_rate": 3e-3}
+    kwargs["n_critic_updates"] = 20
     model = make(NPG, env, seed, **kwargs)
     states, statistics = [], []
     half, whole = config.trained[config.environments.index(environment)]

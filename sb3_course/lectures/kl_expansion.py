@@ -124,7 +124,8 @@ def measure_one(config: Config, environment: str, seed: int) -> pd.DataFrame:
     :return: Rows of :func:`measure`'s table
     """
     env = make_vec_env(environment, n_envs=8, seed=seed, verbose=0)
-    model = make(NPG, env, seed, n_steps=256, gamma=0.99, policy_kwargs={"net_arch": [32, 32]})
+    settings = {"n_steps": 256, "gamma": 0.99, "target_kl": 0.02, "n_critic_updates": 20}
+    model = make(NPG, env, seed, policy_kwargs={"net_arch": [32, 32]}, **settings)
     model.learn(config.train_steps)
     theta, step = npg_step(model)
     obs = model.to_tensor(model.rollout.flat_obs)

@@ -141,7 +141,7 @@ def compare(config: Config, environment: str, seed: int) -> pd.DataFrame:
     """
     env = make_vec_env(environment, n_envs=8, seed=seed, verbose=0)
     nets = {"policy_kwargs": {"net_arch": [32, 32]}, "gamma": 0.99}
-    expert = make(NPG, env, seed, n_steps=128, **nets)
+    expert = make(NPG, env, seed, n_steps=128, target_kl=0.02, n_critic_updates=20, **nets)
     expert.learn(config.train_steps)
     demonstrations = make(REINFORCE, env, seed, n_episodes=16, baseline=None, **nets)
     demonstrations.policy.load_state_dict(expert.policy.state_dict())
