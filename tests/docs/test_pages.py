@@ -100,19 +100,22 @@ def test_every_switch_is_described(page):
     assert missing == []
 
 
-IN_WORDS = {"the whole batch": None, "no limit": None}
+IN_WORDS = {"the whole batch": None, "no limit": None, "the same": None}
+TRANSITIONS = "as many as make {:,} transitions"
 
 
 @pytest.mark.parametrize("page", CLASSES)
 def test_defaults_are_those_of_the_constructor(page):
     """A term of the switches is `name` (default), or `name=value` of one of several values."""
-    parameters = inspect.signature(getattr(sb3_course, CLASSES[page]).__init__).parameters
+    cls = getattr(sb3_course, CLASSES[page])
+    in_words = IN_WORDS | {TRANSITIONS.format(getattr(cls, "default_transitions", 0)): None}
+    parameters = inspect.signature(cls.__init__).parameters
     switches = text(f"algorithms/{page}.md").partition("## Switches")[2].partition("\n## ")[0]
     named = re.findall(r"`(\w+)` \(([^()]+)\)(?=[\w`,. ()]*\n: )", switches)
     chosen = re.findall(r"^`(\w+)=([^`]+)` \(default\)", switches, re.MULTILINE)
     assert named
     for name, written in named + chosen:
-        default = IN_WORDS[written] if written in IN_WORDS else ast.literal_eval(written.strip("`"))
+        default = in_words[written] if written in in_words else ast.literal_eval(written.strip("`"))
         assert parameters[name].default == default, name
 
 
