@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import defaults
 import details
 import durations
 import factors
@@ -76,6 +77,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "factors": factors.part,
         "effects": details.all_effects,
         "durations": durations.durations,
+        "defaults": defaults.defaults,
     }.items():
         app.add_directive(name, directive(make))
     app.connect("builder-inited", draw)
