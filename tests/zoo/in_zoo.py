@@ -129,8 +129,8 @@ def test_enjoy_plays_what_train_has_saved():
                 str(folder / "Pendulum-v1.zip"))  # fmt: skip
     again = sb3_course.load("logs/npg/Pendulum-v1_2/Pendulum-v1.zip", env="Pendulum-v1")
     saved = yaml.unsafe_load(Path("logs/npg/Pendulum-v1_2/Pendulum-v1/config.yml").read_text())
-    assert saved["target_kl"] == "lin_0.05"  # as it was written
-    assert again.target_kl(0.5) == pytest.approx(0.025)
+    assert saved["target_kl"] == "lin_0.04"  # as it was written
+    assert again.target_kl(0.5) == pytest.approx(0.02)
 
 
 def normalized(folder):
