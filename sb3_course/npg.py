@@ -63,7 +63,8 @@ class NPG(PolicyGradientAlgorithm):
     :param gamma: Discount factor γ
     :param gae_lambda: Decay λ of the generalized advantage estimate
     :param target_kl: KL ε of a step in nats, a number or a schedule of the remaining progress; if
-        neither this nor ``step_size`` is given, it falls linearly from 0.04 to 0
+        neither this nor ``step_size`` is given, it falls linearly from 0.04 to 0 over the
+        ``total_timesteps`` of ``learn`` (pass a number where ``learn`` is called in pieces)
     :param step_size: Step size α, a number or a schedule of the remaining progress
     :param line_search: Whether to shorten the step until the surrogate grows and the KL is at most
         ε
@@ -285,7 +286,10 @@ class NPG(PolicyGradientAlgorithm):
                 self.logger.record("train/line_search_shrinks", shrinks)
                 return
         natural_gradient.assign(parameters, before)
-        self.n_skipped_updates += max_kl > 0  # a KL that has fallen to 0 asks for no step
+        if max_kl == 0:  # a schedule's end: no step is asked for
+            self.logger.record("train/kl_divergence", 0.0)
+            return
+        self.n_skipped_updates += 1
         self.logger.record("train/skipped_updates", self.n_skipped_updates)
 
     def consequences(
