@@ -10,8 +10,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from operator import getitem
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import ModuleType, NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 import gymnasium
 from stable_baselines3.common import torch_layers
@@ -34,6 +34,7 @@ SET_BY_THE_RUN = frozenset(
     {"self", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"}
 )
 """Constructor arguments that a run sets itself."""
+UNIONS = (Union, UnionType)
 
 
 def find_algorithm(name: str) -> type[BaseAlgorithm]:
@@ -61,22 +62,33 @@ def _attribute(module: ModuleType, name: str) -> Any:
         return None
 
 
-def hyper_parameters(algorithm: type[BaseAlgorithm]) -> set[str]:
-    """Return the names of the hyper-parameters that an algorithm's constructor takes.
+def hyper_parameters(algorithm: type[BaseAlgorithm]) -> dict[str, Any]:
+    """Return the hyper-parameters that an algorithm's constructor takes.
 
     :param algorithm: Class of the algorithm; if its constructor takes ``**kwargs``, the arguments
         of its parent's constructor are included
-    :return: Names, without those that a run sets itself
+    :return: Annotations by name, without what a run sets itself
     """
-    names: set[str] = set()
+    annotations: dict[str, Any] = {}
     for cls in algorithm.__mro__:
         if "__init__" not in vars(cls):
             continue
         parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
-        names |= {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+        for p in parameters:
+            if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+                annotations.setdefault(p.name, p.annotation)
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-    return names - SET_BY_THE_RUN
+    return {name: kind for name, kind in annotations.items() if name not in SET_BY_THE_RUN}
+
+
+def _needed_kind(annotation: Any, given: Any) -> str | None:
+    """Return what a parameter needs if it is annotated as a number or dict and given neither."""
+    kinds = set(get_args(annotation) if get_origin(annotation) in UNIONS else [annotation])
+    kinds = {get_origin(kind) or kind for kind in kinds} - {NoneType}
+    if kinds & {int, float} and kinds <= {int, float, bool, Callable}:
+        return "a number" if isinstance(given, (str, list, dict)) else None
+    return "a dict" if kinds == {dict} and not isinstance(given, (dict, NoneType)) else None
 
 
 def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,13 +111,17 @@ def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any
     :param name: Name of the algorithm, as in :func:`find_algorithm`
     :param params: Hyper-parameters by name
     :return: Keyword arguments of the constructor, including ``policy``
-    :raises UserError: If a name is unknown
+    :raises UserError: If a name is unknown, or a number or dict is needed where there is none
     """
     allowed = hyper_parameters(find_algorithm(name))
     for key in params:
         if key not in allowed:
             raise UserError(unknown(f"hyper-parameter of {name}", key, allowed))
     arguments = {"policy": "MlpPolicy", **with_schedules(params)}
+    for key, given in arguments.items():
+        needed = _needed_kind(allowed[key], given)
+        if needed:
+            raise UserError(f"{key} of {name} must be {needed}, got {given!r}")
     if ":" in str(arguments["policy"]):
         arguments["policy"] = find_class("policy", arguments["policy"], {}, BasePolicy)
     if isinstance(arguments.get("train_freq"), list):

@@ -234,7 +234,7 @@ def _track(model: BaseAlgorithm, setup: Setup, tell: Tell) -> Track | None:
 
 def _params(model: BaseAlgorithm) -> dict[str, Any]:
     """Return a model's hyper-parameters, defaults included, as plain data."""
-    names = sorted(registry.hyper_parameters(type(model)) & vars(model).keys())
+    names = sorted(registry.hyper_parameters(type(model)).keys() & vars(model).keys())
     return {name: _plain(vars(model)[name]) for name in names}
 
 

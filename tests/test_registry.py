@@ -108,6 +108,32 @@ def test_schedules_come_by_name():
         constructor_arguments("A2C", {"learning_rate": "lin_x"})
 
 
+@pytest.mark.parametrize(
+    ("name", "params", "expected"),
+    [
+        ("A2C", {"gamma": "abc"}, "gamma of A2C must be a number, got 'abc'"),
+        ("A2C", {"gae_lambda": [1]}, "gae_lambda of A2C must be a number, got [1]"),
+        ("PPO", {"target_kl": "small"}, "target_kl of PPO must be a number, got 'small'"),
+        ("TRPO", {"learning_rate": {"a": 1}}, "learning_rate of TRPO must be a number, got {'a'"),
+        ("NPG", {"policy_kwargs": 3}, "policy_kwargs of NPG must be a dict, got 3"),
+    ],
+)
+def test_what_is_no_number_is_told_before_anything_is_trained(name, params, expected):
+    with pytest.raises(UserError) as caught:
+        constructor_arguments(name, params)
+    assert expected in str(caught.value)
+
+
+class Annotated(A2C):
+    def __init__(self, *args, plain=None, either: "int | str" = 1, both: int | str = 1, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+def test_what_is_not_known_to_need_a_number_passes():
+    given = {"plain": "a", "either": "b", "both": "c", "policy_kwargs": None, "gamma": 1}
+    assert given.items() <= constructor_arguments(f"{__name__}:Annotated", given).items()
+
+
 def test_training_frequencies_are_pairs_as_sb3_wants_them():
     arguments = constructor_arguments("DQN", {"train_freq": [1, "episode"]})
     model = DQN(env="CartPole-v1", buffer_size=10, device="cpu", **arguments)
@@ -116,12 +142,12 @@ def test_training_frequencies_are_pairs_as_sb3_wants_them():
 
 def test_constructors_that_pass_arguments_on_take_their_parents_hyper_parameters():
     assert find_algorithm(f"{HERE}:PassesOn") is PassesOn
-    assert {"extra", "gamma", "policy"} <= hyper_parameters(PassesOn)
+    assert {"extra", "gamma", "policy"} <= hyper_parameters(PassesOn).keys()
 
 
 @pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
 def test_what_a_run_sets_itself_is_no_hyper_parameter(name):
-    assert not hyper_parameters(find_algorithm(name)) & {"env", "seed", "device", "verbose"}
+    assert not hyper_parameters(find_algorithm(name)).keys() & {"env", "seed", "device", "verbose"}
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def _hyper_parameters(model: BaseAlgorithm) -> dict[str, Any]:
         if "__init__" in vars(cls)
         for name in inspect.signature(vars(cls)["__init__"]).parameters
     ]
-    taken = hyper_parameters(type(model)) - {"policy"}
+    taken = hyper_parameters(type(model)).keys() - {"policy"}
     values = vars(model)
     return {
         name: plain(values[key])

@@ -21,7 +21,7 @@ def test_constructors_take_what_is_sampled(name):
     algorithm = find_algorithm(NAMES[name])
     for trial in trials(5):
         sampled = SAMPLERS[name](trial, 1, 2, {})
-        assert sampled.keys() <= hyper_parameters(algorithm)
+        assert sampled.keys() <= hyper_parameters(algorithm).keys()
         model = algorithm("MlpPolicy", "CartPole-v1", device="cpu", **sampled)
         assert model.gamma == 1.0 - trial.params["one_minus_gamma"]
         assert isinstance(model.policy.mlp_extractor.policy_net[1], (nn.Tanh, nn.ReLU))

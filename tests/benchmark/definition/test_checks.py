@@ -66,6 +66,11 @@ def a2c(params=None, **settings) -> dict:
             "unknown hyper-parameter of A2C 'learning_rat'; did you mean 'learning_rate'",
         ),
         (
+            a2c({"n_steps": "many"}),
+            "algorithms.a.params.n_steps",
+            "n_steps of A2C must be a number, got 'many'",
+        ),
+        (
             a2c({"seed": 3}),
             "algorithms.a.params.seed",
             "unknown hyper-parameter of A2C 'seed'",
