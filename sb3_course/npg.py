@@ -1,13 +1,13 @@
 """NPG: the natural policy gradient (CS285 lecture 5)."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch as th
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.utils import FloatSchedule, LinearSchedule
+from stable_baselines3.common.utils import FloatSchedule
 
 from sb3_course import estimators
 from sb3_course.collection.collector import FixedSteps
@@ -18,9 +18,20 @@ from sb3_course.common.validation import check, check_count, check_number, sched
 from sb3_course.estimators import natural_gradient
 from sb3_course.estimators.chunks import chunks
 
-DEFAULT_TARGET_KL = LinearSchedule(0.04, 0.0, 1.0)
+DEFAULT_TARGET_KL, DEFAULT_MAX_STATE_KL = 0.04, 0.2
 SAFE_KL_FACTOR = 4.0
 """Without a line search, a step may have this many times the target KL."""
+
+
+class Consequences(NamedTuple):
+    """What a step does to the policy at the states of a batch."""
+
+    kl: float
+    """Mean KL(π_old ‖ π_θ), in nats."""
+    max_kl: float
+    """Largest KL(π_old ‖ π_θ) of a single state, in nats."""
+    gain: float
+    """E[(π_θ(a|s) / π_old(a|s) - 1) Â], for the line search; 0 without it."""
 
 
 class NPG(PolicyGradientAlgorithm):
@@ -43,12 +54,14 @@ class NPG(PolicyGradientAlgorithm):
     ``line_search=True`` shortens the step until the surrogate E[π_θ/π_old Â] grows and the KL is at
     most ε, as TRPO does. Without it, a step is shortened in the same way only where its KL is more
     than 4 ε, far from its second-order approximation (a policy near certainty, whose F vanishes).
-    If no such step is found, or it is not finite, θ stays unchanged, which
-    ``train/skipped_updates`` counts.
+    ``max_state_kl`` bounds the KL of every single state besides, max_s KL(π_old(·|s) ‖ π_θ(·|s)),
+    as the theorem behind TRPO does (Schulman 2015, equation 9): near certainty the few states that
+    are not yet certain make up the mean. If no such step is found, or it is not finite, θ stays
+    unchanged, which ``train/skipped_updates`` counts.
 
-    Logged: ``train/kl_divergence`` (realised, in nats), ``train/cg_residual``,
-    ``train/cg_iterations``, ``train/curvature`` (xᵀFx), ``train/step_length`` (β),
-    ``train/line_search_shrinks``.
+    Logged: ``train/kl_divergence`` (realised, in nats), ``train/max_state_kl``,
+    ``train/cg_residual``, ``train/cg_iterations``, ``train/curvature`` (xᵀFx),
+    ``train/step_length`` (β), ``train/line_search_shrinks``.
 
     ``stats_window_size``, ``tensorboard_log``, ``policy_kwargs``, ``verbose``, ``seed``, ``device``
     and ``_init_setup_model`` are described in :class:`.PolicyGradientAlgorithm`.
@@ -62,10 +75,11 @@ class NPG(PolicyGradientAlgorithm):
         from all environments together
     :param gamma: Discount factor γ
     :param gae_lambda: Decay λ of the generalized advantage estimate
-    :param target_kl: KL ε of a step in nats, a number or a schedule of the remaining progress; if
-        neither this nor ``step_size`` is given, it falls linearly from 0.04 to 0 over the
-        ``total_timesteps`` of ``learn`` (pass a number where ``learn`` is called in pieces)
+    :param target_kl: KL ε of a step in nats, a number or a schedule of the remaining progress; 0.04
+        if neither this nor ``step_size`` is given
     :param step_size: Step size α, a number or a schedule of the remaining progress
+    :param max_state_kl: Largest KL in nats that a step may have at any state of the batch; None for
+        0.2 where neither ``target_kl`` nor ``step_size`` is given, and for no bound where one is
     :param line_search: Whether to shorten the step until the surrogate grows and the KL is at most
         ε
     :param line_search_shrinking_factor: Factor by which the line search shortens the step
@@ -92,6 +106,7 @@ class NPG(PolicyGradientAlgorithm):
         gae_lambda: float = 0.95,
         target_kl: float | Schedule | None = None,
         step_size: float | Schedule | None = None,
+        max_state_kl: float | None = None,
         line_search: bool = False,
         line_search_shrinking_factor: float = 0.8,
         line_search_max_iter: int = 10,
@@ -133,6 +148,7 @@ class NPG(PolicyGradientAlgorithm):
         )
         self.target_kl = target_kl
         self.step_size = step_size
+        self.max_state_kl = max_state_kl
         self.line_search = line_search
         self.line_search_shrinking_factor = line_search_shrinking_factor
         self.line_search_max_iter = line_search_max_iter
@@ -160,6 +176,8 @@ class NPG(PolicyGradientAlgorithm):
             )
         if self.line_search and self.step_size is not None:
             raise ValueError("line_search=True needs target_kl, the KL that it enforces")
+        if self.max_state_kl is not None:
+            check_number("max_state_kl", self.max_state_kl, 0, above=True, more="or None")
         for name in ("target_kl", "step_size"):
             value = getattr(self, name)
             if value is not None and not callable(value):
@@ -271,26 +289,40 @@ class NPG(PolicyGradientAlgorithm):
         :param advantages: Advantages Â, of shape (M,)
         :param old: Distribution before the step, at each chunk of these states
         """
-        parameters, max_kl = self.actor_parameters, float("inf")
-        if self.step_size is None:
-            max_kl = self._current_target_kl() * (1.0 if self.line_search else SAFE_KL_FACTOR)
+        parameters = self.actor_parameters
         before = natural_gradient.flatten(parameters).detach().clone()
         usable = bool(th.isfinite(step).all() and step.any())
         for shrinks in range(self.line_search_max_iter + 1 if usable else 0):
             factor = self.line_search_shrinking_factor**shrinks
             natural_gradient.assign(parameters, before + factor * step)
-            kl, gain = self.consequences(obs, actions, advantages, old)
-            accepted = math.isfinite(kl) and kl <= max_kl and (gain > 0 or not self.line_search)
-            if accepted:
-                self.logger.record("train/kl_divergence", kl)
+            found = self.consequences(obs, actions, advantages, old)
+            if self.accepts(found):
+                self.logger.record("train/kl_divergence", found.kl)
+                self.logger.record("train/max_state_kl", found.max_kl)
                 self.logger.record("train/line_search_shrinks", shrinks)
                 return
         natural_gradient.assign(parameters, before)
-        if max_kl == 0:  # a schedule's end: no step is asked for
+        if self.step_size is None and self._current_target_kl() == 0:  # no step was asked for
             self.logger.record("train/kl_divergence", 0.0)
             return
         self.n_skipped_updates += 1
         self.logger.record("train/skipped_updates", self.n_skipped_updates)
+
+    def accepts(self, found: Consequences) -> bool:
+        """Return whether a step is within all bounds.
+
+        :param found: Consequences of the step
+        :return: Whether it is kept
+        """
+        if not math.isfinite(found.kl) or (self.line_search and found.gain <= 0):
+            return False
+        max_state_kl = self.max_state_kl
+        if self.step_size is None:
+            if found.kl > self._current_target_kl() * (1 if self.line_search else SAFE_KL_FACTOR):
+                return False
+            if self.target_kl is None and max_state_kl is None:
+                max_state_kl = DEFAULT_MAX_STATE_KL
+        return max_state_kl is None or found.max_kl <= max_state_kl
 
     def consequences(
         self,
@@ -298,26 +330,28 @@ class NPG(PolicyGradientAlgorithm):
         actions: th.Tensor,
         advantages: th.Tensor,
         old: list[Distribution],
-    ) -> tuple[float, float]:
-        """Compute the KL of a step that has been made, and the gain of the surrogate objective.
+    ) -> Consequences:
+        """Compute what a step that has been made does to the policy.
 
         :param obs: States s, of shape (M, …)
         :param actions: Actions a, of shape (M, …)
         :param advantages: Advantages Â, of shape (M,)
         :param old: Distribution before the step, at each chunk of these states
-        :return: Mean KL(π_old ‖ π_θ) in nats, and E[(π_θ(a|s) / π_old(a|s) - 1) Â], the latter for
-            the line search alone and 0 without it
+        :return: KL in nats, its mean over the states and the largest, and the surrogate's gain
         """
-        n, kl, gain = len(actions), 0.0, 0.0
+        n, kl, max_kl, gain = len(actions), 0.0, 0.0, 0.0
         with th.no_grad():
             for before, part in zip(old, chunks(n, self.chunk_size), strict=True):
                 new = self.distribution(select(obs, part))
                 share = (part.stop - part.start) / n
-                kl += share * natural_gradient.kl_divergence(before, new).item()
+                of_states = natural_gradient.kl_divergence(before, new)
+                kl += share * of_states.mean().item()
+                max_kl = max(max_kl, of_states.max().item())
                 if self.line_search:
-                    log_prob, old_log_prob = (d.log_prob(actions[part]) for d in (new, before))
-                    gain += share * surrogate_gain(log_prob, old_log_prob, advantages[part])
-        return kl, gain
+                    log_probs = (d.log_prob(actions[part]) for d in (new, before))
+                    gained = natural_gradient.surrogate_gain(*log_probs, advantages[part])
+                    gain += share * gained.item()
+        return Consequences(kl, max_kl, gain)
 
     def _current_target_kl(self) -> float:
         target = DEFAULT_TARGET_KL if self.target_kl is None else self.target_kl
@@ -326,17 +360,3 @@ class NPG(PolicyGradientAlgorithm):
     def _scheduled(self, name: str, value: float | Schedule) -> float:
         schedule = value if callable(value) else FloatSchedule(value)
         return scheduled(name, schedule, self._current_progress_remaining)
-
-
-def surrogate_gain(new: th.Tensor, old: th.Tensor, advantages: th.Tensor) -> float:
-    r"""Compute the gain of the surrogate objective.
-
-    .. math:: \mathbb{E} \left[ \left( \frac{\pi_\theta(a|s)}{\pi_{old}(a|s)} - 1 \right)
-        \hat A \right]
-
-    :param new: log π_θ(a|s), of shape (M,)
-    :param old: log π_old(a|s), of shape (M,)
-    :param advantages: Advantages Â, of shape (M,)
-    :return: Gain over the old policy
-    """
-    return (((new - old).exp() - 1) * advantages).mean().item()

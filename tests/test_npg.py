@@ -1,11 +1,15 @@
+import copy
+
 import numpy as np
 import pytest
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env as make_gym
+from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_course import NPG, make_vec_env
 from sb3_course.estimators import natural_gradient
+from sb3_course.npg import Consequences
 
 
 class Record(BaseCallback):
@@ -115,6 +119,7 @@ def test_the_step_is_the_natural_gradient_of_the_explicit_fisher_matrix(monkeypa
         ({"target_kl": 0}, "target_kl must be a positive number or a schedule, got 0"),
         ({"step_size": -1}, "step_size must be a positive number or a schedule, got -1"),
         ({"step_size": 0.1, "line_search": True}, "line_search=True needs target_kl"),
+        ({"max_state_kl": 0}, "max_state_kl must be a positive number or None, got 0"),
         ({"cg_damping": -1}, "cg_damping must be a number of at least 0, got -1"),
         ({"cg_max_steps": 0}, "cg_max_steps must be a whole number of at least 1, got 0"),
         (
@@ -148,9 +153,64 @@ def test_advantages_of_zero_leave_the_policy_unchanged():
     assert model.n_skipped_updates == 1
 
 
-def test_the_default_kl_falls_to_zero_and_its_last_step_is_not_counted_as_skipped():
+def test_a_schedule_that_ends_at_zero_skips_no_update():
     record = Record("train/kl_divergence")
-    model = pendulum().learn(10 * 256, record, log_interval=1000)
+    schedule = LinearSchedule(0.04, 0.0, 1.0)
+    model = pendulum(target_kl=schedule).learn(10 * 256, record, log_interval=1000)
     wanted = 0.04 * np.linspace(0.9, 0.1, 9)
     np.testing.assert_allclose(record.values[:9], wanted, rtol=0.5)
+    assert record.values[9] == 0
     assert model.n_skipped_updates == 0
+
+
+def largest_state_kl(model):
+    """Train on one batch and compute the largest KL of a state, apart from the class."""
+    _, callback = model._setup_learn(10**6)
+    model.collect_rollouts(model.env, callback)
+    obs = model.to_tensor(model.rollout.flat_obs)
+    old = copy.copy(model.distribution(obs))
+    model.train()
+    return natural_gradient.kl_divergence(old, model.distribution(obs)).max().item()
+
+
+@pytest.mark.parametrize("chunk_size", [50, 10_000])
+def test_no_state_has_a_larger_kl_than_is_allowed(chunk_size):
+    free = pendulum(target_kl=0.05)
+    unbounded = largest_state_kl(free)
+    bounded = pendulum(target_kl=0.05, max_state_kl=unbounded / 2)
+    bounded.chunk_size = chunk_size
+    found = largest_state_kl(bounded)
+    assert unbounded / 2 * 0.64 <= found <= unbounded / 2  # one shrink less would exceed it
+    logged = bounded.logger.name_to_value
+    assert logged["train/max_state_kl"] == pytest.approx(found, rel=1e-4)
+    assert logged["train/line_search_shrinks"] == 2
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "bound"),
+    [
+        ({}, 0.2),
+        ({"target_kl": 0.5}, None),
+        ({"step_size": 1.0}, None),
+        ({"max_state_kl": 0.01}, 0.01),
+        ({"step_size": 1.0, "max_state_kl": 0.01}, 0.01),
+    ],
+)
+def test_states_are_bounded_by_default_where_the_kl_is_the_default(kwargs, bound):
+    """A step of a KL of 5 at one state is kept only where no bound is set."""
+    model = pendulum(**kwargs)
+    accepted = [model.accepts(Consequences(0.01, largest, 1.0)) for largest in (0.009, 0.19, 5.0)]
+    assert accepted == [bound is None or largest <= bound for largest in (0.009, 0.19, 5.0)]
+
+
+def test_the_default_kl_does_not_depend_on_how_learn_is_called():
+    """In pieces as in one: a schedule over ``total_timesteps`` would end each piece at 0."""
+    record, pieces = Record("train/kl_divergence"), Record("train/kl_divergence")
+    whole = pendulum().learn(4 * 256, record, log_interval=1000)
+    model = pendulum()
+    for _ in range(4):
+        model.learn(256, pieces, log_interval=1000, reset_num_timesteps=False)
+    assert min(pieces.values) > 0
+    assert [p.sum().item() for p in model.actor_parameters] == [
+        p.sum().item() for p in whole.actor_parameters
+    ]

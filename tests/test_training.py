@@ -16,7 +16,6 @@ from sb3_course.common.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ["train", "NPG", "CartPole-v1", "--backend", "dummy", "--n-envs", "2", "-p", "n_steps=50"]
-WORDS += ["-p", "target_kl=0.02"]  # the default falls over the steps of the whole training
 COMMAND = "from sb3_course.cli.app import main; main()"
 
 
@@ -261,7 +260,6 @@ def test_settings_of_a_stranger_are_told_and_not_followed(whole, monkeypatch, ch
 def test_a_training_of_an_environment_with_settings_goes_on_exactly(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["train", "NPG", "tests.own_envs:Walk-v0", "--env-kwargs", "goal=4", "-p", "n_steps=20"]
-    words += ["-p", "target_kl=0.02"]
     words += ["--wrapper", "tests.own_envs:Scaled", "--n-envs", "2", "--backend", "dummy"]
     assert app.invoke([*words, "--timesteps", "240", "--out", "all.zip"]) == terminal.OK
     assert app.invoke([*words, "--timesteps", "120", "--out", "half.zip"]) == terminal.OK

@@ -70,17 +70,31 @@ def components(distribution: Distribution) -> list[Normal | Categorical | Bernou
 
 
 def kl_divergence(old: Distribution, new: Distribution) -> th.Tensor:
-    """Compute the mean KL(old ‖ new) over the states, in nats.
+    """Compute KL(old ‖ new) at each state, in nats.
 
     Over action dimensions the KL is summed, as the KL of a joint distribution is.
 
     :param old: Distribution before the step, at M states
     :param new: Distribution after the step, at the same states
-    :return: Mean KL, a scalar
+    :return: KL of each state, of shape (M,)
     """
     pairs = zip(components(old), components(new), strict=True)
-    totals = [th.distributions.kl_divergence(p, q).sum() for p, q in pairs]
-    return th.stack(totals).sum() / components(old)[0].batch_shape[0]
+    parts = [th.distributions.kl_divergence(p, q) for p, q in pairs]
+    return th.stack([part.reshape(len(part), -1).sum(dim=1) for part in parts]).sum(dim=0)
+
+
+def surrogate_gain(new: th.Tensor, old: th.Tensor, advantages: th.Tensor) -> th.Tensor:
+    r"""Compute the gain of the surrogate objective.
+
+    .. math:: \mathbb{E} \left[ \left( \frac{\pi_\theta(a|s)}{\pi_{old}(a|s)} - 1 \right)
+        \hat A \right]
+
+    :param new: log π_θ(a|s), of shape (M,)
+    :param old: log π_old(a|s), of shape (M,)
+    :param advantages: Advantages Â, of shape (M,)
+    :return: Gain over the old policy, a scalar
+    """
+    return (((new - old).exp() - 1) * advantages).mean()
 
 
 def fisher_vector_product(

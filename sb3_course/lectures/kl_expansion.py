@@ -141,7 +141,7 @@ def measure_one(config: Config, environment: str, seed: int) -> pd.DataFrame:
         natural_gradient.assign(model.actor_parameters, theta + length * unit)
         with th.no_grad():
             new = model.distribution(obs)
-            true = natural_gradient.kl_divergence(old, new).item()
+            true = natural_gradient.kl_divergence(old, new).mean().item()
             sampled = np.array(
                 [
                     sampled_estimates(log_prob, new.log_prob(actions))

@@ -314,7 +314,7 @@ def test_a_model_can_be_pickled_and_goes_on(name):
     model = make(getattr(sb3_course, name)).learn(400)
     copy = pickle.loads(pickle.dumps(model))
     before = copy.get_parameters()["policy"]["action_net.weight"].clone()
-    copy.learn(800, reset_num_timesteps=False)  # two batches: NPG's KL is 0 in the last
+    copy.learn(400, reset_num_timesteps=False)
     assert not th.equal(before, copy.get_parameters()["policy"]["action_net.weight"])
 
 

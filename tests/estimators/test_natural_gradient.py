@@ -86,7 +86,7 @@ def test_the_product_is_that_of_the_kl_hessian(kind):
     multiply = ng.fisher_vector_product(old, parameters)
     with th.no_grad():
         fixed = copy.copy(policy.get_distribution(OBS))
-    kl = ng.kl_divergence(fixed, policy.get_distribution(OBS))
+    kl = ng.kl_divergence(fixed, policy.get_distribution(OBS)).mean()
     slope = ng.flatten(th.autograd.grad(kl, parameters, create_graph=True))
     assert slope.abs().max() < 1e-6
     v = th.randn(len(slope))
@@ -125,9 +125,26 @@ def test_kl_divergence_by_hand():
     one, other = make_policy("gaussian", log_std=0.0), make_policy("gaussian", log_std=1.0)
     p, q = one.get_distribution(OBS), other.get_distribution(OBS)
     e = np.e
-    means = ((p.distribution.loc - q.distribution.loc) ** 2).sum(1).mean().item()
+    means = ((p.distribution.loc - q.distribution.loc) ** 2).sum(1)
     expected = 2 * (1 + 0.5 / e**2 - 0.5) + means / (2 * e**2)
-    assert ng.kl_divergence(p, q).item() == pytest.approx(expected, rel=1e-5)
+    assert expected.shape == (len(OBS),)
+    assert th.allclose(ng.kl_divergence(p, q), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_the_kl_of_each_state_is_the_sum_over_all_actions(kind):
+    """KL(old ‖ new) = Σ_a π_old(a|s) (log π_old(a|s) − log π_new(a|s)), at each s."""
+    policy, moved = make_policy(kind), make_policy(kind)
+    with th.no_grad():
+        for parameter in moved.parameters():
+            parameter.add_(0.1)
+    old, new = policy.get_distribution(OBS), moved.get_distribution(OBS)
+    expected = sum(
+        probability * (old.log_prob(action) - new.log_prob(action)).detach()
+        for action, probability in actions_and_probabilities(kind, old)
+    )
+    assert expected.std() > 1e-3
+    assert th.allclose(ng.kl_divergence(old, new), expected, rtol=1e-3, atol=1e-6)
 
 
 def test_an_unknown_distribution_is_named():
