@@ -1,4 +1,4 @@
-"""What the constructors' defaults reach, from the stored grid of defaults, as Markdown."""
+"""Final returns of stored grids, that of the constructors' defaults among them, as Markdown."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 from details import final_returns
 from facts import table
 
-FOLDER = Path(__file__).resolve().parents[2] / "results" / "defaults"
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+FOLDER = RESULTS / "defaults"
 GRID = "benchmarks/defaults.yaml"
 NAME = re.compile(r"(?P<task>.+) from (?P<n_envs>\d+)")
 
@@ -29,6 +30,26 @@ def defaults(task: str, folder: Path = FOLDER) -> str:
     header = ["environments", *map(str, columns)]
     rows = [[name, *(row.get(n, "—") for n in columns)] for name, row in cells.items()]
     return table(header, rows)
+
+
+def finals(name: str, results: Path = RESULTS) -> str:
+    """Return the table of a grid's final returns: a row for each algorithm.
+
+    :param name: Name of the folder of the grid's results
+    :param results: Folder of all results
+    :return: Markdown table; a cell is the mean over seeds, and the lowest of them
+    :raises FileNotFoundError: There are no such results
+    """
+    found = final_returns(results / name)
+    if not found:
+        raise FileNotFoundError(f"no returns.csv of {name!r}")
+    algorithms = sorted({algorithm for algorithm, _ in found})
+    environments = sorted({environment for _, environment in found})
+    rows = [
+        [a, *(cell(found[a, e]) if (a, e) in found else "—" for e in environments)]
+        for a in algorithms
+    ]
+    return table(["final return", *environments], rows)
 
 
 def cell(returns: list[float]) -> str:

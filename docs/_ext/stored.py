@@ -78,6 +78,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "effects": details.all_effects,
         "durations": durations.durations,
         "defaults": defaults.defaults,
+        "finals": defaults.finals,
     }.items():
         app.add_directive(name, directive(make))
     app.connect("builder-inited", draw)

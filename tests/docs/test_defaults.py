@@ -28,6 +28,20 @@ def test_without_results_the_page_says_how_to_get_them(tmp_path):
     assert defaults.GRID in defaults.defaults("A-v1", tmp_path)
 
 
+def test_final_returns_of_a_grid_have_a_row_for_each_algorithm(tmp_path):
+    (tmp_path / "grid").mkdir()
+    rows = ["NPG,A-v1,0,50,10", "NPG,A-v1,1,0,-9", "NPG,A-v1,1,50,20", "A2C,B-v1,0,50,7"]
+    (tmp_path / "grid" / "returns.csv").write_text(HEADER + "\n".join(rows) + "\n")
+    assert defaults.finals("grid", tmp_path).splitlines() == [
+        "| final return | A-v1 | B-v1 |",
+        "| --- | --- | --- |",
+        "| A2C | — | 7 (7; 1) |",
+        "| NPG | 15 (10; 2) | — |",
+    ]
+    with pytest.raises(FileNotFoundError, match="no returns.csv of 'other'"):
+        defaults.finals("other", tmp_path)
+
+
 @pytest.mark.parametrize("name", GRID["environments"])
 def test_every_environment_of_the_grid_is_on_the_page(name):
     found = defaults.NAME.fullmatch(name)
