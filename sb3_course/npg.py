@@ -18,7 +18,7 @@ from sb3_course.common.validation import check, check_count, check_number, sched
 from sb3_course.estimators import natural_gradient
 from sb3_course.estimators.chunks import chunks
 
-DEFAULT_TARGET_KL, DEFAULT_MAX_STATE_KL = 0.04, 0.2
+DEFAULT_TARGET_KL, DEFAULT_MAX_STATE_KL = 0.02, 0.05
 SAFE_KL_FACTOR = 4.0
 """Without a line search, a step may have this many times the target KL."""
 
@@ -75,11 +75,11 @@ class NPG(PolicyGradientAlgorithm):
         from all environments together
     :param gamma: Discount factor γ
     :param gae_lambda: Decay λ of the generalized advantage estimate
-    :param target_kl: KL ε of a step in nats, a number or a schedule of the remaining progress; 0.04
+    :param target_kl: KL ε of a step in nats, a number or a schedule of the remaining progress; 0.02
         if neither this nor ``step_size`` is given
     :param step_size: Step size α, a number or a schedule of the remaining progress
     :param max_state_kl: Largest KL in nats that a step may have at any state of the batch; None for
-        0.2 where neither ``target_kl`` nor ``step_size`` is given, and for no bound where one is
+        0.05 where neither ``target_kl`` nor ``step_size`` is given, and for no bound where one is
     :param line_search: Whether to shorten the step until the surrogate grows and the KL is at most
         ε
     :param line_search_shrinking_factor: Factor by which the line search shortens the step
