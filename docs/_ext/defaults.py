@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import gymnasium
+import pandas as pd
 from details import final_returns
 from facts import table
 
@@ -37,7 +39,8 @@ def finals(name: str, results: Path = RESULTS) -> str:
 
     :param name: Name of the folder of the grid's results
     :param results: Folder of all results
-    :return: Markdown table; a cell is the mean over seeds, and the lowest of them
+    :return: Markdown table; a cell is the mean over seeds, and the lowest of them; the last column
+        is that of :func:`relapses`
     :raises FileNotFoundError: There are no such results
     """
     found = final_returns(results / name)
@@ -45,11 +48,34 @@ def finals(name: str, results: Path = RESULTS) -> str:
         raise FileNotFoundError(f"no returns.csv of {name!r}")
     algorithms = sorted({algorithm for algorithm, _ in found})
     environments = sorted({environment for _, environment in found})
+    fell = relapses(results / name)
     rows = [
-        [a, *(cell(found[a, e]) if (a, e) in found else "—" for e in environments)]
+        [a, *(cell(found[a, e]) if (a, e) in found else "—" for e in environments), fell[a]]
         for a in algorithms
     ]
-    return table(["final return", *environments], rows)
+    return table(["final return", *environments, "solved, and fell"], rows)
+
+
+def relapses(folder: Path) -> dict[str, str]:
+    """Count the evaluations below what solves a task, after the first that solved it.
+
+    A task is solved at Gymnasium's ``reward_threshold`` of it.
+
+    :param folder: Folder of the results
+    :return: Such evaluations, of how many after the first, over all runs by algorithm
+    """
+    stored = pd.read_csv(folder / "returns.csv").sort_values("step")
+    counts: dict[str, list[int]] = {name: [0, 0] for name in stored["algorithm"].unique()}
+    for (algorithm, environment, _), run in stored.groupby(["algorithm", "environment", "seed"]):
+        name = NAME.fullmatch(str(environment))
+        threshold = gymnasium.spec(name["task"] if name else str(environment)).reward_threshold
+        if threshold is None:
+            continue
+        solved = (run["return_mean"] >= threshold).to_numpy()
+        after = solved[solved.argmax() + 1 :] if solved.any() else solved[:0]
+        counts[str(algorithm)][0] += int((~after).sum())
+        counts[str(algorithm)][1] += len(after)
+    return {name: f"{fell} of {after}" for name, (fell, after) in counts.items()}
 
 
 def cell(returns: list[float]) -> str:

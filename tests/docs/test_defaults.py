@@ -30,16 +30,29 @@ def test_without_results_the_page_says_how_to_get_them(tmp_path):
 
 def test_final_returns_of_a_grid_have_a_row_for_each_algorithm(tmp_path):
     (tmp_path / "grid").mkdir()
-    rows = ["NPG,A-v1,0,50,10", "NPG,A-v1,1,0,-9", "NPG,A-v1,1,50,20", "A2C,B-v1,0,50,7"]
+    rows = ["NPG,CartPole-v1,0,50,10", "NPG,CartPole-v1,1,0,-9", "NPG,CartPole-v1,1,50,20"]
+    rows += ["A2C,Pendulum-v1,0,50,7"]  # it has no threshold
     (tmp_path / "grid" / "returns.csv").write_text(HEADER + "\n".join(rows) + "\n")
     assert defaults.finals("grid", tmp_path).splitlines() == [
-        "| final return | A-v1 | B-v1 |",
-        "| --- | --- | --- |",
-        "| A2C | — | 7 (7; 1) |",
-        "| NPG | 15 (10; 2) | — |",
+        "| final return | CartPole-v1 | Pendulum-v1 | solved, and fell |",
+        "| --- | --- | --- | --- |",
+        "| A2C | — | 7 (7; 1) | 0 of 0 |",
+        "| NPG | 15 (10; 2) | — | 0 of 0 |",
     ]
     with pytest.raises(FileNotFoundError, match="no returns.csv of 'other'"):
         defaults.finals("other", tmp_path)
+
+
+def test_what_falls_after_it_was_solved_is_counted(tmp_path):
+    """CartPole is solved at 475: one of the two evaluations after 480 is below it."""
+    returns = {0: [8, 9, 480, 474, 500], 1: [1, 2, 3, 4, 475]}
+    rows = [
+        f"NPG,CartPole-v1 from 8,{seed},{step},{value}"
+        for seed, values in returns.items()
+        for step, value in enumerate(values)
+    ]
+    (tmp_path / "returns.csv").write_text(HEADER + "\n".join(reversed(rows)) + "\n")
+    assert defaults.relapses(tmp_path) == {"NPG": "1 of 2"}
 
 
 @pytest.mark.parametrize("name", GRID["environments"])
