@@ -119,7 +119,7 @@ def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any
             raise UserError(unknown(f"hyper-parameter of {name}", key, allowed))
     arguments = {"policy": "MlpPolicy", **with_schedules(params)}
     for key, given in arguments.items():
-        needed = _needed_kind(allowed[key], given)
+        needed = _needed_kind(allowed.get(key), given)
         if needed:
             raise UserError(f"{key} of {name} must be {needed}, got {given!r}")
     if ":" in str(arguments["policy"]):
