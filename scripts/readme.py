@@ -22,6 +22,7 @@ from sb3_course.benchmark.statistics.curves import RUN, on_grid, split_complete
 from sb3_course.benchmark.statistics.design import design_of, evaluation_steps
 from sb3_course.benchmark.statistics.hypothesis_tests.power import MOST_RUNS
 from sb3_course.benchmark.storage.returns_table import tidy
+from sb3_course.benchmark.storage.rounds import read_rounds, with_rounds
 from sb3_course.benchmark.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,6 +53,7 @@ def block(name: str) -> str:
         return first_table((ROOT / "results" / f"{name}.md").read_text())
     grid = load_grid(ROOT / "benchmarks" / f"{name.removesuffix('/questions')}.yaml")
     store = Store(ROOT / "results" / grid.name)
+    grid = with_rounds(grid, read_rounds(store.folder))
     return (answers_table if name.endswith("/questions") else returns_table)(grid, store)
 
 
@@ -73,7 +75,7 @@ def answers_table(grid: Grid, store: Store) -> str:
     :return: Table in Markdown, with one row per question
     """
     runs = tidy([result for result in store.read(grid.runs()) if result.failure is None])
-    design = design_of(grid)
+    design = design_of(grid, rounds=read_rounds(store.folder))
     header = ["Question", "X", "Y", "P(X > Y)", "p", "Settled", "Power", "Seeds for 0.8", "Seeds"]
     lines = [header, ["---"] * len(header)]
     for row in answers(design, *complete_runs(design, runs)).itertuples(index=False):
@@ -109,7 +111,8 @@ def returns_table(grid: Grid, store: Store) -> str:
     by_run = whole.sort_values("step").groupby(RUN)["return_mean"]
     ends = pd.DataFrame({"best": by_run.max(), "final": by_run.last()}).reset_index()
     cells = {
-        key: cell(rows, len(grid.seeds)) for key, rows in ends.groupby(["algorithm", "environment"])
+        (name, environment): cell(rows, len(grid.algorithms[name].seeds or grid.seeds))
+        for (name, environment), rows in ends.groupby(["algorithm", "environment"])
     }
     lines = [["", *grid.environments], ["---"] * (len(grid.environments) + 1)]
     lines += [
@@ -124,7 +127,7 @@ def cell(runs: pd.DataFrame, n_seeds: int) -> str:
     """Format one cell: highest / final return, and the number of seeds if some are missing.
 
     :param runs: Table with one row per run and the columns ``best`` and ``final``
-    :param n_seeds: Number of seeds in the grid
+    :param n_seeds: Number of the algorithm's seeds in the grid
     :return: Text of the cell
     """
     missing = "" if len(runs) == n_seeds else f" ({len(runs)} of {n_seeds})"

@@ -25,7 +25,11 @@ from sb3_course.homework.hw2 import outcomes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "results" / "figures"
-GRIDS = {"classic": "classic control", "mujoco": "the homework's tasks"}
+GRIDS = {
+    "classic": "classic control",
+    "mujoco": "the homework's tasks",
+    "reuse": "classic control, with a quarter of the steps",
+}
 DRAWING = re.compile(r'<figure id="(\w+)-figure".*?src="data:image/svg\+xml,([^"]*)"', re.S)
 
 
