@@ -113,7 +113,7 @@ def test_what_rl_zoo_reads_is_what_the_grid_says(name, algorithm, grid, environm
 
 def test_enjoy_plays_what_train_has_saved():
     words = ("--algo", "npg", "--env", "Pendulum-v1", "--verbose", "0")
-    fast = ("-params", "n_envs:2", "n_steps:100")
+    fast = ("-params", "n_envs:2", "n_steps:100", "target_kl:'lin_0.04'")
     zoo_command("train", *words, "-n", "400", "--eval-freq", "200", "--eval-episodes", "1", *fast)
     folder = Path("logs/npg/Pendulum-v1_1")
     assert {"best_model.zip", "Pendulum-v1.zip", "evaluations.npz"} <= {

@@ -172,8 +172,8 @@ def test_stored_results_keep_their_names(name, known):
 @pytest.mark.parametrize(
     ("name", "n", "digest"),
     [
-        ("classic", 440, "e0f6f6e339fd381c"),
-        ("demo", 36, "7f3575045a7875e8"),
+        ("classic", 480, "ee8b7b1772909ef0"),
+        ("demo", 36, "7687c5868d41d46d"),
         ("mujoco", 220, "f0a0ef889465aa4f"),
     ],
 )
