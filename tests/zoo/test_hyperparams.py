@@ -33,6 +33,8 @@ def test_files_are_those_of_the_grids(name, script):
 def test_constructors_take_them(name):
     for entry in yaml.safe_load(hyperparams(name).read_text()).values():
         params = {key: value for key, value in entry.items() if key not in OF_ZOO}
+        if "policy_kwargs" in params:  # RL Zoo evaluates it
+            params["policy_kwargs"] = eval(params["policy_kwargs"])
         constructor_arguments(NAMES[name], params)  # an unknown one is an error
         assert entry["policy"] == "MlpPolicy"
         assert isinstance(entry["n_timesteps"], int) and isinstance(entry["n_envs"], int)
