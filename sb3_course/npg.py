@@ -17,6 +17,7 @@ from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 from sb3_course.common.validation import check, check_count, check_number, scheduled
 from sb3_course.estimators import natural_gradient
 from sb3_course.estimators.chunks import chunks
+from sb3_course.estimators.natural_gradient import surrogate_gain
 
 DEFAULT_TARGET_KL, DEFAULT_MAX_STATE_KL = 0.02, 0.05
 SAFE_KL_FACTOR = 4.0
@@ -348,8 +349,8 @@ class NPG(PolicyGradientAlgorithm):
                 kl += share * of_states.mean().item()
                 max_kl = max(max_kl, of_states.max().item())
                 if self.line_search:
-                    log_probs = (d.log_prob(actions[part]) for d in (new, before))
-                    gained = natural_gradient.surrogate_gain(*log_probs, advantages[part])
+                    log_prob, old_log_prob = (d.log_prob(actions[part]) for d in (new, before))
+                    gained = surrogate_gain(log_prob, old_log_prob, advantages[part])
                     gain += share * gained.item()
         return Consequences(kl, max_kl, gain)
 
