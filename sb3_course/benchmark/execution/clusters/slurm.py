@@ -43,13 +43,18 @@ submit)
   echo "submitted: array $${array%%;*}, report $${report%%;*}"
   ;;
 run)
+  command= out_of_time= stopped=
+  stop() {
+    stopped=yes
+    [ -z "$$command" ] || kill -TERM "$$command" || true
+  }
+  # The time limit is near: stop, and let Slurm start this task again.
+  trap 'out_of_time=yes; stop' USR1
+  # Preempted or canceled: stop. What it preempts, Slurm starts again by itself.
+  trap stop TERM
   $run &
   command=$$!
-  out_of_time=
-  # The time limit is near: stop, and let Slurm start this task again.
-  trap 'out_of_time=yes; kill -TERM "$$command" || true' USR1
-  # Preempted or canceled: stop. What it preempts, Slurm starts again by itself.
-  trap 'kill -TERM "$$command" || true' TERM
+  [ -z "$$stopped" ] || stop # a signal came before there was a command
   code=0
   wait "$$command" || code=$$?
   while kill -0 "$$command" 2> /dev/null; do # a signal ends the wait, not the command
