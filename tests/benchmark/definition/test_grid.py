@@ -174,7 +174,7 @@ def test_stored_results_keep_their_names(name, known):
     [
         ("classic", 480, "ee8b7b1772909ef0"),
         ("demo", 36, "7687c5868d41d46d"),
-        ("mujoco", 220, "f0a0ef889465aa4f"),
+        ("mujoco", 280, "c105b060d83bd2b0"),
     ],
 )
 def test_runs_without_new_settings_keep_their_ids(name, n, digest):
