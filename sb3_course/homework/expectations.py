@@ -33,11 +33,11 @@ class Outcome:
 
 
 def outcome(check: Check, curves: pd.DataFrame) -> Outcome:
-    """Compare an expectation with the mean returns over the seeds.
+    """Compare an expectation with the returns.
 
     :param check: Expectation
-    :param curves: Table with ``environment, algorithm, step, point``, one row per algorithm and
-        step, where ``point`` is the mean over the seeds
+    :param curves: Table with ``environment, algorithm, step, point, high``, one row per algorithm
+        and step, where ``point`` is the mean over the seeds and ``high`` that of the best one
     :return: What came of it
     """
     here = curves[curves["environment"] == check.environment]
@@ -45,12 +45,11 @@ def outcome(check: Check, curves: pd.DataFrame) -> Outcome:
         mine = here[here["algorithm"].isin(check.algorithms)] if check.algorithms else here
         if mine.empty:
             return Outcome(check.says, "—", "—", None)
-        highest = mine.sort_values(
-            "point", ascending=False, kind="stable"
-        )  # the earliest of equals
+        column = "high" if check.one_run else "point"
+        highest = mine.sort_values(column, ascending=False, kind="stable")  # the earliest of equals
         best = highest.to_dict("records")[0]
-        words = f"{_number(best['point'])} at {best['step']:,} steps"
-        return Outcome(check.says, words, best["algorithm"], best["point"] >= check.least)
+        words = f"{_number(best[column])} at {best['step']:,} steps"
+        return Outcome(check.says, words, best["algorithm"], best[column] >= check.least)
     if not {check.first, check.second} <= set(here["algorithm"]):
         return Outcome(check.says, "—", "—", None)
     first, second = (_arrival(here, name, check.level) for name in (check.first, check.second))

@@ -6,15 +6,15 @@ from sb3_course.homework.experiments import Reaches, Sooner
 
 CURVES = pd.DataFrame(
     [
-        ("here", "slow", 0, 0.0),
-        ("here", "slow", 100, 50.0),
-        ("here", "slow", 200, 90.0),
-        ("here", "fast", 0, 0.0),
-        ("here", "fast", 100, 90.0),
-        ("here", "fast", 200, 80.5),
-        ("there", "fast", 100, 1234.0),
+        ("here", "slow", 0, 0.0, 5.0),
+        ("here", "slow", 100, 50.0, 60.0),
+        ("here", "slow", 200, 90.0, 95.0),
+        ("here", "fast", 0, 0.0, 1.0),
+        ("here", "fast", 100, 90.0, 91.0),
+        ("here", "fast", 200, 80.5, 99.0),
+        ("there", "fast", 100, 1234.0, 1234.0),
     ],
-    columns=["environment", "algorithm", "step", "point"],
+    columns=["environment", "algorithm", "step", "point", "high"],
 )
 
 
@@ -24,6 +24,8 @@ CURVES = pd.DataFrame(
         (Reaches("", "here", 90), ("90 at 200 steps", "slow", True)),  # the first of the file
         (Reaches("", "here", 90.1), ("90 at 200 steps", "slow", False)),
         (Reaches("", "here", 80, ("fast",)), ("90 at 100 steps", "fast", True)),
+        (Reaches("", "here", 99, one_run=True), ("99 at 200 steps", "fast", True)),
+        (Reaches("", "here", 96, ("slow",), one_run=True), ("95 at 200 steps", "slow", False)),
         (Reaches("", "there", 1000), ("1,234 at 100 steps", "fast", True)),
         (Reaches("", "nowhere", 0), ("—", "—", None)),
         (Reaches("", "here", 0, ("absent",)), ("—", "—", None)),
