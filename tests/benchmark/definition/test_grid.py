@@ -172,9 +172,9 @@ def test_stored_results_keep_their_names(name, known):
 @pytest.mark.parametrize(
     ("name", "n", "digest"),
     [
-        ("classic", 480, "b75c7f935e2b679d"),
+        ("classic", 560, "7e5e96721ea4bd2a"),
         ("demo", 36, "7687c5868d41d46d"),
-        ("mujoco", 280, "c105b060d83bd2b0"),
+        ("mujoco", 260, "ac047fbdc8c9a549"),
     ],
 )
 def test_runs_without_new_settings_keep_their_ids(name, n, digest):
