@@ -26,13 +26,14 @@ from optuna.trial import Trial, TrialState
 from rich.console import Console
 
 from sb3_course.benchmark.definition.grid import RunSpec, load_grid
+from sb3_course.benchmark.definition.search import with_settings
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.evaluation_callback import EvaluationCallback
 from sb3_course.benchmark.execution.executors import make_executor
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.benchmark.tuning.finals import chosen_of
 from sb3_course.benchmark.tuning.journal import open_journal
-from sb3_course.benchmark.tuning.space import settings_of, suggest, with_settings
+from sb3_course.benchmark.tuning.space import settings_of, suggest
 from sb3_course.benchmark.tuning.subject import Subject, subjects_of
 from sb3_course.benchmark.tuning.tuner import tune_grid
 from sb3_course.common.files import write_whole

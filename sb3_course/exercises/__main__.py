@@ -8,7 +8,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from sb3_course.common.errors import UserError, unknown
-from sb3_course.exercises.student_file import function, load, start, statements
+from sb3_course.exercises.student_file import function, kept_running, load, start, statements
 
 if TYPE_CHECKING:
     from sb3_course.exercises.checking import Verdict
@@ -33,7 +33,8 @@ def parser() -> argparse.ArgumentParser:
     words = "execute FILE, which should be your own, and say what is wrong with its functions"
     checking = commands.add_parser("check", help=words, description=words)
     checking.add_argument("file", type=Path, metavar="FILE")
-    checking.add_argument("names", nargs="*", metavar="NAME", help="some of them (default: all)")
+    words = "some of them (default: all)"
+    checking.add_argument("names", nargs="*", default=[], metavar="NAME", help=words)
     return top
 
 
@@ -99,8 +100,9 @@ def _verdicts(path: Path, names: Sequence[str]) -> "dict[str, Verdict]":
     from sb3_course.exercises.themes import EXERCISES
 
     torch.set_num_threads(1)  # for arrays of this size, more would take longer
-    namespace = load(path)
-    return {name: check(EXERCISES[name], function(namespace, name), path) for name in names}
+    with kept_running():
+        namespace = load(path)
+        return {name: check(EXERCISES[name], function(namespace, name), path) for name in names}
 
 
 if __name__ == "__main__":

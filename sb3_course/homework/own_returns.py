@@ -26,6 +26,7 @@ from sb3_course.benchmark.logs.csv_text import read_csv
 from sb3_course.benchmark.logs.points import points
 from sb3_course.benchmark.logs.scalars import read_events
 from sb3_course.benchmark.logs.search import EVENTS, kind_of
+from sb3_course.benchmark.logs.tidy_csv import RETURNS
 from sb3_course.common.errors import UserError, unknown
 
 RETURN, STEPS = "Eval_AverageReturn", "Train_EnvstepsSoFar"
@@ -102,15 +103,15 @@ def _of_events(files: Sequence[Path]) -> pd.DataFrame:
 def _of_csv(path: Path) -> list[tuple[str, pd.DataFrame]]:
     try:
         table = read_csv(path)
-        column = "return" if "return" in table.header else "return_mean"
+        column = next((name for name in RETURNS if name in table.header), RETURNS[0])
         steps, values = table.numbers("step"), table.numbers(column)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     blank = [""] * len(steps)
-    of_run = zip(
-        *(table.text(name) if name in table.header else blank for name in ("environment", "seed")),
-        strict=True,
+    cells = (
+        table.text(name) if name in table.header else blank for name in ("environment", "seed")
     )
+    of_run = zip(*([cell.strip() for cell in column] for column in cells), strict=True)
     runs: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for run, pair in zip(of_run, zip(steps, values, strict=True), strict=True):
         runs[run].append(pair)

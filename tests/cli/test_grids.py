@@ -144,10 +144,12 @@ def test_brackets_in_a_failure_are_no_markup(grid, capsys):
     assert "[/x]" in error
 
 
-def test_results_that_cannot_be_written_get_one_clear_line(grid, tmp_path, capsys):
+@pytest.mark.parametrize("words", [[], ["--dry-run"], ["--rerun"]])
+@pytest.mark.parametrize("place", ["taken", "/dev/null"])
+def test_results_that_cannot_be_written_get_one_clear_line(grid, tmp_path, capsys, words, place):
     (tmp_path / "taken").write_text("no folder")
-    assert app.invoke(["run", grid(), "--results", "taken"]) == terminal.FAILED
-    assert capsys.readouterr().err == "sb3-course: taken/tiny/logs: Not a directory\n"
+    assert app.invoke(["run", grid(), "--results", place, *words]) == terminal.FAILED
+    assert capsys.readouterr() == ("", f"sb3-course: {place}: Not a directory\n")
 
 
 def test_a_damaged_manifest_is_named(grid, tmp_path, capsys):

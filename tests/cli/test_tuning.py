@@ -52,6 +52,11 @@ def test_what_would_be_tuned_is_listed_without_running(tuned, tmp_path, capsys):
     assert not (tmp_path / "results").exists()
 
 
+def test_results_that_cannot_be_written_are_told_in_a_dry_run_as_well(tuned, capsys):
+    assert app.invoke(["tune", tuned(), "--dry-run", "--results", "/dev/null"]) == terminal.FAILED
+    assert capsys.readouterr().err == "sb3-course: /dev/null: Not a directory\n"
+
+
 def test_tune_status_and_run_what_was_found(tuned, tmp_path, capsys):
     path = tuned()
     assert app.invoke(["tune", path]) == terminal.OK

@@ -78,6 +78,34 @@ def test_start_keeps_a_file(mine, capsys):
     assert "exists and is kept" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["check"], ["start"]])
+def test_only_the_file_is_required(words, capsys):
+    with pytest.raises(SystemExit):
+        invoke(words)
+    assert capsys.readouterr().err.endswith("the following arguments are required: FILE\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["import os\nos._exit(0)\n", "from os import _exit as end\nend(0)", "quit(0)", "exit()"]
+)
+@pytest.mark.parametrize("words", [["check"], ["list"]])
+def test_a_file_that_ends_the_process_is_told(mine, text, words, capsys):
+    mine.write_text(text)
+    assert invoke([*words, str(mine)]) == 2
+    error = capsys.readouterr().err
+    assert "SystemExit: " in error and f"{mine}:" in error
+    if "_exit" in text:
+        assert f"{mine}:2: SystemExit: the file ends the process by os._exit(0)\n" in error
+
+
+def test_a_function_that_ends_the_process_is_wrong_and_others_are_judged(mine, capsys):
+    fill(mine, "    import os\n    os._exit(0)\n")
+    assert invoke(["check", str(mine)]) == 1
+    out = capsys.readouterr().out
+    assert "the file ends the process by os._exit(0)" in out
+    assert out.count("to do") == 11
+
+
 @pytest.mark.parametrize("words", [[], ["gone"], ["check"]])
 def test_wrong_words_exit_with_2(words):
     with pytest.raises(SystemExit) as raised:

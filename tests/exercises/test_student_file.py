@@ -1,11 +1,19 @@
 import ast
+import os
 import random
 import sys
 
 import pytest
 
 from sb3_course.common.errors import UserError
-from sb3_course.exercises.student_file import WORKSHEET, function, load, start, statements
+from sb3_course.exercises.student_file import (
+    WORKSHEET,
+    function,
+    kept_running,
+    load,
+    start,
+    statements,
+)
 
 
 def test_the_worksheet_is_written_once(tmp_path):
@@ -59,6 +67,18 @@ def test_a_file_is_a_module_of_its_own_whatever_its_name(tmp_path):
     )
     assert load(path)["A"](3).b == 3
     assert hasattr(random, "seed") and sys.modules["random"] is random
+
+
+def test_processes_that_a_file_forks_end_as_they_would(tmp_path):
+    leave = os._exit
+    with kept_running():
+        child = os.fork()
+        if not child:
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        with pytest.raises(SystemExit, match="os._exit"):
+            os._exit(0)
+    assert os._exit is leave
 
 
 def test_a_file_that_is_missing_or_a_folder_is_refused(tmp_path):

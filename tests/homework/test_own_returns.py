@@ -50,6 +50,24 @@ def test_a_plain_table_is_one_run(tmp_path, header):
     ]
 
 
+def test_a_last_row_without_a_newline_is_read(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("step,return_mean\n0,1.5\n350000,7")
+    assert read_own([f"mine={path}"], LENGTHS)["return_mean"].tolist() == [1.5, 7.0]
+
+
+def test_of_two_columns_of_returns_the_one_that_reports_take_is_read(tmp_path):
+    path = csv(tmp_path / "a.csv", "step,return,return_mean", "0,9,1.5", "350000,9,7")
+    assert read_own([f"mine={path}"], LENGTHS)["return_mean"].tolist() == [1.5, 7.0]
+
+
+def test_spaces_around_a_cell_make_no_other_run(tmp_path):
+    lines = ("large,4,10,1", "large , 4,20,2")
+    path = csv(tmp_path / "a.csv", "environment,seed,step,return_mean", *lines)
+    table = read_own([f"mine={path}"], LENGTHS)
+    assert table["step"].tolist() == [10, 20] and set(table["seed"]) == {0}
+
+
 def test_a_table_says_environments_and_seeds(tmp_path):
     lines = ("large,4,10,1", "large,5,10,2", "small,4,10,3", "large,4,20,9")
     path = csv(tmp_path / "a.csv", "environment,seed,step,return_mean", *lines)

@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -18,7 +18,13 @@ from sb3_course.benchmark.definition.yaml_source import (
 )
 from sb3_course.common.errors import Key, UserError, unknown
 from sb3_course.envs.config import EnvConfig, EnvConfigError, find_wrapper
-from sb3_course.registry import check_environment, constructor_arguments, find_algorithm
+from sb3_course.registry import (
+    UNIONS,
+    check_environment,
+    constructor_arguments,
+    find_algorithm,
+    hyper_parameters,
+)
 
 LIKE_AN_ID = re.compile(r"-v\d+$")
 """How an environment's id ends, and a name that a grid has made up seldom does."""
@@ -83,12 +89,32 @@ def _unknown_in_search(source: Source) -> Iterator[Mistake]:
             head = str(parameter).partition(".")[0]
             key: Key = ("search", "algorithms", name, parameter)
             yield from _run_check(key, _check_searched, class_, head, str(parameter))
+            yield from _run_check(key, _check_count, class_, head, ranges[parameter])
 
 
 def _check_searched(class_: str, head: str, parameter: str) -> None:
-    constructor_arguments(class_, {head: {} if head == "policy_kwargs" else 0})
+    constructor_arguments(class_, {head: None})
     if ("." in parameter and head != "policy_kwargs") or parameter == "policy_kwargs":
         raise UserError("allowed: a hyper-parameter of the constructor, or policy_kwargs.KEY")
+
+
+def _check_count(class_: str, head: str, searched: Any) -> None:
+    """Check that whole numbers are tried for a hyper-parameter that is annotated as one."""
+    annotation = hyper_parameters(find_algorithm(class_)).get(head)
+    kinds = get_args(annotation) if get_origin(annotation) in UNIONS else (annotation,)
+    if int not in kinds or float in kinds:
+        return
+    bounds = [searched.get(k) for k in ("low", "high")] if isinstance(searched, Mapping) else []
+    choices = searched if isinstance(searched, list) else _list(searched, "values")
+    for label, number in zip(("low", "high"), bounds, strict=False):
+        if isinstance(number, float):
+            raise UserError(
+                f"{label} {number}: {head} of {class_} takes whole numbers; allowed: bounds "
+                "without a point, as in {low: 8, high: 64}"
+            )
+    for number in choices:
+        if isinstance(number, float) and not number.is_integer():
+            raise UserError(f"given {number}; {head} of {class_} takes whole numbers")
 
 
 def _unknown_in_algorithm(key: Key, algorithm: Any) -> Iterator[Mistake]:

@@ -1,7 +1,7 @@
-"""Checks that constructors accept the settings of a grid: each algorithm is built once."""
+"""Checks that constructors accept the settings of a grid, and the values of its search."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,8 @@ from gymnasium.spaces import Space
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_course.benchmark.definition.grid import RunConfig, RunSpec
+from sb3_course.benchmark.definition.search import Ranges, Search
+from sb3_course.benchmark.definition.search_checks import refused_values
 from sb3_course.benchmark.definition.yaml_source import GridSource, Mistake, Source, shown
 from sb3_course.common.errors import Key, in_words
 from sb3_course.envs.backends import Backend
@@ -22,7 +24,9 @@ _NEED_CHECKS: set[Backend] = {"envpool", "gymnasium"}
 """Backends that cannot run every environment that Gymnasium can make."""
 
 
-def check_constructors(specs: Iterable[RunSpec], grid: GridSource) -> list[str]:
+def check_constructors(
+    specs: Iterable[RunSpec], grid: GridSource, search: Search | None = None
+) -> list[str]:
     """Build the algorithm of every run once, on the spaces of its environment.
 
     Runs that differ only in their seeds are built once. A build takes milliseconds, after the
@@ -30,12 +34,13 @@ def check_constructors(specs: Iterable[RunSpec], grid: GridSource) -> list[str]:
 
     :param specs: Runs to check
     :param grid: Grid of the runs, for error messages
+    :param search: Search whose values are checked as well, those of the algorithms of the runs
     :return: Lines on environments with settings for which backend ``auto`` stands for ``dummy``
     :raises GridError: If an environment cannot be made on this machine, or a constructor refuses
         its settings; the message names the hyper-parameter at fault if it is a single one
     """
     source, specs = Source(grid), list(specs)
-    mistakes = list(_mistakes(specs, source))
+    mistakes = list(_mistakes(specs, source, {} if search is None else search.algorithms))
     if mistakes:
         raise source.error(mistakes)
     automatic = [s for s in specs if s.config.backend == "auto" and s.config.env_settings]
@@ -46,13 +51,15 @@ def check_constructors(specs: Iterable[RunSpec], grid: GridSource) -> list[str]:
     return [f"{name} on backend 'dummy' ({why})" for name, why in reasons.items() if why]
 
 
-def _mistakes(specs: Iterable[RunSpec], source: Source) -> Iterator[Mistake]:
+def _mistakes(
+    specs: Iterable[RunSpec], source: Source, searched: Mapping[str, Ranges]
+) -> Iterator[Mistake]:
     configs: dict[tuple[str, str], RunConfig] = {}
     environments: dict[str, EnvConfig] = {}
     for spec in specs:
         configs[spec.names] = spec.config
         environments.setdefault(spec.environment, spec.env)
-    refusals: dict[Key, tuple[str, dict[str, None]]] = {}
+    refusals: dict[tuple[Key, str], tuple[str, dict[str, None]]] = {}
     for environment, description in environments.items():
         by_algorithm = {a: config for (a, e), config in configs.items() if e == environment}
         try:
@@ -68,10 +75,23 @@ def _mistakes(specs: Iterable[RunSpec], source: Source) -> Iterator[Mistake]:
         for algorithm, config in by_algorithm.items():
             refused = _refused(config, spaces)
             if refused is not None:
-                place = _place(source, algorithm, environment, refused[0])
-                refusals.setdefault(place, (refused[1], {}))[1][environment] = None
-    for place, (message, names) in refusals.items():
+                key = _place(source, algorithm, environment, refused[0]), ""
+                refusals.setdefault(key, (refused[1], {}))[1][environment] = None
+                continue
+            for key in _refused_in_search(algorithm, config, spaces, searched.get(algorithm, {})):
+                refusals.setdefault(key, (key[1], {}))[1][environment] = None
+    for (place, _), (message, names) in refusals.items():
         yield Mistake(place, f"{message} (on {', '.join(names)})")
+
+
+def _refused_in_search(
+    algorithm: str, config: RunConfig, spaces: Spaces, ranges: Ranges
+) -> list[tuple[Key, str]]:
+    """Return the key of each value of a search that is refused, and the reason."""
+    if not ranges:
+        return []
+    refused = refused_values(config, ranges, _spaces_only_env(config, spaces))
+    return [(("search", "algorithms", algorithm, name), reason) for name, reason in refused]
 
 
 def _refused(config: RunConfig, spaces: Spaces) -> tuple[Key, str] | None:

@@ -9,6 +9,18 @@ from sb3_course.common.tracking.tracker import TRACKERS
 from sb3_course.envs.config import EnvConfig, EnvConfigError
 
 
+def _no_text(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        raise ValueError("allowed: a number")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool | str) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError("allowed: a whole number")
+    return value
+
+
 def _bool_or_settings(value: Any) -> Any:
     if not isinstance(value, bool | dict):
         raise ValueError("allowed: true, false, or settings of SB3's VecNormalize")
@@ -117,12 +129,16 @@ MAX_SEED = 2**32 - 1
 MAX_RUNS = 20_000
 MAX_EVALUATIONS = 300_000
 """Maximum number of evaluations in all runs together, each of which is stored."""
-Steps = Annotated[int, Field(gt=0, le=10**12)]
-Envs = Annotated[int, Field(gt=0, le=10_000)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""Whole number, which YAML may hold as ``1e6``; neither true nor a text."""
+Real = Annotated[float, BeforeValidator(_no_text)]
+"""Number; neither true nor a text."""
+Steps = Annotated[Whole, Field(gt=0, le=10**12)]
+Envs = Annotated[Whole, Field(gt=0, le=10_000)]
 Normalize = Annotated[Any, AfterValidator(_bool_or_settings)]
 Question = Annotated[str, AfterValidator(_printable_question)]
 Seeds = Annotated[
-    list[Annotated[int, Field(ge=0, le=MAX_SEED)]],
+    list[Annotated[Whole, Field(ge=0, le=MAX_SEED)]],
     Field(min_length=1),
     BeforeValidator(_count_of_seeds),
     AfterValidator(_distinct_seeds),

@@ -76,6 +76,7 @@ from sb3_course.benchmark.definition.field_types import (
     Normalize,
     Pair,
     Question,
+    Real,
     Seeds,
     Steps,
     Trackers,
@@ -172,9 +173,9 @@ class Grid(Section):
     """Returns that define the scores of environments, by their names in the grid."""
     search: Search | None = None
     """What is tried to find better settings."""
-    time_limit: float = Field(default=24.0, gt=0, le=100_000)
+    time_limit: Real = Field(default=24.0, gt=0, le=100_000)
     """Hours after which a run is stopped and recorded as failed."""
-    memory_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    memory_limit: Real | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Memory of a run in GiB; None for an equal share of the machine's memory."""
     checkpoint_every: Steps | None = None
     """Environment steps after which a run keeps what it needs to go on if it is killed."""

@@ -25,19 +25,28 @@ a list of choices above it.
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from itertools import count, islice
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     JsonValue,
     StrictBool,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from sb3_course.benchmark.definition.field_types import MAX_SEED, MAX_SEEDS, Seeds
+from sb3_course.benchmark.definition.field_types import (
+    MAX_SEED,
+    MAX_SEEDS,
+    Real,
+    Seeds,
+    Whole,
+)
 from sb3_course.benchmark.definition.sections import Section
 from sb3_course.common.errors import UserError, unknown
 
@@ -90,7 +99,27 @@ def _fresh_seeds(given: Any) -> Any:
     return given
 
 
+def _both_answers(given: bool | tuple[bool, bool]) -> bool | tuple[bool, bool]:
+    if isinstance(given, tuple) and given[0] == given[1]:
+        raise ValueError("an answer is listed twice; allowed: true, false, or [true, false]")
+    return given
+
+
 Number = Annotated[int | float, BeforeValidator(_number)]
+
+
+def same_choice(a: Any, b: Any) -> bool:
+    """Return whether two values of a hyper-parameter are the same choice.
+
+    :param a: Value as in a grid
+    :param b: Another one
+    :return: Whether they are equal, where true is not 1, nor false 0, at any depth
+    """
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same_choice, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same_choice(a[key], b[key]) for key in a)
+    return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
 
 
 class Searched(Section):
@@ -99,7 +128,9 @@ class Searched(Section):
     low: Number | None = None
     high: Number | None = None
     log: StrictBool = False
-    decay: StrictBool | tuple[StrictBool, StrictBool] = False
+    decay: Annotated[StrictBool | tuple[StrictBool, StrictBool], AfterValidator(_both_answers)] = (
+        False
+    )
     """Whether the value falls linearly to 0 over the run; a pair tries both."""
     values: list[JsonValue] | None = Field(default=None, min_length=2, max_length=MOST_CHOICES)
     when: dict[str, list[JsonValue]] = Field(default_factory=dict)
@@ -110,6 +141,10 @@ class Searched(Section):
     def _one_or_several(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             raise ValueError("allowed: a choice of another parameter, as in {line_search: true}")
+        if [] in given.values():
+            raise ValueError(
+                "an empty list, for which it is never tried; allowed: one choice or more"
+            )
         return {key: value if isinstance(value, list) else [value] for key, value in given.items()}
 
     @model_validator(mode="after")
@@ -151,7 +186,7 @@ class Searched(Section):
 class Confirm(Section):
     """How the best settings are run again before one is chosen."""
 
-    best: int = Field(default=3, ge=1, le=100)
+    best: Whole = Field(default=3, ge=1, le=100)
     seeds: Annotated[Any, BeforeValidator(_fresh_seeds)] = 10
     """Seeds that no trial has seen; a number counts from the last seed of the trials."""
 
@@ -163,16 +198,16 @@ class Search(Section):
     """What is tried for each algorithm, and how settings are compared."""
 
     algorithms: dict[str, Annotated[Ranges, Field(min_length=1)]] = Field(min_length=1)
-    trials: int = Field(default=40, ge=1, le=10_000)
+    trials: Whole = Field(default=40, ge=1, le=10_000)
     seeds: Annotated[Seeds, BeforeValidator(_seeds_from_100)] = Field(
         default_factory=lambda: _seeds_from_100(5)
     )
     objective: Literal["final", "mean", "best"] = "final"
     shared: StrictBool = False
-    halving: int = Field(default=3, ge=1, le=16)
-    first_look: float = Field(default=0.33, gt=0, le=1)
-    confirm: Confirm = Confirm()
-    sensitivity: Annotated[int, Field(ge=0, le=100)] = 0
+    halving: Whole = Field(default=3, ge=1, le=16)
+    first_look: Real = Field(default=0.33, gt=0, le=1)
+    confirm: Confirm = Field(default={}, validate_default=True)
+    sensitivity: Annotated[Whole, Field(ge=0, le=100)] = 0
     """Values of each parameter that are run, the others as chosen; of choices, all are."""
 
     @field_validator("algorithms")
@@ -184,6 +219,19 @@ class Search(Section):
                 _check_condition(name, searched, above)
                 if searched.values is not None:
                     above[name] = searched.values
+        return given
+
+    @field_validator("confirm")
+    @classmethod
+    def _seeds_to_the_largest(cls, given: Confirm, info: ValidationInfo) -> Confirm:
+        seeds = info.data.get("seeds")
+        if seeds is not None and not isinstance(given.seeds, list):  # else they have mistakes
+            last = max(seeds) + given.seeds
+            if last > MAX_SEED:
+                raise ValueError(
+                    f"{given.seeds} fresh seeds, counted from {max(seeds) + 1}, the last seed of "
+                    f"the trials plus 1, end at {last}; allowed: seeds up to {MAX_SEED}"
+                )
         return given
 
     def fresh_seeds(self) -> list[int]:
@@ -210,12 +258,29 @@ class Search(Section):
                 )
 
 
+def with_settings(params: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hyper-parameters in which some have other values.
+
+    :param params: Hyper-parameters as in a grid, which stay as they are
+    :param settings: New values by name, those of ``policy_kwargs`` by ``policy_kwargs.KEY``
+    :return: Hyper-parameters as in a grid
+    """
+    merged = deepcopy(dict(params))
+    for name, value in settings.items():
+        head, _, key = name.partition(".")
+        if key:
+            merged[head] = {**(merged.get(head) or {}), key: value}
+        else:
+            merged[name] = value
+    return merged
+
+
 def _check_condition(name: str, searched: Searched, above: Mapping[str, list[JsonValue]]) -> None:
     for other, values in searched.when.items():
         if other not in above:
             raise ValueError(f"{name}: when: {unknown('list of choices above it', other, above)}")
         for value in values:
-            if value not in above[other]:
+            if not any(same_choice(value, choice) for choice in above[other]):
                 raise ValueError(
                     f"{name}: when: {other} is never {value!r}; allowed: {above[other]}"
                 )

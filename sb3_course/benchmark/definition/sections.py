@@ -23,6 +23,7 @@ from sb3_course.benchmark.definition.field_types import (
     Normalize,
     Seeds,
     Steps,
+    Whole,
     Wrappers,
 )
 from sb3_course.common.errors import unknown
@@ -77,7 +78,7 @@ class Evaluation(Section):
 
     every: Steps | None = None
     n_points: Steps | None = None
-    episodes: int = Field(default=20, ge=1, le=1000)
+    episodes: Whole = Field(default=20, ge=1, le=1000)
     metrics: Metrics = []
     later = frozenset({"metrics"})
 
@@ -94,7 +95,8 @@ class Evaluation(Section):
         :return: Environment steps in ascending order, from 0 to ``total_timesteps``
         """
         if self.n_points is not None:
-            return [round(i * total_timesteps / self.n_points) for i in range(self.n_points + 1)]
+            n_points = min(self.n_points, total_timesteps)  # else steps would be there twice
+            return [round(i * total_timesteps / n_points) for i in range(n_points + 1)]
         return [*range(0, total_timesteps, self.every or 1), total_timesteps]
 
 
@@ -109,8 +111,8 @@ class Environment(Section):
     id: str | None = None
     kwargs: EnvArguments = {}
     wrappers: Wrappers = []
-    frame_stack: Annotated[int, Field(ge=1, le=MOST_FRAMES)] | None = None
-    time_limit: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
+    frame_stack: Annotated[Whole, Field(ge=1, le=MOST_FRAMES)] | None = None
+    time_limit: Annotated[Whole, Field(ge=1, le=MOST_STEPS)] | None = None
     names_elsewhere = RL_ZOO
     later = frozenset({"id", "kwargs", "wrappers", "frame_stack", "time_limit"})
 

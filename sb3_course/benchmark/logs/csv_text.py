@@ -1,4 +1,4 @@
-"""CSV files of logs, which may still be written: a last line without its end is left out."""
+"""CSV files: tables, and logs, which may still be written."""
 
 import csv
 import io
@@ -62,11 +62,13 @@ class CsvTable:
         return found
 
 
-def read_csv(path: Path) -> CsvTable:
+def read_csv(path: Path, still_written: bool = False) -> CsvTable:
     """Read a CSV file.
 
     :param path: The file
-    :return: Its content; a last line that has no end is left out, as it may be cut off
+    :param still_written: Whether it may still be written, as logs are: then a last line that has no
+        end is left out, as it may be cut off
+    :return: Its content
     :raises UserError: It is not one; gives the reason alone
     """
     try:
@@ -77,7 +79,8 @@ def read_csv(path: Path) -> CsvTable:
         raise UserError(str(error).removeprefix(f"{path}: ")) from error
     except OSError as error:
         raise UserError(error.strerror or "unreadable") from error
-    whole = text[: max(text.rfind("\n"), text.rfind("\r")) + 1]
+    end = max(text.rfind("\n"), text.rfind("\r")) + 1
+    whole = text[:end] if still_written or not text[end:].strip() else text
     comment = ""
     if whole.startswith("#"):
         comment, _, whole = whole[1:].partition("\n")

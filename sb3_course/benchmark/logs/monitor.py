@@ -14,6 +14,7 @@ is no point.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -71,12 +72,15 @@ def read_monitor(path: Path) -> Episodes:
     :return: Its episodes; where the clock began anew, as in a run that was resumed, it goes on
     :raises UserError: It is not such a file; gives the reason alone
     """
-    table = read_csv(path)
+    table = read_csv(path, still_written=True)
     returns, lengths, times = (np.array(table.numbers(name)) for name in "rlt")
     if not (np.isfinite(times).all() and (lengths >= 1).all() and lengths.sum() < MOST_STEPS):
         raise UserError("a length below 1, or a time or length that is no finite number")
     if (lengths != np.floor(lengths)).any():
         raise UserError("a length that is no whole number of steps")
+    for line, value in zip(table.lines, returns.tolist(), strict=True):
+        if not math.isfinite(value):
+            raise UserError(f"line {line}: the return is {value}, no finite number")
     began = np.diff(times, prepend=0.0) < 0.0
     before = np.concatenate([[0.0], times[:-1]])
     start = _started(table.comment)

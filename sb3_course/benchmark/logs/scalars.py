@@ -69,7 +69,7 @@ def read_progress(path: Path) -> Scalars:
     :return: Its returns and lengths, by name; empty cells are no values
     :raises UserError: It is not such a file; gives the reason alone
     """
-    table = read_csv(path)
+    table = read_csv(path, still_written=True)
     steps = table.text(STEPS)
     times = table.text(SECONDS) if SECONDS in table.header else [""] * len(steps)
     scalars = {}

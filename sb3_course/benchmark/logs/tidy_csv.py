@@ -27,7 +27,7 @@ def read_tidy(path: Path) -> tuple[dict[Run, pd.DataFrame], dict[Run, str]]:
     :param path: File with the columns ``algorithm, environment, seed, step`` and ``return_mean`` or
         ``return``, and perhaps others of :data:`.COLUMNS`
     :return: Points of each run, see :func:`.points`, and why runs are left out
-    :raises UserError: The file is no such table; gives the reason alone
+    :raises UserError: The file is no such table, or has no row; gives the reason alone
     """
     table = read_csv(path)
     result = next((name for name in RETURNS if name in table.header), None)
@@ -38,6 +38,8 @@ def read_tidy(path: Path) -> tuple[dict[Run, pd.DataFrame], dict[Run, str]]:
             f"without {', '.join(lacking)} (columns: {', '.join(table.header)[:200]}); allowed: a "
             "table with algorithm, environment, seed, step and return_mean, one row per evaluation"
         )
+    if not table.lines:
+        raise UserError("no row in it")
     found, unread = {}, {}
     for run, indices in _rows_by_run(table).items():
         try:
@@ -105,6 +107,9 @@ def _optional(table: CsvTable, name: str, rows: list[int]) -> list[float]:
 
 
 def _name(text: str) -> str:
-    """Return a name without the apostrophe that keeps spreadsheets from computing it."""
-    guarded = text.startswith("'") and FORMULA.match(text[1:])
-    return text[1:] if guarded else text
+    """Return a name without spaces around it, and without the apostrophe that keeps spreadsheets
+    from computing it.
+    """
+    name = text.strip() or text
+    guarded = name.startswith("'") and FORMULA.match(name[1:])
+    return name[1:].strip() if guarded else name

@@ -5,6 +5,7 @@ every evaluation and episode, and its digest is that of its content. What is not
 counts as a failed run whose reason names the file, so it is in no statistic and is run again.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterable
@@ -150,7 +151,11 @@ class Store:
         :param specs: Runs to execute
         :raises UserError: There is a folder in the place of a file, or another thing in that of a
             folder; names it
+        :raises NotADirectoryError: What the folder would be in is none
         """
+        for above in self.folder.parents:
+            if os.path.lexists(above) and not above.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
         for folder in (self.folder, self.folder / "runs", self.folder / "failed"):
             if os.path.lexists(folder) and not folder.is_dir():
                 raise UserError(f"{folder} is no folder; move it away, as results go there")

@@ -6,13 +6,12 @@ that are ascending numbers are suggested by their order, so that neighbors count
 
 import inspect
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
 from optuna import Trial
 
-from sb3_course.benchmark.definition.search import Ranges, Searched
+from sb3_course.benchmark.definition.search import Ranges, Searched, same_choice
 from sb3_course.registry import find_algorithm
 
 DIGITS = 4
@@ -70,23 +69,6 @@ def settings_of(params: Mapping[str, Any], ranges: Ranges) -> dict[str, Any]:
     return found
 
 
-def with_settings(params: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return hyper-parameters in which some have other values.
-
-    :param params: Hyper-parameters as in a grid, which stay as they are
-    :param settings: New values by name, as of :func:`settings_of`
-    :return: Hyper-parameters as in a grid
-    """
-    merged = deepcopy(dict(params))
-    for name, value in settings.items():
-        head, _, key = name.partition(".")
-        if key:
-            merged.setdefault(head, {})[key] = value
-        else:
-            merged[name] = value
-    return merged
-
-
 def params_of_grid(
     algorithm_class: str, params: Mapping[str, Any], ranges: Ranges
 ) -> dict[str, Any] | None:
@@ -122,7 +104,7 @@ def held_of(name: str, searched: Searched, value: Any) -> dict[str, Any] | None:
     :return: Numbers by name; None if the value is not among those that are tried
     """
     if searched.values is not None:
-        at = next((i for i, v in enumerate(searched.values) if _same(v, value)), None)
+        at = next((i for i, v in enumerate(searched.values) if same_choice(v, value)), None)
         return None if at is None else {name: at}
     falls = isinstance(value, str) and value.startswith("lin_")
     try:
@@ -145,7 +127,7 @@ def applies(searched: Searched, settings: Mapping[str, Any]) -> bool:
     :return: Whether the condition holds
     """
     return all(
-        other in settings and any(_same(settings[other], value) for value in values)
+        other in settings and any(same_choice(settings[other], value) for value in values)
         for other, values in searched.when.items()
     )
 
@@ -162,10 +144,6 @@ def values_along(searched: Searched, n: int) -> list[Any]:
     space = np.geomspace if searched.log else np.linspace
     values = [float(value) for value in space(_low(searched), _high(searched), n)]
     return list(dict.fromkeys(map(round, values))) if searched.whole else values
-
-
-def _same(a: Any, b: Any) -> bool:
-    return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
 
 
 def _ordered(values: list[Any]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sb3_course.benchmark.definition.grid import Grid, RunConfig, RunSpec
-from sb3_course.benchmark.definition.search import Ranges, Search
+from sb3_course.benchmark.definition.search import Ranges, Search, with_settings
 from sb3_course.benchmark.statistics import metrics
 from sb3_course.benchmark.statistics.environments import (
     at_the_end,
@@ -19,7 +19,6 @@ from sb3_course.benchmark.statistics.environments import (
 from sb3_course.benchmark.statistics.scores import Reference
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.tuning.rungs import Rung, rungs_of, stop_of
-from sb3_course.benchmark.tuning.space import with_settings
 
 OBJECTIVES = {"final": at_the_end, "mean": over_the_run, "best": best_of_the_run}
 

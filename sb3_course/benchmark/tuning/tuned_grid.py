@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 
 from sb3_course.benchmark.definition.grid import Grid
+from sb3_course.benchmark.definition.search import with_settings
 from sb3_course.benchmark.tuning.finals import Final
 from sb3_course.benchmark.tuning.progress import after, in_words
-from sb3_course.benchmark.tuning.space import with_settings
 from sb3_course.benchmark.tuning.subject import Subject
 from sb3_course.common.files import write_whole
 from sb3_course.common.tracking.code import git_commit, versions

@@ -92,7 +92,8 @@ def plan_tuning(
         same key, for every key
     :param results: Folder of all results
     :return: The plan
-    :raises GridError: If the grid has mistakes, or a constructor refuses its own settings
+    :raises GridError: If the grid has mistakes, or a constructor refuses its own settings, a choice
+        or the bound of a range
     :raises UserError: If it has no search, seeds overlap, a condition matches nothing, scores need
         reference returns, or stored runs were made with other code of the user
     """
@@ -119,7 +120,7 @@ def plan_tuning(
     _check_user_code(subjects, store)
     runs = [spec for subject in subjects for spec in subject.fresh_runs({})]
     store.check_free(runs)
-    check_constructors(runs, grid)
+    check_constructors(runs, grid, loaded.search)
     return TuningPlan(grid, loaded, store, subjects)
 
 

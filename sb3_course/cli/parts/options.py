@@ -78,13 +78,15 @@ def parameters(option: str, items: Sequence[str], example: str) -> dict[str, Any
     :param items: Words KEY=VALUE or, as in RL Zoo, KEY:VALUE
     :param example: Example of such a word
     :return: Values by name
-    :raises typer.BadParameter: If one of them is anything else
+    :raises typer.BadParameter: If one of them is anything else, or a name is given twice
     """
-    values = {}
+    values: dict[str, Any] = {}
     for item in items:
         found = re.fullmatch(r"(\w+)[=:](.*)", item, re.DOTALL)
         if found is None:
             raise typer.BadParameter(f"{option} {_cut(item)}: expected KEY=VALUE, as in {example}")
+        if found[1] in values:
+            raise typer.BadParameter(f"{option} {found[1]} is given twice; allowed: once")
         values[found[1]] = _value(option, item, found[2])
     return values
 

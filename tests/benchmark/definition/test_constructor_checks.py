@@ -121,6 +121,88 @@ def test_many_runs_are_checked_as_one(refusals, monkeypatch):
     assert len(built) == 1
 
 
+@pytest.fixture
+def refused_values(tmp_path, monkeypatch):
+    """Return what is refused of a search's values, by the name of the hyper-parameter."""
+    monkeypatch.chdir(tmp_path)
+
+    def write_and_check(ranges, params=None, class_="NPG", **changes) -> dict[str, list[str]]:
+        search = {"algorithms": {"a": ranges}}
+        data = content(**{**of(class_, params or {}), "search": search, **changes})
+        (tmp_path / "grid.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
+        path = (tmp_path / "grid.yaml").relative_to(tmp_path)
+        grid = checked_grid(path)
+        found = {}
+        try:
+            check_constructors(grid.runs(), path, grid.search)
+        except GridError as error:
+            for line in str(error).splitlines():
+                place, key, reason = line.split(": ", 2)
+                assert place.startswith("grid.yaml:")
+                found.setdefault(key.removeprefix("search.algorithms.a."), []).append(reason)
+        return found
+
+    return write_and_check
+
+
+@pytest.mark.parametrize(
+    ("ranges", "expected"),
+    [
+        ({"target_kl": {"low": -1, "high": 0.1}}, ["low -1: target_kl must be"]),
+        ({"gamma": {"low": 0.9, "high": 1.5}}, ["high 1.5: gamma must be a number from 0 to 1"]),
+        ({"gamma": {"low": -0.5, "high": 1.5}}, ["low -0.5: gamma", "high 1.5: gamma"]),
+        ({"n_steps": {"low": 0, "high": 8}}, ["low 0: n_steps must be a whole number"]),
+        ({"n_steps": [8, 0, "x"]}, ["given 0: n_steps", "given 'x': n_steps of NPG must be a num"]),
+        ({"policy": ["MlpPolicy", "CnnPolicy"]}, ["given 'CnnPolicy': "]),
+        (
+            {"policy_kwargs.activation_fn": ["Tanh", "relu"]},
+            ["given 'relu': unknown activation function 'relu'; did you mean 'ReLU'"],
+        ),
+        (
+            {"target_kl": {"low": -0.1, "high": 0.1, "decay": True}},
+            ["low -0.1: target_kl must be"],
+        ),
+        (
+            {"learning_rate": {"low": -1.0, "high": 1.0, "decay": [True, False]}},
+            ["low -1.0: learning_rate must be"],
+        ),
+    ],
+)
+def test_a_value_of_a_search_that_the_class_refuses_is_told(refused_values, ranges, expected):
+    ((key, reasons),) = refused_values(ranges).items()
+    assert key == next(iter(ranges))
+    assert len(reasons) == len(expected)
+    for reason, start in zip(reasons, expected, strict=True):
+        assert reason.startswith(start)
+        assert reason.endswith("(on CartPole-v1)")
+
+
+def test_values_that_are_refused_only_in_combination_are_a_matter_of_the_trial(refused_values):
+    """n_steps and n_episodes exclude each other."""
+    both = {"n_steps": [None, 8], "n_episodes": [None, 2]}
+    assert refused_values(both, class_="REINFORCE") == {}
+    assert refused_values(both, {"n_steps": 8}, "REINFORCE") == {}
+    fixed = refused_values({"n_episodes": [2, 4]}, {"n_steps": 8}, "REINFORCE")
+    assert len(fixed["n_episodes"]) == 2  # no trial changes n_steps
+
+
+def test_values_are_built_under_their_condition(refused_values):
+    two = {"n_steps": [8, None], "n_episodes": {"low": 2, "high": 8, "when": {"n_steps": None}}}
+    assert refused_values(two, {"n_steps": 8}, "REINFORCE") == {}
+    two["n_episodes"]["low"] = -2
+    assert list(refused_values(two, {"n_steps": 8}, "REINFORCE")) == ["n_episodes"]
+    two["n_steps"] = ["x", None]
+    two["n_episodes"] |= {"low": 2, "when": {"n_steps": "x"}}
+    assert list(refused_values(two, {"n_steps": 8}, "REINFORCE")) == ["n_steps"]
+
+
+def test_values_of_a_search_are_built_on_each_environment_that_is_made_once(refused_values):
+    two = dict.fromkeys(("CartPole-v1", "Pendulum-v1"), CARTPOLE)
+    found = refused_values({"gamma": {"low": 0.9, "high": 1.5}}, environments=two)
+    (reason,) = found["gamma"]
+    assert reason.endswith("(on CartPole-v1, Pendulum-v1)")
+
+
 OWN = "tests.own_envs"
 
 

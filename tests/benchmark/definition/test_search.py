@@ -30,6 +30,12 @@ def grid(ranges=None, **search):
         ({"target_kl": 0.1}, "target_kl", "or a list of values"),
         ({"target_kl": [0.1]}, "target_kl.values", "at least 2"),
         ({"target_kl": [0.1, 0.1]}, "target_kl", "listed twice"),
+        ({"target_kl": {**KL, "decay": [True, True]}}, "target_kl.decay", "listed twice"),
+        ({"target_kl": {**KL, "decay": [False, False]}}, "target_kl.decay", "[true, false]"),
+        ({"n_steps": {"low": 1.5, "high": 8}}, "n_steps", "low 1.5: n_steps of NPG takes whole"),
+        ({"n_steps": {"low": 1, "high": 8.0}}, "n_steps", "high 8.0: n_steps of NPG takes whole"),
+        ({"n_steps": {"values": [8, 16.5]}}, "n_steps", "given 16.5; n_steps of NPG takes whole"),
+        ({"n_steps": [8, 16.5]}, "n_steps", "given 16.5; n_steps of NPG takes whole"),
         ({"gae_lambda": {"low": 0, "high": 1}}, "gae_lambda", "or 0.0 and 1.0"),
         ({"n_steps": {"low": 8, "high": 64, "decay": True}}, "n_steps", "do not fall to 0"),
         ({"policy_kwargs": {"x": KL}}, "policy_kwargs", "policy_kwargs.KEY"),
@@ -40,6 +46,29 @@ def grid(ranges=None, **search):
             {"line_search": [True, False], "target_kl": {**KL, "when": {"line_search": 3}}},
             "algorithms",
             "never 3; allowed: [True, False]",
+        ),
+        (
+            {"line_search": [True, False], "target_kl": {**KL, "when": {"line_search": 1}}},
+            "algorithms",
+            "line_search is never 1; allowed: [True, False]",
+        ),
+        (
+            {"n_steps": [0, 1], "target_kl": {**KL, "when": {"n_steps": [0, False]}}},
+            "algorithms",
+            "n_steps is never False; allowed: [0, 1]",
+        ),
+        (
+            {
+                "policy_kwargs.net_arch": [[1], [2]],
+                "target_kl": {**KL, "when": {"policy_kwargs.net_arch": [[True]]}},
+            },
+            "algorithms",
+            "is never [True]; allowed: [[1], [2]]",
+        ),
+        (
+            {"line_search": [True, False], "target_kl": {**KL, "when": {"line_search": []}}},
+            "target_kl.when",
+            "never tried; allowed: one choice or more",
         ),
     ],
 )
@@ -66,6 +95,52 @@ def test_a_search_of_an_unknown_algorithm_is_refused():
 def test_seeds_serve_one_purpose(search, what):
     with pytest.raises(UserError, match=what):
         load_grid(grid(**search))
+
+
+LAST = 2**32 - 1
+
+
+@pytest.mark.parametrize(
+    ("search", "start", "end"),
+    [
+        ({"seeds": [LAST], "confirm": {"seeds": 2}}, LAST + 1, LAST + 2),
+        ({"seeds": [LAST - 4, 5], "confirm": {"best": 2, "seeds": 5}}, LAST - 3, LAST + 1),
+        ({"seeds": [LAST - 9]}, LAST - 8, LAST + 1),
+    ],
+)
+def test_fresh_seeds_are_counted_up_to_the_largest_seed(search, start, end):
+    with pytest.raises(UserError) as error:
+        load_grid(grid(**search))
+    assert f"counted from {start}, " in str(error.value)
+    assert f"end at {end}; allowed: seeds up to {LAST}" in str(error.value)
+    assert str(error.value).startswith("grid: search.confirm: ")
+    assert "given" not in str(error.value)
+    fewer = {**search, "seeds": [search["seeds"][0] - 2]}
+    assert max(load_grid(grid(**fewer)).search.fresh_seeds()) <= LAST
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"trials": True}, "trials"),
+        ({"trials": "40"}, "trials"),
+        ({"halving": True}, "halving"),
+        ({"seeds": [100, True]}, "seeds.1"),
+        ({"seeds": [100, "101"]}, "seeds.1"),
+        ({"sensitivity": "3"}, "sensitivity"),
+        ({"first_look": True}, "first_look"),
+        ({"confirm": {"best": "2"}}, "confirm.best"),
+    ],
+)
+def test_neither_texts_nor_true_are_numbers(changes, key):
+    with pytest.raises(UserError, match=rf"search\.{key}: given .*; allowed: a (whole )?number"):
+        load_grid(grid(**changes))
+
+
+def test_what_the_constructor_takes_as_a_dict_can_be_searched():
+    of = {"DQN": {"replay_buffer_kwargs": [{"handle_timeout_termination": True}, {}]}}
+    given = grid() | {"algorithms": {"DQN": {"class": "DQN"}}, "search": {"algorithms": of}}
+    assert checked_grid(given).search is not None
 
 
 def test_seeds_of_one_algorithm_are_published_as_well():

@@ -108,6 +108,8 @@ def test_other_columns_do_no_harm(tmp_path):
         ("#{}\nr,l,t\n1,1e300,3\n", "length"),
         ("#{}\nr,l,t\n1,1.5,3\n", "whole number of steps"),
         ("#{}\nr,l,t\nnan,2,3\n", "the return is nan"),
+        ("#{}\nr,l,t\n1,2,3\nnan,2,4\n1,2,5\n", "line 4: the return is nan, no finite number"),
+        ("#{}\nr,l,t\n1,2,3\n-inf,2,4\n", "line 4: the return is -inf, no finite number"),
         ("#{}\nr,r,l,t\n", "distinct names"),
         ("#{}\nr,l,t\n1,2,3\n1,", "PASS"),
         ('#{}\nr,l,t\n1,2,"' + "9" * 200_000 + "\n", "field larger than field limit"),

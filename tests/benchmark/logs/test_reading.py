@@ -168,6 +168,16 @@ def test_odd_names_of_folders_leave_messages_in_one_line(folder):
     assert str(caught.value).isprintable()
 
 
+def test_a_run_with_a_return_that_is_no_number_is_not_read(folder):
+    for k, bad in enumerate((2, "nan")):
+        path = folder / "zoo" / "ppo" / f"CartPole-v1_{k}" / "monitor.csv"
+        monitor(path, [(1, 9, 1), (bad, 9, 2), (3, 9, 3)])
+    logs = read_logs("zoo")
+    assert runs(logs) == [("ppo", "CartPole-v1", 0)]
+    (line,) = logs.problems
+    assert "monitor.csv: line 4: the return is nan, no finite number" in line
+
+
 def test_the_folder_of_rl_zoos_tensorboard_files_is_known(folder):
     board(folder / "tb" / "CartPole-v1" / "PPO_1", [(1, 2.0)])
     assert runs(read_logs("tb")) == [("PPO", "CartPole-v1", 1)]
@@ -194,6 +204,8 @@ def test_a_log_is_a_path_too(folder):
         ("zoo", "{algo}", "unknown part of a layout 'algo'"),
         ("zoo", "{algorithm}/{seed}", "matches none of 1 log files, such as ppo/CartPole-v1_1/"),
         ("broken.csv", None, "no run could be read: broken.csv: without algorithm"),
+        ("header.csv", None, "no run could be read: header.csv: no row in it"),
+        (["header.csv", "A=header.csv"], None, "header.csv: no row in it"),
         ("empty", None, "empty: no log in it"),
         ("grid.yaml", None, "no results in results/made-up"),
         ("old", None, "its grid is of another version"),
@@ -203,6 +215,7 @@ def test_a_log_is_a_path_too(folder):
 def test_mistakes_get_one_line(folder, sources, layout, part):
     evaluations(folder / "zoo" / "ppo" / "CartPole-v1_1")
     (folder / "broken.csv").write_text("a,b\n1,2\n")
+    (folder / "header.csv").write_text("algorithm,environment,seed,step,return\n")
     (folder / "empty").mkdir()
     (folder / "grid.yaml").write_text(yaml.safe_dump(configuration(made_up.grid())))
     write_whole(folder / "old" / "manifest.json", '{"grid": {"name": "x", "tasks": 3}}')

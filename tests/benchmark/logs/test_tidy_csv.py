@@ -33,6 +33,20 @@ def test_what_this_project_writes_is_read_as_it_was(table):
     pd.testing.assert_frame_equal(back, written)
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n  "])
+def test_a_last_row_without_a_newline_is_read(table, end):
+    found, unread = table(HEADER + "A,E,0,10,1.5\nA,E,0,20,2.5" + end)
+    assert found["A", "E", 0]["return_mean"].tolist() == [1.5, 2.5]
+    assert unread == {}
+
+
+def test_spaces_around_a_name_make_no_other_algorithm(table):
+    found, unread = table(HEADER + "A,E,0,10,1\n A, E ,0,20,2\nA ,E,1,5,7\n'=A ,E,0,5,1\n")
+    assert list(found) == [("A", "E", 0), ("A", "E", 1), ("=A", "E", 0)]
+    assert found["A", "E", 0]["return_mean"].tolist() == [1, 2]
+    assert unread == {}
+
+
 def test_few_columns_are_enough_and_rows_have_any_order(table):
     found, _ = table(HEADER + "A,E,0,20,2.5\nA,E,0,10,1.5\nA,E,1,5,7\n")
     assert found["A", "E", 0][["step", "return_mean"]].to_numpy().tolist() == [[10, 1.5], [20, 2.5]]
@@ -74,6 +88,9 @@ def test_runs_that_are_none_leave_others_alone(table):
         (HEADER + "A,E\x07,0,1,2\n", "line 2: environment 'E\\x07'"),
         (HEADER + f"A,{'E' * 300},0,1,2\n", "line 2: environment"),
         (HEADER + "A,E,0,1\n", "line 2: 4 cells for 5 columns"),
+        (HEADER + "A,E,0,1,2\nA,E,0,1", "line 3: 4 cells for 5 columns"),
+        (HEADER, "no row in it"),
+        (HEADER.strip(), "no row in it"),
     ],
 )
 def test_what_is_no_such_table_gets_one_line(table, text, part):

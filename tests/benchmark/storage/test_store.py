@@ -347,3 +347,12 @@ def test_what_is_in_the_place_of_a_folder_is_named(tmp_path, name):
     (folder / name).write_text("mine")
     with pytest.raises(UserError, match=f"{folder / name} is no folder; move it away"):
         Store(folder).check_free([FIRST])
+
+
+@pytest.mark.parametrize("name", ["taken", "taken/deeper/grid", "broken"])
+def test_what_is_in_the_place_of_a_folder_above_is_named(tmp_path, name):
+    (tmp_path / "taken").write_text("mine")
+    (tmp_path / "broken").symlink_to(tmp_path / "gone")
+    with pytest.raises(NotADirectoryError) as error:
+        Store(tmp_path / name / "grid").check_free([FIRST])
+    assert error.value.filename == str(tmp_path / name.partition("/")[0])

@@ -39,7 +39,7 @@ def quality(spec):
     """Return of a run: best at γ 0.9, better with more steps, and of its seed."""
     params = spec.config.params
     noise = np.random.default_rng([spec.seed, len(spec.environment)]).normal()
-    gamma, steps = params.get("gamma", 0.99), params.get("n_steps", 5)
+    gamma, steps = params.get("gamma", 0.99), params.get("n_steps") or 5
     return 100 - 1000 * (gamma - 0.9) ** 2 + steps / 4 + noise
 
 

@@ -1,13 +1,12 @@
 import optuna
 import pytest
 
-from sb3_course.benchmark.definition.search import Search
+from sb3_course.benchmark.definition.search import Search, with_settings
 from sb3_course.benchmark.tuning.space import (
     params_of_grid,
     settings_of,
     suggest,
     values_along,
-    with_settings,
 )
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -75,6 +74,8 @@ def test_settings_replace_parts_of_policy_kwargs_alone():
     after = with_settings(before, {"policy_kwargs.log_std_init": -1.0, "gamma": 0.99})
     assert after == {"gamma": 0.99, "policy_kwargs": {"net_arch": [64], "log_std_init": -1.0}}
     assert before == {"gamma": 0.9, "policy_kwargs": {"net_arch": [64]}}
+    for empty in ({}, {"policy_kwargs": None}):
+        assert with_settings(empty, {"policy_kwargs.x": 1}) == {"policy_kwargs": {"x": 1}}
 
 
 @pytest.mark.parametrize(

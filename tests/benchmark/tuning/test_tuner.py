@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from sb3_course.benchmark.definition.checks import checked_grid
+from sb3_course.benchmark.definition.yaml_source import GridError
 from sb3_course.benchmark.plan import plan_grid
 from sb3_course.benchmark.storage.rounds import Rounds, write_rounds
 from sb3_course.benchmark.tuning import tuner
@@ -141,15 +142,31 @@ def test_a_trial_whose_run_fails_ends_and_the_search_goes_on(tmp_path, monkeypat
 
 
 def test_settings_that_a_constructor_refuses_cost_no_run(tmp_path, monkeypatch):
-    grid = searched({"gamma": {"low": 0.8, "high": 1.0}, "n_steps": [-1, 8, 16]}, trials=6)
+    """Either of the two is allowed, both together are not."""
+    ranges = {"gamma": {"low": 0.8, "high": 1.0}, "n_steps": [None, 8], "n_episodes": [None, 2]}
+    algorithms = {"A2C": {"class": "REINFORCE"}}
+    grid = searched(ranges, algorithms=algorithms, trials=12)
     outcome, executor = tune(monkeypatch, tmp_path, grid)
     found = trials(tmp_path, grid)
     refused = [t for t in found if REFUSED in t.user_attrs]
     assert refused
     assert "refuses it" in refused[0].user_attrs[REFUSED]
-    assert all(spec.config.params.get("n_steps") != -1 for spec in executor.started)
-    assert sum(REFUSED not in t.user_attrs for t in found) >= 6
+    tried = [spec.config.params for spec in executor.started]
+    assert not any(params.get("n_steps") and params.get("n_episodes") for params in tried)
+    assert sum(REFUSED not in t.user_attrs for t in found) >= 12
     assert outcome.finals[0][1][0].by_seed
+
+
+def test_a_bound_that_a_constructor_refuses_is_told_before_any_run(tmp_path, monkeypatch):
+    grid = searched({"learning_rate": {"low": -1, "high": 1e-2}, "n_steps": [-1, 8, 16]})
+    with pytest.raises(GridError) as error:
+        tune(monkeypatch, tmp_path, grid)
+    lines = str(error.value).splitlines()
+    assert [line.split(": ")[1:3] for line in lines] == [
+        ["search.algorithms.A2C.learning_rate", "low -1"],
+        ["search.algorithms.A2C.n_steps", "given -1"],
+    ]
+    assert not (tmp_path / "tiny").exists()
 
 
 def test_a_finalist_that_fails_on_fresh_seeds_is_not_chosen(tmp_path, monkeypatch):
