@@ -3,6 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch as th
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -166,7 +167,7 @@ class NPG(PolicyGradientAlgorithm):
         check_count("cg_max_steps", self.cg_max_steps)
         check_count("line_search_max_iter", self.line_search_max_iter)
         factor = self.line_search_shrinking_factor
-        inside = isinstance(factor, float) and 0 < factor < 1
+        inside = isinstance(factor, (float, np.floating)) and 0 < factor < 1
         check("line_search_shrinking_factor", factor, inside, "a number between 0 and 1")
         check_count("sub_sampling_factor", self.sub_sampling_factor)
         check_number("cg_damping", self.cg_damping, 0)
@@ -267,7 +268,7 @@ class NPG(PolicyGradientAlgorithm):
         if self.step_size is None:
             length = natural_gradient.step_length(self._current_target_kl(), curvature)
         else:
-            length = self._scheduled("step_size", self.step_size)
+            length = self._current_step_size()
         self.logger.record("train/cg_residual", solution.residual)
         self.logger.record("train/cg_iterations", solution.iterations)
         self.logger.record("train/curvature", curvature)
@@ -303,7 +304,8 @@ class NPG(PolicyGradientAlgorithm):
                 self.logger.record("train/line_search_shrinks", shrinks)
                 return
         natural_gradient.assign(parameters, before)
-        if self.step_size is None and self._current_target_kl() == 0:  # no step was asked for
+        asked = self._current_target_kl() if self.step_size is None else self._current_step_size()
+        if asked == 0:
             self.logger.record("train/kl_divergence", 0.0)
             return
         self.n_skipped_updates += 1
@@ -343,7 +345,10 @@ class NPG(PolicyGradientAlgorithm):
         n, kl, max_kl, gain = len(actions), 0.0, 0.0, 0.0
         with th.no_grad():
             for before, part in zip(old, chunks(n, self.chunk_size), strict=True):
-                new = self.distribution(select(obs, part))
+                try:
+                    new = self.distribution(select(obs, part))
+                except ValueError:  # torch refuses such as a σ of 0, which is infinitely far
+                    return Consequences(math.inf, math.inf, -math.inf)
                 share = (part.stop - part.start) / n
                 of_states = natural_gradient.kl_divergence(before, new)
                 kl += share * of_states.mean().item()
@@ -358,6 +363,10 @@ class NPG(PolicyGradientAlgorithm):
         target = DEFAULT_TARGET_KL if self.target_kl is None else self.target_kl
         return self._scheduled("target_kl", target)
 
+    def _current_step_size(self) -> float:
+        assert self.step_size is not None
+        return self._scheduled("step_size", self.step_size)
+
     def _scheduled(self, name: str, value: float | Schedule) -> float:
-        schedule = value if callable(value) else FloatSchedule(value)
+        schedule = value if callable(value) else FloatSchedule(float(value))
         return scheduled(name, schedule, self._current_progress_remaining)

@@ -11,7 +11,13 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.collection.collector import check_finite, step_wait, truncations
-from sb3_course.collection.observations import TensorObs, map_obs, owned, true_next_obs
+from sb3_course.collection.observations import (
+    TensorObs,
+    as_declared,
+    map_obs,
+    owned,
+    true_next_obs,
+)
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 from sb3_course.common.validation import check_count
 
@@ -188,8 +194,9 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         if self.policy.training:
             self.policy.set_training_mode(False)
         callback.on_rollout_start()
-        check_finite("observation", self._last_obs, step=self.num_timesteps)
-        obs = self.to_tensor(map_obs(owned, self._last_obs))
+        last_obs = as_declared(self._last_obs, self.observation_space)
+        check_finite("observation", last_obs, step=self.num_timesteps)
+        obs = self.to_tensor(map_obs(owned, last_obs))
         with th.no_grad():
             sampled, clipped_actions = self.clip_actions(actor.act(obs))
             env.step_async(clipped_actions)  # functions of s and a are computed during the step

@@ -163,6 +163,24 @@ def test_a_schedule_that_ends_at_zero_skips_no_update():
     assert model.n_skipped_updates == 0
 
 
+def test_a_step_size_that_ends_at_zero_skips_no_update():
+    model = pendulum(step_size=LinearSchedule(1e-3, 0.0, 1.0)).learn(10 * 256)
+    assert model.n_skipped_updates == 0
+
+
+def test_a_step_after_which_there_is_no_policy_is_shortened():
+    """One so long that σ, an exponential, is 0 in floating point."""
+    model = pendulum(step_size=1e6, line_search_max_iter=1)
+    before = [p.detach().clone() for p in model.actor_parameters]
+    model.learn(256)
+    assert model.n_skipped_updates == 1
+    assert all(th.equal(p, q) for p, q in zip(model.actor_parameters, before, strict=True))
+    model = pendulum(step_size=1e6, line_search_max_iter=60)
+    model.learn(256)
+    assert model.n_skipped_updates == 0
+    assert all(th.isfinite(p).all() for p in model.actor_parameters)
+
+
 def largest_state_kl(model):
     """Train on one batch and compute the largest KL of a state, apart from the class."""
     _, callback = model._setup_learn(10**6)

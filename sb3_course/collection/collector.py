@@ -7,10 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_course.collection.observations import Array, Obs, compact, map_obs
+from sb3_course.collection.observations import Array, Obs, as_declared, compact, map_obs, owned
 from sb3_course.collection.rollout import Rollout
 
 MAX_EPISODE_STEPS = 1_000_000
+LONG_EPISODE_STEPS = 10_000
+"""Length of an episode up to which nothing is said, however few steps the batch should have."""
 
 
 class CollectionBudget(Protocol):
@@ -86,11 +88,12 @@ class WholeEpisodes:
             ended = np.flatnonzero(self.running & dones)
             self.running[ended] = False
             self._start(ended, step)
-        limit = None if self.n_episodes is not None else 10 * (self.n_steps or 0)
-        if step == limit and self.running.any():
+        if self.n_episodes is not None or not self.running.any():
+            return
+        if step == max(10 * (self.n_steps or 0), LONG_EPISODE_STEPS):
             warnings.warn(
-                f"a batch of whole episodes has taken {step:,} vector steps, 10 times n_steps: "
-                "an environment without a time limit needs gymnasium.wrappers.TimeLimit",
+                f"a batch of whole episodes of {self.n_steps:,} steps has taken {step:,}: an "
+                "environment without a time limit needs gymnasium.wrappers.TimeLimit",
                 stacklevel=2,
             )
 
@@ -135,6 +138,7 @@ def collect(
     """
     store = _Store()
     terminal_obs: dict[tuple[int, int], Obs] = {}
+    first_obs = as_declared(first_obs, env.observation_space)
     check_finite("observation", first_obs, step=0)
     obs = store.append_obs(first_obs)
     dones = np.zeros(env.num_envs, dtype=bool)
@@ -152,7 +156,8 @@ def collect(
         for n in np.flatnonzero(dones & running) if dones.any() else ():
             if "terminal_observation" not in infos[n]:
                 continue  # a terminal state has the value 0, whatever it looks like
-            terminal = map_obs(compact, infos[n]["terminal_observation"])
+            terminal = map_obs(owned, infos[n]["terminal_observation"])  # may be overwritten
+            terminal = as_declared(terminal, env.observation_space)
             check_finite(f"last observation of environment {n}", terminal, step, of_one=True)
             terminal_obs[step, int(n)] = terminal
         store.append("rewards", rewards)
@@ -177,10 +182,11 @@ def collect(
 
 
 def step_wait(env: VecEnv) -> tuple[Obs, Array, Array, list[dict[str, Any]]]:
-    """Finish a vector step; ``dones`` become bool and rewards floats, whatever their kind was.
+    """Finish a vector step, whose results become of the declared kind, whatever kind they were.
 
     :param env: Environments whose ``step_async`` has been called
-    :return: Observations, rewards and dones of shape (N,), and infos
+    :return: Observations as their space declares them, rewards as floats and dones as bool, both of
+        shape (N,), and infos
     :raises TypeError: The observation is a tuple, for which SB3 has no policy
     """
     new_obs, rewards, dones, infos = env.step_wait()
@@ -189,6 +195,7 @@ def step_wait(env: VecEnv) -> tuple[Obs, Array, Array, list[dict[str, Any]]]:
     rewards = np.asarray(rewards)
     if rewards.dtype.kind != "f":
         rewards = rewards.astype(np.float64)
+    new_obs = as_declared(new_obs, env.observation_space)
     return new_obs, rewards, np.asarray(dones).astype(bool), infos
 
 

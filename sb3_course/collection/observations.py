@@ -24,6 +24,23 @@ def map_obs(function: Callable[[Array], Array], obs: Obs) -> Obs:
     return function(obs)
 
 
+def as_declared(obs: Obs, space: spaces.Space[Any]) -> Obs:
+    """Return what is not of floats, although its space is, as float32.
+
+    SB3's ``DummyVecEnv`` writes observations into arrays of the space's kind; ``SubprocVecEnv``
+    and others pass on whatever an environment returns, such as ``[0, 0]`` at the start.
+
+    :param obs: Observation or batch, array or dict of arrays
+    :param space: Its space
+    :return: Observation of the same structure; itself where nothing is to be changed
+    """
+    if isinstance(obs, dict):
+        assert isinstance(space, spaces.Dict)
+        return {key: as_declared(value, space[key]) for key, value in obs.items()}  # type: ignore[misc]
+    declared = space.dtype is not None and space.dtype.kind == "f"
+    return obs.astype(np.float32) if declared and obs.dtype.kind != "f" else obs
+
+
 def compact(array: Array) -> Array:
     """Return floats as float32, in which networks compute, and anything else unchanged.
 

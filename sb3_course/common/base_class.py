@@ -108,9 +108,9 @@ class CourseAlgorithm(BaseAlgorithm):
         """
         if isinstance(values, dict):
             return {key: self.to_tensor(value) for key, value in values.items()}
-        if values.dtype == np.float64:
+        if values.dtype.kind == "f" and values.dtype != np.float32:
             values = values.astype(np.float32)
-        return th.from_numpy(values).to(self.device)
+        return th.from_numpy(np.ascontiguousarray(values)).to(self.device)
 
     def after_step(self, callback: BaseCallback, step_locals: dict[str, Any]) -> bool:
         """Count a vector step, record the episodes that it ended, and call the callback.

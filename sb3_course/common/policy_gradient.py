@@ -1,6 +1,7 @@
 """The base of the policy-gradient family: constructor, collection, steps, files."""
 
 import copy
+import inspect
 import math
 import warnings
 from collections import deque
@@ -26,6 +27,7 @@ from sb3_course.common.update_steps import UpdateSteps
 from sb3_course.common.validation import (
     check_action_space,
     check_count,
+    check_flag,
     check_number,
     check_observation_space,
     check_seed,
@@ -101,6 +103,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
     whole_episodes: ClassVar[bool] = False
     """Whether ``n_episodes`` may take the place of ``n_steps``, which then stays None."""
     rollout: Rollout
+    _computed_n_steps: int | None = None  # computed again where a model is loaded for other envs
     _saved_state: TrainingState | None = None  # of the file, until learn() goes on from it
     rollout_buffer = None  # type: ignore[assignment]  # SB3 passes it to collect_rollouts
 
@@ -158,8 +161,8 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
             self._setup_model()
 
     def _setup_model(self) -> None:
-        if self.n_steps is None and not self.whole_episodes:
-            self.n_steps = self._default_n_steps
+        if self.n_steps in (None, self._computed_n_steps) and not self.whole_episodes:
+            self.n_steps = self._computed_n_steps = self._default_n_steps
         self._check_parameters()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
@@ -172,6 +175,9 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         return math.ceil(self.default_transitions / self.n_envs)
 
     def _setup_lr_schedule(self) -> None:
+        for name in ("learning_rate", "critic_learning_rate"):
+            if isinstance(value := getattr(self, name), np.number):  # SB3 takes Python's alone
+                setattr(self, name, value.item())
         super()._setup_lr_schedule()
         rate = self.critic_learning_rate
         self.critic_lr_schedule = FloatSchedule(self.learning_rate if rate is None else rate)
@@ -180,6 +186,9 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
     def _check_parameters(self) -> None:
         """Check all parameters before anything is built."""
         self._check_policy()
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            if isinstance(parameter.default, bool) and name in vars(self):
+                check_flag(name, getattr(self, name))
         if self.seed is not None:
             check_seed(self.seed)
         check_number("gamma", self.gamma, 0, 1)
@@ -290,6 +299,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         check_count("log_interval", log_interval, none=True)
         check_count("chunk_size", self.chunk_size)
         self._follow_policy()
+        training_state.look(self)
         state, self._saved_state = self._saved_state, None
         if state is not None and not reset_num_timesteps:
             lost = training_state.put(self, state)
@@ -335,6 +345,18 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         model.policy.load_state_dict(imitator.policy.state_dict())
         return model
 
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed all random generators and the environments' next episodes, as in SB3.
+
+        A loaded model that is seeded no longer goes on exactly where it was saved: its running
+        episodes start anew.
+
+        :param seed: Seed; None to change nothing
+        """
+        super().set_random_seed(seed)
+        if seed is not None and self._saved_state is not None:
+            self._saved_state = training_state.seeded_anew(self._saved_state)
+
     def file_members(
         self, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
     ) -> checkpoint.Members:
@@ -351,11 +373,13 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         return members
 
     def _take_from(self, members: checkpoint.Members, trusted: bool) -> None:
-        self._saved_state = training_state.read(members, trusted)
+        state = training_state.read(members, trusted)
+        given = self.seed != checkpoint.sb3_data(members).get("seed")  # load(..., seed=1)
+        self._saved_state = training_state.seeded_anew(state) if state and given else state
 
     def _excluded_save_params(self) -> list[str]:
         ours = ["rollout", "_actor_group", "_critic_group", "critic_lr_schedule", "_saved_state"]
-        return [*super()._excluded_save_params(), *ours, "chunk_size"]
+        return [*super()._excluded_save_params(), *ours, "chunk_size", "_first_look"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "actor_optimizer", "critic_optimizer"], []

@@ -89,6 +89,16 @@ def check_count(name: str, value: object, *, none: bool = False) -> None:
     check(name, value, whole or (none and value is None), takes)
 
 
+def check_flag(name: str, value: object) -> None:
+    """Check that a parameter is True or False, and not a word such as ``"no"``, which is true.
+
+    :param name: Name of the parameter
+    :param value: Given value
+    :raises ValueError: If it is neither
+    """
+    check(name, value, isinstance(value, (bool, np.bool_)), "True or False")
+
+
 def check_seed(value: object) -> None:
     """Check that all random generators can be seeded with a number.
 

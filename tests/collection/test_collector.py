@@ -134,14 +134,23 @@ def test_an_episode_without_end_is_an_error(monkeypatch):
 
 
 @pytest.mark.parametrize(("length", "warned"), [(50, False), (51, True), (60, True)])
-def test_a_batch_of_ten_times_the_steps_is_told(length, warned):
+def test_a_batch_of_ten_times_the_steps_is_told(length, warned, monkeypatch):
+    monkeypatch.setattr("sb3_course.collection.collector.LONG_EPISODE_STEPS", 20)
     env = scripted({"rewards": (0.0,) * length})
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         collect_whole_episodes(env, n_steps=5)
     told = [str(w.message) for w in caught if "TimeLimit" in str(w.message)]
     assert len(told) == warned
-    assert all("50 vector steps, 10 times n_steps" in text for text in told)
+    assert all("of 5 steps has taken 50: an env" in text for text in told)
+
+
+def test_episodes_of_a_usual_length_are_no_reason_to_warn():
+    """Of many environments, each has few steps of a batch."""
+    env = scripted({"rewards": (0.0,) * 1000})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        collect_whole_episodes(env, n_steps=1)
 
 
 def test_a_number_of_episodes_may_take_any_number_of_steps():

@@ -1,3 +1,4 @@
+import gymnasium
 import numpy as np
 import pytest
 import torch as th
@@ -91,6 +92,16 @@ def test_the_default_batch_counts_the_transitions_of_all_environments(name, n_en
     model = algorithm("MlpPolicy", env, seed=0, device="cpu").learn(1)
     wanted = algorithm.default_transitions
     assert wanted <= model.rollout.n_transitions < wanted + 5 * n_envs
+
+
+@pytest.mark.parametrize(("given", "wanted"), [({}, 128), ({"n_steps": 1000}, 1000)])
+def test_a_default_batch_is_computed_again_for_other_environments(given, wanted, tmp_path):
+    sb3_course.NPG("MlpPolicy", "CartPole-v1", device="cpu", **given).save(tmp_path / "model")
+    env = DummyVecEnv([lambda: gymnasium.make("CartPole-v1")] * 8)
+    assert sb3_course.NPG.load(tmp_path / "model", env=env).n_steps == wanted
+    loaded = sb3_course.NPG.load(tmp_path / "model", env=env, n_steps=7)
+    loaded.save(tmp_path / "again")
+    assert loaded.n_steps == sb3_course.NPG.load(tmp_path / "again").n_steps == 7
 
 
 def test_bad_parameters_of_a_subclass_without_a_constructor_are_named():

@@ -1,5 +1,6 @@
 """What other people pass in: vector environments of other kinds, schedules, wrappers."""
 
+import functools
 import math
 import pickle
 import re
@@ -89,6 +90,95 @@ def test_the_last_observation_is_needed_only_where_a_time_limit_cut(name):
     assert all(th.equal(learned[key], expected[key]) for key in expected)
     with pytest.raises(KeyError, match=r"infos\[\d\] .* no 'terminal_observation', only \['TimeLi"):
         train(algorithm, Forgetful(envs(), "everywhere"))
+
+
+class Whole(gym.Env):
+    """Counts in halves, and returns whole numbers where there are no halves."""
+
+    def __init__(self, kind=None):
+        self.kind = kind
+        self.observation_space = spaces.Box(-9, 9, (2,))
+        self.action_space = spaces.Discrete(2)
+
+    def observed(self):
+        obs = [self.t / 2, 0]
+        return np.array([int(x) for x in obs] if self.t % 2 == 0 else obs, self.kind)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.observed(), {}
+
+    def step(self, action):
+        self.t += 1
+        return self.observed(), float(action), False, self.t == 6, {}
+
+
+class PassingOn(DummyVecEnv):
+    """Passes observations on as the environments return them, like ``SubprocVecEnv``."""
+
+    def _save_obs(self, env_idx, obs):
+        self.passed = [None] * self.num_envs if not hasattr(self, "passed") else self.passed
+        self.passed[env_idx] = obs
+
+    def _obs_from_buf(self):
+        return np.stack(self.passed)
+
+
+@pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
+def test_observations_are_of_the_kind_that_their_space_declares(name):
+    """Although the first of them are whole numbers."""
+    algorithm = getattr(sb3_course, name)
+    expected = train(algorithm, DummyVecEnv([Whole] * 2))
+    learned = train(algorithm, PassingOn([Whole] * 2))
+    assert all(th.equal(learned[key], expected[key]) for key in expected)
+
+
+class Reusing(VecEnvWrapper):
+    """Returns the last observations of episodes in one array, which it overwrites."""
+
+    def __init__(self, venv):
+        super().__init__(venv)
+        self.last = np.zeros((venv.num_envs, *venv.observation_space.shape), np.uint8)
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_wait(self):
+        obs, rewards, dones, infos = self.venv.step_wait()
+        for n in np.flatnonzero(dones):
+            self.last[n] = infos[n]["terminal_observation"]
+            infos[n]["terminal_observation"] = self.last[n]
+        return obs, rewards, dones, infos
+
+
+class Bytes(Whole):
+    """Episodes that differ in their last observation."""
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = spaces.Box(0, 255, (2,), np.uint8)
+        self.episode = 0
+
+    def observed(self):
+        return np.array([self.t, 40 * self.episode % 256], np.uint8)
+
+    def reset(self, *, seed=None, options=None):
+        self.episode += 1
+        return super().reset(seed=seed, options=options)
+
+
+@pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
+def test_last_observations_may_be_overwritten_by_later_ones(name):
+    algorithm = getattr(sb3_course, name)
+    if algorithm in (REINFORCE, ISPG):
+        algorithm = functools.partial(algorithm, baseline="value")
+    learned, expected = (
+        algorithm("MlpPolicy", wrap(DummyVecEnv([Bytes] * 2)), seed=0, device="cpu").learn(2500)
+        for wrap in (Reusing, lambda venv: venv)
+    )
+    for one, other in zip(learned.policy.parameters(), expected.policy.parameters(), strict=True):
+        assert th.equal(one, other)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -356,6 +446,11 @@ def test_batch_normalization_on_one_environment(name):
         ("step_size", -1),
         ("min_ess", "half"),
         ("gae_lambda", None),
+        ("normalize_advantage", "no"),
+        ("reward_to_go", 0),
+        ("line_search", "yes"),
+        ("balance_heuristic", None),
+        ("self_normalize", "False"),
     ],
 )
 def test_a_value_of_another_type_is_refused_with_its_name(name, parameter, value):
@@ -365,6 +460,18 @@ def test_a_value_of_another_type_is_refused_with_its_name(name, parameter, value
             ValueError, match=rf"^{parameter} must be .*, got {re.escape(repr(value))}"
         ):
             make(algorithm, **{parameter: value})
+
+
+@pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
+@pytest.mark.parametrize("parameter", ["learning_rate", "critic_learning_rate", "target_kl"])
+def test_numbers_of_numpy_are_numbers(name, parameter):
+    algorithm = getattr(sb3_course, name)
+    if parameter in algorithm.__init__.__code__.co_varnames:
+        learned, expected = (
+            make(algorithm, **{parameter: kind(0.125)}).learn(64).policy.parameters()
+            for kind in (np.float32, float)
+        )
+        assert all(th.equal(one, other) for one, other in zip(learned, expected, strict=True))
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 0.5, True, np.int64(1)])

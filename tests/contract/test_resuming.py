@@ -184,3 +184,108 @@ def test_a_file_without_training_state_is_smaller_and_loads(algorithm, tmp_path)
     assert sizes[1] < sizes[0]
     loaded = algorithm.load(tmp_path / "without", env=environments("CartPole-v1"), device="cpu")
     loaded.learn(100, reset_num_timesteps=False)
+
+
+class Level(gymnasium.Env):
+    """Has a setting, and a level that the agent's episodes raise."""
+
+    observation_space = spaces.Box(-100, 100, (1,))
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, bonus=1.0):
+        self._b, self.level = bonus, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.level, self.left = self.level + 1, 7
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.left -= 1
+        return np.full(1, self.left, np.float32), self._b * action, self.left == 0, False, {}
+
+
+MADE_OTHERWISE = {
+    "argument": ({}, {"env_kwargs": {"g": 2.0}}, "PendulumEnv.g is 2.0, and was 10.0"),
+    "time limit": ({}, {"time_limit": 50}, "TimeLimit._max_episode_steps is 50, and was 200"),
+    "subproc": (
+        {"backend": "subproc"},
+        {"backend": "subproc", "env_kwargs": {"g": 2.0}},
+        "PendulumEnv.g is 2.0",
+    ),
+    "own environment": (
+        {"env_id": Level},
+        {"env_id": Level, "env_kwargs": {"bonus": 3.0}},
+        "Level._b is 3.0, and was 1.0",
+    ),
+    "reward wrapper": (
+        {"wrappers": [{"tests.own_envs:Scaled": {"times": 2.0}}]},
+        {"wrappers": [{"tests.own_envs:Scaled": {"times": 5.0}}]},
+        "Scaled.times is 5.0, and was 2.0",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MADE_OTHERWISE)
+def test_an_environment_that_was_made_otherwise_keeps_its_settings(kind, tmp_path):
+    before, here, why = MADE_OTHERWISE[kind]
+    standard = {"env_id": "Pendulum-v1", "n_envs": 2, "backend": "dummy"}
+    env = make_vec_env(**{**standard, **before})
+    sb3_course.NPG("MlpPolicy", env, n_steps=20, device="cpu").learn(40).save(tmp_path / "model")
+    env.close()
+    env = make_vec_env(**{**standard, **here})
+    model = sb3_course.NPG.load(tmp_path / "model", env=env, device="cpu")
+    with pytest.warns(UserWarning, match=f"start anew: the environment was made otherwise: {why}"):
+        model.learn(40, reset_num_timesteps=False)
+    attribute = why.partition(" ")[0].partition(".")[2]
+    kept = env.get_attr(attribute)
+    assert f"is {kept[0]}" in why and kept[0] == kept[1]
+    env.close()
+
+
+@every_class
+def test_the_way_of_showing_it_is_no_state_of_an_environment(algorithm, tmp_path):
+    kwargs = {} if algorithm is sb3_course.OnlineActorCritic else {"n_steps": 20}
+    model = algorithm("MlpPolicy", gymnasium.make("Pendulum-v1"), device="cpu", **kwargs)
+    model.learn(40).save(tmp_path / "model")
+    env = gymnasium.make("Pendulum-v1", render_mode="rgb_array")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        algorithm.load(tmp_path / "model", env=env, device="cpu").learn(
+            40, reset_num_timesteps=False
+        )
+    assert env.unwrapped.render_mode == "rgb_array" and env.render() is not None
+    env.close()
+
+
+def test_what_episodes_have_changed_goes_on(tmp_path):
+    """A level is a state, although a new environment begins with another one."""
+    env = make_vec_env(Level, 2, backend="dummy")
+    sb3_course.NPG("MlpPolicy", env, n_steps=20, device="cpu").learn(40).save(tmp_path / "model")
+    reached = env.get_attr("level")
+    env = make_vec_env(Level, 2, backend="dummy")
+    model = sb3_course.NPG.load(tmp_path / "model", env=env, device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.learn(40, reset_num_timesteps=False)
+    assert reached == [3, 3] and env.get_attr("level") == [6, 6]
+
+
+@every_class
+@pytest.mark.parametrize("way", ["load", "set_random_seed"])
+def test_a_seed_that_is_given_after_loading_is_obeyed(algorithm, way, tmp_path):
+    """One file goes on in as many ways as there are seeds, each of which repeats."""
+    model = model_in("CartPole-v1", algorithm, {}).learn(100)
+    model.save(tmp_path / "model")
+
+    def go_on(seed):
+        env = make_vec_env("CartPole-v1", 2, backend="dummy")
+        given = {"seed": seed} if way == "load" else {}
+        loaded = algorithm.load(tmp_path / "model", env=env, device="cpu", **given)
+        if way == "set_random_seed":
+            loaded.set_random_seed(seed)
+        with pytest.warns(UserWarning, match="start anew: a seed was given after loading"):
+            return copy_parameters(loaded.learn(100, reset_num_timesteps=False))
+
+    assert equal_tensors(go_on(3), go_on(3))
+    assert not equal_tensors(go_on(3), go_on(4))

@@ -5,6 +5,9 @@ attributes hold, pickled together so that what they share stays shared. A MuJoCo
 copied as a whole (``mjData``), since its derived quantities lag the positions by one substep and
 would not come out the same if they were computed again.
 
+What has not changed since the training began is no state but how the environment was made, such as
+Pendulum's gravity: where it differs, nothing is put, since a state of one task is none of another.
+
 The functions run where the environment lives: in this process, or in one of ``SubprocVecEnv``'s.
 """
 
@@ -30,9 +33,10 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
 )
 
+from sb3_course.common.checkpoint.looks import Held, Look, difference, unchanged, words
 from sb3_course.envs.gymnasium_vec_env import GymnasiumVecEnv
 
-TAKE, PUT = "_sb3_course_take_state", "_sb3_course_put_state"
+TAKE, PUT, LOOK = "_sb3_course_take_state", "_sb3_course_put_state", "_sb3_course_look"
 
 # What belongs to a process and not to a state: the environment that goes on keeps its own.
 _RESOURCES = (
@@ -43,22 +47,44 @@ _RESOURCE_MODULES = ("pygame", "gymnasium.envs.mujoco.mujoco_rendering", "loggin
 _VEC_NORMALIZE = ("returns", "old_obs", "old_reward")
 _OF_RESET = ("_seeds", "_options", "_returns", "_lengths")
 """What a VecEnv keeps for its next reset, which uses it up, and of its running episodes."""
-_NO_STATE = {"env", "venv", "spec", "class_attributes", "_saved_kwargs"}
-"""Links to the next layer, and what describes a layer; wrappers keep their arguments, too."""
+_NO_STATE = {"env", "venv", "spec", "class_attributes", "_saved_kwargs", "render_mode", "t_start"}
+"""Links to the next layer, what describes a layer (wrappers keep their arguments, too), how it is
+shown, and when SB3's monitors were made."""
 
 
 class NotKeptError(Exception):
     """The state of an environment cannot be kept; says why."""
 
 
-def take(venv: VecEnv) -> bytes:
+def look(venv: VecEnv) -> Look:
+    """Return what the plain attributes of environments hold, to be compared later.
+
+    :param venv: Environments
+    :return: What they hold
+    :raises NotKeptError: If one of them cannot be looked at; says why
+    """
+    inner, wrappers = venv.unwrapped, _vec_layers(venv)
+    with _explained(inner):
+        if (envs := _in_reach(inner)) is not None:
+            inside = [_held(list(_layers(env))) for env in envs]
+        elif isinstance(inner, SubprocVecEnv):
+            _visit(inner)
+            inside = [_checked(answer) for answer in inner.env_method(LOOK)]
+        else:
+            inside = [_held([inner])]
+        return [_held(wrappers), *inside]
+
+
+def take(venv: VecEnv, first: Look | None = None) -> bytes:
     """Return the states of vector environments, and of the wrappers around them.
 
     :param venv: Environments, between two steps
+    :param first: What they held when the training began; None if nobody has looked
     :return: Pickle, for :func:`put`
     :raises NotKeptError: If one of them cannot be kept; says why
     """
     inner, wrappers = venv.unwrapped, _vec_layers(venv)
+    made_with = None if first is None else unchanged(first, look(venv))
     with _explained(inner):
         if (envs := _in_reach(inner)) is not None:
             states: list[Any] = [_pickled(list(_layers(env))) for env in envs]
@@ -68,7 +94,8 @@ def take(venv: VecEnv) -> bytes:
         else:
             states = [_pickled([inner])]
         of_reset = {name: vars(inner)[name] for name in _OF_RESET if name in vars(inner)}
-        return pickle.dumps((list(map(_name, wrappers)), _pickled(wrappers), of_reset, states))
+        names = list(map(_name, wrappers))
+        return pickle.dumps((names, _pickled(wrappers), of_reset, states, made_with))
 
 
 def put(venv: VecEnv, content: bytes) -> None:
@@ -80,7 +107,8 @@ def put(venv: VecEnv, content: bytes) -> None:
     """
     inner, wrappers = venv.unwrapped, _vec_layers(venv)
     with _explained(inner):
-        names, of_wrappers, of_reset, states = pickle.loads(content)
+        # files of early 0.2.0 and before do not say what the environments were made with
+        names, of_wrappers, of_reset, states, *made_with = pickle.loads(content)
         if names != list(map(_name, wrappers)):
             found = _chain(list(map(_name, wrappers)))
             raise NotKeptError(f"the states are of {_chain(names)}, not of {found}")
@@ -88,6 +116,9 @@ def put(venv: VecEnv, content: bytes) -> None:
         single = envs is not None or isinstance(inner, SubprocVecEnv)
         if single and len(states) != inner.num_envs:
             raise NotKeptError(f"there are states of {len(states)} environments")
+        for before in filter(None, made_with):
+            if (how := difference(before, look(venv))) is not None:
+                raise NotKeptError(f"the environment was made otherwise: {how}")
         if envs is not None:
             for env, state in zip(envs, states, strict=True):
                 _unpickle(list(_layers(env)), state)
@@ -130,6 +161,7 @@ class _Visit(type):
     def __instancecheck__(cls, env: Any) -> bool:
         setattr(env, TAKE, partial(_take_there, env))
         setattr(env, PUT, partial(_put_there, env))
+        setattr(env, LOOK, partial(_look_there, env))
         return True
 
 
@@ -163,6 +195,13 @@ def _put_there(env: Any, states: Any) -> tuple[Any, str]:
     return None, ""
 
 
+def _look_there(env: Any) -> tuple[Any, str]:
+    try:
+        return _held(list(_layers(env))), ""
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"
+
+
 def _checked(answer: tuple[Any, str]) -> Any:
     state, error = answer
     if error:
@@ -185,6 +224,16 @@ def _vec_layers(venv: VecEnv) -> list[VecEnv]:
     while isinstance(layers[-1], VecEnvWrapper):
         layers.append(layers[-1].venv)
     return layers[:-1]
+
+
+def _held(layers: list[Any]) -> Held:
+    """Return what the plain attributes of layers hold."""
+    named = (
+        (f"{i} {_name(layer)}.{name}", words(value))
+        for i, layer in enumerate(layers)
+        for name, value in _attributes(layer).items()
+    )
+    return {name: held for name, held in named if held is not None}
 
 
 def _pickled(layers: list[Any]) -> bytes:

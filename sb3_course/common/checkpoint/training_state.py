@@ -8,7 +8,7 @@ episodes are left out, since the part of the batch that was collected is not in 
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,8 @@ def take(model: BaseAlgorithm) -> TrainingState:
         why_not = "it was saved inside a batch"
     elif env is not None:
         try:
-            states = environments.take(env)
+            seen_in, first = vars(model).get("_first_look", (None, None))
+            states = environments.take(env, first if seen_in is env else None)
         except environments.NotKeptError as error:
             why_not = str(error)
     memory: dict[str, Any] = getattr(model, "_training_memory", dict)()
@@ -79,6 +80,20 @@ def take(model: BaseAlgorithm) -> TrainingState:
     )
 
 
+def look(model: BaseAlgorithm) -> None:
+    """Remember what a model's environments hold, if they are new to it.
+
+    :param model: Model, before its training begins
+    """
+    env = model.get_env()
+    if env is None or vars(model).get("_first_look", (None, None))[0] is env:
+        return
+    try:
+        vars(model)["_first_look"] = env, environments.look(env)
+    except environments.NotKeptError:
+        vars(model)["_first_look"] = env, None  # their states cannot be kept either
+
+
 def put(model: BaseAlgorithm, state: TrainingState) -> str | None:
     """Put a model, its environments and all random generators into a state.
 
@@ -86,7 +101,8 @@ def put(model: BaseAlgorithm, state: TrainingState) -> str | None:
     :param state: State
     :return: Why the running episodes are lost, or None if they go on
     """
-    _set_random_states(state.random, model.device)
+    if state.random:
+        _set_random_states(state.random, model.device)
     vars(model).update(state.buffers)
     if state.memory:
         owner: Any = model  # whose class returned the memory, and so takes it
@@ -100,6 +116,16 @@ def put(model: BaseAlgorithm, state: TrainingState) -> str | None:
         return str(error)
     vars(model).update(state.episodes)
     return None
+
+
+def seeded_anew(state: TrainingState) -> TrainingState:
+    """Return a state without what a new seed replaces: random states and running episodes.
+
+    :param state: State
+    :return: The rest of it
+    """
+    why_not = "a seed was given after loading"
+    return replace(state, random={}, episodes={}, environments=None, why_not=why_not)
 
 
 def write(state: TrainingState, members: Members) -> None:

@@ -1,0 +1,56 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from sb3_course.common.checkpoint.looks import difference, unchanged, words
+
+
+@dataclass
+class Settings:
+    gravity: float
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, 2),
+        (1, 1.0),
+        (None, 0),
+        ("a" * 50, "a" * 51),
+        (np.zeros(100), np.ones(100)),
+        (np.zeros(4), np.zeros((2, 2))),
+        (np.zeros(4, np.float32), np.zeros(4, np.int32)),
+        (Settings(1.0), Settings(2.0)),
+        ([1, (2, 3)], [1, [2, 3]]),
+        (spaces.Discrete(2), spaces.Discrete(3)),
+    ],
+)
+def test_equal_values_have_equal_words_and_others_do_not(one, other):
+    assert words(one) == words(one) != words(other)
+
+
+@pytest.mark.parametrize("value", [object(), lambda: 0, np.random.default_rng(0), {1, 2}, Settings])
+def test_what_is_not_plain_is_not_looked_at(value):
+    assert words(value) is None
+
+
+def test_a_value_that_holds_itself_is_not_looked_at():
+    endless = []
+    endless.append(endless)
+    assert words(endless) is None
+
+
+def test_what_changed_is_no_setting():
+    first = [{}, {"0 Env.g": "9.8", "0 Env.time": "0", "0 Env.gone": "1"}]
+    now = [{}, {"0 Env.g": "9.8", "0 Env.time": "5", "0 Env.new": "1"}]
+    assert unchanged(first, now) == [{}, {"0 Env.g": "9.8"}]
+
+
+def test_the_first_difference_is_told():
+    made_with = [{}, {"0 Env.a": "1", "1 Env.b": "2"}]
+    assert difference(made_with, [{}, {"0 Env.a": "1", "1 Env.b": "2", "1 Env.c": "3"}]) is None
+    assert difference(made_with, [{}, {"0 Env.a": "1"}]) is None
+    assert difference(made_with, [{}, {"1 Env.b": "3"}]) == "Env.b is 3, and was 2"
+    assert difference(made_with, [{}, {"1 Env.b": "x" * 64}]) == "Env.b differs"
