@@ -1,7 +1,8 @@
 """Is tuning over several seeds worth its steps? This tuner against RL Zoo's way, at equal steps.
 
 `python benchmarks/tuning/against_one_seed.py` searches the same ranges of NPG on two tasks in both
-ways, several times each, and runs every setting that was chosen on the same fresh seeds:
+ways, several times each (with `--tasks CartPole-v1=3 Acrobot-v1=1` so many), and runs every setting
+that was chosen on the same fresh seeds:
 
 - *several seeds*: `sb3-course tune`, with all of its steps, those of the confirmation included;
 - *one seed*: RL Zoo's `--optimize` (its defaults: TPE, the median pruner, the last evaluation as
@@ -211,21 +212,33 @@ def judged(
     return [returns[f"setting {i}"] for i in range(len(settings))]
 
 
+def repeated(text: str) -> tuple[str, int]:
+    """Read a task and its number of searches.
+
+    :param text: Name of the task, or ``NAME=NUMBER``
+    :return: Name and number
+    :raises argparse.ArgumentTypeError: It is another task
+    """
+    task, _, number = text.partition("=")
+    if task not in TASKS:
+        raise argparse.ArgumentTypeError(f"{task}; allowed: {', '.join(TASKS)}")
+    return task, int(number or 5)
+
+
 def main() -> None:
     """Search in both ways, judge, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--tasks", nargs="+", type=repeated, default=[(t, 5) for t in TASKS])
     given = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     rows = []
-    for task in given.tasks:
+    for task, repetitions in given.tasks:
         chosen: dict[str, list[dict[str, Any]]] = {"several seeds": [], "one seed": []}
         steps = []
-        for repetition in range(given.repetitions):
+        for repetition in range(repetitions):
             grid = grid_of(task, repetition, given.trials)
             settings, taken = several_seeds(grid, FOLDER, given.workers)
             (subject,) = subjects_of(load_grid(grid), {})
@@ -235,7 +248,7 @@ def main() -> None:
             steps.append(taken)
         every = [each for way in chosen.values() for each in way]
         values = np.array(judged(task, every, given.seeds, given.workers)).mean(axis=1)
-        several, one = values[: given.repetitions], values[given.repetitions :]
+        several, one = values[:repetitions], values[repetitions:]
         gap = several - one
         error = gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else np.nan
         rows.append(
