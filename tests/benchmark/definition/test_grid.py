@@ -172,7 +172,7 @@ def test_stored_results_keep_their_names(name, known):
 @pytest.mark.parametrize(
     ("name", "n", "digest"),
     [
-        ("classic", 560, "7e5e96721ea4bd2a"),
+        ("classic", 480, "b75c7f935e2b679d"),
         ("demo", 36, "7687c5868d41d46d"),
         ("mujoco", 260, "ac047fbdc8c9a549"),
     ],
@@ -182,6 +182,11 @@ def test_runs_without_new_settings_keep_their_ids(name, n, digest):
     ids = [spec.id for spec in load_grid(BENCHMARKS / f"{name}.yaml").runs()]
     assert len(ids) == n
     assert hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16] == digest
+
+
+def test_the_grid_of_one_question_has_the_settings_of_classic_control():
+    ids = {spec.id for spec in load_grid(BENCHMARKS / "natural_gradient.yaml").runs()}
+    assert ids <= {spec.id for spec in load_grid(BENCHMARKS / "classic.yaml").runs()}
 
 
 @pytest.mark.parametrize("name", ["classic", "regression_mujoco"])
