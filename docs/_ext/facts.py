@@ -29,6 +29,7 @@ GRIDS = {
     "classic": "classic control",
     "mujoco": "the homework's tasks",
     "reuse": "classic control, with a quarter of the steps",
+    "natural_gradient": "classic control, with as many seeds as it takes",
 }
 DRAWING = re.compile(r'<figure id="(\w+)-figure".*?src="data:image/svg\+xml,([^"]*)"', re.S)
 
