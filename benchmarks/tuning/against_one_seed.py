@@ -250,10 +250,10 @@ def main() -> None:
         values = np.array(judged(task, every, given.seeds, given.workers)).mean(axis=1)
         several, one = values[:repetitions], values[repetitions:]
         gap = several - one
-        error = gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else np.nan
+        spread = f" ± {gap.std(ddof=1) / np.sqrt(len(gap)):,.1f}" if len(gap) > 1 else ""
         rows.append(
             f"| {task} | {np.mean(steps):,.0f} | {several.mean():,.1f} | {one.mean():,.1f} | "
-            f"{gap.mean():+,.1f} ± {error:,.1f} | {(gap > 0).sum()} of {len(gap)} | "
+            f"{gap.mean():+,.1f}{spread} | {(gap > 0).sum()} of {len(gap)} | "
             f"{sum(not each for each in chosen['several seeds'])} | "
             f"{', '.join(f'{v:,.0f}' for v in several)} | {', '.join(f'{v:,.0f}' for v in one)} |"
         )
