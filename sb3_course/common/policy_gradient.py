@@ -104,6 +104,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
     """Whether ``n_episodes`` may take the place of ``n_steps``, which then stays None."""
     rollout: Rollout
     _computed_n_steps: int | None = None  # computed again where a model is loaded for other envs
+    _first_look: tuple[VecEnv | None, Any] = (None, None)  # at the environments, before training
     _saved_state: TrainingState | None = None  # of the file, until learn() goes on from it
     rollout_buffer = None  # type: ignore[assignment]  # SB3 passes it to collect_rollouts
 

@@ -271,6 +271,25 @@ def test_what_episodes_have_changed_goes_on(tmp_path):
     assert reached == [3, 3] and env.get_attr("level") == [6, 6]
 
 
+def test_a_training_that_goes_on_twice_goes_on_each_time(tmp_path):
+    """Also one whose environment another model has used before."""
+    env = environments("Pendulum-v1 normalized")
+    model_on(env).learn(30)
+    model_on(env).learn(60).save(tmp_path / "model")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            resumed, lost = loading.load_to_continue(
+                sb3_course.NPG, tmp_path / "model.zip", environments("Pendulum-v1", 7), trusted=True
+            )
+            assert lost is None
+            resumed.learn(40, reset_num_timesteps=False).save(tmp_path / "model")
+
+
+def model_on(env):
+    return sb3_course.NPG("MlpPolicy", env, n_steps=15, device="cpu")
+
+
 @every_class
 @pytest.mark.parametrize("way", ["load", "set_random_seed"])
 def test_a_seed_that_is_given_after_loading_is_obeyed(algorithm, way, tmp_path):

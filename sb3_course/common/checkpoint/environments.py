@@ -24,12 +24,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils import EzPickle
-from stable_baselines3.common.monitor import ResultsWriter
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
+from stable_baselines3.common.monitor import Monitor, ResultsWriter
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
     SubprocVecEnv,
     VecEnv,
     VecEnvWrapper,
+    VecMonitor,
     VecNormalize,
 )
 
@@ -50,6 +52,11 @@ _OF_RESET = ("_seeds", "_options", "_returns", "_lengths")
 _NO_STATE = {"env", "venv", "spec", "class_attributes", "_saved_kwargs", "render_mode", "t_start"}
 """Links to the next layer, what describes a layer (wrappers keep their arguments, too), how it is
 shown, and when SB3's monitors were made."""
+
+
+_BOOKKEEPERS = (Monitor, VecMonitor, VecNormalize, OrderEnforcing, PassiveEnvChecker)
+_BOOKKEEPING = {"_elapsed_steps"}
+"""Layers and attributes that are no settings, also where environments have been used before."""
 
 
 class NotKeptError(Exception):
@@ -232,6 +239,7 @@ def _held(layers: list[Any]) -> Held:
         (f"{i} {_name(layer)}.{name}", words(value))
         for i, layer in enumerate(layers)
         for name, value in _attributes(layer).items()
+        if name not in _BOOKKEEPING and not isinstance(layer, _BOOKKEEPERS)
     )
     return {name: held for name, held in named if held is not None}
 

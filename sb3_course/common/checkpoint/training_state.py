@@ -85,8 +85,8 @@ def look(model: BaseAlgorithm) -> None:
 
     :param model: Model, before its training begins
     """
-    env = model.get_env()
-    if env is None or vars(model).get("_first_look", (None, None))[0] is env:
+    env, ours = model.get_env(), hasattr(type(model), "_first_look")  # SB3 would save the look
+    if not ours or env is None or vars(model).get("_first_look", (None, None))[0] is env:
         return
     try:
         vars(model)["_first_look"] = env, environments.look(env)
@@ -101,6 +101,7 @@ def put(model: BaseAlgorithm, state: TrainingState) -> str | None:
     :param state: State
     :return: Why the running episodes are lost, or None if they go on
     """
+    look(model)  # at the environments as they were made
     if state.random:
         _set_random_states(state.random, model.device)
     vars(model).update(state.buffers)
