@@ -36,9 +36,13 @@ def as_declared(obs: Obs, space: spaces.Space[Any]) -> Obs:
     """
     if isinstance(obs, dict):
         assert isinstance(space, spaces.Dict)
-        return {key: as_declared(value, space[key]) for key, value in obs.items()}  # type: ignore[misc]
+        return {key: _array_as_declared(value, space[key]) for key, value in obs.items()}
+    return _array_as_declared(obs, space)
+
+
+def _array_as_declared(array: Array, space: spaces.Space[Any]) -> Array:
     declared = space.dtype is not None and space.dtype.kind == "f"
-    return obs.astype(np.float32) if declared and obs.dtype.kind != "f" else obs
+    return array.astype(np.float32) if declared and array.dtype.kind != "f" else array
 
 
 def compact(array: Array) -> Array:
