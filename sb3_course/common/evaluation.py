@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -203,11 +203,21 @@ def undisturbed(model: BaseAlgorithm) -> Iterator[None]:
     """
     python_state, numpy_state = random.getstate(), np.random.get_state()
     training = model.policy.training
-    devices = [] if model.device.type == "cpu" else [model.device]
     try:
-        with torch.random.fork_rng(devices):
+        with forked_rng(model.device):
             yield
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
         model.policy.train(training)
+
+
+def forked_rng(device: torch.device) -> AbstractContextManager[None]:
+    """Restore PyTorch's random states on exit: the CPU's, and that of a device.
+
+    :param device: Device of a model
+    :return: Context manager
+    """
+    if device.type == "cpu":
+        return torch.random.fork_rng(devices=[])
+    return torch.random.fork_rng([device], device_type=device.type)

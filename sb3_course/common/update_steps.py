@@ -62,7 +62,7 @@ class UpdateSteps(CourseAlgorithm):
     with SB3's optimizers.
 
     No step's memory grows with the batch: each evaluates at most ``chunk_size`` transitions at a
-    time, which is measured so that a chunk's graph keeps :data:`.CHUNK_BYTES`. Set the attribute to
+    time, which is measured so that a chunk's graph keeps :func:`.chunk_bytes`. Set the attribute to
     trade memory for the speed of larger chunks.
 
     :ivar chunk_size: Most transitions that are evaluated at a time

@@ -7,7 +7,7 @@ import numpy as np
 import torch as th
 
 from sb3_course.collection.observations import Array
-from sb3_course.estimators.chunks import CHUNK_BYTES, chunks
+from sb3_course.estimators.chunks import chunk_bytes, chunks
 
 Sums: TypeAlias = tuple[th.Tensor, th.Tensor]
 
@@ -91,7 +91,8 @@ def _products(scores: th.Tensor, estimates: th.Tensor) -> Sums:
 def _columns(*matrices: th.Tensor) -> Iterable[tuple[th.Tensor, ...]]:
     """Yield blocks of columns, of which float64 copies are small."""
     rows, columns = matrices[0].shape
-    for part in chunks(columns, max(1, CHUNK_BYTES // (8 * max(1, rows)))):
+    most = chunk_bytes(matrices[0].device) // (8 * max(1, rows))
+    for part in chunks(columns, max(1, most)):
         yield tuple(matrix[:, part] for matrix in matrices)
 
 

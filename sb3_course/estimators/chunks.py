@@ -14,22 +14,31 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_course.collection.observations import stack_obs, zero_observation
 
-CHUNK_BYTES = 2**24
-"""Most bytes that a chunk's graph keeps for its backward pass.
+CHUNK_BYTES = {"cpu": 2**24, "gpu": 2**27}
+"""Most bytes that a chunk's graph keeps for its backward pass, on the CPU and on any other device.
 
 An update's peak memory beyond the batch is a small multiple of this, plus some vectors of as many
 numbers as the policy has parameters, whatever the number of transitions. 16 MiB are about 20,000
-transitions of two layers of 64 units, and 80 images of 84 x 84 x 4.
+transitions of two layers of 64 units, and 80 images of 84 x 84 x 4. So few do not occupy a GPU.
 """
 
 
+def chunk_bytes(device: th.device) -> int:
+    """Return the most bytes that a chunk's graph keeps on a device.
+
+    :param device: Device of the networks
+    :return: One of :data:`CHUNK_BYTES`
+    """
+    return CHUNK_BYTES["cpu" if device.type == "cpu" else "gpu"]
+
+
 def transitions_per_chunk(policy: ActorCriticPolicy) -> int:
-    """Return how many transitions of a policy make a chunk of :data:`CHUNK_BYTES`.
+    """Return how many transitions of a policy make a chunk of :func:`chunk_bytes`.
 
     :param policy: Policy, which is measured
     :return: Number of transitions, at least 1
     """
-    return max(1, CHUNK_BYTES // max(1, graph_bytes(policy)))
+    return max(1, chunk_bytes(policy.device) // max(1, graph_bytes(policy)))
 
 
 def chunks(n: int, size: int) -> Iterator[slice]:

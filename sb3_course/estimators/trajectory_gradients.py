@@ -14,12 +14,12 @@ from torch.func import functional_call, jacrev, vmap
 from torch.nn.utils.rnn import pad_sequence
 
 from sb3_course.collection.observations import TensorObs, select
-from sb3_course.estimators.chunks import CHUNK_BYTES, chunks, transitions_per_chunk
+from sb3_course.estimators.chunks import chunk_bytes, chunks, transitions_per_chunk
 
 CHUNK_TRANSITIONS = 8192
 """Most transitions of one pass, also of a small policy."""
-HELD_BYTES = 4 * CHUNK_BYTES
-"""Most bytes of gradients of single trajectories that are kept to be used a second time."""
+HELD_CHUNKS = 4
+"""Most bytes of gradients of single trajectories that are kept to be used again, in chunks."""
 
 Block: TypeAlias = tuple[th.Tensor, th.Tensor]
 
@@ -42,7 +42,7 @@ class TrajectoryGradients:
 
     With m = 1 this is the trajectory's score S, with m = Q̂_t its estimate A. One reverse pass
     through ``torch.func`` serves a chunk of trajectories, or of their parts where they are longer
-    than a chunk. If all fit into :data:`HELD_BYTES` they are one block, which is kept; otherwise
+    than a chunk. If all fit into :data:`HELD_CHUNKS` they are one block, which is kept; otherwise
     each iteration computes them anew, so that memory does not grow with K.
 
     Iterating yields the indices of a block's trajectories, of shape (B,), and their G, of shape
@@ -79,7 +79,7 @@ class TrajectoryGradients:
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks, those of the longest trajectories first."""
         n, width, size = self.shape
-        fits = 4 * n * width * size <= HELD_BYTES
+        fits = 4 * n * width * size <= HELD_CHUNKS * chunk_bytes(self.policy.device)
         if self._held:
             yield from self._held
             return
@@ -105,7 +105,7 @@ class TrajectoryGradients:
     def _most_pieces(self) -> int:
         """Most trajectories whose gradients are computed at a time."""
         _, width, size = self.shape
-        return max(1, CHUNK_BYTES // (4 * width * max(1, size)))
+        return max(1, chunk_bytes(self.policy.device) // (4 * width * max(1, size)))
 
     def _gradients(self, trajectories: list[th.Tensor]) -> th.Tensor:
         """Compute G of trajectories, given by their rows, of shape (B, W, P)."""

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_course.collection.collector import FixedSteps, collect
 from sb3_course.collection.observations import Array, Obs
 from sb3_course.common import checkpoint
+from sb3_course.common.evaluation import forked_rng
 from sb3_course.common.validation import check, check_count
 from sb3_course.imitation.bc import BC
 from sb3_course.imitation.beta import BetaSchedule, beta_of_round
@@ -278,7 +279,7 @@ class DAgger(BC):
             return self.after_step(callback, step_locals)
 
         callback.on_rollout_start()
-        with th.no_grad(), th.random.fork_rng(self._cuda_devices()):
+        with th.no_grad(), forked_rng(self.device):
             th.manual_seed(self._seed(ACTIONS))
             budget = FixedSteps(self.n_envs, self.n_steps)
             collected = collect(self.env, first_obs, actor, budget, on_step)
@@ -311,9 +312,6 @@ class DAgger(BC):
 
     def _seed(self, purpose: int) -> int:
         return draw_seed(self.seed_entropy, self.n_rounds, purpose)
-
-    def _cuda_devices(self) -> list[th.device]:
-        return [] if self.device.type == "cpu" else [self.device]
 
     def _loss(self, obs: Any, actions: th.Tensor) -> float:
         with th.no_grad():

@@ -107,8 +107,7 @@ def test_the_optimal_baseline_of_blocks_of_trajectories(algorithm, monkeypatch):
     model = model_with_batch(algorithm, "mlp", baseline="optimal", n_episodes=6, n_steps=None)
     weights, advantages = th.rand(2, model.rollout.n_transitions).unbind()
     whole = model.optimal_baseline_moments(model.rollout, weights, advantages)
-    monkeypatch.setattr(trajectory_gradients, "HELD_BYTES", 1)
-    monkeypatch.setattr(trajectory_gradients, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(trajectory_gradients, "chunk_bytes", lambda device: 1)
     blocks = model._gradient_blocks(model.rollout, advantages[:, None])
     assert [len(which) for which, _ in blocks] == [1] * 6
     parts = model.optimal_baseline_moments(model.rollout, weights, advantages)

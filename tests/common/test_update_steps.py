@@ -163,7 +163,8 @@ def test_the_critic_is_fitted_by_its_own_number_of_steps():
 
 
 def categorical(**kwargs):
-    model = BatchActorCritic("MlpPolicy", "CartPole-v1", n_steps=8, seed=0, **kwargs)
+    settings = {"n_steps": 8, "seed": 0, "device": "cpu", **kwargs}
+    model = BatchActorCritic("MlpPolicy", "CartPole-v1", **settings)
     model._setup_learn(1)
     obs, actions = th.randn(30, 4), th.randint(2, (30,))
     return model, (obs, actions, th.randn(30))
@@ -214,7 +215,7 @@ class Tempered(BatchActorCritic):
 
 def test_a_subclass_that_evaluates_actions_otherwise_is_heeded():
     model, batch = categorical()
-    other = Tempered("MlpPolicy", "CartPole-v1", n_steps=8, seed=0)
+    other = Tempered("MlpPolicy", "CartPole-v1", n_steps=8, seed=0, device="cpu")
     expected = 2 * model.policy_gradient(*batch).gradient
     assert th.allclose(other.policy_gradient(*batch).gradient, expected)
 

@@ -20,7 +20,7 @@ def test_a_loaded_model_plays_with_the_statistics_of_its_file(algorithm, wrap, t
     model.save(tmp_path / "model")
     env = gym.make("Pendulum-v1") if wrap == "raw" else make_vec_env("Pendulum-v1", 1)
     env = VecNormalize(env, clip_obs=5.0) if wrap == "normalized" else env
-    loaded = sb3_course.load(tmp_path / "model", env=env, normalize="freeze")
+    loaded = sb3_course.load(tmp_path / "model", env=env, normalize="freeze", device="cpu")
     after = loaded.get_vec_normalize_env()
     assert (after.obs_rms.mean == before.obs_rms.mean).all()
     assert (after.obs_rms.var == before.obs_rms.var).all()

@@ -12,7 +12,8 @@ from tests.contract.helpers import copy_parameters, equal_tensors, every_class, 
 def test_save_and_load_keep_parameters_optimizers_and_counters(algorithm, tmp_path):
     model = small_model(algorithm, "CartPole-v1", gamma=0.9).learn(200)
     model.save(tmp_path / "model")
-    loaded = algorithm.load(tmp_path / "model.zip", env=make_vec_env("CartPole-v1", 2))
+    env = make_vec_env("CartPole-v1", 2)
+    loaded = algorithm.load(tmp_path / "model.zip", env=env, device="cpu")
     assert equal_tensors(copy_parameters(model), copy_parameters(loaded))
     assert loaded.gamma == 0.9
     assert loaded.num_timesteps == model.num_timesteps

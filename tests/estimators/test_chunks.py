@@ -5,7 +5,13 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
 
 from sb3_course import BatchActorCritic
-from sb3_course.estimators.chunks import CHUNK_BYTES, chunks, graph_bytes, transitions_per_chunk
+from sb3_course.estimators.chunks import (
+    CHUNK_BYTES,
+    chunk_bytes,
+    chunks,
+    graph_bytes,
+    transitions_per_chunk,
+)
 from tests.contract.helpers import OBSERVATIONS, any_env, small_model
 
 VECTOR, ACTION = spaces.Box(-1, 1, (10,)), spaces.Box(-1, 1, (2,))
@@ -42,7 +48,12 @@ def test_an_image_counts_as_floats_and_its_chunk_is_small():
     policy = ActorCriticCnnPolicy(space, spaces.Discrete(6), lambda _: 1e-3)
     kept = graph_bytes(policy)
     assert kept > 4 * 4 * 84 * 84
-    assert transitions_per_chunk(policy) == CHUNK_BYTES // kept < 100
+    assert transitions_per_chunk(policy) == CHUNK_BYTES["cpu"] // kept < 100
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps", "xpu"])
+def test_the_chunks_of_a_gpu_are_larger(device):
+    assert chunk_bytes(th.device(device)) > 4 * chunk_bytes(th.device("cpu"))
 
 
 def test_batches_of_small_policies_are_one_chunk():

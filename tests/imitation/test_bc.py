@@ -245,7 +245,8 @@ def test_the_file_holds_the_demonstrations_unless_they_are_excluded(tmp_path, na
         500
     )
     model.save(tmp_path / "bc")
-    for loaded in (BC.load(tmp_path / "bc"), sb3_course.load(tmp_path / "bc.zip", device="cpu")):
+    for load in (BC.load, sb3_course.load):
+        loaded = load(tmp_path / "bc.zip", device="cpu")
         assert type(loaded) is BC and same(model, loaded)
         assert loaded.dataset.size == 64
     model.save(tmp_path / "small", exclude=["dataset"])

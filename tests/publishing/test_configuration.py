@@ -41,5 +41,5 @@ def test_policies_have_the_names_that_constructors_take():
 
 
 def test_versions_are_those_of_what_is_installed():
-    assert installed()["torch"] == torch.__version__
+    assert torch.__version__.startswith(installed()["torch"])  # "+cu130" may be left out
     assert None not in installed().values()

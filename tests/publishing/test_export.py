@@ -124,7 +124,7 @@ def test_a_file_tells_of_itself(tmp_path):
         **{"name": "action", "space": "Box", "shape": [2], "dtype": "float32"},
         **{"low": [-1.0, 0.0], "high": [2.0, 3.0]},
     }
-    assert facts["versions"]["torch"] == th.__version__
+    assert th.__version__.startswith(facts["versions"]["torch"])
     inputs = [(i.name, i.shape[1:]) for i in session.get_inputs()]
     assert inputs == [(i["name"], i["shape"]) for i in facts["inputs"]]
 

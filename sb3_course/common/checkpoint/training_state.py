@@ -194,8 +194,8 @@ def _random_states(device: th.device) -> dict[str, Any]:
         "numpy": np.random.get_state(),
         "torch": th.get_rng_state(),
     }
-    if device.type == "cuda":
-        states["cuda"] = th.cuda.get_rng_state(device)
+    if device.type != "cpu":
+        states[device.type] = th.get_device_module(device).get_rng_state(device)
     return states
 
 
@@ -204,7 +204,7 @@ def _set_random_states(states: dict[str, Any], device: th.device) -> None:
         random.setstate(states["python"])
         np.random.set_state(states["numpy"])
         th.set_rng_state(states["torch"])
-        if device.type == "cuda" and "cuda" in states:
-            th.cuda.set_rng_state(states["cuda"], device)
+        if device.type != "cpu" and device.type in states:
+            th.get_device_module(device).set_rng_state(states[device.type], device)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"the checkpoint's random states are malformed: {error}") from error

@@ -210,8 +210,8 @@ def trains(model, layer):
     return bool((layer.weight != 0.01).any()) and held <= set(model.policy.parameters())
 
 
-def new_layer(inputs, outputs):
-    layer = nn.Linear(inputs, outputs)
+def new_layer(model, inputs, outputs):
+    layer = nn.Linear(inputs, outputs, device=model.device)
     nn.init.constant_(layer.weight, 0.01)
     return layer
 
@@ -221,7 +221,7 @@ def new_layer(inputs, outputs):
 @pytest.mark.parametrize("name", ["action_net", "value_net"])
 def test_a_head_that_is_replaced_is_trained(make, when, name):
     model = make()
-    layer = new_layer(64, 1)
+    layer = new_layer(model, 64, 1)
     if when == "before":
         setattr(model.policy, name, layer)
         model.learn(40)
