@@ -189,6 +189,17 @@ def test_the_grid_of_one_question_has_the_settings_of_classic_control():
     assert ids <= {spec.id for spec in load_grid(BENCHMARKS / "classic.yaml").runs()}
 
 
+def test_the_grid_of_newer_tasks_has_the_settings_of_the_older():
+    def settings(name):
+        runs = load_grid(BENCHMARKS / f"{name}.yaml").runs()
+        return {(run.algorithm, run.environment[:-1]): run.config for run in runs}
+
+    newer, older = settings("mujoco_v5"), settings("mujoco")
+    common = newer.keys() & older.keys()
+    assert len(common) == 5 * 4
+    assert {key: newer[key] for key in common} == {key: older[key] for key in common}
+
+
 @pytest.mark.parametrize("name", ["classic", "regression_mujoco"])
 def test_stored_lines_are_read_and_written_as_they_are(name):
     with (RESULTS / name / "runs.jsonl").open() as file:
