@@ -91,8 +91,9 @@ def load_any(
     env: VecEnv | None,
     normalize: Normalize,
     trusted: bool,
+    device: str = "cpu",
 ) -> BaseAlgorithm:
-    """Load a model of any library that :func:`save` or SB3 saved, on the CPU.
+    """Load a model of any library that :func:`save` or SB3 saved.
 
     :param algorithm: Class of the model
     :param path: Checkpoint
@@ -100,12 +101,13 @@ def load_any(
         without any
     :param normalize: What becomes of the normalization, as in :func:`load`
     :param trusted: Whether pickles are read; if not, as with ``weights_only=True``
+    :param device: Device of the networks, as in SB3
     :return: Model
     :raises CheckpointError: If the file is malformed, or needs a pickle
     """
     if issubclass(algorithm, CourseAlgorithm):
         return algorithm.load(
-            path, env=env, normalize=normalize, weights_only=not trusted, device="cpu"
+            path, env=env, normalize=normalize, weights_only=not trusted, device=device
         )
     members = checkpoint.read_members(path)
     header = checkpoint.checked_header(members)
@@ -115,7 +117,7 @@ def load_any(
     custom = None if trusted else checkpoint.plain_attributes(members, {})
     with checkpoint.reading(path):
         return algorithm.load(
-            checkpoint.as_zip(members), env=env, device="cpu", custom_objects=custom
+            checkpoint.as_zip(members), env=env, device=device, custom_objects=custom
         )
 
 
@@ -170,7 +172,11 @@ def _stand_in(model: BaseAlgorithm, header: dict[str, Any]) -> VecEnv:
 
 
 def load_to_continue(
-    algorithm: type[BaseAlgorithm], path: CheckpointPath, env: VecEnv, trusted: bool
+    algorithm: type[BaseAlgorithm],
+    path: CheckpointPath,
+    env: VecEnv,
+    trusted: bool,
+    device: str = "cpu",
 ) -> tuple[BaseAlgorithm, str | None]:
     """Load a model of any library, in the state in which :func:`save` found its training.
 
@@ -181,10 +187,11 @@ def load_to_continue(
     :param path: Checkpoint
     :param env: Environments as those that it was trained in
     :param trusted: Whether pickles are read, the states of the environments among them
+    :param device: Device of the networks, as in SB3
     :return: Model, and why the running episodes are lost; None if they go on
     :raises CheckpointError: If the file is malformed, or needs a pickle
     """
-    model = load_any(algorithm, path, env, "train", trusted)
+    model = load_any(algorithm, path, env, "train", trusted, device)
     state = training_state.read(checkpoint.read_members(path), trusted)
     vars(model)["_saved_state"] = None  # put here and now, and not by learn()
     lost = "the file holds no training state" if state is None else None

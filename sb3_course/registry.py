@@ -14,6 +14,7 @@ from types import ModuleType, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 import gymnasium
+import torch as th
 from stable_baselines3.common import torch_layers
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
@@ -263,6 +264,7 @@ def build(
     normalize: bool | dict[str, Any],
     tensorboard: Path | None = None,
     verbose: int = 0,
+    device: str = "cpu",
 ) -> BaseAlgorithm:
     """Make a model and the environments that it trains in.
 
@@ -276,6 +278,7 @@ def build(
         ``VecNormalize``
     :param tensorboard: Folder for TensorBoard's logs, or None
     :param verbose: Verbosity, as in SB3
+    :param device: Device of the networks, as in SB3
     :return: Model that is ready to train
     :raises UserError: If a name is unknown, the environment cannot be made here, or the
         constructor rejects the hyper-parameters; the message names the one at fault
@@ -287,7 +290,7 @@ def build(
     with being_made(config):
         env = make_vec_env(config, n_envs, seed, backend, normalize, verbose=verbose)
     logs = {} if tensorboard is None else {"tensorboard_log": str(tensorboard)}
-    kwargs = {"seed": seed, "device": "cpu", "verbose": verbose, **logs, **arguments}
+    kwargs = {"seed": seed, "device": device, "verbose": verbose, **logs, **arguments}
     try:
         model = find_algorithm(name)(env=env, **kwargs)
     except (Exception, SystemExit) as error:
@@ -313,6 +316,22 @@ def being_made(config: EnvConfig) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         raise UserError(f"{config.name} cannot be made here: {in_words(error)}") from error
+
+
+def check_device(name: str) -> None:
+    """Check that PyTorch can compute on a device of this machine.
+
+    :param name: Name of the device, or ``"auto"``
+    :raises UserError: If it cannot; names the devices that are there
+    """
+    try:
+        th.zeros(1, device="cpu" if name == "auto" else name).item()
+    except Exception as error:
+        count = th.cuda.device_count()
+        here = ["auto", "cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
+        raise UserError(
+            f"device: given {name!r}; allowed here: {', '.join(here)} ({in_words(error)})"
+        ) from error
 
 
 def check_environment(name: Any) -> None:

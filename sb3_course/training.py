@@ -57,6 +57,7 @@ class Setup:
     :param track: Names of the trackers that it is sent to
     :param track_video: Whether they get a video of the trained policy
     :param tracked_as: Name of the run in trackers, so that a resumed training goes on there
+    :param device: Device of the networks
     """
 
     algo: str
@@ -70,6 +71,7 @@ class Setup:
     track: Sequence[str] = ()
     track_video: bool = False
     tracked_as: str | None = None
+    device: str = "cpu"
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> "Setup":
@@ -104,6 +106,7 @@ def start(
     :return: Model that is ready to train
     :raises UserError: If something does not exist or does not fit; names it
     """
+    registry.check_device(setup.device)
     logs = None if tensorboard is None else registry.place_to_log(tensorboard, setup.env.name)
     model = registry.build(
         setup.algo,
@@ -115,17 +118,21 @@ def start(
         normalize,
         logs,
         verbose=1,
+        device=setup.device,
     )
     vars(model)["training_setup"] = setup.data()
     return model
 
 
-def resume(path: Path, trust: bool, tell: Tell) -> tuple[BaseAlgorithm, Setup]:
+def resume(
+    path: Path, trust: bool, tell: Tell, device: str | None = None
+) -> tuple[BaseAlgorithm, Setup]:
     """Load a model, and its environments in the state in which it was saved.
 
     :param path: File that ``sb3-course train`` saved
     :param trust: Whether to read pickles of a file that this user did not write here
     :param tell: Function that gets a line if the running episodes are lost
+    :param device: Device of the networks; None for the one that it was started on
     :return: Model that is ready to go on, and what its training was started with
     :raises UserError: If the file is damaged, is another kind of file, or is not trusted
     """
@@ -145,11 +152,13 @@ def resume(path: Path, trust: bool, tell: Tell) -> tuple[BaseAlgorithm, Setup]:
         ) from error
     algorithm = find_class(path, header, setup.algo if trusted else None, trusted)
     check_trusted(path, setup.env, trusted)
+    setup = replace(setup, device=setup.device if device is None else device)
+    registry.check_device(setup.device)
     registry.check_environment(setup.env.id)
     with registry.being_made(setup.env):
         env = make_vec_env(setup.env, setup.n_envs, setup.seed, setup.backend, verbose=0)
     try:
-        model, lost = loading.load_to_continue(algorithm, path, env, trusted)
+        model, lost = loading.load_to_continue(algorithm, path, env, trusted, setup.device)
     except CheckpointError as error:
         env.close()
         raise UserError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch as th
+from stable_baselines3.common.utils import get_device
 
 import sb3_course
 from sb3_course import loading, training
@@ -255,6 +256,24 @@ def test_settings_of_a_stranger_are_told_and_not_followed(whole, monkeypatch, ch
     monkeypatch.setenv("XDG_CONFIG_HOME", "a third")
     with pytest.raises(UserError, match=expected):
         training.resume(Path("odd.zip"), False, print)
+
+
+def test_a_training_stays_on_its_device_unless_another_one_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "NPG", "CartPole-v1", "--backend", "dummy", "--n-envs", "2"]
+    assert app.invoke([*words, "--timesteps", "100", "--device", "auto"]) == terminal.OK
+    model, setup = training.resume(Path("model.zip"), False, print)
+    assert setup.device == "auto" and model.device == get_device("auto")
+    model, setup = training.resume(Path("model.zip"), False, print, "cpu")
+    assert setup.device == "cpu" and model.device.type == "cpu"
+
+
+@pytest.mark.parametrize("device", ["warp", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_told_before_anything_is_trained(device, whole, capsys):
+    for words in (["NPG", "CartPole-v1"], ["--resume", whole]):
+        code = app.invoke(["train", *words, "--device", device, "--out", "new.zip"])
+        assert code == terminal.MISUSED and not Path("new.zip").exists()
+        assert f"device: given '{device}'; allowed here: auto, cpu" in capsys.readouterr().err
 
 
 def test_a_training_of_an_environment_with_settings_goes_on_exactly(tmp_path, monkeypatch):

@@ -65,6 +65,10 @@ def train(
     normalize: Annotated[
         bool, typer.Option("--normalize", help="Normalize observations and rewards.")
     ] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE", help="cpu, cuda or auto (default: cpu, or --resume's)."),
+    ] = None,
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Log to DIR/ENV for TensorBoard.")
     ] = None,
@@ -134,11 +138,13 @@ def train(
             track or (),
             track_video,
             training.new_run_id(algo, config, seed) if track else None,
+            device or "cpu",
         )
         given = parameters("-p", params or [], "learning_rate=1e-3")
         model = training.start(setup, given, normalize, tensorboard)
     else:
         with_resume = {"timesteps", "out", "save_every", "eval_every", "resume", "trust", "tables"}
+        with_resume |= {"device"}
         others = [
             parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[-1]
             for parameter in context.command.params
@@ -150,7 +156,7 @@ def train(
                 f"--resume goes on as FILE was started: leave out {', '.join(map(str, others))}"
             )
         resume = checkpoint.resolve(resume)
-        model, setup = training.resume(resume, trust, print_error)
+        model, setup = training.resume(resume, trust, print_error, device)
         file = checkpoint.place_to_save(out or resume)
         setup = replace(
             setup,
