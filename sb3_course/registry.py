@@ -329,8 +329,9 @@ def check_device(name: str) -> None:
     except Exception as error:
         count = th.cuda.device_count()
         here = ["auto", "cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
+        reason = str(error).partition("\n")[0]
         raise UserError(
-            f"device: given {name!r}; allowed here: {', '.join(here)} ({in_words(error)})"
+            f"device: given {name!r}; allowed here: {', '.join(here)} ({reason})"
         ) from error
 
 
