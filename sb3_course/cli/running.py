@@ -17,6 +17,7 @@ from sb3_course.cli.parts.grid_options import (
     Retries,
     RuntimeEnv,
     Workers,
+    check_cluster_options,
     command_line,
     runtime_env_in,
     show_damage,
@@ -119,9 +120,7 @@ def run(
 
     sb3-course run benchmarks/classic.yaml --until-settled --max-seeds 40
     """
-    for option, value in (("--address", address), ("--runtime-env", runtime_env)):
-        if value is not None and executor != "ray":
-            raise typer.BadParameter(f"{option} requires --executor ray")
+    check_cluster_options(executor, address, runtime_env)
     if max_seeds is not None and not until_settled:
         raise typer.BadParameter("--max-seeds requires --until-settled")
     if no_wait and rerun:

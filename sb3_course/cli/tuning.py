@@ -12,8 +12,11 @@ from sb3_course.cli.parts.grid_options import (
     GridFile,
     Results,
     Retries,
+    RuntimeEnv,
     Workers,
+    check_cluster_options,
     command_line,
+    runtime_env_in,
     stop_on_sigterm,
 )
 from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
@@ -39,6 +42,7 @@ def tune(
     ] = False,
     executor: Executor = "local",
     address: Address = None,
+    runtime_env: RuntimeEnv = None,
     retries: Retries = 1,
 ) -> int:
     """Search better settings for the algorithms of a grid: what its `search` says, with Optuna.
@@ -59,8 +63,8 @@ def tune(
 
     sb3-course tune benchmarks/search_cartpole.yaml --workers 2 --only algorithm=NPG
     """
-    if address is not None and executor != "ray":
-        raise typer.BadParameter("--address requires --executor ray")
+    check_cluster_options(executor, address, runtime_env)
+    brought = runtime_env_in(runtime_env)
     from sb3_course.benchmark.tuning.tuner import plan_tuning, run_tuning
 
     plan = plan_tuning(grid, only=only or [], results=results)
@@ -74,6 +78,7 @@ def tune(
             executor=executor,
             workers=workers,
             address=address,
+            runtime_env=brought,
             retries=retries,
             console=Console(stderr=True),
             command=command_line(),

@@ -14,7 +14,7 @@ def tuned(grid, monkeypatch):
 
     def write(executor=None, **search):
         executor = executor or MadeUp()
-        monkeypatch.setattr(tuner, "make_executor", lambda *_: executor)
+        monkeypatch.setattr(tuner, "make_executor", lambda *_, **__: executor)
         return grid(**searched(**search))
 
     return write
@@ -27,6 +27,8 @@ def tuned(grid, monkeypatch):
         (["tune", "none.yaml"], ["none.yaml", "cannot be read"]),
         (["tune", "grid.yaml", "--workers", "0"], ["--workers", "1"]),
         (["tune", "grid.yaml", "--address", "auto"], ["--address requires --executor ray"]),
+        (["tune", "grid.yaml", "--runtime-env", "e"], ["--runtime-env requires --executor ray"]),
+        (["tune", "grid.yaml", "--executor", "ray", "--runtime-env", "e"], ["e cannot be read"]),
         (["tune", "grid.yaml", "--only", "algorithm=B"], ["--only", "'B'", "allowed: A2C"]),
         (["tune", "grid.yaml", "--only", "seed=0"], ["'seed'", "algorithm, environment"]),
     ],
@@ -87,3 +89,18 @@ def test_ctrl_c_keeps_what_there_is(tuned, capsys):
 def test_nothing_to_choose_is_a_failure(tuned, capsys):
     assert app.invoke(["tune", tuned(MadeUp(fails=lambda spec: True))]) == terminal.FAILED
     assert "nothing was chosen" in capsys.readouterr().out
+
+
+def test_what_ray_brings_is_handed_on(grid, monkeypatch, tmp_path):
+    given = []
+
+    def make(*_, runtime_env):
+        given.append(runtime_env)
+        return MadeUp()
+
+    monkeypatch.setattr(sections, "write_tuning_page", lambda *_: "page")
+    monkeypatch.setattr(tuner, "make_executor", make)
+    (tmp_path / "environment.yaml").write_text("pip: [numpy]\n")
+    words = ["--executor", "ray", "--runtime-env", str(tmp_path / "environment.yaml")]
+    assert app.invoke(["tune", grid(**searched()), *words]) == terminal.OK
+    assert given and all(env == {"pip": ["numpy"]} for env in given)

@@ -1,7 +1,7 @@
 """Tune the algorithms of a grid: trials, the best ones again, and the grid with what was chosen."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,6 +186,7 @@ def tune_grid(
     executor: Literal["local", "ray"] = "local",
     workers: int | None = None,
     address: str | None = None,
+    runtime_env: Mapping[str, Any] | None = None,
     retries: int = 1,
     console: Console | None = None,
 ) -> TuningOutcome:
@@ -202,6 +203,7 @@ def tune_grid(
     :param executor: As in :func:`.run_grid`, like what follows
     :param workers: Number of runs at a time
     :param address: Address of a running Ray cluster
+    :param runtime_env: What Ray brings to each machine
     :param retries: Number of times that a run whose process died is started again
     :param console: Console on which progress is shown
     :return: What was found
@@ -214,6 +216,7 @@ def tune_grid(
         executor=executor,
         workers=workers,
         address=address,
+        runtime_env=runtime_env,
         retries=retries,
         console=console,
     )
@@ -225,6 +228,7 @@ def run_tuning(
     executor: Literal["local", "ray"] = "local",
     workers: int | None = None,
     address: str | None = None,
+    runtime_env: Mapping[str, Any] | None = None,
     retries: int = 1,
     console: Console | None = None,
     command: str | None = None,
@@ -235,6 +239,7 @@ def run_tuning(
     :param executor: As in :func:`tune_grid`, like what follows
     :param workers: Number of runs at a time
     :param address: Address of a running Ray cluster
+    :param runtime_env: What Ray brings to each machine
     :param retries: Number of times that a run whose process died is started again
     :param console: Console on which progress is shown
     :param command: Command to record in the manifest; None for the call of :func:`tune_grid`
@@ -246,7 +251,9 @@ def run_tuning(
     shown = console or Console(quiet=True)
 
     def make(n_runs: int) -> Any:
-        return make_executor(executor, plan.grid, folder, n_runs, workers, address)
+        return make_executor(
+            executor, plan.grid, folder, n_runs, workers, address, runtime_env=runtime_env
+        )
 
     def run(specs: Sequence[RunSpec]) -> None:
         if todo := runner.to_do(specs, plan.store):

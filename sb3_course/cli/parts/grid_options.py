@@ -50,6 +50,19 @@ Retries = Annotated[
 ]
 
 
+def check_cluster_options(executor: str, address: str | None, runtime_env: Path | None) -> None:
+    """Check that options of a cluster are given with one alone.
+
+    :param executor: Where runs execute
+    :param address: Value of ``--address``
+    :param runtime_env: Value of ``--runtime-env``
+    :raises typer.BadParameter: If one is given without Ray
+    """
+    for option, value in (("--address", address), ("--runtime-env", runtime_env)):
+        if value is not None and executor != "ray":
+            raise typer.BadParameter(f"{option} requires --executor ray")
+
+
 def runtime_env_in(file: Path | None) -> dict[str, Any] | None:
     """Read what Ray is to bring to each machine.
 

@@ -85,7 +85,7 @@ class MadeUp:
 def tune(monkeypatch, folder, grid, executor=None, **options):
     """Tune with made-up runs; return what was found and the executor."""
     executor = executor or MadeUp()
-    monkeypatch.setattr(tuner, "make_executor", lambda *_: executor)
+    monkeypatch.setattr(tuner, "make_executor", lambda *_, **__: executor)
     return tuner.tune_grid(grid, results=folder, **options), executor
 
 
