@@ -206,15 +206,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         next_obs = true_next_obs(new_obs, dones, infos)
         check_finite("observation", next_obs, step=self.num_timesteps)
         terminated = dones & ~truncations(dones, infos)
-        self._transition = Transition(
-            obs,
-            log_prob,
-            entropy,
-            values,
-            self.to_tensor(rewards),
-            self.to_tensor(map_obs(owned, next_obs)),
-            self.to_tensor((~terminated).astype(np.float32)),
-        )
+        next_obs = self.to_tensor(map_obs(owned, next_obs))
         self._last_obs, self._last_episode_starts = new_obs, dones
         step_locals = {
             "new_obs": new_obs,
@@ -230,6 +222,15 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         }
         if not self.after_step(callback, step_locals):
             return False
+        self._transition = Transition(
+            obs,
+            log_prob,
+            entropy,
+            values,
+            self.to_tensor(rewards),  # which a callback may have changed, as in SB3
+            next_obs,
+            self.to_tensor((~terminated).astype(np.float32)),
+        )
         callback.on_rollout_end()
         actor.optimizer, critic.optimizer = self.actor_optimizer, self.critic_optimizer
         return True

@@ -138,7 +138,7 @@ def train(
             track or (),
             track_video,
             training.new_run_id(algo, config, seed) if track else None,
-            device or "cpu",
+            "cpu" if device is None else device,
         )
         given = parameters("-p", params or [], "learning_rate=1e-3")
         model = training.start(setup, given, normalize, tensorboard)

@@ -160,7 +160,6 @@ def collect(
             terminal = as_declared(terminal, env.observation_space)
             check_finite(f"last observation of environment {n}", terminal, step, of_one=True)
             terminal_obs[step, int(n)] = terminal
-        store.append("rewards", rewards)
         store.append("truncated", truncated)
         store.append("terminated", dones & ~truncated)
         obs = store.append_obs(new_obs)
@@ -178,6 +177,7 @@ def collect(
         }
         if not on_step(step_locals):
             return None
+        store.append("rewards", rewards)  # which a callback may have changed, as in SB3
     return store.rollout(terminal_obs), dones
 
 

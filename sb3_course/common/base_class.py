@@ -22,7 +22,7 @@ from stable_baselines3.common.policies import (
     MultiInputActorCriticPolicy,
 )
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import nn
 
 from sb3_course.collection.observations import Array
@@ -44,6 +44,20 @@ def given_env(env: Any, verbose: int) -> GymEnv:
     return GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else maybe_make_env(env, verbose)
 
 
+UNUSED = ("forward", "evaluate_actions", "extract_features")
+"""Methods of SB3's policies that this package does not call."""
+
+
+def overrides(policy_class: type[BasePolicy], name: str) -> bool:
+    """Return whether a policy has a method of its own in place of SB3's.
+
+    :param policy_class: Class of the policy
+    :param name: Name of the method
+    :return: Whether it overrides it
+    """
+    return getattr(policy_class, name) is not getattr(ActorCriticPolicy, name)
+
+
 class CourseAlgorithm(BaseAlgorithm):
     """An SB3 algorithm with an actor-critic policy that saves everything to one file."""
 
@@ -53,10 +67,20 @@ class CourseAlgorithm(BaseAlgorithm):
         "MultiInputPolicy": MultiInputActorCriticPolicy,
     }
     policy: ActorCriticPolicy
+    _normalization: dict[str, Any] | None = None
+    """Normalization in the file of a model that was loaded without an environment."""
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        return BaseAlgorithm._wrap_env(given_env(env, verbose), verbose, monitor_wrapper)
+        venv = BaseAlgorithm._wrap_env(given_env(env, verbose), verbose, monitor_wrapper)
+        outer = unwrap_vec_normalize(venv)
+        if outer is not None and unwrap_vec_normalize(outer.venv) is not None:
+            warnings.warn(
+                "of two VecNormalize a file holds the outer one's statistics alone: use one, which "
+                "normalizes both observations and rewards",
+                stacklevel=4,
+            )
+        return venv
 
     def _check_policy(self) -> None:
         if not issubclass(self.policy_class, ActorCriticPolicy):
@@ -66,6 +90,13 @@ class CourseAlgorithm(BaseAlgorithm):
             )
         if self.policy_kwargs.get("use_sde"):
             raise ValueError("policy_kwargs: use_sde is not supported")
+        unused = [name for name in UNUSED if overrides(self.policy_class, name)]
+        if unused and not overrides(self.policy_class, "get_distribution"):
+            warnings.warn(
+                f"{self.policy_class.__name__} overrides {' and '.join(unused)}, which nothing "
+                "here calls: π is get_distribution(), V is predict_values(); override these",
+                stacklevel=4,
+            )
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         """Compute the remaining progress, which is 0, not negative, beyond the end."""
@@ -233,6 +264,7 @@ class CourseAlgorithm(BaseAlgorithm):
                 "the file: load it with env=..., and predict on that environment's observations",
                 stacklevel=2,
             )
+        kept = checkpoint.normalization_in(header) if env is None else None
         with checkpoint.reading(path):
             model = super().load(
                 checkpoint.as_zip(members),
@@ -244,7 +276,23 @@ class CourseAlgorithm(BaseAlgorithm):
                 **kwargs,
             )
             model._take_from(members, trusted=not weights_only)
+        model._normalization = kept
         return model
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """Set the environment; a model that was loaded without one brings its normalization.
+
+        :param env: New environment, raw or vectorized
+        :param force_reset: Whether to reset it before training, as in SB3
+        :raises ValueError: It does not fit the model
+        """
+        if self._normalization is not None:
+            env = checkpoint.wrap_normalized(given_env(env, 0), self._normalization, "train")
+        super().set_env(env, force_reset)
+        self._normalization = None
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_normalization"]
 
     @classmethod
     def _check_names(cls, given: Iterable[str], saved: Iterable[str]) -> None:

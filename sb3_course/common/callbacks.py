@@ -11,6 +11,7 @@ from sb3_course.common.evaluation import (
     play_episodes,
     undisturbed,
 )
+from sb3_course.common.validation import check, check_count
 from sb3_course.envs.config import EnvConfig, EnvId
 
 
@@ -74,6 +75,10 @@ class EvaluateEvery(BaseCallback):
         tell: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__()
+        check_count("every", every)
+        check_count("episodes", episodes)
+        described = isinstance(env, (EnvConfig, str)) or callable(env)
+        check("env", env, described, "a Gymnasium id, a function that makes one, or an EnvConfig")
         self._every, self._env, self._episodes = every, env, episodes
         self._seed, self._tell = seed, tell
 

@@ -141,9 +141,21 @@ def check_observation_space(space: spaces.Space[Any]) -> None:
     """Check that SB3's policies can observe an observation space.
 
     :param space: Observation space
-    :raises ValueError: It is a Tuple, or a Dict that holds a Tuple or another Dict
+    :raises ValueError: It is none of SB3's four kinds or a Dict of these, or starts above 0
     """
-    inner = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
+    inner = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
+    kinds = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+    for part in inner:
+        if np.any(getattr(part, "start", 0) != 0):
+            raise ValueError(
+                f"the environment's observation space must start at 0, got {space}: shift its "
+                "observations with gymnasium.wrappers.TransformObservation"
+            )
+        if not isinstance(part, (*kinds, spaces.Tuple, spaces.Dict)):
+            raise ValueError(
+                "the environment's observation space must be of Box, Discrete, MultiDiscrete or "
+                f"MultiBinary, or a Dict of these, got {space}"
+            )
     refused = (spaces.Tuple, spaces.Dict) if isinstance(space, spaces.Dict) else (spaces.Tuple,)
     if any(isinstance(part, refused) for part in inner):
         raise ValueError(

@@ -60,6 +60,19 @@ class Reads(EvaluateEvery):
         return True
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"every": 0}, "every must be a whole number of at least 1"),
+        ({"episodes": 0}, "episodes must be"),
+        ({"env": make_vec_env("CartPole-v1")}, "env must be a Gymnasium id, a function"),
+    ],
+)
+def test_arguments_of_an_evaluation_are_checked(changes, message):
+    with pytest.raises(ValueError, match=message):
+        EvaluateEvery(**{"every": 10, "env": "CartPole-v1", "episodes": 2, "seed": 0} | changes)
+
+
 def test_an_evaluation_has_sb3s_keys():
     callback = Reads(20, "CartPole-v1", 2, 0)
     small_model(REINFORCE, "CartPole-v1").learn(50, callback)

@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from sb3_course.common.validation import check, check_action_space, check_count
+from sb3_course.common.validation import (
+    check,
+    check_action_space,
+    check_count,
+    check_observation_space,
+)
 
 
 def test_a_check_names_the_parameter_the_range_and_the_value():
@@ -54,3 +59,20 @@ def test_the_action_spaces_of_sb3_are_allowed(space):
 def test_other_action_spaces_are_refused(space, message):
     with pytest.raises(ValueError, match=message):
         check_action_space(space)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (spaces.Discrete(4, start=1), "must start at 0, got Discrete.*TransformObservation"),
+        (spaces.MultiDiscrete([2, 3], start=[0, 1]), "must start at 0"),
+        (spaces.Dict({"a": spaces.Discrete(4, start=-1)}), "must start at 0"),
+        (spaces.Text(3), "must be of Box, Discrete, .* got Text"),
+        (spaces.Sequence(spaces.Discrete(2)), "must be of Box"),
+        (spaces.Dict({"a": spaces.Text(3)}), "must be of Box"),
+        (spaces.Tuple([spaces.Discrete(2)]), "neither Tuple nor nested Dicts"),
+    ],
+)
+def test_observation_spaces_that_sb3_cannot_encode_are_refused(space, message):
+    with pytest.raises(ValueError, match=message):
+        check_observation_space(space)

@@ -23,6 +23,23 @@ from tests.contract.helpers import (
 from tests.worlds import Scripted
 
 
+class Bonus(BaseCallback):
+    """Adds to the rewards in place, as an exploration bonus does."""
+
+    def _on_step(self):
+        self.locals["rewards"][:] += np.arange(len(self.locals["rewards"]))
+        return True
+
+
+@every_class
+def test_rewards_that_a_callback_changes_are_learned_from(algorithm):
+    plain, changed = (
+        copy_parameters(small_model(algorithm, "Pendulum-v1").learn(450, callback))
+        for callback in (None, Bonus())
+    )
+    assert not equal_tensors(plain, changed)
+
+
 class Count(BaseCallback):
     """Counts its own calls and sums the rewards it sees."""
 

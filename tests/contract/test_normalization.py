@@ -38,6 +38,47 @@ def test_a_loaded_model_plays_with_the_statistics_of_its_file(algorithm, wrap, t
 
 
 @every_class
+def test_a_model_that_was_loaded_without_an_environment_keeps_the_statistics(algorithm, tmp_path):
+    model = small_model(algorithm, normalized_pendulum(gamma=0.9)).learn(100)
+    model.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match="normalized observations"):
+        bare = algorithm.load(tmp_path / "model", device="cpu")
+    bare.save(tmp_path / "again")
+    bare.set_env(make_vec_env("Pendulum-v1", 2))
+    again = algorithm.load(tmp_path / "again", env=make_vec_env("Pendulum-v1", 2), device="cpu")
+    expected = model.get_vec_normalize_env()
+    for loaded in (bare, again):
+        found = loaded.get_vec_normalize_env()
+        assert found.gamma == 0.9 and found.ret_rms.var == expected.ret_rms.var
+        assert (found.obs_rms.mean == expected.obs_rms.mean).all()
+    bare.set_env(make_vec_env("Pendulum-v1", 2))  # as in SB3, once it has had an environment
+    assert bare.get_vec_normalize_env() is None
+
+
+class Halved(VecNormalize):
+    """A normalization of one's own."""
+
+    def normalize_obs(self, obs):
+        return super().normalize_obs(obs) / 2
+
+
+def test_a_normalization_of_ones_own_is_asked_for(tmp_path):
+    model = small_model(sb3_course.NPG, Halved(make_vec_env("Pendulum-v1", 2))).learn(40)
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"pass the environment as Halved\(env\)"):
+        sb3_course.load(tmp_path / "model", env=make_vec_env("Pendulum-v1", 2))
+    env = Halved(make_vec_env("Pendulum-v1", 2))
+    loaded = sb3_course.load(tmp_path / "model", env=env).get_vec_normalize_env()
+    assert (loaded.obs_rms.mean == model.get_vec_normalize_env().obs_rms.mean).all()
+
+
+def test_two_normalizations_are_warned_of():
+    once = VecNormalize(make_vec_env("Pendulum-v1", 2), norm_reward=False)
+    with pytest.warns(UserWarning, match="of two VecNormalize"):
+        small_model(sb3_course.NPG, VecNormalize(once, norm_obs=False))
+
+
+@every_class
 def test_a_loaded_model_continues_to_update_the_statistics(algorithm, tmp_path):
     model = small_model(algorithm, normalized_pendulum()).learn(400)
     model.save(tmp_path / "model")

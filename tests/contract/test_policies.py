@@ -3,9 +3,11 @@
 import pytest
 import torch as th
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
+from sb3_course import NPG
 from tests.contract.helpers import (
     copy_parameters,
     equal_tensors,
@@ -25,6 +27,30 @@ class NoisyExtractor(FlattenExtractor):
 
     def forward(self, observations):
         return self.extra(super().forward(observations))
+
+
+def policy_that_overrides(*names):
+    """Make a policy class with methods of its own, which do what SB3's do."""
+
+    def method(name):
+        return lambda self, *args, **kwargs: getattr(ActorCriticPolicy, name)(self, *args, **kwargs)
+
+    return type("Own", (ActorCriticPolicy,), {name: method(name) for name in names})
+
+
+@every_class
+@pytest.mark.parametrize("name", ["forward", "evaluate_actions", "extract_features"])
+def test_a_method_of_a_policy_that_is_not_called_is_named(algorithm, name):
+    with pytest.warns(UserWarning, match=f"Own overrides {name}, which nothing here calls"):
+        small_model(algorithm, "CartPole-v1", policy_that_overrides(name))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "names", [("get_distribution", "forward"), ("predict_values",), ("_build_mlp_extractor",)]
+)
+def test_other_methods_of_a_policy_may_be_overridden(names):
+    small_model(NPG, "CartPole-v1", policy_that_overrides(*names))
 
 
 @every_variant

@@ -42,6 +42,7 @@ from sb3_course.common.checkpoint.header import (
 from sb3_course.common.checkpoint.normalization import (
     Normalize,
     normalization,
+    normalization_in,
     wrap_normalized,
     wrappers_above,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "environment_id",
     "is_sealed_here",
     "normalization",
+    "normalization_in",
     "pack_arrays",
     "place_to_save",
     "plain_attributes",

@@ -30,6 +30,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "env": (str, type(None)),
     "env_settings": (dict,),
     "module": (str,),
+    "vec_normalize_class": (str,),
     "attributes": (dict,),
     "pickled": (dict,),
 }
@@ -55,9 +56,13 @@ def describe(algorithm: BaseAlgorithm, members: Members) -> dict[str, Any]:
     if module.partition(".")[0] not in (*LIBRARIES, "__main__"):
         header["module"] = module  # where the class of one's own is imported from
     venv = algorithm.get_vec_normalize_env()
+    kept = getattr(algorithm, "_normalization", None)  # loaded without an environment
     if isinstance(venv, VecNormalize):
         header |= normalization(venv)
         header["above_vec_normalize"] = wrappers_above(algorithm.get_env(), venv)
+    elif kept is not None:
+        header |= kept
+    if "vec_normalize" in header:
         members[STATISTICS] = pack_arrays(header.pop("statistics"))
         header["vec_normalize"] = {key: _number(v) for key, v in header["vec_normalize"].items()}
     attributes: dict[str, Any] = {}

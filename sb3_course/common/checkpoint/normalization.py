@@ -41,7 +41,8 @@ def normalization(venv: VecNormalize) -> dict[str, Any]:
     """Return what :func:`wrap_normalized` needs to make an equal ``VecNormalize``.
 
     :param venv: Wrapper to describe
-    :return: Its settings under ``vec_normalize`` and its running moments under ``statistics``
+    :return: Its settings under ``vec_normalize``, its running moments under ``statistics``, and the
+        name of a class of one's own under ``vec_normalize_class``
     """
     moments = {
         f"{name}/{moment}": np.array(getattr(rms, moment))
@@ -49,7 +50,20 @@ def normalization(venv: VecNormalize) -> dict[str, Any]:
         for moment in MOMENTS
     }
     settings = {name: getattr(venv, name) for name in SETTINGS}
-    return {"vec_normalize": settings, "statistics": moments}
+    own = {} if type(venv) is VecNormalize else {"vec_normalize_class": type(venv).__name__}
+    return {"vec_normalize": settings, "statistics": moments, **own}
+
+
+def normalization_in(header: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the part of a checkpoint's header that describes its ``VecNormalize``.
+
+    :param header: Header of the checkpoint, with its statistics
+    :return: What :func:`wrap_normalized` needs, or None if it had no ``VecNormalize``
+    """
+    if "vec_normalize" not in header:
+        return None
+    names = ("vec_normalize", "statistics", "above_vec_normalize", "vec_normalize_class")
+    return {name: header[name] for name in names if name in header}
 
 
 def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -> VecEnv:
@@ -64,7 +78,7 @@ def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -
         environment decides for itself), ``"freeze"`` to keep them and return raw rewards
     :return: Environment with normalization
     :raises ValueError: If a ``VecNormalize`` in it differs in whether it normalizes observations,
-        or if there is none and the checkpoint's was below another wrapper
+        or if there is none and the checkpoint's was below another wrapper or of another class
     :raises CheckpointError: If settings or statistics are missing, not finite or of another shape
     """
     venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: Monitor(env)])
@@ -75,6 +89,12 @@ def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -
         raise ValueError(
             f"the model was trained with VecNormalize below {', '.join(above)}: pass the "
             f"environment with a VecNormalize there, as in {order}, which takes the statistics"
+        )
+    own = header.get("vec_normalize_class")
+    if wrapper is None and own is not None:
+        raise ValueError(
+            f"the model was trained with {own}, a VecNormalize of one's own: pass the environment "
+            f"as {own}(env), which takes the statistics"
         )
     if wrapper is None:
         wrapper = venv = VecNormalize(venv, **settings)
