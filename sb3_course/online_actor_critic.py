@@ -190,10 +190,11 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         :raises FloatingPointError: An observation or reward is not finite
         """
         assert self._last_obs is not None
-        actor, critic = self._functions()
         if self.policy.training:
             self.policy.set_training_mode(False)
         callback.on_rollout_start()
+        actor, critic = self._functions()
+        version = self._version()
         last_obs = as_declared(self._last_obs, self.observation_space)
         check_finite("observation", last_obs, step=self.num_timesteps)
         obs = self.to_tensor(map_obs(owned, last_obs))
@@ -222,6 +223,11 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         }
         if not self.after_step(callback, step_locals):
             return False
+        if self._version() != version:  # a callback has changed weights
+            actor, critic = self._functions()
+            with th.no_grad():
+                log_prob, entropy = actor.evaluate(obs, self.to_tensor(sampled))
+                values = critic.evaluate(obs)
         self._transition = Transition(
             obs,
             log_prob,
@@ -234,6 +240,11 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         callback.on_rollout_end()
         actor.optimizer, critic.optimizer = self.actor_optimizer, self.critic_optimizer
         return True
+
+    def _version(self) -> int:
+        """Return a number that grows when a parameter is changed in place."""
+        groups = (self._actor_group, self._critic_group)
+        return sum(p._version for group in groups for p in group)
 
     @th.no_grad()
     def train(self) -> None:

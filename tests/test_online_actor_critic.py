@@ -1,9 +1,12 @@
+import copy
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
@@ -194,3 +197,31 @@ def test_a_loss_without_a_graph_is_refused():
     model.learn(4)
     with pytest.raises(ValueError, match="does not depend on the policy's parameters"):
         model.step_actor(-model._transition.log_prob.mean())
+
+
+class Own(ActorCriticPolicy):
+    """A policy for autograd: the engine knows SB3's alone."""
+
+
+class PutsWeightsBack(BaseCallback):
+    """Changes the weights between a step and the update that follows it."""
+
+    def _on_training_start(self):
+        self.first = copy.deepcopy(self.model.get_parameters())
+
+    def _on_step(self):
+        self.model.set_parameters(self.first)
+        return True
+
+
+@pytest.mark.parametrize("policy", ["MlpPolicy", Own])
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+def test_a_callback_may_change_the_weights(policy, env_id):
+    """The last update begins at the weights that were put back, whatever was learned before."""
+    model = OnlineActorCritic(policy, env_id, 1e-3, seed=0, device="cpu")
+    before = [p.detach().clone() for p in model.policy.parameters()]
+    model.learn(25, PutsWeightsBack())
+    moved = [
+        (p - b).abs().max().item() for p, b in zip(model.policy.parameters(), before, strict=True)
+    ]
+    assert 0 < max(moved) < 0.01

@@ -169,6 +169,8 @@ class CourseAlgorithm(BaseAlgorithm):
         space = self.action_space
         if isinstance(space, spaces.Box):
             shaped = actions.reshape(-1, *space.shape)
+            if self.policy.squash_output:  # from [-1, 1], as in SB3
+                shaped = self.policy.unscale_action(shaped)
             return actions, np.minimum(np.maximum(shaped, space.low), space.high)
         return actions, actions
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.distributions import Distribution, SquashedDiagGaussianDistribution
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import explained_variance, update_learning_rate
 from torch import nn
@@ -16,7 +16,7 @@ from sb3_course.collection.observations import Array, Obs, TensorObs, rows_of, s
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.networks.actors import Actor, EngineActor, make_actor
-from sb3_course.common.networks.autograd import add_gradients
+from sb3_course.common.networks.autograd import add_gradients, mean_entropy
 from sb3_course.common.networks.critics import Critic, make_critic
 from sb3_course.common.optimization import fit_critic
 from sb3_course.common.parameter_groups import split_parameters, trainable
@@ -80,6 +80,11 @@ class UpdateSteps(CourseAlgorithm):
     def _attach_policy(self) -> None:
         """Make the optimizers of ``self.policy``, and measure what its chunks may hold."""
         self._drop_functions()
+        if self.ent_coef and isinstance(self.policy.action_dist, SquashedDiagGaussianDistribution):
+            raise ValueError(
+                f"ent_coef must be 0 with a squashed Gaussian, whose entropy has no formula, got "
+                f"{self.ent_coef}"
+            )
         self.chunk_size = transitions_per_chunk(self.policy)
         self._actor_group, self._critic_group = split_parameters(self.policy)
         self.actor_optimizer = self._optimizer(self._actor_group, self.lr_schedule)
@@ -180,9 +185,8 @@ class UpdateSteps(CourseAlgorithm):
         :return: Log-probabilities of shape (M,), and the policy's mean entropy in nats
         """
         distribution = self.policy.get_distribution(obs)
-        entropy = distribution.entropy()
-        assert entropy is not None, "only squashed distributions lack an entropy"
-        return distribution.log_prob(actions), entropy.mean()
+        log_prob = distribution.log_prob(actions)
+        return log_prob, mean_entropy(distribution, log_prob)
 
     def log_probs(self, obs: TensorObs, actions: th.Tensor) -> th.Tensor:
         """Compute log π(a|s) of each step, without gradient.

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import gymnasium
+from gymnasium.spaces import Box, Dict
 from stable_baselines3.common import env_util
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
@@ -79,8 +80,8 @@ def make_vec_env(
         Equal seeds lead to equal trajectories within one backend, but not between EnvPool and
         Gymnasium
     :param backend: Backend from the table
-    :param normalize: Whether to wrap the environments in SB3's ``VecNormalize``, or a dict of its
-        keyword arguments
+    :param normalize: Whether to wrap the environments in SB3's ``VecNormalize``, which normalizes
+        what is a Box of a Dict, or a dict of its keyword arguments
     :param env_kwargs: Keyword arguments of the environment
     :param verbose: Verbosity; 0 silences ``"auto"``
     :param wrappers: Wrappers around each environment, the innermost first: classes, names
@@ -120,10 +121,24 @@ def make_vec_env(
         venv = _make_vector(config, n_envs, seed, verbose)
     else:
         venv = _make_gymnasium(config, n_envs, seed, backend, {})
-    venv = config.stack(venv)
+    return normalized(config.stack(venv), normalize)
+
+
+def normalized(venv: VecEnv, normalize: bool | dict[str, Any]) -> VecEnv:
+    """Wrap environments in SB3's ``VecNormalize``, of a Dict's parts in those that are a Box.
+
+    :param venv: Environments
+    :param normalize: Whether to wrap them, or a dict of the wrapper's keyword arguments
+    :return: The environments, wrapped or not
+    """
     if normalize is False:
         return venv
-    return VecNormalize(venv, **({} if normalize is True else normalize))
+    if normalize is not True:
+        return VecNormalize(venv, **normalize)
+    space = venv.observation_space
+    parts = space.spaces if isinstance(space, Dict) else {}
+    boxes = [key for key, part in parts.items() if isinstance(part, Box)]
+    return VecNormalize(venv, norm_obs_keys=boxes if 0 < len(boxes) < len(parts) else None)
 
 
 def backend_of(venv: VecEnv) -> str:

@@ -1,7 +1,10 @@
 """Custom policies, features extractors and optimizers are the ones that learn."""
 
+import numpy as np
 import pytest
 import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
@@ -27,6 +30,39 @@ class NoisyExtractor(FlattenExtractor):
 
     def forward(self, observations):
         return self.extra(super().forward(observations))
+
+
+class Squashed(ActorCriticPolicy):
+    """A Gaussian whose samples go through tanh, as in SAC."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.action_dist = SquashedDiagGaussianDistribution(self.action_space.shape[0])
+        self._squash_output = True
+
+
+@every_variant
+def test_a_squashed_gaussian_is_trained(algorithm, kwargs):
+    model = small_model(algorithm, "Pendulum-v1", Squashed, **kwargs)
+    before, torques = copy_parameters(model), []
+
+    class Look(BaseCallback):
+        def _on_step(self):
+            torques.append(self.locals["clipped_actions"])
+            assert np.allclose(torques[-1], 2 * self.locals["actions"], atol=1e-6)
+            return True
+
+    model.learn(450, Look())
+    assert not equal_tensors(before, copy_parameters(model))
+    assert np.abs(torques).max() > 1  # of at most 2
+    obs = model.env.reset()
+    assert np.abs(model.predict(obs)[0]).max() <= 2
+
+
+@every_class
+def test_the_entropy_of_a_squashed_gaussian_is_no_bonus(algorithm):
+    with pytest.raises(ValueError, match="ent_coef must be 0 with a squashed Gaussian"):
+        small_model(algorithm, "Pendulum-v1", Squashed, ent_coef=0.1)
 
 
 def policy_that_overrides(*names):

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
     SubprocVecEnv,
@@ -17,6 +19,7 @@ from stable_baselines3.common.vec_env import (
 from sb3_course.envs import EnvConfig, EnvPoolVecEnv, backend_of, make_vec_env
 from sb3_course.envs._envpool_spec import UnsupportedEnvError
 from sb3_course.envs.config import EnvConfigError
+from tests.worlds import RandomSpaces
 
 
 def make_cartpole(**kwargs: object) -> gym.Env:
@@ -125,6 +128,16 @@ def test_importing_the_package_imports_no_simulator() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_boxes_of_a_dict_are_normalized() -> None:
+    parts = {"box": spaces.Box(-1, 1, (2,)), "kind": spaces.Discrete(3)}
+    mixed, boxes = spaces.Dict(parts), spaces.Dict({"box": parts["box"]})
+    for space, expected in ((mixed, ["box"]), (boxes, ["box"])):
+        make = partial(RandomSpaces, space, spaces.Discrete(2))
+        venv = make_vec_env(make, 2, backend="dummy", normalize=True)
+        assert venv.norm_obs_keys == expected
+        assert set(venv.obs_rms) == {"box"}
 
 
 @pytest.mark.parametrize("backend", ["envpool", "dummy"])

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from gymnasium.spaces import Space
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_course.benchmark.definition.grid import RunConfig, RunSpec
 from sb3_course.benchmark.definition.search import Ranges, Search
@@ -15,7 +15,7 @@ from sb3_course.benchmark.definition.yaml_source import GridSource, Mistake, Sou
 from sb3_course.common.errors import Key, in_words
 from sb3_course.envs.backends import Backend
 from sb3_course.envs.config import EnvConfig, EnvConfigError
-from sb3_course.envs.make import make_vec_env, why_not_envpool
+from sb3_course.envs.make import make_vec_env, normalized, why_not_envpool
 from sb3_course.envs.spaces_only import SpacesOnlyEnv
 from sb3_course.registry import at_fault, refusal, value
 
@@ -134,9 +134,7 @@ def _check_backend(description: EnvConfig, backend: Backend) -> None:
 
 def _spaces_only_env(config: RunConfig, spaces: Spaces) -> VecEnv:
     env = DummyVecEnv([partial(SpacesOnlyEnv, *spaces)] * config.n_envs)
-    if config.normalize is False:
-        return env
-    return VecNormalize(env, **({} if config.normalize is True else config.normalize))
+    return normalized(env, config.normalize)
 
 
 def _place(source: Source, algorithm: str, environment: str, key: Key) -> Key:

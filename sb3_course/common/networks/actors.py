@@ -9,7 +9,7 @@ from torch import nn
 
 from sb3_course.collection.observations import TensorObs, tensor
 from sb3_course.common.networks.architecture import Architecture, actor_architecture
-from sb3_course.common.networks.autograd import finite_loss
+from sb3_course.common.networks.autograd import finite_loss, mean_entropy
 from sb3_course.common.networks.engine import Mlp, Pass
 from sb3_course.common.networks.heads import CategoricalHead, GaussianHead, Head
 from sb3_course.common.networks.step import Step, finite_norm
@@ -87,9 +87,8 @@ class AutogradActor:
 
         :return: log π_θ(a|s) of shape (B,), detached, and the mean entropy in nats
         """
-        entropy = self._distribution.entropy()
-        assert entropy is not None, "only squashed distributions lack an entropy"
-        self._log_prob, self._entropy = self._distribution.log_prob(self._actions), entropy.mean()
+        self._log_prob = self._distribution.log_prob(self._actions)
+        self._entropy = mean_entropy(self._distribution, self._log_prob)
         return self._log_prob.detach(), self._entropy.detach()
 
     @th.enable_grad()

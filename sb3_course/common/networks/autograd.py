@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 
 import torch as th
+from stable_baselines3.common.distributions import Distribution
 from torch import nn
 
 
@@ -68,3 +69,17 @@ def add_gradients(
     for total, gradient in zip(gradients, new, strict=True):
         total += gradient
     return gradients
+
+
+def mean_entropy(distribution: Distribution, log_prob: th.Tensor) -> th.Tensor:
+    """Return the mean entropy of a policy in nats.
+
+    A squashed Gaussian's has no formula: it is estimated by -log π(a|s), as in SB3, and has no
+    gradient.
+
+    :param distribution: Distributions at B states
+    :param log_prob: log π(a|s) of an action sampled at each of them, of shape (B,)
+    :return: Mean entropy, a scalar
+    """
+    entropy = distribution.entropy()
+    return (-log_prob.detach() if entropy is None else entropy).mean()
