@@ -138,6 +138,8 @@ def load_to_predict(
         warnings.filterwarnings("ignore", message=".*trained on normalized observations")
         model = load_any(algorithm, path, None, "freeze", trusted)
     header = checkpoint.read_header(path)
+    if isinstance(model, CourseAlgorithm):
+        model._normalization = None  # which the stand-in has, where it matters
     model.set_env(_stand_in(model, header))
     if "env" in header:
         vars(model)["env_id"] = header["env"]
