@@ -147,15 +147,18 @@ def load_to_predict(
     return model
 
 
-def frozen_normalization(model: BaseAlgorithm, header: dict[str, Any]) -> VecNormalize | None:
-    """Return the normalization that a model was trained with, around no environment.
+def normalization_to_predict(model: BaseAlgorithm) -> VecNormalize | None:
+    """Return the normalization of what a model observes, of its environment or else of its file.
 
-    :param model: Model
-    :param header: Header of its checkpoint, with the statistics
-    :return: Normalization that is not updated, or None where observations are not normalized
-    :raises CheckpointError: If it was not the outermost wrapper, or is malformed
+    :param model: Model, which may have been loaded without an environment
+    :return: Normalization, that of a file around no environment and not updated; None where
+        observations are not normalized
+    :raises CheckpointError: If that of the file was not the outermost wrapper, or is malformed
     """
-    venv = _stand_in(model, header)
+    venv: VecEnv | None = model.get_vec_normalize_env()
+    kept = checkpoint.normalization_of(model)
+    if venv is None and kept is not None:
+        venv = _stand_in(model, kept)
     return venv if isinstance(venv, VecNormalize) else None
 
 

@@ -11,6 +11,7 @@ of the machine's cores are PyTorch's on images, one thread on vectors, as is bes
 import json
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -24,9 +25,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from turns import Local, alternate
 
 from sb3_course import NPG, REINFORCE, BatchActorCritic, OnlineActorCritic
-from sb3_course.benchmark.storage.provenance import machine
+from sb3_course.benchmark.storage.provenance import machine, of_a_run
 from sb3_course.common.files import write_whole
-from sb3_course.common.tracking.code import versions
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "speed"
 N_ENVS, BATCH, LARGE_BATCH = 8, 1024, 4096
@@ -71,10 +71,7 @@ def learn(model: Any, steps: int) -> int:
 
 def rates(models: dict[str, Any], batch: int, rounds: int, seconds: float) -> dict[str, float]:
     """Return environment steps per second of wall time, the median of the rounds."""
-    contenders = {
-        name: Local(lambda steps, model=model: learn(model, steps), batch)  # type: ignore[misc]
-        for name, model in models.items()
-    }
+    contenders = {name: Local(partial(learn, model), batch) for name, model in models.items()}
     found = alternate(dict(contenders), rounds, seconds)
     return {name: median(t.units / t.wall for t in turns) for name, turns in found.items()}
 
@@ -148,7 +145,7 @@ def main(
     ]
     print("\n".join(lines))
     if out:
-        measured = {"machine": place, "versions": versions(), "rounds": rounds}
+        measured = {"machine": place, "made_with": of_a_run(), "rounds": rounds}
         measured |= {"devices": devices, "chunks": sizes}
         write_whole(Path(out) / "gpu.json", json.dumps(measured, indent=1) + "\n")
         write_whole(Path(out) / "gpu.md", "\n".join(lines) + "\n")

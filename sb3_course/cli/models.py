@@ -143,8 +143,8 @@ def train(
         given = parameters("-p", params or [], "learning_rate=1e-3")
         model = training.start(setup, given, normalize, tensorboard)
     else:
-        with_resume = {"timesteps", "out", "save_every", "eval_every", "resume", "trust", "tables"}
-        with_resume |= {"device"}
+        changeable = {"timesteps", "device", "out", "save_every", "eval_every"}
+        with_resume = changeable | {"resume", "trust", "tables"}
         others = [
             parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[-1]
             for parameter in context.command.params

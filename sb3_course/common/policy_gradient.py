@@ -333,9 +333,9 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         :raises ValueError: ``env`` normalizes observations and the imitator's did not
         """
         env = given_env(env, 0)
-        statistics = imitator.get_vec_normalize_env()
-        if statistics is not None:
-            env = checkpoint.wrap_normalized(env, checkpoint.normalization(statistics), "train")
+        normalized = checkpoint.normalization_of(imitator)
+        if normalized is not None:
+            env = checkpoint.wrap_normalized(env, normalized, "train")
         elif isinstance(env, VecEnv) and getattr(unwrap_vec_normalize(env), "norm_obs", False):
             raise ValueError(
                 "the imitator was trained on raw observations: pass the environment without "

@@ -19,7 +19,7 @@ from sb3_course.estimators.chunks import chunk_bytes, chunks, transitions_per_ch
 CHUNK_TRANSITIONS = 8192
 """Most transitions of one pass, also of a small policy."""
 HELD_CHUNKS = 4
-"""Most bytes of gradients of single trajectories that are kept to be used again, in chunks."""
+"""Most memory of gradients of single trajectories that are used again, in chunks' memory."""
 
 Block: TypeAlias = tuple[th.Tensor, th.Tensor]
 

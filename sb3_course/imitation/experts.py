@@ -17,11 +17,11 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_course import collection
 from sb3_course.collection.observations import Array, Obs, map_obs, rows_of, take
-from sb3_course.common.checkpoint import as_zip, plain_attributes, read_header, read_members
+from sb3_course.common.checkpoint import as_zip, plain_attributes, read_members
 from sb3_course.common.errors import UserError
 from sb3_course.imitation.cs285 import load_cs285_expert
 from sb3_course.imitation.fitting import check_spaces, fit_actions
-from sb3_course.loading import frozen_normalization, load
+from sb3_course.loading import load, normalization_to_predict
 from sb3_course.registry import find_algorithm
 
 Expert: TypeAlias = Callable[[Any], Array]
@@ -55,7 +55,7 @@ def as_expert(
     if isinstance(expert, (str, Path)):
         expert = load_expert(expert)
     if isinstance(expert, BaseAlgorithm) and vec_normalize is None:
-        vec_normalize = expert.get_vec_normalize_env()
+        vec_normalize = normalization_to_predict(expert)
     if isinstance(expert, (BaseAlgorithm, BasePolicy)):
         policy = expert.policy if isinstance(expert, BaseAlgorithm) else expert
         if hasattr(policy, "lstm_actor"):
@@ -142,10 +142,9 @@ def load_expert(path: str | Path, algo: str | None = None, weights_only: bool = 
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*trained on normalized observations")
             model = load(path, device="cpu", weights_only=weights_only)
-        header = read_header(path)
     except ValueError as error:
         raise UserError(f"{error}; for a model of SB3 add its class, as in algo='PPO'") from error
-    return as_expert(model, frozen_normalization(model, header))
+    return as_expert(model)
 
 
 def label(expert: Expert, obs: Obs, action_space: spaces.Space[Any]) -> Array:

@@ -20,6 +20,7 @@ from sb3_course.collection.observations import Obs, take
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.files import write_atomically
+from sb3_course.loading import normalization_to_predict
 from sb3_course.playing import open_policy
 from sb3_course.publishing.configuration import installed
 from sb3_course.publishing.exported import METADATA, Format, compare, runner, sample_observations
@@ -77,8 +78,7 @@ def export_model(model: BaseAlgorithm, to: Path | str, form: Format) -> Exported
     """
     require(form)
     _check_kind(model)
-    normalization = model.get_vec_normalize_env()
-    graph = PolicyGraph(model.policy, normalization)
+    graph = PolicyGraph(model.policy, normalization_to_predict(model))
     observations = sample_observations(model, N_CHECKED)
     facts = metadata(model, graph)
     try:
@@ -117,7 +117,7 @@ def metadata(model: BaseAlgorithm, graph: PolicyGraph) -> dict[str, Any]:
         if isinstance(space, spaces.Box)
         else {}
     )
-    venv: Any = model.get_vec_normalize_env()
+    venv: Any = normalization_to_predict(model)
     normalized = [] if venv is None or not venv.norm_obs else venv.norm_obs_keys or [*graph.inputs]
     return {
         "class": type(model).__name__,

@@ -15,6 +15,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 
 from sb3_course.collection.observations import Array, Obs, stack_obs
 from sb3_course.common.errors import UserError
+from sb3_course.loading import normalization_to_predict
 
 Format: TypeAlias = Literal["onnx", "torchscript"]
 
@@ -78,7 +79,7 @@ def sample_observations(model: BaseAlgorithm, n: int, seed: int = 0) -> Obs:
     space = copy.deepcopy(model.observation_space)
     space.seed(seed)
     sampled = stack_obs([space.sample() for _ in range(n)])
-    venv, generator = model.get_vec_normalize_env(), np.random.default_rng(seed)
+    venv, generator = normalization_to_predict(model), np.random.default_rng(seed)
     if venv is None or not venv.norm_obs:
         return sampled
 
@@ -101,7 +102,7 @@ def compare(model: BaseAlgorithm, run: Callable[[Obs], Array], observations: Obs
     :return: The largest difference of actions in a Box, or the share of other actions that differ
     :raises UserError: If they differ by more than :data:`TOLERANCE` or :data:`MOST_TIES`
     """
-    venv = model.get_vec_normalize_env()
+    venv = normalization_to_predict(model)
     seen: Any = observations if venv is None else venv.normalize_obs(observations)
     expected, given = model.predict(seen, deterministic=True)[0], run(observations)
     if given.shape != expected.shape:

@@ -9,6 +9,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
 
 import sb3_course
+from sb3_course.imitation.experts import as_expert
+from sb3_course.publishing.export import export_model
+from sb3_course.publishing.exported import runner
 from tests.contract.helpers import any_env, every_class, normalized_pendulum, small_model
 
 
@@ -53,6 +56,26 @@ def test_a_model_that_was_loaded_without_an_environment_keeps_the_statistics(alg
         assert (found.obs_rms.mean == expected.obs_rms.mean).all()
     bare.set_env(make_vec_env("Pendulum-v1", 2))  # as in SB3, once it has had an environment
     assert bare.get_vec_normalize_env() is None
+
+
+def test_whoever_uses_a_model_without_an_environment_normalizes_as_it_did(tmp_path):
+    space = spaces.Box(-1, 1, (3,))
+    demonstrations = {"obs": np.zeros((8, 3), "f4"), "acts": np.zeros((8, 1), "f4")}
+    env = VecNormalize(any_env(space, spaces.Box(-1, 1, (1,))))
+    env.obs_rms.mean[:], env.obs_rms.count = 5.0, 1e9
+    model = sb3_course.BC("MlpPolicy", env, demonstrations, device="cpu")
+    model.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match="normalized observations"):
+        bare = sb3_course.BC.load(tmp_path / "model", device="cpu")
+    obs = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    assert np.allclose(as_expert(bare)(obs), as_expert(model)(obs))
+    raw = any_env(space, spaces.Box(-1, 1, (1,)))
+    learner = sb3_course.NPG.from_imitation(bare, raw, n_steps=8)
+    assert np.allclose(learner.get_vec_normalize_env().obs_rms.mean, 5.0)
+    for exported in (model, bare):
+        export_model(exported, tmp_path / "policy.pt", "torchscript")
+        run = runner((tmp_path / "policy.pt").read_bytes(), "torchscript")
+        assert np.allclose(run(obs), as_expert(model)(obs).clip(-1, 1), atol=1e-5)
 
 
 class Halved(VecNormalize):

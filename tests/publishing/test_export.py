@@ -204,7 +204,7 @@ def test_a_model_goes_on_training_as_if_it_had_not_been_exported(tmp_path):
         if exported:
             export.export_model(model, tmp_path / "a.pt", "torchscript")
         model.learn(64, reset_num_timesteps=False)
-        return checkpoint.normalization(model.get_vec_normalize_env())["statistics"], [
+        return checkpoint.normalization_of(model)["statistics"], [
             value.tolist() for value in model.policy.state_dict().values()
         ]
 

@@ -34,6 +34,7 @@ from sb3_course.common.checkpoint.header import (
     checked_header,
     describe,
     environment_id,
+    normalization_of,
     plain_attributes,
     read_header,
     remember_environment,
@@ -41,7 +42,6 @@ from sb3_course.common.checkpoint.header import (
 )
 from sb3_course.common.checkpoint.normalization import (
     Normalize,
-    normalization,
     normalization_in,
     wrap_normalized,
     wrappers_above,
@@ -59,8 +59,8 @@ __all__ = [
     "describe",
     "environment_id",
     "is_sealed_here",
-    "normalization",
     "normalization_in",
+    "normalization_of",
     "pack_arrays",
     "place_to_save",
     "plain_attributes",

@@ -55,14 +55,9 @@ def describe(algorithm: BaseAlgorithm, members: Members) -> dict[str, Any]:
     module = type(algorithm).__module__
     if module.partition(".")[0] not in (*LIBRARIES, "__main__"):
         header["module"] = module  # where the class of one's own is imported from
-    venv = algorithm.get_vec_normalize_env()
-    kept = getattr(algorithm, "_normalization", None)  # loaded without an environment
-    if isinstance(venv, VecNormalize):
-        header |= normalization(venv)
-        header["above_vec_normalize"] = wrappers_above(algorithm.get_env(), venv)
-    elif kept is not None:
-        header |= kept
-    if "vec_normalize" in header:
+    normalized = normalization_of(algorithm)
+    if normalized is not None:
+        header |= normalized
         members[STATISTICS] = pack_arrays(header.pop("statistics"))
         header["vec_normalize"] = {key: _number(v) for key, v in header["vec_normalize"].items()}
     attributes: dict[str, Any] = {}
@@ -78,6 +73,20 @@ def describe(algorithm: BaseAlgorithm, members: Members) -> dict[str, Any]:
     if arrays:
         members[ATTRIBUTES] = pack_arrays(arrays)
     return header | {"attributes": attributes, "pickled": pickled}
+
+
+def normalization_of(algorithm: BaseAlgorithm) -> dict[str, Any] | None:
+    """Return the normalization that an algorithm learns behind, or was loaded with.
+
+    :param algorithm: Algorithm of this package or another
+    :return: What :func:`.wrap_normalized` needs, or None if there is none
+    """
+    venv = algorithm.get_vec_normalize_env()
+    if not isinstance(venv, VecNormalize):
+        kept: dict[str, Any] | None = vars(algorithm).get("_normalization")
+        return kept  # of a file, loaded without an environment
+    above = wrappers_above(algorithm.get_env(), venv)
+    return {**normalization(venv), "above_vec_normalize": above}
 
 
 def remember_environment(algorithm: BaseAlgorithm, config: EnvConfig) -> None:

@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_course import REINFORCE, loading
 from sb3_course.common import checkpoint
+from sb3_course.common.checkpoint.normalization import normalization
 from sb3_course.common.errors import UserError
 from tests.worlds import RandomSpaces
 
@@ -89,7 +90,7 @@ def test_statistics_of_dict_observations_keep_their_keys():
     trained = VecNormalize(make())
     trained.reset()
     trained.step(np.zeros(2, dtype=int))
-    found = checkpoint.normalization(trained)
+    found = normalization(trained)
     header = {**found, "vec_normalize": json.loads(json.dumps(found["vec_normalize"]))}
     venv = checkpoint.wrap_normalized(make(), header, "train")
     for key in ("a", "b"):
