@@ -1,7 +1,6 @@
 """Experts from files and models, as functions from observations to actions."""
 
 import math
-import warnings
 from collections.abc import Callable
 from operator import itemgetter
 from pathlib import Path
@@ -17,12 +16,12 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_course import collection
 from sb3_course.collection.observations import Array, Obs, map_obs, rows_of, take
-from sb3_course.common.checkpoint import as_zip, plain_attributes, read_members
+from sb3_course.common.checkpoint import CheckpointError, read_header
 from sb3_course.common.errors import UserError
 from sb3_course.imitation.cs285 import load_cs285_expert
 from sb3_course.imitation.fitting import check_spaces, fit_actions
-from sb3_course.loading import load, normalization_to_predict
-from sb3_course.registry import find_algorithm
+from sb3_course.loading import load_to_predict, normalization_to_predict
+from sb3_course.playing import find_class
 
 Expert: TypeAlias = Callable[[Any], Array]
 """Function from M raw observations, of shape (M, …) or a dict of such arrays, to M actions."""
@@ -109,7 +108,8 @@ def load_expert(path: str | Path, algo: str | None = None, weights_only: bool = 
     ================================  ==========================================================
     file                              content
     ================================  ==========================================================
-    ``.zip`` that this package wrote  model, with the normalization statistics in the file
+    ``.zip`` that this package wrote  model of any library, with the normalization statistics in
+                                      the file
     ``.zip`` of SB3 or sb3-contrib    model of the class ``algo``, such as ``"PPO"``; for one that
                                       was trained with ``VecNormalize``, load both yourself and
                                       use :func:`as_expert`
@@ -133,17 +133,14 @@ def load_expert(path: str | Path, algo: str | None = None, weights_only: bool = 
         )
     if path.suffix in (".pkl", ".pickle"):
         return load_cs285_expert(path)
-    if algo is not None:
-        members = read_members(path)
-        custom = plain_attributes(members, {}) if weights_only else None
-        model = find_algorithm(algo).load(as_zip(members), device="cpu", custom_objects=custom)
-        return as_expert(model)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*trained on normalized observations")
-            model = load(path, device="cpu", weights_only=weights_only)
-    except ValueError as error:
-        raise UserError(f"{error}; for a model of SB3 add its class, as in algo='PPO'") from error
+        header = read_header(path)
+        if algo is None and "class" not in header:
+            raise UserError(f"{path} does not name its class: add it, as in algo='PPO'")
+        algorithm = find_class(path, header, algo, trusted=not weights_only)
+        model = load_to_predict(algorithm, path, trusted=not weights_only)
+    except CheckpointError as error:
+        raise UserError(str(error)) from error
     return as_expert(model)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.utils import LinearSchedule
 
-from sb3_course.common.checkpoint import CheckpointError, place_to_save, remember_environment
+from sb3_course.common.checkpoint import place_to_save, remember_environment
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import evaluation_envs
 from sb3_course.common.files import shipped
@@ -133,7 +133,7 @@ def _expert(options: Options) -> Expert | None:
     try:
         trusted = options.trust or not zipped or is_trusted(path)
         return load_expert(path, options.algo, weights_only=not trusted)
-    except CheckpointError as error:
+    except UserError as error:
         hint = "; add --trust if you trust its author" if "weights_only" in str(error) else ""
         raise UserError(f"{error}{hint}") from error
 

@@ -7,7 +7,7 @@ from stable_baselines3 import A2C, DQN, SAC
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_course import NPG, DAgger
+from sb3_course import NPG, DAgger, loading
 from sb3_course.common.errors import UserError
 from sb3_course.imitation import as_expert, demonstrate, load_expert
 from sb3_course.imitation.experts import CHUNK, label
@@ -55,6 +55,18 @@ def test_files(tmp_path):
     assert load_expert(tmp_path / "dqn.zip", algo="DQN")(raw).shape == (2,)
     homework = load_expert(write(tmp_path / "homework.pkl", homework_expert()))
     assert homework(np.zeros((4, 3))).shape == (4, 2)
+
+
+@pytest.mark.parametrize("algo", [None, "A2C"])
+def test_a_file_of_another_library_has_its_normalization(tmp_path, algo):
+    venv = normalized("Pendulum-v1")
+    raw = venv.get_original_obs() + 3
+    model = A2C("MlpPolicy", venv, seed=0, device="cpu")
+    loading.save(model, tmp_path / "a2c.zip")
+    expected = as_expert(model)(raw)
+    expert = load_expert(tmp_path / "a2c.zip", algo)
+    np.testing.assert_array_equal(expert(raw), expected)
+    np.testing.assert_array_equal(load_expert(tmp_path / "a2c.zip", algo, True)(raw), expected)
 
 
 @pytest.mark.parametrize(
