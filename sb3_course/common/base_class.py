@@ -40,8 +40,16 @@ def given_env(env: Any, verbose: int) -> GymEnv:
     :param env: Environment, raw or vectorized by SB3 or by Gymnasium, or a Gymnasium id
     :param verbose: Verbosity, as in SB3
     :return: Environment as SB3 takes it
+    :raises ValueError: It is none of these
     """
-    return GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else maybe_make_env(env, verbose)
+    made: GymEnv
+    made = GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else maybe_make_env(env, verbose)
+    if not (hasattr(made, "observation_space") and hasattr(made, "action_space")):
+        hint = ", which has to be called first" if callable(env) else ""
+        raise ValueError(
+            f"env must be an environment, raw or vectorized, or a Gymnasium id, got {env!r}{hint}"
+        )
+    return made
 
 
 UNUSED = ("forward", "evaluate_actions", "extract_features")
@@ -292,6 +300,10 @@ class CourseAlgorithm(BaseAlgorithm):
             env = checkpoint.wrap_normalized(given_env(env, 0), self._normalization, "train")
         super().set_env(env, force_reset)
         self._normalization = None
+
+    def _check_spaces(self) -> None:
+        if "observation_space" not in vars(self):  # of an environment, or of a file
+            given_env(self.env, 0)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_normalization"]

@@ -162,6 +162,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
             self._setup_model()
 
     def _setup_model(self) -> None:
+        self._check_spaces()
         if self.n_steps in (None, self._computed_n_steps) and not self.whole_episodes:
             self.n_steps = self._computed_n_steps = self._default_n_steps
         self._check_parameters()

@@ -127,6 +127,7 @@ class BC(CourseAlgorithm):
         return None
 
     def _setup_model(self) -> None:
+        self._check_spaces()
         self._check_parameters()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)

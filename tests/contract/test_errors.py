@@ -37,6 +37,23 @@ def test_a_bad_parameter_is_named_with_what_is_allowed(algorithm, kwargs, messag
 
 
 @every_class
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [(None, "got None$"), ([Scripted], "got \\[<class"), (Scripted, "to be called first")],
+)
+def test_what_is_no_environment_is_refused(algorithm, env, message, tmp_path):
+    with pytest.raises(ValueError, match=f"env must be an environment.* or a .* id, .*{message}"):
+        algorithm("MlpPolicy", env)
+    model = small_model(algorithm, Scripted())
+    with pytest.raises(ValueError, match=f"env must be an environment.*{message}"):
+        model.set_env(env)
+    model.save(tmp_path / "model")
+    if env is not None:  # which means none here
+        with pytest.raises(ValueError, match=f"env must be an environment.*{message}"):
+            algorithm.load(tmp_path / "model", env=env)
+
+
+@every_class
 def test_action_spaces_without_bounds_and_unknown_ones_are_refused(algorithm):
     env = Scripted(space=spaces.Box(-np.inf, np.inf, (1,)))
     with pytest.raises(ValueError, match="action space must have finite bounds, got Box"):
