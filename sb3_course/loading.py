@@ -155,11 +155,10 @@ def normalization_to_predict(model: BaseAlgorithm) -> VecNormalize | None:
         observations are not normalized
     :raises CheckpointError: If that of the file was not the outermost wrapper, or is malformed
     """
-    venv: VecEnv | None = model.get_vec_normalize_env()
-    kept = checkpoint.normalization_of(model)
-    if venv is None and kept is not None:
-        venv = _stand_in(model, kept)
-    return venv if isinstance(venv, VecNormalize) else None
+    venv = model.get_vec_normalize_env()
+    kept = checkpoint.normalization_of(model) if venv is None else None
+    stand_in = venv if kept is None else _stand_in(model, kept)
+    return stand_in if isinstance(stand_in, VecNormalize) else None
 
 
 def _stand_in(model: BaseAlgorithm, header: dict[str, Any]) -> VecEnv:
