@@ -9,6 +9,7 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import FloatSchedule
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sb3_course import estimators
 from sb3_course.collection.collector import FixedSteps
@@ -188,6 +189,7 @@ class NPG(PolicyGradientAlgorithm):
     def _schedule(self) -> FixedSteps:
         return FixedSteps(self.n_envs, self.n_steps)
 
+    @sdpa_kernel(SDPBackend.MATH)  # the only attention that can be differentiated twice
     def train(self) -> None:
         """Take one natural-gradient step on ``self.rollout``, then fit the critic."""
         self.policy.set_training_mode(False)

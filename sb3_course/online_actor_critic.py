@@ -216,6 +216,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             "infos": infos,
             "actions": sampled,
             "clipped_actions": clipped_actions,
+            "env": env,
             "values": values,
             "log_probs": log_prob,
             "n_steps": 1,

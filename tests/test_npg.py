@@ -5,6 +5,7 @@ import pytest
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env as make_gym
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_course import NPG, make_vec_env
@@ -232,3 +233,27 @@ def test_the_default_kl_does_not_depend_on_how_learn_is_called():
     assert [p.sum().item() for p in model.actor_parameters] == [
         p.sum().item() for p in whole.actor_parameters
     ]
+
+
+class Attention(BaseFeaturesExtractor):
+    """Its fast kernels can be differentiated once only."""
+
+    def __init__(self, space):
+        super().__init__(space, 8)
+        self.embedding = th.nn.Linear(1, 8)
+        self.layer = th.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+
+    def forward(self, obs):
+        return self.layer(self.embedding(obs.unsqueeze(-1))).mean(dim=1)
+
+
+@pytest.mark.parametrize("chunk_size", [4, 1000])
+def test_a_policy_with_attention_is_trained(chunk_size):
+    policy_kwargs = {"features_extractor_class": Attention, "net_arch": []}
+    model = NPG("MlpPolicy", "CartPole-v1", n_steps=16, seed=0, policy_kwargs=policy_kwargs)
+    model.chunk_size = chunk_size
+    weight = model.policy.features_extractor.layer.self_attn.in_proj_weight
+    before = weight.detach().clone()
+    model.learn(16)
+    assert not th.equal(weight, before)
+    assert model.logger.name_to_value["train/kl_divergence"] > 0

@@ -7,7 +7,16 @@ from typing import Any, Protocol
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_course.collection.observations import Array, Obs, as_declared, compact, map_obs, owned
+from sb3_course.collection.observations import (
+    Array,
+    Obs,
+    as_declared,
+    compact,
+    is_finite,
+    last_observation,
+    map_obs,
+    owned,
+)
 from sb3_course.collection.rollout import Rollout
 
 MAX_EPISODE_STEPS = 1_000_000
@@ -154,10 +163,10 @@ def collect(
         check_finite("reward", rewards, step)
         truncated = truncations(dones, infos)
         for n in np.flatnonzero(dones & running) if dones.any() else ():
-            if "terminal_observation" not in infos[n]:
-                continue  # a terminal state has the value 0, whatever it looks like
-            terminal = map_obs(owned, infos[n]["terminal_observation"])  # may be overwritten
-            terminal = as_declared(terminal, env.observation_space)
+            last = last_observation(infos[n])
+            if last is None:
+                continue
+            terminal = as_declared(map_obs(owned, last), env.observation_space)
             check_finite(f"last observation of environment {n}", terminal, step, of_one=True)
             terminal_obs[step, int(n)] = terminal
         store.append("truncated", truncated)
@@ -172,6 +181,7 @@ def collect(
             "infos": infos,
             "actions": actions,
             "clipped_actions": clipped_actions,
+            "env": env,
             "n_steps": step,
             "running": running,
         }
@@ -211,7 +221,7 @@ def truncations(dones: Array, infos: list[dict[str, Any]]) -> Array:
     if dones.any():
         for n in np.flatnonzero(dones):
             truncated[n] = bool(infos[n].get("TimeLimit.truncated", False))
-            if truncated[n] and "terminal_observation" not in infos[n]:
+            if truncated[n] and infos[n].get("terminal_observation") is None:
                 raise KeyError(
                     f"infos[{n}] of an episode cut by a time limit has no 'terminal_observation', "
                     f"only {sorted(map(str, infos[n]))}: SB3's VecEnv puts the last one there"
@@ -231,7 +241,7 @@ def check_finite(what: str, values: Obs, step: int, of_one: bool = False) -> Non
     if isinstance(values, dict):
         for key, value in values.items():
             check_finite(f"{what} {key!r}", value, step, of_one)
-    elif values.dtype.kind == "f" and not np.isfinite(values).all():
+    elif not is_finite(values):
         where = tuple(np.argwhere(~np.isfinite(values))[0])
         whose = what if of_one else f"{what} of environment {where[0]}"
         raise FloatingPointError(

@@ -1,5 +1,6 @@
 """Observations, as arrays or as dicts of arrays: map, select, stack, join."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -10,6 +11,11 @@ from gymnasium import spaces
 Array: TypeAlias = np.ndarray[Any, Any]
 Obs: TypeAlias = Array | dict[str, Array]
 TensorObs: TypeAlias = th.Tensor | dict[str, th.Tensor]
+
+N_EXAMPLES = 5
+"""Number of random observations of :func:`example_observations`."""
+EXAMPLE_RANGE = 10.0
+"""How far they lie at most from the observation nearest to 0."""
 
 
 def map_obs(function: Callable[[Array], Array], obs: Obs) -> Obs:
@@ -131,6 +137,31 @@ def join(parts: Sequence[Obs]) -> Obs:
     return np.concatenate([np.asarray(part) for part in parts])
 
 
+def is_finite(obs: Obs) -> bool:
+    """Return whether no number of an observation is nan or infinite.
+
+    :param obs: Array, or dict of arrays
+    :return: Whether all are finite
+    """
+    if isinstance(obs, dict):
+        return all(map(is_finite, obs.values()))
+    return obs.dtype.kind != "f" or bool(np.isfinite(obs).all())
+
+
+def last_observation(info: dict[str, Any]) -> Obs | None:
+    """Return the observation that an episode ended with.
+
+    :param info: SB3's info of the step that ended it
+    :return: The observation, which may be overwritten later; None where there is none, or where it
+        is not finite after a termination: a terminal state has the value 0, whatever it looks like
+    """
+    terminal = info.get("terminal_observation")
+    if terminal is None:
+        return None
+    terminal = map_obs(np.asarray, terminal)
+    return terminal if info.get("TimeLimit.truncated", False) or is_finite(terminal) else None
+
+
 def true_next_obs(new_obs: Obs, dones: Array, infos: list[dict[str, Any]]) -> Obs:
     """Return s' of a vector step: an episode's last observation, not the first one of the next.
 
@@ -144,10 +175,11 @@ def true_next_obs(new_obs: Obs, dones: Array, infos: list[dict[str, Any]]) -> Ob
         return new_obs
     next_obs = map_obs(np.copy, new_obs)
     for n in np.flatnonzero(dones):
-        if "terminal_observation" not in infos[n]:
+        terminal = last_observation(infos[n])
+        if terminal is None:
             continue
-        terminal = infos[n]["terminal_observation"]
         if isinstance(next_obs, dict):
+            assert isinstance(terminal, dict)
             for key, value in next_obs.items():
                 value[n] = terminal[key]
         else:
@@ -155,12 +187,33 @@ def true_next_obs(new_obs: Obs, dones: Array, infos: list[dict[str, Any]]) -> Ob
     return next_obs
 
 
-def zero_observation(space: spaces.Space[Any]) -> Any:
-    """Return one observation of zeros, without drawing from the space's generator.
+def example_observations(space: spaces.Space[Any]) -> list[Obs]:
+    """Return single observations of a space, without drawing from the space's generator.
+
+    A policy may be defined at some observations only (a logarithm, a mask that forbids all actions
+    but some), and use some of its parameters at some only.
 
     :param space: Observation space of a kind that SB3 supports
-    :return: Array of the space's shape and dtype, or a dict of them
+    :return: The observation nearest to 0, and some random ones of moderate size
     """
     if isinstance(space, spaces.Dict):
-        return {key: zero_observation(subspace) for key, subspace in space.spaces.items()}
-    return np.zeros(space.shape or (), dtype=space.dtype)
+        parts = {key: example_observations(part) for key, part in space.spaces.items()}
+        return [
+            dict(zip(parts, values, strict=True)) for values in zip(*parts.values(), strict=True)
+        ]
+    shape = space.shape or ()
+    if isinstance(space, spaces.Box):
+        low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+        nearest = np.clip(0, low, high)
+        bounds = np.maximum(low, nearest - EXAMPLE_RANGE), np.minimum(high, nearest + EXAMPLE_RANGE)
+        rng = np.random.default_rng(0)
+        drawn = [rng.uniform(*bounds, size=shape) for _ in range(N_EXAMPLES)]
+        return [x.astype(space.dtype) for x in (nearest, *map(_rounder(space.dtype), drawn))]
+    own = copy.deepcopy(space)
+    own.seed(0)
+    samples = [np.asarray(own.sample()) for _ in range(N_EXAMPLES)]
+    return [np.zeros(shape, dtype=space.dtype), *samples]
+
+
+def _rounder(dtype: Any) -> Callable[[Array], Array]:
+    return np.asarray if np.issubdtype(dtype, np.floating) else np.round

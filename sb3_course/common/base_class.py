@@ -4,7 +4,7 @@ import inspect
 import io
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -91,11 +91,15 @@ class CourseAlgorithm(BaseAlgorithm):
         return venv
 
     def _check_policy(self) -> None:
-        if not issubclass(self.policy_class, ActorCriticPolicy):
+        given: Any = self.policy_class
+        if not (isinstance(given, type) and issubclass(given, ActorCriticPolicy)):
+            name = given.__name__ if isinstance(given, type) else f"{type(given).__name__} object"
             raise ValueError(
                 f"policy must be one of {', '.join(self.policy_aliases)} or a subclass of "
-                f"ActorCriticPolicy, got {self.policy_class.__name__}"
+                f"ActorCriticPolicy, got {name}"
             )
+        if not isinstance(self.policy_kwargs, Mapping):
+            raise ValueError(f"policy_kwargs must be a dict, got {self.policy_kwargs!r}")
         if self.policy_kwargs.get("use_sde"):
             raise ValueError("policy_kwargs: use_sde is not supported")
         unused = [name for name in UNUSED if overrides(self.policy_class, name)]
@@ -113,6 +117,11 @@ class CourseAlgorithm(BaseAlgorithm):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         """Prepare as SB3 does, and remove the empty folder that its logger made for no file."""
+        if self.env is None:
+            raise ValueError(
+                "the model has no environment to learn in: pass one to load(), as in "
+                f"{type(self).__name__}.load(path, env=env), or to set_env()"
+            )
         prepared = super()._setup_learn(*args, **kwargs)
         folder = Path(self.logger.get_dir() or ".")
         dated = folder.name.startswith("SB3-") and folder.parent == Path(tempfile.gettempdir())

@@ -163,7 +163,8 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_spaces()
-        if self.n_steps in (None, self._computed_n_steps) and not self.whole_episodes:
+        counts_steps = vars(self).get("n_episodes") is None
+        if self.n_steps in (None, self._computed_n_steps) and counts_steps:
             self.n_steps = self._computed_n_steps = self._default_n_steps
         self._check_parameters()
         self._setup_lr_schedule()

@@ -361,10 +361,16 @@ class UpdateSteps(CourseAlgorithm):
         self.logger.record("train/explained_variance", explained_variance(values, targets))
 
     def update_learning_rates(self) -> None:
-        """Set the learning rates of both optimizers from their schedules, and log them."""
+        """Set the learning rates of both optimizers from their schedules, and log them.
+
+        The critic follows ``lr_schedule``, which a callback may have replaced, unless it has a rate
+        of its own.
+        """
+        own_rate = vars(self)["critic_learning_rate"] is not None
+        of_critic = self.critic_lr_schedule if own_rate else self.lr_schedule
         for name, schedule, optimizer in (
             ("learning_rate", self.lr_schedule, self.actor_optimizer),
-            ("critic_learning_rate", self.critic_lr_schedule, self.critic_optimizer),
+            ("critic_learning_rate", of_critic, self.critic_optimizer),
         ):
             rate = scheduled(name, schedule, self._current_progress_remaining)
             update_learning_rate(optimizer, rate)

@@ -7,12 +7,14 @@ as bytes) until their chunk.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_course.collection.observations import stack_obs, zero_observation
+from sb3_course.collection.observations import Obs, example_observations, stack_obs
+
+Result = TypeVar("Result")
 
 CHUNK_BYTES = {"cpu": 2**24, "gpu": 2**27}
 """Most bytes that a chunk's graph keeps for its backward pass, on the CPU and on any other device.
@@ -55,15 +57,14 @@ def chunks(n: int, size: int) -> Iterator[slice]:
 def graph_bytes(policy: ActorCriticPolicy) -> int:
     """Measure what the graph of one transition keeps, the larger of the actor's and the critic's.
 
-    It is the difference between two observations of zeros and one, which leaves out the parameters.
+    It is the difference between two equal observations and one, which leaves out the parameters.
 
     :param policy: Policy
     :return: Number of bytes
     """
 
-    def kept(rows: int) -> tuple[int, int]:
-        zeros = [zero_observation(policy.observation_space)] * rows
-        obs, _ = policy.obs_to_tensor(stack_obs(zeros))
+    def kept(example: Obs, rows: int) -> tuple[int, int]:
+        obs, _ = policy.obs_to_tensor(stack_obs([example] * rows))
 
         def score() -> None:
             distribution = policy.get_distribution(obs)
@@ -72,9 +73,34 @@ def graph_bytes(policy: ActorCriticPolicy) -> int:
 
         return _saved_bytes(score), _saved_bytes(lambda: policy.predict_values(obs))
 
-    with examined(policy), th.random.fork_rng(devices=[]):
-        one, two = kept(1), kept(2)
-    return max(b - a for a, b in zip(one, two, strict=True))
+    def of_row(example: Obs) -> int:
+        one, two = kept(example, 1), kept(example, 2)
+        return max(b - a for a, b in zip(one, two, strict=True))
+
+    return next(examine(policy, of_row))
+
+
+def examine(policy: ActorCriticPolicy, function: Callable[[Obs], Result]) -> Iterator[Result]:
+    """Yield a function's values at the example observations at which the policy is defined.
+
+    :param policy: Policy, which is left as it was
+    :param function: Function of a single observation that calls the policy
+    :yield: Values, at least one
+    :raises Exception: What the function raised first, if it raised at every observation
+    """
+    first: Exception | None = None
+    defined = False
+    for example in example_observations(policy.observation_space):
+        try:
+            with examined(policy), th.random.fork_rng(devices=[]):
+                result = function(example)
+        except Exception as error:
+            first = first or error
+            continue
+        defined = True
+        yield result
+    if first is not None and not defined:
+        raise first
 
 
 def _saved_bytes(forward: Callable[[], Any]) -> int:

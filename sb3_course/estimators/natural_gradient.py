@@ -116,13 +116,14 @@ def fisher_vector_product(
         return lambda v: damping * v
     z = [tensor for tensor, _ in metrics]
     u = [th.zeros_like(tensor, requires_grad=True) for tensor in z]
-    transposed = flatten(th.autograd.grad(z, parameters, grad_outputs=u, create_graph=True))
+    unused = {"allow_unused": True, "materialize_grads": True}  # 0 by what these states do not use
+    transposed = flatten(th.autograd.grad(z, parameters, u, create_graph=True, **unused))
     n_states = z[0].shape[0]
 
     def product(v: th.Tensor) -> th.Tensor:
         forward = th.autograd.grad(transposed, u, grad_outputs=v, retain_graph=True)
         weighted = [metric(j_v) for (_, metric), j_v in zip(metrics, forward, strict=True)]
-        back = th.autograd.grad(z, parameters, grad_outputs=weighted, retain_graph=True)
+        back = th.autograd.grad(z, parameters, weighted, retain_graph=True, **unused)
         mean: th.Tensor = flatten(back) / n_states
         return mean + damping * v
 

@@ -75,6 +75,8 @@ class TrajectoryGradients:
         self.shape = (len(lengths), multipliers.shape[1], sum(p.numel() for p in parameters))
         self.chunk_size = min(CHUNK_TRANSITIONS, chunk_size or transitions_per_chunk(policy))
         self._held: list[Block] = []
+        # torch.func mixes up the batches of PReLU's weights, without an error.
+        self._vectorized = not any(isinstance(part, nn.PReLU) for part in policy.modules())
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks, those of the longest trajectories first."""
@@ -125,24 +127,54 @@ class TrajectoryGradients:
 
     def _jacobian(self, pieces: list[th.Tensor]) -> list[th.Tensor]:
         """Compute the weighted scores of pieces of trajectories, (B, W, …) by each parameter."""
-        policy, rows, lengths = self.policy, th.cat(pieces), [len(piece) for piece in pieces]
+        if not self._vectorized:
+            return self._one_by_one(pieces)
+        try:
+            return self._all_at_once(pieces)
+        except Exception:  # torch.func has no rule for this policy
+            jacobian = self._one_by_one(pieces)
+            self._vectorized = False
+            return jacobian
+
+    def _one_by_one(self, pieces: list[th.Tensor]) -> list[th.Tensor]:
+        """Do as :meth:`_all_at_once` with a forward pass for each piece."""
+        result = [p.new_zeros(len(pieces), self.shape[1], *p.shape) for p in self.parameters]
+        with th.enable_grad(), _evaluating(self.policy):
+            for i, rows in enumerate(pieces):
+                distribution = self.policy.get_distribution(select(self.obs, rows))
+                scores = distribution.log_prob(self.actions[rows]) @ self.multipliers[rows].float()
+                for w, score in enumerate(scores):
+                    gradients = th.autograd.grad(
+                        score, self.parameters, retain_graph=True, allow_unused=True
+                    )
+                    for total, gradient in zip(result, gradients, strict=True):
+                        if gradient is not None:
+                            total[i, w] = gradient
+        return result
+
+    def _all_at_once(self, pieces: list[th.Tensor]) -> list[th.Tensor]:
+        """Compute the weighted scores of pieces, padded with their own first rows, in one pass."""
+        policy, rows = self.policy, th.cat(pieces)
+        places = _padded_places([len(piece) for piece in pieces], rows.device)
+        real = places >= 0
+        places = th.where(real, places, places[:, :1])
         obs = preprocess_obs(
             select(self.obs, rows), policy.observation_space, policy.normalize_images
         )
-        batch = {"actions": self.actions[rows], "multipliers": self.multipliers[rows].float()}
-        batch |= {f"obs:{k}": v for k, v in obs.items()} if isinstance(obs, dict) else {"obs": obs}
-        padded = {
-            name: pad_sequence(list(th.split(values, lengths)), batch_first=True)
-            for name, values in batch.items()
-        }
-        padded_obs = padded.get("obs", {k[4:]: v for k, v in padded.items() if k[:4] == "obs:"})
+        padded_obs = (
+            {key: values[places] for key, values in obs.items()}
+            if isinstance(obs, dict)
+            else obs[places]
+        )
+        actions = self.actions[rows][places]
+        multipliers = self.multipliers[rows].float()[places] * real[..., None]
         module = _LogProb(policy)
-        places = _places(module, self.parameters)
+        names = _places(module, self.parameters)
 
         def weighted_score(
             theta: list[th.Tensor], obs: TensorObs, actions: th.Tensor, multipliers: th.Tensor
         ) -> th.Tensor:
-            swapped = {place: theta[i] for place, i in places.items()}
+            swapped = {name: theta[i] for name, i in names.items()}
             # Not tie_weights=True: where a module has two names (a shared features extractor), that
             # leaves its own parameters swapped out for good.
             log_prob: th.Tensor = functional_call(
@@ -153,30 +185,36 @@ class TrajectoryGradients:
         gradients = vmap(jacrev(weighted_score), in_dims=(None, 0, 0, 0), randomness="different")
         theta = [p.detach() for p in self.parameters]
         with _preprocessed(policy, obs):
-            jacobian: list[th.Tensor] = gradients(
-                theta, padded_obs, padded["actions"], padded["multipliers"]
-            )
+            jacobian: list[th.Tensor] = gradients(theta, padded_obs, actions, multipliers)
         return jacobian
 
 
 @contextmanager
-def _preprocessed(policy: ActorCriticPolicy, obs: TensorObs) -> Iterator[None]:
-    """Make the policy take preprocessed observations, since ``vmap`` cannot do one-hot coding.
+def _evaluating(policy: ActorCriticPolicy) -> Iterator[None]:
+    """Put a policy into evaluation mode, as it was when it acted, within a context.
 
-    Meanwhile it is in evaluation mode, as it was when it acted. Its distribution object is restored
-    as well, since it would keep tensors of the finished transform.
+    Its distribution object is restored as well, since it would keep tensors of the graphs.
     """
-    space, distribution = policy.observation_space, vars(policy.action_dist).copy()
-    training = policy.training
+    training, distribution = policy.training, vars(policy.action_dist).copy()
     policy.set_training_mode(False)
-    policy.observation_space = _float_space(obs)
     try:
         yield
     finally:
         policy.set_training_mode(training)
-        policy.observation_space = space
         vars(policy.action_dist).clear()
         vars(policy.action_dist).update(distribution)
+
+
+@contextmanager
+def _preprocessed(policy: ActorCriticPolicy, obs: TensorObs) -> Iterator[None]:
+    """Make a policy take preprocessed observations, since ``vmap`` cannot do one-hot coding."""
+    space = policy.observation_space
+    policy.observation_space = _float_space(obs)
+    try:
+        with _evaluating(policy):
+            yield
+    finally:
+        policy.observation_space = space
 
 
 def _float_space(obs: TensorObs) -> spaces.Space[Any]:
@@ -194,6 +232,12 @@ def _places(module: nn.Module, parameters: list[nn.Parameter]) -> dict[str, int]
         for name, parameter in part.named_parameters(recurse=False)
         if id(parameter) in index
     }
+
+
+def _padded_places(lengths: list[int], device: th.device) -> th.Tensor:
+    """Return where each piece's rows lie in their concatenation, of shape (B, T); -1 is padding."""
+    places = th.split(th.arange(sum(lengths), device=device), lengths)
+    return pad_sequence(list(places), batch_first=True, padding_value=-1)
 
 
 def _chunks(lengths: list[int], chunk_size: int, most: int | None = None) -> list[list[int]]:

@@ -156,8 +156,14 @@ def label(expert: Expert, obs: Obs, action_space: spaces.Space[Any]) -> Array:
     """
     n = rows_of(obs)
     try:
-        parts = [np.asarray(expert(take(obs, i, i + CHUNK))) for i in range(0, n, CHUNK)]
-    except (ValueError, TypeError, RuntimeError) as error:
+        answers: list[Any] = [expert(take(obs, i, i + CHUNK)) for i in range(0, n, CHUNK)]
+        if isinstance(answers[0], tuple) and len(answers[0]) == 2 and answers[0][1] is None:
+            raise TypeError(
+                "it returned (actions, None), as predict() does: pass the model itself, or "
+                "lambda obs: model.predict(obs)[0]"
+            )
+        parts = [np.asarray(answer) for answer in answers]
+    except Exception as error:  # of the user's own function
         shape = map_obs(np.shape, obs)
         raise UserError(
             f"the expert cannot act on observations of shape {shape}: {error}"

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecNormalize
 
 from sb3_course.collection.collector import (
     FixedSteps,
@@ -122,6 +122,28 @@ def test_an_observation_that_is_not_finite_is_located():
         FloatingPointError, match="observation of environment 1 is nan at vector st"
     ):
         collect_whole_episodes(env, n_steps=5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, None])
+def test_a_terminal_state_may_be_of_any_kind(bad):
+    """Its value is 0, and no policy sees it; where a time limit ended the episode, it does."""
+
+    class Diverging(VecEnvWrapper):
+        def reset(self):
+            return self.venv.reset()
+
+        def step_wait(self):
+            obs, rewards, dones, infos = self.venv.step_wait()
+            for info in infos:
+                if "terminal_observation" in info:
+                    last = None if bad is None else np.full(1, bad, np.float32)
+                    info["terminal_observation"] = last
+            return obs, rewards, dones, infos
+
+    rollout = collect_whole_episodes(Diverging(scripted({"end": "terminated"})), n_steps=1)
+    assert rollout.terminated[-1].all() and np.isfinite(rollout.next_obs).all()
+    with pytest.raises((FloatingPointError, KeyError), match=r"last observation|has no 'terminal"):
+        collect_whole_episodes(Diverging(scripted({"end": "truncated"})), n_steps=1)
 
 
 def test_an_episode_without_end_is_an_error(monkeypatch):

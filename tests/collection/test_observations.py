@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch as th
@@ -5,6 +7,7 @@ from gymnasium import spaces
 
 from sb3_course.collection.observations import (
     compact,
+    example_observations,
     join,
     map_obs,
     rows_of,
@@ -12,7 +15,6 @@ from sb3_course.collection.observations import (
     stack_obs,
     take,
     true_next_obs,
-    zero_observation,
 )
 
 TABLE = np.arange(8.0).reshape(4, 2)
@@ -57,24 +59,39 @@ def test_stack_obs_adds_a_first_axis():
     [
         spaces.Box(-1, 1, (2, 3)),
         spaces.Box(0, 255, (4,), dtype=np.uint8),
+        spaces.Box(0.1, 10, (3,)),
+        spaces.Box(-np.inf, -2, (3,)),
+        spaces.Box(-np.inf, np.inf, (), dtype=np.float64),
+        spaces.Box(-np.finfo(np.float64).max, np.finfo(np.float64).max, (2,), dtype=np.float64),
+        spaces.Box(-(2**63), 2**63 - 1, (2,), dtype=np.int64),
+        spaces.Box(1, 3, (2,), dtype=np.int64),
         spaces.Discrete(3),
         spaces.MultiDiscrete([2, 3]),
         spaces.MultiBinary(4),
     ],
 )
-def test_zero_observation_has_the_spaces_shape_and_dtype(space):
+def test_example_observations_are_in_the_space(space):
     space.seed(0)
-    expected = space.sample()
-    space.seed(0)
-    zero = zero_observation(space)
-    assert zero.shape == (space.shape or ()) and zero.dtype == space.dtype
-    assert not zero.any() and space.contains(zero)
-    assert np.array_equal(space.sample(), expected)  # nothing was drawn
+    state = copy.deepcopy(space.np_random.bit_generator.state)
+    examples = example_observations(space)
+    assert space.np_random.bit_generator.state == state  # nothing was drawn
+    for example in examples:
+        assert example.shape == (space.shape or ()) and example.dtype == space.dtype
+        assert space.contains(example) and np.abs(np.asarray(example)).max() <= 255
+    assert len({example.tobytes() for example in examples}) > 1
 
 
-def test_zero_observation_of_a_dict_space_is_a_dict():
-    zero = zero_observation(spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Discrete(3)}))
-    assert {key: value.tolist() for key, value in zero.items()} == {"a": [0, 0], "b": 0}
+def test_the_first_example_is_the_nearest_to_zero():
+    assert not example_observations(spaces.Box(-1, 1, (2,)))[0].any()
+    assert example_observations(spaces.Box(2, 3, (2,)))[0].tolist() == [2, 2]
+    assert example_observations(spaces.Box(-3, -2, (2,)))[0].tolist() == [-2, -2]
+
+
+def test_examples_of_a_dict_space_are_dicts():
+    space = spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Discrete(3)})
+    examples = example_observations(space)
+    assert {key: value.tolist() for key, value in examples[0].items()} == {"a": [0, 0], "b": 0}
+    assert len(examples) > 1 and all(space.contains(example) for example in examples)
 
 
 @pytest.mark.parametrize("indices", [th.tensor([3, 0]), slice(1, 3), slice(None)])

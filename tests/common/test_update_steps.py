@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_course import NPG, BatchActorCritic
@@ -232,3 +233,22 @@ def test_a_model_is_copied_and_pickled_after_training():
     model = NPG("MlpPolicy", "Pendulum-v1", n_steps=8, seed=0).learn(16)
     state = model.__getstate__()
     assert state["_made"] is None and model._made is not None
+
+
+class Stop(BaseCallback):
+    """Replaces the schedule of the learning rate."""
+
+    def _on_step(self):
+        return True
+
+    def _on_rollout_start(self):
+        self.model.lr_schedule = lambda _: 0.0
+
+
+@pytest.mark.parametrize(("rate", "moves"), [(None, False), (1e-2, True)])
+def test_the_critic_follows_a_schedule_that_a_callback_replaces(rate, moves):
+    model = cartpole(critic_learning_rate=rate)
+    before = flat(model.critic_parameters)
+    model.learn(50, Stop(), log_interval=None)
+    assert th.equal(flat(model.critic_parameters), before) != moves
+    assert model.logger.name_to_value["train/learning_rate"] == 0

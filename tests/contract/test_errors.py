@@ -19,6 +19,7 @@ BAD_PARAMETERS = [
     ({"batch_size": 1.5}, "batch_size must be a whole number of at least 1 or None, got 1.5"),
     ({"n_steps": 0}, "n_steps must be a whole number of at least 1, got 0"),
     ({"policy_kwargs": {"use_sde": True}}, "use_sde is not supported"),
+    ({"policy_kwargs": "x"}, "policy_kwargs must be a dict, got 'x'"),
 ]
 
 
@@ -51,6 +52,27 @@ def test_what_is_no_environment_is_refused(algorithm, env, message, tmp_path):
     if env is not None:  # which means none here
         with pytest.raises(ValueError, match=f"env must be an environment.*{message}"):
             algorithm.load(tmp_path / "model", env=env)
+
+
+@every_class
+def test_what_is_no_policy_is_refused(algorithm):
+    for policy, given in ((lambda: None, "function object"), (dict, "dict")):
+        with pytest.raises(ValueError, match=f"a subclass of ActorCriticPolicy, got {given}$"):
+            algorithm(policy, "CartPole-v1")
+
+
+@every_class
+def test_learning_needs_an_environment(algorithm, tmp_path):
+    small_model(algorithm, Scripted()).save(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"no environment to learn in: .* to set_env\(\)"):
+        algorithm.load(tmp_path / "model").learn(1)
+
+
+@every_class
+def test_a_terminal_observation_that_is_not_finite_is_not_used(algorithm):
+    env = DummyVecEnv([lambda: Scripted(observations=[0.0, 1.0, 2.0, np.nan])] * 2)
+    model = small_model(algorithm, env).learn(100)
+    assert all(th.isfinite(p).all() for p in copy_parameters(model).values())
 
 
 @every_class

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import types
 import warnings
 from functools import partial
 
 import gymnasium
 import numpy as np
+import pandas as pd
 import pytest
 import torch as th
 from gymnasium import spaces
@@ -205,6 +207,15 @@ class Level(gymnasium.Env):
         return np.full(1, self.left, np.float32), self._b * action, self.left == 0, False, {}
 
 
+class Market(Level):
+    """Has a table and an object that come from outside."""
+
+    def __init__(self, year=2020):
+        super().__init__()
+        self.table = pd.DataFrame({"year": [year]})
+        self.source = types.SimpleNamespace(year=year)
+
+
 MADE_OTHERWISE = {
     "argument": ({}, {"env_kwargs": {"g": 2.0}}, "PendulumEnv.g is 2.0, and was 10.0"),
     "time limit": ({}, {"time_limit": 50}, "TimeLimit._max_episode_steps is 50, and was 200"),
@@ -241,6 +252,36 @@ def test_an_environment_that_was_made_otherwise_keeps_its_settings(kind, tmp_pat
     kept = env.get_attr(attribute)
     assert f"is {kept[0]}" in why and kept[0] == kept[1]
     env.close()
+
+
+@every_class
+def test_the_data_of_the_environment_that_is_given_count(algorithm, tmp_path):
+    kwargs = {} if algorithm is sb3_course.OnlineActorCritic else {"n_steps": 20}
+    algorithm("MlpPolicy", Market(), device="cpu", **kwargs).learn(40).save(tmp_path / "model")
+    for year in (2020, 2024):
+        env = Market(year)
+        model = algorithm.load(tmp_path / "model", env=env, device="cpu")
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            model.learn(40, reset_num_timesteps=False)
+        assert (env.table.year[0], env.source.year) == (year, year)
+        said = [str(w.message) for w in warned if "start anew" in str(w.message)]
+        assert len(said) == (year != 2020) and all("Market.table differs" in s for s in said)
+
+
+@every_class
+def test_a_specification_that_was_read_is_no_setting(algorithm, tmp_path):
+    kwargs = {} if algorithm is sb3_course.OnlineActorCritic else {"n_steps": 20}
+    env = gymnasium.make("CartPole-v1")
+    assert env.spec.reward_threshold == 475
+    model = algorithm("MlpPolicy", env, device="cpu", **kwargs)
+    model.save(tmp_path / "untrained")
+    model.learn(40).save(tmp_path / "model")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        algorithm.load(tmp_path / "model", env=gymnasium.make("CartPole-v1"), device="cpu").learn(
+            40, reset_num_timesteps=False
+        )
 
 
 @every_class

@@ -11,7 +11,8 @@ from stable_baselines3.common.policies import (
     ActorCriticPolicy,
     MultiInputActorCriticPolicy,
 )
-from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
+from torch import nn
 
 from sb3_course.common.parameter_groups import split_parameters
 from sb3_course.estimators.trajectory_gradients import TrajectoryGradients, _chunks
@@ -66,6 +67,78 @@ def test_gradients_are_those_of_plain_autograd(observation, action, chunk):
     assert th.allclose(got, expected, atol=1e-5)
     assert policy.observation_space is obs_space
     assert policy.get_distribution(obs).log_prob(actions).shape == (15,)  # still usable
+
+
+class Recurrent(BaseFeaturesExtractor):
+    """Reads an observation number by number, for which ``vmap`` has no rule."""
+
+    def __init__(self, space):
+        super().__init__(space, 4)
+        self.cell = nn.GRU(1, 4, batch_first=True)
+
+    def forward(self, obs):
+        return self.cell(obs.unsqueeze(-1))[1][0]
+
+
+class Deciding(BaseFeaturesExtractor):
+    """Decides by what it sees, which ``vmap`` does not allow."""
+
+    def __init__(self, space):
+        super().__init__(space, 4)
+        self.layers = nn.ModuleList(nn.Linear(3, 4) for _ in range(2))
+
+    def forward(self, obs):
+        return self.layers[int(obs.sum().item() > 1e9)](obs)
+
+
+class Log(BaseFeaturesExtractor):
+    """Not defined at the zeros of a padding."""
+
+    def __init__(self, space):
+        super().__init__(space, 3)
+
+    def forward(self, obs):
+        return th.log(obs)
+
+
+@pytest.mark.parametrize("width", [1, 2, 4])
+@pytest.mark.parametrize(
+    "policy_kwargs",
+    [
+        {"activation_fn": nn.PReLU},
+        {"features_extractor_class": Recurrent},
+        {"features_extractor_class": Deciding},
+        {"features_extractor_class": Log},
+    ],
+    ids=str,
+)
+def test_gradients_of_other_peoples_networks(policy_kwargs, width):
+    th.manual_seed(0)
+    obs_space, obs = spaces.Box(0.1, 10, (3,)), th.rand(15, 3, generator=GENERATOR) + 0.1
+    action_space, actions = ACTIONS["box"]
+    policy = ActorCriticPolicy(obs_space, action_space, lambda _: 1e-3, **policy_kwargs)
+    parameters = [p for p in split_parameters(policy)[0] if _reached(policy, p, obs, actions)]
+    weights = th.randn(15, width)
+    expected = one_by_one(policy, parameters, obs, actions, weights)
+    got = TrajectoryGradients(policy, parameters, obs, actions, weights, TRAJECTORY).whole()
+    assert got.isfinite().all() and th.allclose(got, expected, atol=1e-5)
+
+
+def test_a_parameter_that_no_state_uses_has_the_gradient_0():
+    th.manual_seed(0)
+    obs = th.rand(15, 3, generator=GENERATOR)
+    policy = ActorCriticPolicy(
+        spaces.Box(0, 1, (3,)), ACTIONS["box"][0], lambda _: 1e-3, features_extractor_class=Deciding
+    )
+    unused = list(policy.features_extractor.layers[1].parameters())
+    weights, actions = th.ones(15, 1), ACTIONS["box"][1]
+    got = TrajectoryGradients(policy, unused, obs, actions, weights, TRAJECTORY).whole()
+    assert got.shape == (len(LENGTHS), 1, 16) and not got.any()
+
+
+def _reached(policy, parameter, obs, actions):
+    log_prob = policy.get_distribution(obs).log_prob(actions).sum()
+    return th.autograd.grad(log_prob, parameter, allow_unused=True)[0] is not None
 
 
 @pytest.mark.parametrize("share", [True, False])

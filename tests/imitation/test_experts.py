@@ -136,6 +136,19 @@ def test_an_expert_of_another_task_is_refused():
         label(as_expert(model), np.zeros((2, 11)), spaces.Box(-1, 1, (2,)))
 
 
+@pytest.mark.parametrize(
+    ("expert", "why"),
+    [
+        (lambda obs: int(obs[2] > 0), "index 2 is out of bounds"),
+        (lambda obs: {}["angle"], "'angle'"),
+        (lambda obs: (np.zeros(2), None), "pass the model itself, or .*predict.*"),
+    ],
+)
+def test_a_function_that_is_no_expert_says_why(expert, why):
+    with pytest.raises(UserError, match=rf"cannot act on observations of shape \(2, 4\): .*{why}"):
+        label(expert, np.zeros((2, 4)), spaces.Discrete(2))
+
+
 @pytest.mark.parametrize("kind", ["model", "policy", "file", "function"])
 def test_an_expert_of_another_box_is_refused(kind, tmp_path):
     scaled = gym.wrappers.RescaleAction(gym.make("Pendulum-v1"), -1.0, 1.0)

@@ -49,7 +49,10 @@ _RESOURCE_MODULES = ("pygame", "gymnasium.envs.mujoco.mujoco_rendering", "loggin
 _VEC_NORMALIZE = ("returns", "old_obs", "old_reward")
 _OF_RESET = ("_seeds", "_options", "_returns", "_lengths")
 """What a VecEnv keeps for its next reset, which uses it up, and of its running episodes."""
-_NO_STATE = {"env", "venv", "spec", "class_attributes", "_saved_kwargs", "render_mode", "t_start"}
+_NO_STATE = {
+    *("env", "venv", "spec", "_cached_spec", "class_attributes", "_saved_kwargs"),
+    *("render_mode", "t_start"),
+}
 """Links to the next layer, what describes a layer (wrappers keep their arguments, too), how it is
 shown, and when SB3's monitors were made."""
 
@@ -166,9 +169,12 @@ class _Visit(type):
     """
 
     def __instancecheck__(cls, env: Any) -> bool:
-        setattr(env, TAKE, partial(_take_there, env))
-        setattr(env, PUT, partial(_put_there, env))
-        setattr(env, LOOK, partial(_look_there, env))
+        try:
+            setattr(env, TAKE, partial(_take_there, env))
+            setattr(env, PUT, partial(_put_there, env))
+            setattr(env, LOOK, partial(_look_there, env))
+        except Exception:  # it would end the process
+            return False
         return True
 
 
@@ -179,7 +185,9 @@ class _Visitor(metaclass=_Visit):
 def _visit(venv: SubprocVecEnv) -> None:
     visitor: Any = _Visitor  # no wrapper, which SB3 declares
     if not all(venv.env_is_wrapped(visitor)):
-        raise NotKeptError("in SubprocVecEnv an environment needs a wrapper, such as Monitor")
+        raise NotKeptError(
+            "in SubprocVecEnv an environment needs a wrapper that takes attributes, such as Monitor"
+        )
 
 
 def _take_there(env: Any) -> tuple[Any, str]:

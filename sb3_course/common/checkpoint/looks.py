@@ -5,12 +5,17 @@ which are its state. What holds the same in all looks at a training is taken for
 be the same where the training goes on.
 """
 
-import dataclasses
 import hashlib
 import json
+import random
+import types
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, TypeAlias
 
+import gymnasium as gym
 import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.common.checkpoint import plain
 
@@ -18,6 +23,13 @@ Held: TypeAlias = dict[str, str]
 """What plain attributes hold, by number and name of their layer and their own name."""
 Look: TypeAlias = list[Held]
 """What the wrappers around a VecEnv hold, and then each of its environments."""
+NO_SETTINGS = (
+    *(np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random),
+    *(types.FunctionType, types.ModuleType, gym.Env, VecEnv, set, frozenset),
+)
+"""What is no setting wherever it is, has no order, or leads everywhere."""
+MOST_PARTS = 100_000
+"""Number of parts up to which a value is looked at."""
 LONGEST = 40
 """Length up to which a value is told as it is."""
 
@@ -26,21 +38,56 @@ def words(value: Any) -> str | None:
     """Return a value in few letters, equal for equal values.
 
     :param value: Value of an attribute
-    :return: JSON or, if that is long, its digest; None for what is not plain
+    :return: JSON or, if that is long, its digest; None for what is not plain and not made of parts
+        that are, as a table of pandas is
     """
-    arrays: plain.Arrays = {}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    parts = _Parts()
     try:
-        content = json.dumps(plain.encode(value, arrays), sort_keys=True)
-    except (plain.NotPlainError, RecursionError):
+        content = json.dumps(parts.of(value), sort_keys=True)
+    except Exception:  # a class of one's own may raise anything here
         return None
+    arrays = parts.arrays
     if not arrays and len(content) <= LONGEST:
         return content
     kinds = [f"{array.dtype} {array.shape}" for array in arrays.values()]
-    parts = [np.ascontiguousarray(array).tobytes() for array in arrays.values()]
-    everything = b"".join([content.encode(), *map(str.encode, kinds), *parts])
+    numbers = [np.ascontiguousarray(array).tobytes() for array in arrays.values()]
+    everything = b"".join([content.encode(), *map(str.encode, kinds), *numbers])
     return hashlib.sha256(everything).hexdigest()
+
+
+class _Parts:
+    """Takes values apart into JSON and plain arrays, objects as pickle would.
+
+    :ivar arrays: Arrays by the name that they have in the JSON
+    """
+
+    def __init__(self) -> None:
+        self.arrays: plain.Arrays = {}
+        self._left = MOST_PARTS
+
+    def of(self, value: Any) -> Any:
+        """Return a value as JSON, equal for equal values.
+
+        :param value: Value of any kind
+        :return: What ``json.dumps`` takes
+        :raises NotPlainError: If it is of a kind that is no setting, or has too many parts
+        """
+        self._left -= 1
+        if self._left < 0 or isinstance(value, NO_SETTINGS):
+            raise plain.NotPlainError(f"a {type(value).__name__} is not looked at")
+        with suppress(plain.NotPlainError):
+            return plain.encode(value, self.arrays)
+        if isinstance(value, type):
+            return f"{value.__module__}.{value.__qualname__}"
+        if isinstance(value, np.ndarray):
+            return [*value.shape, self.of(value.ravel().tolist())]
+        if type(value) in (list, tuple):
+            return [type(value).__name__, *map(self.of, value)]
+        if type(value) is dict:
+            return ["dict", *([self.of(key), self.of(item)] for key, item in value.items())]
+        make, *rest = value.__reduce_ex__(4)
+        listed = [list(part) if isinstance(part, Iterator) else part for part in rest]
+        return [f"{make.__module__}.{make.__qualname__}", *map(self.of, listed)]
 
 
 def unchanged(first: Look, now: Look) -> Look:

@@ -114,8 +114,10 @@ class AutogradActor:
         parameters = trainable(self._parameters)
         self.optimizer.zero_grad()
         if parameters:
-            for p, gradient in zip(parameters, th.autograd.grad(loss, parameters), strict=True):
-                p.grad = gradient.contiguous()  # fused optimizers ignore strides
+            gradients = th.autograd.grad(loss, parameters, allow_unused=True)
+            for p, gradient in zip(parameters, gradients, strict=True):
+                # Fused optimizers ignore strides; what no state of the batch uses stays as it is.
+                p.grad = None if gradient is None else gradient.contiguous()
         if max_grad_norm is not None:
             norm = finite_norm(nn.utils.clip_grad_norm_(parameters, max_grad_norm).item())
         self.optimizer.step()

@@ -182,7 +182,7 @@ def test_what_cannot_be_kept_says_why(make, why, vec_env):
 def test_a_raw_environment_in_a_process_of_its_own_is_out_of_reach():
     venv = SubprocVecEnv([Drifting])
     venv.reset()
-    with pytest.raises(environments.NotKeptError, match="needs a wrapper, such as Monitor"):
+    with pytest.raises(environments.NotKeptError, match="needs a wrapper that takes attributes"):
         environments.take(venv)
     venv.close()
 

@@ -1,8 +1,13 @@
+import collections
 from dataclasses import dataclass
+from fractions import Fraction
 
+import gymnasium
 import numpy as np
+import pandas as pd
 import pytest
 from gymnasium import spaces
+from torch import nn
 
 from sb3_course.common.checkpoint.looks import difference, unchanged, words
 
@@ -31,8 +36,51 @@ def test_equal_values_have_equal_words_and_others_do_not(one, other):
     assert words(one) == words(one) != words(other)
 
 
-@pytest.mark.parametrize("value", [object(), lambda: 0, np.random.default_rng(0), {1, 2}, Settings])
-def test_what_is_not_plain_is_not_looked_at(value):
+class Costs:
+    """Data of an environment, in a class of its own."""
+
+    def __init__(self, table, **more):
+        self.table = table
+        vars(self).update(more)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: pd.DataFrame({"price": [1.0, x], "name": ["a", str(x)]}),
+        lambda x: pd.Series([1.0, x], index=pd.to_datetime(["2024-01-01", "2024-01-02"])),
+        lambda x: Costs(np.array([1.0, x]), unit="euro"),
+        lambda x: Costs([Costs(None), Costs(x)]),
+        lambda x: {"a": Settings(x), 3: [Settings(2.0)]},
+        lambda x: np.array([Settings(x), None], dtype=object),
+        lambda x: nn.Linear(1, 1).requires_grad_(False).apply(lambda m: m.weight.fill_(x)).weight,
+        lambda x: collections.Counter({"a": x}),
+        lambda x: collections.defaultdict(list, {"a": [x]}),
+        lambda x: Fraction(int(x), 7),
+    ],
+)
+def test_data_in_objects_are_told_apart(make):
+    assert words(make(2.0)) == words(make(2.0)) != words(make(3.0))
+    assert words(make(2.0)) is not None
+
+
+def test_a_class_is_told_by_its_name():
+    assert words(Settings) == words(Settings) != words(Costs)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        lambda: 0,
+        np.random.default_rng(0),
+        Costs(np.random.default_rng(0)),
+        {1, 2},
+        Costs(gymnasium.make("CartPole-v1")),
+        Costs([Costs(i) for i in range(100_000)]),
+        (i for i in range(3)),
+    ],
+)
+def test_what_is_no_setting_is_not_looked_at(value):
     assert words(value) is None
 
 
