@@ -27,6 +27,9 @@ from sb3_course.benchmark.plan import (
 from sb3_course.benchmark.storage.grids import RESULTS
 from sb3_course.benchmark.storage.rounds import read_rounds, with_rounds
 from sb3_course.benchmark.storage.store import Store
+from sb3_course.common.errors import UserError, check_whole
+
+OF_LOGS = "a layout is of the paths of logs, and this is a grid or its results: leave it out"
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,8 +133,10 @@ def load_results(
     :return: Table with one row per evaluation, whose columns :func:`.tidy` describes
     :raises UserError: If a grid has mistakes or no results, or the layout fits none of the logs
     """
-    from sb3_course.benchmark.logs.reading import read_logs
+    from sb3_course.benchmark.logs.reading import grid_of, read_logs
 
+    if layout is not None and grid_of(source, Path(results)):
+        raise UserError(OF_LOGS)
     logs = read_logs(source, layout, Path(results))
     for line in logs.problems:
         warnings.warn(line, stacklevel=2)
@@ -165,6 +170,8 @@ def write_report(
     from sb3_course.benchmark.reporting.report import publish_logs
 
     if out is None and (found := grid_of(source, Path(results))):
+        if layout is not None:
+            raise UserError(OF_LOGS)
         return publish_grid(*found)
     logs = read_logs(source, layout, Path(results))
     for line in logs.problems:
@@ -198,6 +205,9 @@ def compare_with_stored(
     from sb3_course.benchmark.execution.executors import make_executor
     from sb3_course.benchmark.statistics import regression
 
+    check_whole("n_seeds", n_seeds, 1)
+    if workers is not None:
+        check_whole("workers", workers, 1)
     loaded = checked_grid(grid)
     kept = Store(Path(results) / loaded.name)
     loaded = with_rounds(loaded, read_rounds(kept.folder))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from rich.console import Console
 
@@ -19,9 +19,11 @@ from sb3_course.benchmark.storage.references import read_references
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.rounds import read_rounds, with_rounds
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.common.errors import UserError
+from sb3_course.common.errors import UserError, check_sequence, check_whole, unknown
 from sb3_course.common.files import remove_abandoned
 from sb3_course.common.tracking.tracker import Tracking, check_trackers
+
+ExecutorKind = Literal["local", "ray"]
 
 # What imports torch is imported where it is used, since a report does without.
 
@@ -95,6 +97,7 @@ def plan_grid(
     from sb3_course.benchmark.definition.constructor_checks import check_constructors
     from sb3_course.benchmark.execution import runner
 
+    check_sequence("only", only)
     loaded = checked_grid(grid)
     kept = Store(Path(results) / loaded.name)
     loaded = with_rounds(loaded, read_rounds(kept.folder))
@@ -116,7 +119,7 @@ def plan_grid(
 def run_plan(
     plan: GridPlan,
     *,
-    executor: Literal["local", "ray"] = "local",
+    executor: ExecutorKind = "local",
     workers: int | None = None,
     address: str | None = None,
     runtime_env: Mapping[str, Any] | None = None,
@@ -145,12 +148,14 @@ def run_plan(
     :param console: Console on which progress is shown
     :param command: Command to record in the manifest; None for the call of :func:`.run_grid`
     :return: Results and the page of the report
-    :raises UserError: If a tracker is unknown or not installed
+    :raises UserError: If an argument is not what is allowed, or a tracker is unknown or not
+        installed
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
     from sb3_course.benchmark.execution import runner
     from sb3_course.benchmark.execution.executors import make_executor
 
+    _check_arguments(executor, workers, retries, track)
     started = time.time()
     trackers = tuple(dict.fromkeys([*plan.grid.track, *track]))
     check_trackers(trackers)
@@ -193,6 +198,15 @@ def run_plan(
     if changed or not manifest.is_of(plan.grid, kept.folder):
         page = publish_grid(plan.grid, kept)
     return GridOutcome(results, page)
+
+
+def _check_arguments(executor: Any, workers: Any, retries: Any, track: Any) -> None:
+    if executor not in get_args(ExecutorKind):
+        raise UserError(unknown("executor", executor, get_args(ExecutorKind)))
+    check_whole("retries", retries, 0)
+    if workers is not None:
+        check_whole("workers", workers, 1)
+    check_sequence("track", track)
 
 
 def publish_grid(grid: Grid, store: Store) -> Path:

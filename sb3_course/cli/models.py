@@ -125,6 +125,8 @@ def train(
             raise typer.BadParameter("ALGO and ENV are needed, as in `train NPG CartPole-v1`")
         file = checkpoint.place_to_save(out or Path("model.zip"))
         config = environment(EnvConfig(env), env_kwargs, wrapper)
+        if track_video and not track:
+            raise typer.BadParameter("--track-video requires --track")
         check_trackers(track or ())
         setup = training.Setup(
             algo,

@@ -66,12 +66,10 @@ def report(
 
     source = paths[0] if len(paths) == 1 else paths
     if out is None and (found := grid_of(source, results)) is not None:
-        if layout is not None:
-            raise typer.BadParameter(f"--layout is of the paths of logs, and {source} is a grid")
         grid, store = found
         problems = store.damage(grid.runs())
         _show(problems)
-        page = write_report(source, results=results)
+        page = write_report(source, layout=layout, results=results)
     else:
         logs = read_logs(source, layout, results)
         problems = logs.problems

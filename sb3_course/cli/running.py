@@ -120,6 +120,8 @@ def run(
 
     sb3-course run benchmarks/classic.yaml --until-settled --max-seeds 40
     """
+    from sb3_course.benchmark.definition.grid import load_grid
+
     check_cluster_options(executor, address, runtime_env)
     if max_seeds is not None and not until_settled:
         raise typer.BadParameter("--max-seeds requires --until-settled")
@@ -127,6 +129,8 @@ def run(
         raise typer.BadParameter(
             "--rerun replaces results once all have ended: leave out --no-wait"
         )
+    if track_video and not (track or load_grid(grid).track):
+        raise typer.BadParameter("--track-video requires --track, or `track` in the grid")
     how = {
         "executor": executor,
         "workers": workers,

@@ -8,6 +8,29 @@ class UserError(ValueError):
     """Mistake in the user's input, with a message that explains what to change."""
 
 
+def check_whole(name: str, value: object, least: int) -> None:
+    """Check that an argument is a whole number.
+
+    :param name: Name of the argument
+    :param value: Given value
+    :param least: Smallest number that is allowed
+    :raises UserError: If it is no whole number, or a smaller one
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UserError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def check_sequence(name: str, value: object) -> None:
+    """Check that an argument is a list and no text, whose letters would be its parts.
+
+    :param name: Name of the argument
+    :param value: Given value
+    :raises UserError: If it is a text
+    """
+    if isinstance(value, str):
+        raise UserError(f"{name} must be a list, as in {name}=[{value!r}], got {value!r}")
+
+
 def unknown(kind: str, given: object, allowed: Iterable[str]) -> str:
     """Return the message for an unknown name: the name, the nearest known one and all known ones.
 

@@ -322,3 +322,34 @@ def test_the_documented_examples_work(folder, monkeypatch, published):
     assert len(names["outcome"].results) == 3
     assert names["outcome"].failures == []
     assert published == ["demo", "demo", "mine", "demo", 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"workers": -1}, "workers must be a whole number of at least 1, got -1"),
+        ({"workers": 0}, "workers must be a whole number of at least 1, got 0"),
+        ({"workers": 1.5}, "workers must be a whole number"),
+        ({"retries": -1}, "retries must be a whole number of at least 0, got -1"),
+        ({"executor": "Ray"}, "unknown executor 'Ray'; did you mean 'ray'"),
+        ({"track": "wandb"}, r"track must be a list, as in track=\['wandb'\]"),
+        ({"only": "seed=0"}, r"only must be a list, as in only=\['seed=0'\]"),
+    ],
+)
+def test_a_wrong_argument_is_told_before_anything_runs(arguments, message):
+    with pytest.raises(UserError, match=message):
+        run_grid(GRID, **arguments)
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize("arguments", [{"n_seeds": 0}, {"workers": 0}])
+def test_a_comparison_needs_whole_numbers(arguments):
+    with pytest.raises(UserError, match="must be a whole number of at least 1, got 0"):
+        api.compare_with_stored(GRID, **arguments)
+
+
+def test_a_grid_has_no_layout(runs):
+    run_grid(GRID, workers=1, report=False)
+    for function in (load_results, write_report):
+        with pytest.raises(UserError, match="a layout is of the paths of logs"):
+            function(GRID, layout="{algorithm}")

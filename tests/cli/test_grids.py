@@ -40,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (["run", "grid.yaml", "--no-wait", "--rerun"], ["--rerun", "leave out --no-wait"]),
         (["run", "grid.yaml", "--no-wait", "--until-settled"], ["leave out", "--no-wait"]),
         (["run", "grid.yaml", "--max-seeds", "9"], ["--max-seeds requires --until-settled"]),
+        (["run", "grid.yaml", "--track-video"], ["--track-video requires --track"]),
         (["report", "grid.yaml"], ["no results", "`sb3-course run`"]),
         (["regression", "none.yaml"], ["none.yaml"]),
         (["regression", "grid.yaml"], ["A2C on CartPole-v1", "0 stored runs", "needs at least"]),

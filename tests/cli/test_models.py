@@ -202,5 +202,7 @@ def test_a_resumed_training_is_the_same_run_in_its_tracker(tmp_path, monkeypatch
     assert app.invoke([*resume[:-1], "400"]) == terminal.OK  # a stranger's file starts no tracker
     assert len(list(run.glob("events*"))) == before + 1
     capsys.readouterr()
+    assert app.invoke([*NPG_ON_CARTPOLE, "--track-video"]) == terminal.MISUSED
+    assert "--track-video requires --track" in capsys.readouterr().err
     assert app.invoke([*NPG_ON_CARTPOLE, "--track", "wanbd"]) == terminal.MISUSED
     assert "did you mean 'wandb'" in capsys.readouterr().err

@@ -170,8 +170,19 @@ def _check_wrapper(entry: Any) -> None:
         raise UserError(f"given {shown(entry)}; {error}") from error
 
 
+_KINDS_OF_NORMALIZE: dict[str, tuple[Any, str]] = {
+    **dict.fromkeys(("training", "norm_obs", "norm_reward"), (bool, "true or false")),
+    **dict.fromkeys(("clip_obs", "clip_reward", "gamma", "epsilon"), ((int, float), "a number")),
+    "norm_obs_keys": (list | None, "a list of keys of Dict observations"),
+}
+
+
 def _check_normalize(settings: Mapping[str, Any]) -> None:
     allowed = set(inspect.signature(VecNormalize).parameters) - {"venv"}
     for key in settings:
         if key not in allowed:
             raise UserError(unknown("setting of VecNormalize", key, allowed))
+    for key, value in settings.items():
+        kind, words = _KINDS_OF_NORMALIZE[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise UserError(f"{key}: given {shown(value)}; allowed: {words}")

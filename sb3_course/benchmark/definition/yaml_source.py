@@ -92,7 +92,7 @@ class File:
         :raises GridError: If the mapping holds values that a YAML file cannot hold
         """
         try:
-            text = _dump(dict(data))
+            text = dump(dict(data))
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             key, value = _not_plain(dict(data))
             raise GridError(
@@ -136,8 +136,13 @@ class _GridDumper(yaml.SafeDumper):
     yaml_implicit_resolvers = GridLoader.yaml_implicit_resolvers
 
 
-def _dump(data: Any) -> str:
-    return yaml.dump(data, Dumper=_GridDumper, sort_keys=False)
+def dump(data: Any) -> str:
+    """Return plain data as YAML that a grid is read from as the same data.
+
+    :param data: Content of a grid
+    :return: Text, in which ``1e3`` is a number and ``'1e3'`` is text
+    """
+    return yaml.dump(data, Dumper=_GridDumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _not_plain(data: Any, key: Key = ()) -> tuple[Key, Any]:
@@ -149,7 +154,7 @@ def _not_plain(data: Any, key: Key = ()) -> tuple[Key, Any]:
         parts = enumerate(data)
     for name, part in parts:
         try:
-            _dump(part)
+            dump(part)
         except (yaml.YAMLError, ValueError, RecursionError):
             return _not_plain(part, (*key, name))
     return key, data

@@ -43,11 +43,14 @@ def select(specs: Sequence[RunSpec], conditions: Sequence[str]) -> list[RunSpec]
         if value not in values:
             raise UserError("--only: " + unknown(key, value, values))
         wanted.setdefault(key, set()).add(value)
-    return [
+    selected = [
         spec
         for spec in specs
         if all(str(getattr(spec, key)) in values for key, values in wanted.items())
     ]
+    if not selected:
+        raise UserError(f"--only: no run matches {' and '.join(conditions)} together")
+    return selected
 
 
 def to_do(specs: Sequence[RunSpec], store: Store) -> list[RunSpec]:

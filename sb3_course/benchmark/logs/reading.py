@@ -80,7 +80,14 @@ def grid_of(source: Sources, results: Path) -> tuple[Grid, Store] | None:
     if isinstance(source, Mapping) or _is_grid(path):
         grid = stored_grid(source, results)
         return grid, stored_results(grid, results)
-    if not path.is_dir() or (found := grid_in(path)) is None:
+    if not path.is_dir():
+        return None
+    if (found := grid_in(path)) is None:
+        if (path / "runs.jsonl").exists():
+            raise UserError(
+                f"{path} has no manifest.json, which says of what grid its runs are: give the "
+                "grid's file instead, as in `sb3-course report GRID.yaml`"
+            )
         return None
     remove_abandoned(path)
     return found, Store(path)

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from sb3_course.benchmark.definition.grid import Grid
+from sb3_course.benchmark.definition.yaml_source import dump
 from sb3_course.benchmark.logs.reading import Logs
 from sb3_course.benchmark.reporting.content import Record, Section
 from sb3_course.benchmark.reporting.drawing import files
@@ -39,7 +38,7 @@ def publish(grid: Grid, store: Store) -> Path:
     write_whole(store.folder / "returns.csv", csv_of(table))
     measured, rounds = read_references(store.folder), read_rounds(store.folder)
     analysis = analyze(grid, results, measured, rounds, table)
-    text = yaml.safe_dump(configuration(grid), sort_keys=False, allow_unicode=True)
+    text = dump(configuration(grid))
     record = Record(results, len(grid.runs()), read_manifest(store.folder) or {}, text)
     page = write_page(grid.name, sections(analysis, record), store.folder)
     write_zoo(results, store.folder / "zoo")

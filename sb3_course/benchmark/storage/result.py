@@ -5,6 +5,7 @@ digest and are read as they are.
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Sized
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from pydantic import (
 
 from sb3_course.benchmark.definition.grid import RunSpec
 
+TRACEBACK = "Traceback (most recent call last):"
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -57,7 +59,7 @@ class RunResult(BaseModel):
     :param spec: Run
     :param measurements: Evaluations of the run; empty for a failed one
     :param seconds: Duration in seconds, evaluation included
-    :param failure: Traceback of a failed run, or the output of its process; the last line is the
+    :param failure: Traceback of a failed run, or the output of its process, whose last line is the
         reason
     :param made_with: Code, versions and processor that it ran with
     """
@@ -75,7 +77,12 @@ class RunResult(BaseModel):
     @property
     def reason(self) -> str:
         """Reason of the failure, in one line; empty for a finished run."""
-        return (self.failure or "").strip().rpartition("\n")[2].strip()[:500]
+        text = (self.failure or "").strip()
+        if text.startswith(TRACEBACK):  # its error may take several lines
+            lines = text.rpartition(TRACEBACK)[2].splitlines()
+            error = itertools.dropwhile(lambda line: not line or line.startswith(" "), lines)
+            return " ".join(" ".join(error).split())[:500]
+        return text.rpartition("\n")[2].strip()[:500]
 
 
 def text_of(result: RunResult) -> str:

@@ -58,7 +58,7 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """Name of the study, with a hash of all that its values depend on: ranges, seeds, steps.
+        """Name of the study, with a hash of what its values depend on: ranges, seeds, steps, scale.
 
         Numbers of trials and what follows them are not among them.
         """
@@ -69,6 +69,9 @@ class Subject:
             "ranges": {key: value.model_dump(mode="json") for key, value in self.ranges.items()},
             "configs": [self._config(name).model_dump(mode="json") for name in self.environments],
         }
+        if self.search.shared:
+            scales = {name: self.references[name] for name in self.environments}
+            facts["scales"] = {name: (r.random, r.expert) for name, r in scales.items()}
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         return f"{self.label} {digest[:12]}"
 

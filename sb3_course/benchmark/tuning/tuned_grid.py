@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.definition.search import with_settings
+from sb3_course.benchmark.definition.yaml_source import dump
 from sb3_course.benchmark.tuning.finals import Final
 from sb3_course.benchmark.tuning.progress import after, in_words
 from sb3_course.benchmark.tuning.subject import Subject
@@ -36,9 +35,7 @@ def write_tuned(grid: Grid, chosen: Chosen, folder: Path) -> Path:
         f"Commit {git_commit() or 'unknown'}; "
         + ", ".join(f"{name} {v}" for name, v in versions().items() if v),
     ]
-    text = yaml.safe_dump(
-        tuned_content(grid, chosen), sort_keys=False, allow_unicode=True, width=100
-    )
+    text = dump(tuned_content(grid, chosen))
     comment = "".join(f"# {' '.join(line.split())}\n" for line in head)
     write_whole(folder / NAME, comment + text)
     return folder / NAME

@@ -19,7 +19,7 @@ from sb3_course.benchmark.execution.executors import Executor, make_executor
 from sb3_course.benchmark.execution.heartbeat import logs_folder
 from sb3_course.benchmark.execution.rerun import check_user_code
 from sb3_course.benchmark.execution.run_queue import RunLocks
-from sb3_course.benchmark.statistics.scores import references_of
+from sb3_course.benchmark.statistics.scores import Reference, references_of
 from sb3_course.benchmark.storage import manifest
 from sb3_course.benchmark.storage.grids import RESULTS, TUNING
 from sb3_course.benchmark.storage.references import read_references
@@ -106,14 +106,7 @@ def plan_tuning(
     folder = tuning_folder(results, loaded)
     if (rounds := read_rounds(folder.parent)) is not None:
         loaded.search.check_seeds({seed for seeds in rounds.seeds for seed in seeds})
-    references = references_of(loaded, read_references(folder.parent)).environments
-    unscored = [name for name in loaded.environments if name not in references]
-    if loaded.search.shared and unscored:
-        raise UserError(
-            f"search.shared compares normalized scores, and {', '.join(unscored)} has no reference "
-            "returns: add `references` to the grid, and run `sb3-course references`"
-        )
-    subjects = _selected(subjects_of(loaded, references), only)
+    subjects = _selected(subjects_of(loaded, _references(loaded, folder)), only)
     remove_abandoned(folder)
     manifest.read_manifest(folder)
     store = Store(folder)
@@ -122,6 +115,18 @@ def plan_tuning(
     store.check_free(runs)
     check_constructors(runs, grid, loaded.search)
     return TuningPlan(grid, loaded, store, subjects)
+
+
+def _references(grid: Grid, folder: Path) -> dict[str, Reference]:
+    """Return the reference returns of a grid's environments, all of which a shared search needs."""
+    references = references_of(grid, read_references(folder.parent)).environments
+    unscored = [name for name in grid.environments if name not in references]
+    if grid.search is not None and grid.search.shared and unscored:
+        raise UserError(
+            f"search.shared compares normalized scores, and {', '.join(unscored)} has no reference "
+            "returns: add `references` to the grid, and run `sb3-course references`"
+        )
+    return references
 
 
 def _check_user_code(subjects: Sequence[Subject], store: Store) -> None:
@@ -150,7 +155,8 @@ def show_status(grid: Grid, results: str | Path, console: Console) -> None:
     if grid.search is None or not (folder / JOURNAL).exists():
         return
     storage = open_journal(folder)
-    studies = [(subject, stored_trials(storage, subject)) for subject in subjects_of(grid, {})]
+    subjects = subjects_of(grid, _references(grid, folder))
+    studies = [(subject, stored_trials(storage, subject)) for subject in subjects]
     console.print(status_table(studies, console.is_terminal), highlight=False)
 
 

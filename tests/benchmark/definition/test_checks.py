@@ -105,6 +105,22 @@ def test_a_name_that_does_not_exist_is_reported_with_its_key(check, changes, key
     assert expected in message
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"gamma": "x"}, "gamma: given 'x'; allowed: a number"),
+        ({"clip_obs": True}, "clip_obs: given True; allowed: a number"),
+        ({"norm_obs": "no"}, "norm_obs: given 'no'; allowed: true or false"),
+        ({"norm_obs_keys": "image"}, "norm_obs_keys: given 'image'; allowed: a list"),
+    ],
+)
+def test_values_of_normalize_are_checked(check, settings, expected):
+    (line,) = check(environments={"CartPole-v1": {**CARTPOLE, "normalize": settings}})
+    assert expected in line
+    whole = {"norm_obs_keys": None, "gamma": 1, "clip_obs": float("inf"), "norm_reward": False}
+    assert not check(environments={"CartPole-v1": {**CARTPOLE, "normalize": whole}})
+
+
 def test_mistakes_in_the_schema_and_in_names_are_reported_together(check):
     lines = check(
         sedes=3,

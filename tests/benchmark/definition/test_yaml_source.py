@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from sb3_course.benchmark.definition.yaml_source import GridError, Mistake, Source
+from sb3_course.benchmark.definition.yaml_source import GridError, Mistake, Source, dump
 from tests.budget import small_budget
 
 
@@ -225,6 +225,14 @@ def test_a_mapping_may_include_a_file_of_any_name(write, tmp_path):
     assert Source({"include": "grid"}).data == {"a": 1}
     (tmp_path / "grid").write_text("include: grid")
     assert "files include each other: grid → grid → grid" in of_mapping({"include": "grid"})
+
+
+@pytest.mark.parametrize(
+    "data", [{"1e-3": "1e3", "a": [1e3, "1000", "é"]}, {"no": "0x10", "b": 1e-7, "c": "1_0"}]
+)
+def test_what_is_written_is_read_as_the_same(tmp_path, data):
+    (tmp_path / "grid.yaml").write_text(dump(data))
+    assert Source(tmp_path / "grid.yaml").data == data
 
 
 @pytest.mark.parametrize(

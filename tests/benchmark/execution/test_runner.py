@@ -195,6 +195,11 @@ def test_select():
         runner.select(specs, ["algorithm=C"])
     with pytest.raises(UserError, match="did you mean 'seed'"):
         runner.select(specs, ["sed=0"])
+    others = tiny(
+        algorithms={"A": {"class": "A2C"}, "B": {"class": "A2C", "seeds": [7]}}, seeds=2
+    ).runs()
+    with pytest.raises(UserError, match="no run matches algorithm=B and seed=0 together"):
+        runner.select(others, ["algorithm=B", "seed=0"])
 
 
 def test_the_table_is_tidy_sorted_and_the_same_again(tmp_path):

@@ -210,6 +210,7 @@ def test_a_log_is_a_path_too(folder):
         ("grid.yaml", None, "no results in results/made-up"),
         ("old", None, "its grid is of another version"),
         ("damaged", None, "damaged/manifest.json is damaged"),
+        ("deleted", None, "deleted has no manifest.json, which says of what grid its runs are"),
     ],
 )
 def test_mistakes_get_one_line(folder, sources, layout, part):
@@ -220,6 +221,7 @@ def test_mistakes_get_one_line(folder, sources, layout, part):
     (folder / "grid.yaml").write_text(yaml.safe_dump(configuration(made_up.grid())))
     write_whole(folder / "old" / "manifest.json", '{"grid": {"name": "x", "tasks": 3}}')
     write_whole(folder / "damaged" / "manifest.json", "{")
+    write_whole(folder / "deleted" / "runs.jsonl", "{}")
     with pytest.raises(UserError) as caught:
         read_logs(sources, layout)
     assert part in str(caught.value).replace("\n", " ")

@@ -5,6 +5,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -356,3 +357,31 @@ def test_what_is_in_the_place_of_a_folder_above_is_named(tmp_path, name):
     with pytest.raises(NotADirectoryError) as error:
         Store(tmp_path / name / "grid").check_free([FIRST])
     assert error.value.filename == str(tmp_path / name.partition("/")[0])
+
+
+MULTILINE = 'raise ValueError("found invalid values:\\ntensor([[nan],\\n        [0.]])")'
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (MULTILINE, "ValueError: found invalid values: tensor([[nan], [0.]])"),
+        (
+            'raise RuntimeError("boom, with\\nseveral lines")',
+            "RuntimeError: boom, with several lines",
+        ),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("compile('a b', 'x.py', 'exec')", "SyntaxError: invalid syntax"),
+    ],
+)
+def test_the_reason_of_a_failure_is_its_error(code, reason):
+    try:
+        try:
+            raise KeyError("the first")
+        except KeyError:
+            exec(code)
+    except Exception:
+        failure = traceback.format_exc()
+    assert RunResult(spec=FIRST, failure=failure).reason == reason
+    died = f"Some output\n{failure}\nthe process ended with code 9"
+    assert RunResult(spec=FIRST, failure=died).reason == "the process ended with code 9"

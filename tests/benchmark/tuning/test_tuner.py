@@ -226,6 +226,18 @@ def test_one_setting_for_all_environments_is_compared_by_scores(tmp_path, monkey
     assert params == {best.candidate.settings["gamma"]}  # on both environments
 
 
+def test_values_on_another_scale_are_another_study(tmp_path, monkeypatch):
+    grid = searched(environments=tuple(SCALES), shared=True, trials=3, halving=1)
+    for expert in (100, 1000):
+        scales = {**SCALES, "CartPole-v1": {"random": 0, "expert": expert}}
+        outcome, _ = tune(monkeypatch, tmp_path, grid | {"references": scales})
+        ((subject, finals),) = outcome.finals
+        studied = stored_trials(open_journal(tmp_path / "tiny" / "tuning"), subject)
+        assert len(studied) == 3
+        own = [final for final in finals if final.candidate.label == OWN]
+        assert all(abs(final.optimism) < 0.2 for final in finals if final not in own)
+
+
 def test_scores_need_references(tmp_path, monkeypatch):
     grid = searched(shared=True)
     grid["environments"]["CartPole-v1"]["time_limit"] = 50  # another task than the shipped one

@@ -81,10 +81,10 @@ def _occurrences(values: Iterable[str | None]) -> str:
 
 
 def _flat(manifest: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """List the facts of a manifest and its sections, except grid and commands."""
+    """List the facts of a manifest and its sections, except grid, commands and users' code."""
     facts: list[tuple[str, Any]] = []
     for key, value in manifest.items():
-        if isinstance(value, dict) and key != "grid":
+        if isinstance(value, dict) and key not in ("grid", "user_code"):  # runs record the latter
             facts += value.items()
         elif isinstance(value, str | int | float):
             facts.append((key, value))
