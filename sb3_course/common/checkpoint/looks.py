@@ -28,7 +28,7 @@ NO_SETTINGS = (
     *(types.FunctionType, types.ModuleType, gym.Env, VecEnv, set, frozenset),
 )
 """What is no setting wherever it is, has no order, or leads everywhere."""
-MOST_PARTS = 100_000
+MOST_PARTS = 10_000
 """Number of parts up to which a value is looked at."""
 LONGEST = 40
 """Length up to which a value is told as it is."""
