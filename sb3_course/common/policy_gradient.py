@@ -163,9 +163,9 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_spaces()
-        counts_steps = vars(self).get("n_episodes") is None
-        if self.n_steps in (None, self._computed_n_steps) and counts_steps:
-            self.n_steps = self._computed_n_steps = self._default_n_steps
+        if self.n_steps in (None, self._computed_n_steps):
+            counts_steps = vars(self).get("n_episodes") is None
+            self.n_steps = self._computed_n_steps = self._default_n_steps if counts_steps else None
         self._check_parameters()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)

@@ -62,6 +62,10 @@ _BOOKKEEPING = {"_elapsed_steps"}
 """Layers and attributes that are no settings, also where environments have been used before."""
 
 
+_SMALL = (int, float, complex, str, bytes, bool, type(None))
+"""What is kept in a file although it is a setting: references to it would take as much."""
+
+
 class NotKeptError(Exception):
     """The state of an environment cannot be kept; says why."""
 
@@ -96,16 +100,21 @@ def take(venv: VecEnv, first: Look | None = None) -> bytes:
     inner, wrappers = venv.unwrapped, _vec_layers(venv)
     made_with = None if first is None else unchanged(first, look(venv))
     with _explained(inner):
+        of_wrappers, *settings = made_with or [{}] * (1 + inner.num_envs)
         if (envs := _in_reach(inner)) is not None:
-            states: list[Any] = [_pickled(list(_layers(env))) for env in envs]
+            pairs = zip(envs, settings, strict=True)
+            states: list[Any] = [_pickled(list(_layers(env)), held) for env, held in pairs]
         elif isinstance(inner, SubprocVecEnv):
             _visit(inner)
-            states = [_checked(answer) for answer in inner.env_method(TAKE)]
+            states = [
+                _checked(inner.env_method(TAKE, held, indices=[i])[0])
+                for i, held in enumerate(settings)
+            ]
         else:
-            states = [_pickled([inner])]
+            states = [_pickled([inner], settings[0])]
         of_reset = {name: vars(inner)[name] for name in _OF_RESET if name in vars(inner)}
         names = list(map(_name, wrappers))
-        return pickle.dumps((names, _pickled(wrappers), of_reset, states, made_with))
+        return pickle.dumps((names, _pickled(wrappers, of_wrappers), of_reset, states, made_with))
 
 
 def put(venv: VecEnv, content: bytes) -> None:
@@ -190,10 +199,10 @@ def _visit(venv: SubprocVecEnv) -> None:
         )
 
 
-def _take_there(env: Any) -> tuple[Any, str]:
+def _take_there(env: Any, settings: Held) -> tuple[Any, str]:
     """Return state and random states of a process, or what went wrong: an error would end it."""
     try:
-        state = _pickled(list(_layers(env)))
+        state = _pickled(list(_layers(env)), settings)
         return (random.getstate(), np.random.get_state(), state), ""
     except Exception as error:
         return None, f"{type(error).__name__}: {error}"
@@ -244,7 +253,7 @@ def _vec_layers(venv: VecEnv) -> list[VecEnv]:
 def _held(layers: list[Any]) -> Held:
     """Return what the plain attributes of layers hold."""
     named = (
-        (f"{i} {_name(layer)}.{name}", words(value))
+        (_label(i, layer, name), words(value))
         for i, layer in enumerate(layers)
         for name, value in _attributes(layer).items()
         if name not in _BOOKKEEPING and not isinstance(layer, _BOOKKEEPERS)
@@ -252,11 +261,21 @@ def _held(layers: list[Any]) -> Held:
     return {name: held for name, held in named if held is not None}
 
 
-def _pickled(layers: list[Any]) -> bytes:
-    """Pickle the attributes of layers together."""
+def _label(i: int, layer: Any, attribute: str) -> str:
+    return f"{i} {_name(layer)}.{attribute}"
+
+
+def _pickled(layers: list[Any], settings: Held) -> bytes:
+    """Pickle the attributes of layers together, without the content of those that are settings."""
     states = [(_name(layer), _attributes(layer)) for layer in layers]
+    kept = {
+        id(value): (i, attribute)
+        for i, (layer, (_, attributes)) in enumerate(zip(layers, states, strict=True))
+        for attribute, value in attributes.items()
+        if _label(i, layer, attribute) in settings and not isinstance(value, _SMALL)
+    }
     buffer = io.BytesIO()
-    _Pickler(buffer, layers).dump(states)
+    _Pickler(buffer, layers, kept).dump(states)
     return buffer.getvalue()
 
 
@@ -303,14 +322,14 @@ def _mujoco() -> Any:
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles attributes, with references to the layers themselves."""
+    """Pickles attributes, with references to the layers themselves and to their settings."""
 
-    def __init__(self, buffer: io.BytesIO, layers: list[Any]) -> None:
+    def __init__(self, buffer: io.BytesIO, layers: list[Any], settings: dict[int, Any]) -> None:
         super().__init__(buffer, protocol=4)
-        self._numbers = {id(layer): i for i, layer in enumerate(layers)}
+        self._numbers = settings | {id(layer): i for i, layer in enumerate(layers)}
 
-    def persistent_id(self, value: Any) -> int | None:
-        number = self._numbers.get(id(value))
+    def persistent_id(self, value: Any) -> int | tuple[int, str] | None:
+        number: int | tuple[int, str] | None = self._numbers.get(id(value))
         if number is None and isinstance(value, EzPickle):
             raise NotKeptError(f"{_name(value)} pickles its constructor's arguments, not its state")
         return number
@@ -321,8 +340,11 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(buffer)
         self._layers = layers
 
-    def persistent_load(self, number: int) -> Any:
-        return self._layers[number]
+    def persistent_load(self, number: int | tuple[int, str]) -> Any:
+        if isinstance(number, int):
+            return self._layers[number]
+        i, attribute = number
+        return vars(self._layers[i])[attribute]
 
 
 def _name(layer: Any) -> str:

@@ -1,4 +1,5 @@
 import pickle
+import types
 from functools import partial
 
 import gymnasium
@@ -218,3 +219,40 @@ def test_a_state_is_small():
     venv.reset()
     assert len(environments.take(venv)) < 20_000
     assert pickle.loads(environments.take(venv))[0] == []
+
+
+class Prices(gymnasium.Env):
+    """Has data, and an account that knows them."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self):
+        self.prices = np.random.default_rng(0).random(100_000)
+        self.account = types.SimpleNamespace(prices=self.prices, money=0.0)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.account.money += self.account.prices[int(action)]
+        return np.full(1, self.account.money, np.float32), self.account.money, False, False, {}
+
+
+@pytest.mark.parametrize("kind", [DummyVecEnv, SubprocVecEnv])
+def test_data_that_do_not_change_are_not_in_the_state(kind):
+    one, other = (sb3_make_vec_env(Prices, 2, vec_env_cls=kind) for _ in range(2))
+    first = environments.look(one)
+    one.reset(), other.reset()
+    steps(one, 30, seed=1)
+    state = environments.take(one, first)
+    assert len(environments.take(one)) > 2 * 8 * 100_000
+    assert len(state) < 30_000
+    environments.put(other, state)
+    assert steps(other, 30, seed=4) == steps(one, 30, seed=4)
+    if kind is DummyVecEnv:
+        own = [env.unwrapped for env in other.envs]
+        assert all(env.account.prices is env.prices for env in own)
+        assert own[0].prices is not one.envs[0].unwrapped.prices
+    one.close(), other.close()
