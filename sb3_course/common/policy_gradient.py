@@ -164,8 +164,9 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
     def _setup_model(self) -> None:
         self._check_spaces()
         if self.n_steps in (None, self._computed_n_steps):
-            counts_steps = vars(self).get("n_episodes") is None
-            self.n_steps = self._computed_n_steps = self._default_n_steps if counts_steps else None
+            given_episodes = vars(self).get("n_episodes") is not None
+            self._computed_n_steps = None if given_episodes else self._default_n_steps
+            vars(self)["n_steps"] = self._computed_n_steps  # SB3's type leaves out None
         self._check_parameters()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
