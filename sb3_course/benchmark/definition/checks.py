@@ -1,12 +1,9 @@
 """Checks of the names in a grid against what is installed, before any run starts."""
 
-import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, get_args, get_origin
-
-from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_course.benchmark.definition.grid import Grid, parse
 from sb3_course.benchmark.definition.yaml_source import (
@@ -178,11 +175,9 @@ _KINDS_OF_NORMALIZE: dict[str, tuple[Any, str]] = {
 
 
 def _check_normalize(settings: Mapping[str, Any]) -> None:
-    allowed = set(inspect.signature(VecNormalize).parameters) - {"venv"}
-    for key in settings:
-        if key not in allowed:
-            raise UserError(unknown("setting of VecNormalize", key, allowed))
     for key, value in settings.items():
+        if key not in _KINDS_OF_NORMALIZE:
+            raise UserError(unknown("setting of VecNormalize", key, _KINDS_OF_NORMALIZE))
         kind, words = _KINDS_OF_NORMALIZE[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise UserError(f"{key}: given {shown(value)}; allowed: {words}")
