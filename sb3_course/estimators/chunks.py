@@ -115,25 +115,35 @@ def _saved_bytes(forward: Callable[[], Any]) -> int:
 
 
 @contextmanager
-def examined(policy: ActorCriticPolicy) -> Iterator[None]:
-    """Let a policy be called for its graph, and leave it as it was.
+def evaluating(policy: ActorCriticPolicy) -> Iterator[None]:
+    """Put a policy into evaluation mode, as it was when it acted, and leave it as it was.
 
-    Meanwhile it is in evaluation mode and no parameter is frozen. Its distribution object, which
-    would keep tensors of the graph, is restored.
+    Its distribution object, which would keep tensors of the graph, is restored as well.
+
+    :param policy: Policy
+    """
+    training, distribution = policy.training, vars(policy.action_dist).copy()
+    policy.set_training_mode(False)
+    try:
+        yield
+    finally:
+        policy.set_training_mode(training)
+        vars(policy.action_dist).clear()
+        vars(policy.action_dist).update(distribution)
+
+
+@contextmanager
+def examined(policy: ActorCriticPolicy) -> Iterator[None]:
+    """Let a policy be called for its graph, with no parameter frozen, and leave it as it was.
 
     :param policy: Policy
     """
     frozen = [p for p in policy.parameters() if not p.requires_grad]
-    training, distribution = policy.training, vars(policy.action_dist).copy()
-    policy.set_training_mode(False)
     for parameter in frozen:
         parameter.requires_grad_(True)
     try:
-        with th.enable_grad():
+        with evaluating(policy), th.enable_grad():
             yield
     finally:
         for parameter in frozen:
             parameter.requires_grad_(False)
-        policy.set_training_mode(training)
-        vars(policy.action_dist).clear()
-        vars(policy.action_dist).update(distribution)

@@ -14,7 +14,12 @@ from torch.func import functional_call, jacrev, vmap
 from torch.nn.utils.rnn import pad_sequence
 
 from sb3_course.collection.observations import TensorObs, select
-from sb3_course.estimators.chunks import chunk_bytes, chunks, transitions_per_chunk
+from sb3_course.estimators.chunks import (
+    chunk_bytes,
+    chunks,
+    evaluating,
+    transitions_per_chunk,
+)
 
 CHUNK_TRANSITIONS = 8192
 """Most transitions of one pass, also of a small policy."""
@@ -139,7 +144,7 @@ class TrajectoryGradients:
     def _one_by_one(self, pieces: list[th.Tensor]) -> list[th.Tensor]:
         """Do as :meth:`_all_at_once` with a forward pass for each piece."""
         result = [p.new_zeros(len(pieces), self.shape[1], *p.shape) for p in self.parameters]
-        with th.enable_grad(), _evaluating(self.policy):
+        with th.enable_grad(), evaluating(self.policy):
             for i, rows in enumerate(pieces):
                 distribution = self.policy.get_distribution(select(self.obs, rows))
                 scores = distribution.log_prob(self.actions[rows]) @ self.multipliers[rows].float()
@@ -190,28 +195,12 @@ class TrajectoryGradients:
 
 
 @contextmanager
-def _evaluating(policy: ActorCriticPolicy) -> Iterator[None]:
-    """Put a policy into evaluation mode, as it was when it acted, within a context.
-
-    Its distribution object is restored as well, since it would keep tensors of the graphs.
-    """
-    training, distribution = policy.training, vars(policy.action_dist).copy()
-    policy.set_training_mode(False)
-    try:
-        yield
-    finally:
-        policy.set_training_mode(training)
-        vars(policy.action_dist).clear()
-        vars(policy.action_dist).update(distribution)
-
-
-@contextmanager
 def _preprocessed(policy: ActorCriticPolicy, obs: TensorObs) -> Iterator[None]:
     """Make a policy take preprocessed observations, since ``vmap`` cannot do one-hot coding."""
     space = policy.observation_space
     policy.observation_space = _float_space(obs)
     try:
-        with _evaluating(policy):
+        with evaluating(policy):
             yield
     finally:
         policy.observation_space = space
