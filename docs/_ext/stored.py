@@ -8,6 +8,7 @@ import details
 import durations
 import factors
 import facts
+import tried
 from docutils import nodes
 from docutils.parsers.rst.states import Inliner
 from sphinx.application import Sphinx
@@ -79,6 +80,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "durations": durations.durations,
         "defaults": defaults.defaults,
         "finals": defaults.finals,
+        "tried": tried.tried,
     }.items():
         app.add_directive(name, directive(make))
     app.connect("builder-inited", draw)
