@@ -18,6 +18,7 @@ from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_course.collection.collector import CollectionBudget, collect
+from sb3_course.collection.observations import Array, Obs
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm, given_env
@@ -106,6 +107,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
     _computed_n_steps: int | None = None  # computed again where a model is loaded for other envs
     _first_look: tuple[VecEnv | None, Any] = (None, None)  # at the environments, before training
     _saved_state: TrainingState | None = None  # of the file, until learn() goes on from it
+    _inside_batch = False
     rollout_buffer = None  # type: ignore[assignment]  # SB3 passes it to collect_rollouts
 
     def __init__(
@@ -244,21 +246,22 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
             episodes.extend(info.get("episode", {}) for info in infos)
             known = (info.get("is_success") for info in infos)
             successes.extend(success for success in known if success is not None)
-            return self.after_step(callback, step_locals)
+            go_on = self.after_step(callback, step_locals)
+            self._last_episode_starts = step_locals["dones"]
+            return go_on
 
-        first_obs, self._last_obs = self._last_obs, None  # an interrupt makes learn() reset
-        assert first_obs is not None
+        def act(obs: Obs) -> tuple[Array, Array]:
+            self._last_obs = obs  # type: ignore[assignment]  # for callbacks, as in SB3
+            return self.clip_actions(actor.sample(self.to_tensor(obs)))
+
+        assert self._last_obs is not None
+        self._inside_batch = True  # if it is interrupted, learn() resets the environments
         with th.no_grad():
             actor, _ = self._functions()
-            collected = collect(
-                env,
-                first_obs,
-                lambda obs: self.clip_actions(actor.sample(self.to_tensor(obs))),
-                budget,
-                on_step,
-            )
+            collected = collect(env, self._last_obs, act, budget, on_step)
         if collected is None:
             return False
+        self._inside_batch = False
         self.rollout, dones = collected
         self._last_obs = self.rollout.last_obs
         self._last_episode_starts = dones
@@ -303,6 +306,8 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         check_count("log_interval", log_interval, none=True)
         check_count("chunk_size", self.chunk_size)
         self._follow_policy()
+        if self._inside_batch:  # which was interrupted
+            self._last_obs, self._inside_batch = None, False
         training_state.look(self)
         state, self._saved_state = self._saved_state, None
         if state is not None and not reset_num_timesteps:
@@ -383,7 +388,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         ours = ["rollout", "_actor_group", "_critic_group", "critic_lr_schedule", "_saved_state"]
-        return [*super()._excluded_save_params(), *ours, "chunk_size", "_first_look"]
+        return [*super()._excluded_save_params(), *ours, "chunk_size", "_first_look", "_inside_batch"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "actor_optimizer", "critic_optimizer"], []

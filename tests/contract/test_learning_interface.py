@@ -121,6 +121,24 @@ def test_an_interrupted_batch_is_discarded(algorithm):
     assert seen[0] == (7.0 if algorithm is sb3_course.OnlineActorCritic else 0.0)
 
 
+@pytest.mark.parametrize("algorithm", [c for c in CLASSES if c is not sb3_course.OnlineActorCritic])
+def test_a_callback_finds_the_observations_that_were_acted_on(algorithm):
+    """As in SB3, where the model has the last observations until the callbacks have been called."""
+
+    class Watch(BaseCallback):
+        def _on_rollout_start(self):
+            self.before = model._last_obs.copy()
+
+        def _on_step(self):
+            assert (model._last_obs == self.before).all()
+            assert (model._last_episode_starts == (self.before == 0).ravel()).all()
+            self.before = self.locals["new_obs"].copy()
+            return True
+
+    model = small_model(algorithm, DummyVecEnv([lambda: Scripted(rewards=(1.0,) * 5)]))
+    model.learn(40, callback=Watch())
+
+
 @every_class
 def test_a_callback_finds_the_batch_at_the_end_of_a_rollout(algorithm):
     class Watch(BaseCallback):

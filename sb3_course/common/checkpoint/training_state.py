@@ -58,7 +58,7 @@ def take(model: BaseAlgorithm) -> TrainingState:
     :return: Its state
     """
     states, why_not, env = None, "the model has no environment", model.get_env()
-    if vars(model).get("_last_obs") is None:
+    if vars(model).get("_inside_batch") or vars(model).get("_last_obs") is None:
         why_not = "it was saved inside a batch"
     elif env is not None:
         try:
