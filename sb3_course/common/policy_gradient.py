@@ -388,7 +388,8 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         ours = ["rollout", "_actor_group", "_critic_group", "critic_lr_schedule", "_saved_state"]
-        return [*super()._excluded_save_params(), *ours, "chunk_size", "_first_look", "_inside_batch"]
+        ours += ["chunk_size", "_first_look", "_inside_batch"]
+        return [*super()._excluded_save_params(), *ours]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "actor_optimizer", "critic_optimizer"], []
