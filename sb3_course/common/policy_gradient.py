@@ -251,7 +251,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
             return go_on
 
         def act(obs: Obs) -> tuple[Array, Array]:
-            self._last_obs = obs  # type: ignore[assignment]  # for callbacks, as in SB3
+            self._last_obs = obs  # for callbacks, as in SB3
             return self.clip_actions(actor.sample(self.to_tensor(obs)))
 
         assert self._last_obs is not None
