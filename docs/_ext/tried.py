@@ -1,4 +1,4 @@
-"""What was tried for NPG on a task: the stored runs of all searches, as Markdown."""
+"""What was tried for NPG and TRPO on a task: the stored runs of all searches, as Markdown."""
 
 import json
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from facts import table
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = "mujoco"
+SEARCHES = "npg_*.yaml", "trpo_*.yaml"
 
 
 def tried(task: str, root: Path = ROOT) -> str:
@@ -20,7 +21,8 @@ def tried(task: str, root: Path = ROOT) -> str:
     :return: Markdown table, the published runs first, then by return at the end
     :raises KeyError: Nothing was tried on the task
     """
-    searches = sorted((root / "benchmarks" / "tuning").glob("npg_*.yaml"))
+    folder = root / "benchmarks" / "tuning"
+    searches = [path for name in SEARCHES for path in sorted(folder.glob(name))]
     published = rows_of(root / "benchmarks" / f"{PUBLISHED}.yaml", task, root / "results")
     found = [row for path in searches for row in rows_of(path, task, root / "results")]
     if not found:

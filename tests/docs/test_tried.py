@@ -31,11 +31,11 @@ def test_a_row_is_a_settings_runs_and_the_published_ones_come_first(tmp_path):
     elsewhere["spec"]["environment"] = "B-v1"
     failed = run("failed", [], failure="nan")
     store(tmp_path, "tuning/npg_one.yaml", "one", [*low, elsewhere, failed])
-    store(tmp_path, "tuning/npg_two.yaml", "two", [run("high", [[5000], [4000]])])
+    store(tmp_path, "tuning/trpo_two.yaml", "two", [run("high", [[5000], [4000]])])
     assert tried.tried("A-v1", tmp_path).splitlines()[2:] == [
         "| `mujoco.yaml` | TRPO | 1,000 | 1 | 6 | 6 | 6 |",
         "| `mujoco.yaml` | NPG | 1,000 | 1 | 5 | 4 | 4 |",
-        "| `npg_two.yaml` | high | 1,000 | 1 | 5,000 | 4,000 | 4,000 |",
+        "| `trpo_two.yaml` | high | 1,000 | 1 | 5,000 | 4,000 | 4,000 |",
         "| `npg_one.yaml` | low | 1,000 | 2 | 1,501 | 1,000 | 1 2,000 |",
     ]
     with pytest.raises(KeyError, match="no search of NPG on C-v1"):
