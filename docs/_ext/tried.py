@@ -41,7 +41,7 @@ def by_final(rows: list[list[Any]]) -> list[list[Any]]:
 def written(value: Any) -> str:
     """Write a count, a return, or returns."""
     if isinstance(value, list):
-        return " ".join(f"{round(v):,}" for v in value)
+        return " · ".join(f"{round(v):,}" for v in value)
     return f"{round(value):,}"
 
 

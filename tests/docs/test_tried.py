@@ -36,7 +36,7 @@ def test_a_row_is_a_settings_runs_and_the_published_ones_come_first(tmp_path):
         "| `mujoco.yaml` | TRPO | 1,000 | 1 | 6 | 6 | 6 |",
         "| `mujoco.yaml` | NPG | 1,000 | 1 | 5 | 4 | 4 |",
         "| `trpo_two.yaml` | high | 1,000 | 1 | 5,000 | 4,000 | 4,000 |",
-        "| `npg_one.yaml` | low | 1,000 | 2 | 1,501 | 1,000 | 1 2,000 |",
+        "| `npg_one.yaml` | low | 1,000 | 2 | 1,501 | 1,000 | 1 · 2,000 |",
     ]
     with pytest.raises(KeyError, match="no search of NPG on C-v1"):
         tried.tried("C-v1", tmp_path)
