@@ -174,7 +174,7 @@ def test_stored_results_keep_their_names(name, known):
     [
         ("classic", 480, "b75c7f935e2b679d"),
         ("demo", 36, "7687c5868d41d46d"),
-        ("mujoco", 260, "d0bd156e7444afc6"),
+        ("mujoco", 260, "97ddd092e5c6bc8f"),
     ],
 )
 def test_runs_without_new_settings_keep_their_ids(name, n, digest):
