@@ -107,7 +107,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
     _computed_n_steps: int | None = None  # computed again where a model is loaded for other envs
     _first_look: tuple[VecEnv | None, Any] = (None, None)  # at the environments, before training
     _saved_state: TrainingState | None = None  # of the file, until learn() goes on from it
-    _inside_batch = False
+    _inside_batch = False  # kept in a file: what is saved inside a batch begins a new one
     rollout_buffer = None  # type: ignore[assignment]  # SB3 passes it to collect_rollouts
 
     def __init__(
@@ -388,8 +388,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         ours = ["rollout", "_actor_group", "_critic_group", "critic_lr_schedule", "_saved_state"]
-        ours += ["chunk_size", "_first_look", "_inside_batch"]
-        return [*super()._excluded_save_params(), *ours]
+        return [*super()._excluded_save_params(), *ours, "chunk_size", "_first_look"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "actor_optimizer", "critic_optimizer"], []
