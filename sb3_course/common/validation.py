@@ -114,7 +114,8 @@ def check_action_space(space: spaces.Space[Any]) -> None:
     """Check that SB3's policies can act in an action space.
 
     :param space: Action space
-    :raises ValueError: If it is none of SB3's four kinds, or a Box without finite bounds
+    :raises ValueError: If it is none of SB3's four kinds, does not start at 0, is empty, has a
+        shape that SB3 has no distribution for, or is a Box without finite bounds
     """
     kinds = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
     if not isinstance(space, kinds):
@@ -127,6 +128,13 @@ def check_action_space(space: spaces.Space[Any]) -> None:
             f"the environment's action space must start at 0, got {space}: shift its actions with "
             "gymnasium.wrappers.TransformAction"
         )
+    if isinstance(space, (spaces.MultiDiscrete, spaces.MultiBinary)) and len(space.shape) != 1:
+        raise ValueError(
+            f"the environment's action space must have one dimension, got {space}: flatten its "
+            "actions with gymnasium.wrappers.TransformAction"
+        )
+    if 0 in (space.shape or ()):
+        raise ValueError(f"the environment's action space must hold an action, got {space}")
     if isinstance(space, spaces.Box) and not (
         np.isfinite(space.low).all() and np.isfinite(space.high).all()
     ):
@@ -141,7 +149,8 @@ def check_observation_space(space: spaces.Space[Any]) -> None:
     """Check that SB3's policies can observe an observation space.
 
     :param space: Observation space
-    :raises ValueError: It is none of SB3's four kinds or a Dict of these, or starts above 0
+    :raises ValueError: It is none of SB3's four kinds or a Dict of these, does not start at 0, is
+        empty, or has a shape that SB3 has no network for
     """
     inner = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
     kinds = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
@@ -156,6 +165,17 @@ def check_observation_space(space: spaces.Space[Any]) -> None:
                 "the environment's observation space must be of Box, Discrete, MultiDiscrete or "
                 f"MultiBinary, or a Dict of these, got {space}"
             )
+        table = isinstance(part, spaces.MultiDiscrete) and len(part.shape) != 1
+        if table or (isinstance(part, spaces.Box) and part.shape == ()):
+            raise ValueError(
+                "the environment's observation space must have a dimension, and only one if it is "
+                f"MultiDiscrete, got {space}: reshape its observations with "
+                "gymnasium.wrappers.TransformObservation"
+            )
+    if all(0 in (part.shape or ()) for part in inner):
+        raise ValueError(
+            f"the environment's observation space must hold an observation, got {space}"
+        )
     refused = (spaces.Tuple, spaces.Dict) if isinstance(space, spaces.Dict) else (spaces.Tuple,)
     if any(isinstance(part, refused) for part in inner):
         raise ValueError(

@@ -41,10 +41,23 @@ def test_none_is_a_count_where_it_is_allowed():
         spaces.Discrete(2),
         spaces.MultiDiscrete([2, 3]),
         spaces.MultiBinary(2),
+        spaces.Box(-1, 1, (2, 2)),
+        spaces.Box(-1, 1, ()),
     ],
 )
 def test_the_action_spaces_of_sb3_are_allowed(space):
     check_action_space(space)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.MultiBinary([2, 2]),
+        spaces.Dict({"a": spaces.Box(-1, 1, (0,)), "b": spaces.Discrete(2)}),
+    ],
+)
+def test_odd_observation_spaces_that_sb3_can_encode_are_allowed(space):
+    check_observation_space(space)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +67,9 @@ def test_the_action_spaces_of_sb3_are_allowed(space):
         (spaces.Dict({"a": spaces.Discrete(2)}), "must be Box, Discrete, .* got Dict"),
         (spaces.Box(-1, np.inf, (2,)), "finite bounds, got Box.*TransformAction"),
         (spaces.Box(-np.inf, 1, (2,)), "finite bounds"),
+        (spaces.MultiDiscrete([[2, 3], [2, 2]]), "must have one dimension, got MultiDiscrete"),
+        (spaces.MultiBinary([2, 2]), "must have one dimension, .*TransformAction"),
+        (spaces.Box(-1, 1, (0,)), "must hold an action"),
     ],
 )
 def test_other_action_spaces_are_refused(space, message):
@@ -71,6 +87,11 @@ def test_other_action_spaces_are_refused(space, message):
         (spaces.Sequence(spaces.Discrete(2)), "must be of Box"),
         (spaces.Dict({"a": spaces.Text(3)}), "must be of Box"),
         (spaces.Tuple([spaces.Discrete(2)]), "neither Tuple nor nested Dicts"),
+        (spaces.Box(-1, 1, ()), "must have a dimension, .*TransformObservation"),
+        (spaces.Dict({"a": spaces.Box(-1, 1, ())}), "must have a dimension"),
+        (spaces.MultiDiscrete([[2, 3], [2, 2]]), "only one if it is MultiDiscrete"),
+        (spaces.Box(-1, 1, (0,)), "must hold an observation"),
+        (spaces.Dict({}), "must hold an observation"),
     ],
 )
 def test_observation_spaces_that_sb3_cannot_encode_are_refused(space, message):
