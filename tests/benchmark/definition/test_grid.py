@@ -174,7 +174,7 @@ def test_stored_results_keep_their_names(name, known):
     [
         ("classic", 480, "b75c7f935e2b679d"),
         ("demo", 36, "3f7c78e89862ef5f"),
-        ("mujoco", 272, "f74eab97d5afbb1e"),
+        ("mujoco", 272, "e9a4d8cde5b16506"),
     ],
 )
 def test_runs_without_new_settings_keep_their_ids(name, n, digest):
