@@ -56,7 +56,8 @@ class NPG(PolicyGradientAlgorithm):
 
     ``line_search=True`` shortens the step until the surrogate E[π_θ/π_old Â] grows and the KL is at
     most ε, as TRPO does. Without it, a step is shortened in the same way only where its KL is more
-    than 4 ε, far from its second-order approximation (a policy near certainty, whose F vanishes).
+    than 4 ε, far from its second-order approximation (a policy near certainty, whose F vanishes);
+    with ``step_size`` there is no ε, and no such limit.
     ``max_state_kl`` bounds the largest KL(π_old ‖ π_θ) of a single state besides, as the theorem
     behind TRPO does (Schulman 2015, equation 9): near certainty the few states that are not yet
     certain make up the mean. If no such step is found, or it is not finite, θ stays unchanged,

@@ -58,11 +58,11 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
 
     After *every* step of its N parallel environments, over the N transitions (s, a, s', r):
 
-    1. .. math:: y = r + \gamma V(s'), \qquad \phi \leftarrow \phi - \nabla_\phi \frac{1}{N}
-          \sum \left( V_\phi(s) - y \right)^2
+    1. .. math:: y = r + \gamma V(s'), \qquad \phi \leftarrow \phi - \alpha_\phi
+          \nabla_\phi \frac{1}{N} \sum \left( V_\phi(s) - y \right)^2
     2. .. math:: \hat A = r + \gamma V(s') - V(s) \quad \text{with the new } V
-    3. .. math:: \theta \leftarrow \theta + \frac{1}{N} \sum \nabla_\theta \log \pi_\theta(a|s)
-          \hat A
+    3. .. math:: \theta \leftarrow \theta + \alpha \frac{1}{N} \sum
+          \nabla_\theta \log \pi_\theta(a|s) \hat A
 
     V(s') is 0 where s' is terminal, and the value of the episode's last observation where a time
     limit ended it. The forward pass that samples the actions is the one that is differentiated.
@@ -72,6 +72,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
     ==============  ================================================================
     N               the environment's ``num_envs``
     γ               ``gamma``
+    α, α_φ          ``learning_rate``, ``critic_learning_rate``
     θ, φ            ``actor_parameters``, ``critic_parameters``
     ==============  ================================================================
 

@@ -224,7 +224,9 @@ class REINFORCE(PolicyGradientAlgorithm):
         """
         if self.baseline == "value":
             values = self.predict_values(rollout.flat_obs)
-            self.log_explained_variance(values, q_hat)
+            # the critic's target is the reward to go, whatever Q̂ is
+            to_go = q_hat if self.reward_to_go else rollout.flat(self.returns_to_go(rollout))
+            self.log_explained_variance(values, to_go)
             return values
         if self.baseline != "mean":
             return np.zeros_like(q_hat)

@@ -137,6 +137,18 @@ def test_the_value_baseline_bootstraps_only_after_a_time_limit(end, tail, monkey
     assert model.returns_to_go(model.rollout).ravel().tolist() == expected * 2
 
 
+@pytest.mark.parametrize("reward_to_go", [True, False])
+def test_the_explained_variance_is_that_of_the_critics_targets(reward_to_go):
+    model, _ = tabular(reward_to_go=reward_to_go, baseline="value")
+    estimates(model, batches=1)
+    model.collect_rollouts(model.env, model._setup_learn(10**9)[1])
+    values = model.predict_values(model.rollout.flat_obs)
+    targets = model.rollout.flat(model.returns_to_go(model.rollout))
+    model.train()
+    logged = model.logger.name_to_value["train/explained_variance"]
+    assert logged == pytest.approx(1 - np.var(targets - values) / np.var(targets))
+
+
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_the_update_is_the_mean_over_transitions(baseline):
     """By hand: the gradient is (1/M) Σ ∇log π (Q̂ - b) for every baseline b."""

@@ -28,6 +28,7 @@ from tests.benchmark.helpers import GRIDS, changed, content, tiny
 CARTPOLE = {"total_timesteps": 200}
 ROOT = Path(__file__).parents[3]
 BENCHMARKS, RESULTS = ROOT / "benchmarks", ROOT / "results"
+WITH_SEARCHES = [*GRIDS, *sorted((BENCHMARKS / "tuning").glob("*.yaml"))]
 
 
 def reported(**changes) -> dict[str, str]:
@@ -182,6 +183,18 @@ def test_runs_without_new_settings_keep_their_ids(name, n, digest):
     ids = [spec.id for spec in load_grid(BENCHMARKS / f"{name}.yaml").runs()]
     assert len(ids) == n
     assert hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("path", WITH_SEARCHES, ids=lambda path: path.stem)
+def test_stored_runs_are_of_their_grid(path):
+    """All but seeds that a sequential test has added."""
+    grid = load_grid(path)
+    ids = {spec.id for spec in grid.runs()}
+    by_seed = {id.rpartition("_")[0] for id in ids}
+    by_cell = {name.rpartition("_seed")[0] for name in by_seed}
+    others = Store(RESULTS / grid.name).finished() - ids
+    assert not {id for id in others if id.rpartition("_")[0] in by_seed}
+    assert {id.rpartition("_seed")[0] for id in others} <= by_cell
 
 
 def test_the_grid_of_one_question_has_the_settings_of_classic_control():
