@@ -140,6 +140,14 @@ def test_an_argument_that_the_model_does_not_have_is_refused(tmp_path, name):
         sb3_course.load(tmp_path / "m", **{name: 1})
     changed = sb3_course.load(tmp_path / "m", target_kl=0.5, verbose=1)
     assert (changed.target_kl, changed.verbose) == (0.5, 1)
+    with pytest.raises(TypeError, match="policy is the file's"):
+        sb3_course.load(tmp_path / "m", policy="CnnPolicy")
+
+
+def test_the_window_of_a_loaded_models_statistics_may_change(tmp_path):
+    NPG("MlpPolicy", "CartPole-v1", stats_window_size=100).save(tmp_path / "m")
+    model = NPG.load(tmp_path / "m", env="CartPole-v1", stats_window_size=7, n_steps=64)
+    assert model.learn(256).ep_info_buffer.maxlen == 7
 
 
 @pytest.mark.parametrize("algorithm", [A2C, sb3_course.NPG])

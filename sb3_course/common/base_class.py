@@ -130,7 +130,13 @@ class CourseAlgorithm(BaseAlgorithm):
                 folder.rmdir()
         return prepared
 
+    def _convert_number(self, name: str) -> None:
+        """Make a NumPy number among the attributes one of Python, which is all that SB3 takes."""
+        if isinstance(value := getattr(self, name), np.number):
+            setattr(self, name, value.item())
+
     def _setup_lr_schedule(self) -> None:
+        self._convert_number("learning_rate")
         super()._setup_lr_schedule()
         scheduled("learning_rate", self.lr_schedule, 1.0)
 
@@ -272,6 +278,8 @@ class CourseAlgorithm(BaseAlgorithm):
         header = checkpoint.checked_header(members)
         cls._check_class(path, header.get("class"))
         cls._check_names(kwargs, checkpoint.sb3_data(members))
+        if "stats_window_size" in kwargs:
+            kwargs["_stats_window_size"] = kwargs.pop("stats_window_size")  # SB3's attribute
         if weights_only:
             custom_objects = checkpoint.plain_attributes(members, custom_objects or {})
         env = None if env is None else given_env(env, 0)
@@ -323,6 +331,11 @@ class CourseAlgorithm(BaseAlgorithm):
         arguments = (inspect.signature(base).parameters for base in cls.__mro__[:-1])
         known = {*saved, *(name for names in arguments for name in names)}
         for name in given:
+            if name == "policy":
+                raise TypeError(
+                    "policy is the file's: another class of policy comes by "
+                    'custom_objects={"policy_class": ...}'
+                )
             if name not in known:
                 allowed = {"weights_only", *(n for n in known if not n.startswith("_"))}
                 raise TypeError(unknown(f"argument of {cls.__name__}.load", name, allowed))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, unwrap_vec_normalize
 
 from sb3_course.collection.collector import step_wait
 from sb3_course.envs.config import EnvConfig, EnvId
@@ -192,6 +192,25 @@ def play_episodes(model: BaseAlgorithm, envs: VecEnv, seed: int) -> Episodes:
                 returns[i], lengths[i] = ended[0]
             running[i], last[i] = False, infos[i]
     return Episodes(returns, lengths, last)
+
+
+@contextmanager
+def unnormalized(envs: VecEnv) -> Iterator[None]:
+    """Let a ``VecNormalize`` pass raw observations and rewards, and keep its statistics.
+
+    :param envs: Environments, with or without one, at any depth
+    :yield: Nothing
+    """
+    venv = unwrap_vec_normalize(envs)
+    if venv is None:
+        yield
+        return
+    kept = venv.training, venv.norm_obs, venv.norm_reward
+    venv.training = venv.norm_obs = venv.norm_reward = False
+    try:
+        yield
+    finally:
+        venv.training, venv.norm_obs, venv.norm_reward = kept
 
 
 @contextmanager

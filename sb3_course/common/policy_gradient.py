@@ -1,7 +1,6 @@
 """The base of the policy-gradient family: constructor, collection, steps, files."""
 
 import copy
-import inspect
 import math
 import warnings
 from collections import deque
@@ -28,7 +27,7 @@ from sb3_course.common.update_steps import UpdateSteps
 from sb3_course.common.validation import (
     check_action_space,
     check_count,
-    check_flag,
+    check_flags,
     check_number,
     check_observation_space,
     check_seed,
@@ -181,9 +180,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         return math.ceil(self.default_transitions / self.n_envs)
 
     def _setup_lr_schedule(self) -> None:
-        for name in ("learning_rate", "critic_learning_rate"):
-            if isinstance(value := getattr(self, name), np.number):  # SB3 takes Python's alone
-                setattr(self, name, value.item())
+        self._convert_number("critic_learning_rate")
         super()._setup_lr_schedule()
         rate = self.critic_learning_rate
         self.critic_lr_schedule = FloatSchedule(self.learning_rate if rate is None else rate)
@@ -192,9 +189,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
     def _check_parameters(self) -> None:
         """Check all parameters before anything is built."""
         self._check_policy()
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            if isinstance(parameter.default, bool) and name in vars(self):
-                check_flag(name, getattr(self, name))
+        check_flags(self)
         if self.seed is not None:
             check_seed(self.seed)
         check_number("gamma", self.gamma, 0, 1)
@@ -338,7 +333,8 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
             ``VecNormalize``, it is wrapped in one with the same statistics, which then continue
         :param kwargs: Arguments of the class's constructor, except ``policy`` and ``policy_kwargs``
         :return: The model
-        :raises ValueError: ``env`` normalizes observations and the imitator's did not
+        :raises ValueError: ``env`` normalizes observations and the imitator's did not, or
+            ``policy`` or ``policy_kwargs`` is given
         """
         env = given_env(env, 0)
         normalized = checkpoint.normalization_of(imitator)
@@ -350,6 +346,9 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
                 "VecNormalize, or with VecNormalize(norm_obs=False)"
             )
         policy_kwargs = copy.deepcopy(imitator.policy_kwargs)
+        for name in ("policy", "policy_kwargs"):
+            if name in kwargs:
+                raise ValueError(f"{name} is the imitator's, whose policy is copied: leave it out")
         model = cls(imitator.policy_class, env, policy_kwargs=policy_kwargs, **kwargs)  # type: ignore[arg-type]
         model.policy.load_state_dict(imitator.policy.state_dict())
         return model

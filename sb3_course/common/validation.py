@@ -1,5 +1,6 @@
 """Checks of constructor arguments, with messages that name the given and the allowed values."""
 
+import inspect
 import math
 from typing import Any
 
@@ -76,16 +77,17 @@ def scheduled(name: str, schedule: Schedule, progress_remaining: float) -> float
     return value
 
 
-def check_count(name: str, value: object, *, none: bool = False) -> None:
-    """Check that a parameter is a positive whole number.
+def check_count(name: str, value: object, *, least: int = 1, none: bool = False) -> None:
+    """Check that a parameter is a whole number.
 
     :param name: Name of the parameter
     :param value: Given value
+    :param least: Smallest number that is allowed
     :param none: Whether None is allowed, too
     :raises ValueError: If it is not
     """
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1
-    takes = "a whole number of at least 1" + (" or None" if none else "")
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
+    takes = f"a whole number of at least {least}" + (" or None" if none else "")
     check(name, value, whole or (none and value is None), takes)
 
 
@@ -97,6 +99,17 @@ def check_flag(name: str, value: object) -> None:
     :raises ValueError: If it is neither
     """
     check(name, value, isinstance(value, (bool, np.bool_)), "True or False")
+
+
+def check_flags(model: object) -> None:
+    """Check every attribute that the constructor takes as True or False.
+
+    :param model: Model, with its constructor's arguments as attributes
+    :raises ValueError: One is neither
+    """
+    for name, parameter in inspect.signature(type(model)).parameters.items():
+        if isinstance(parameter.default, bool) and name in vars(model):
+            check_flag(name, getattr(model, name))
 
 
 def check_seed(value: object) -> None:

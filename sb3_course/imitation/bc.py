@@ -22,8 +22,10 @@ from sb3_course.common.parameter_groups import split_parameters
 from sb3_course.common.validation import (
     check_action_space,
     check_count,
+    check_flags,
     check_number,
     check_observation_space,
+    check_seed,
     scheduled,
 )
 from sb3_course.imitation.dataset import Dataset, SeededMinibatches
@@ -110,7 +112,7 @@ class BC(CourseAlgorithm):
         self.ent_coef = ent_coef
         # All draws of this model derive from it; its file holds it.
         fresh = np.random.SeedSequence().generate_state(1)[0]
-        self.seed_entropy = int(fresh if seed is None else seed)
+        self.seed_entropy = int(fresh) if seed is None else seed
         self.dataset = Dataset(self._capacity)
         if _init_setup_model:
             self._setup_model()
@@ -128,6 +130,7 @@ class BC(CourseAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_spaces()
+        self._check_normalization()
         self._check_parameters()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
@@ -148,10 +151,43 @@ class BC(CourseAlgorithm):
     def _check_parameters(self) -> None:
         """Check all parameters before anything is built."""
         self._check_policy()
+        check_flags(self)
+        if self.seed is not None:
+            check_seed(self.seed)
         check_count("batch_size", self.batch_size)
         check_number("ent_coef", self.ent_coef)
         if not callable(self.learning_rate):
             check_number("learning_rate", self.learning_rate, 0, more="or a schedule")
+
+    def _check_normalization(self) -> None:
+        """Refuse observations whose raw ones are not those that the policy sees."""
+        venv = self._vec_normalize_env
+        above = [] if venv is None else checkpoint.wrappers_above(self.env, venv)
+        if venv is not None and venv.norm_obs and above:
+            raise ValueError(
+                f"observations are normalized below {', '.join(above)}, so the policy's own are "
+                "never raw, as demonstrations are: make VecNormalize the outermost wrapper, or "
+                "pass norm_obs=False"
+            )
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """Set the environment, as in :meth:`.CourseAlgorithm.set_env`.
+
+        :param env: New environment, raw or vectorized
+        :param force_reset: Whether to reset it before training, as in SB3
+        :raises ValueError: It does not fit the model, or normalizes below another wrapper
+        """
+        super().set_env(env, force_reset)
+        self._check_normalization()
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed all random generators, and what the draws of this model derive from.
+
+        :param seed: Seed; None to change nothing
+        """
+        super().set_random_seed(seed)
+        if seed is not None:
+            self.seed_entropy = seed
 
     # -- data ------------------------------------------------------------------------------------
 
@@ -181,9 +217,11 @@ class BC(CourseAlgorithm):
         venv = self._vec_normalize_env
         if venv is None or not (venv.norm_obs and (venv.training or self._was_training)):
             return
-        statistics: Any = venv.obs_rms if isinstance(obs, dict) else {"": venv.obs_rms}
-        for key, values in (obs if isinstance(obs, dict) else {"": obs}).items():
-            statistics[key].update(values)
+        if isinstance(obs, dict):
+            for key, moments in venv.obs_rms.items():
+                moments.update(obs[key])
+        else:
+            venv.obs_rms.update(obs)
 
     def _training_set(self) -> tuple[TensorObs, th.Tensor]:
         """Return all observations, normalized like the environment's, and all actions."""
@@ -242,6 +280,8 @@ class BC(CourseAlgorithm):
                 self.num_timesteps += min(self.batch_size, self.dataset.size)
                 if not callback.on_step():
                     break
+                if not self.policy.training:  # the callback has predicted
+                    self.policy.set_training_mode(True)
                 if not self._actor.is_current(self._actor_group):
                     self._actor = self._make_actor()
                 self._actor.optimizer = self.policy.optimizer
@@ -339,6 +379,10 @@ class BC(CourseAlgorithm):
         return members
 
     def _take_from(self, members: checkpoint.Members, trusted: bool) -> None:
+        given = vars(self).pop("demonstrations", None)  # an argument of load
+        if given is not None:
+            self.set_demonstrations(given)
+            return
         state = checkpoint.unpack_arrays(members, DEMONSTRATIONS)
         self.dataset = Dataset.from_state(state, self._capacity)
 

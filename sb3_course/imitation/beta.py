@@ -7,9 +7,9 @@ because it loads a data-set library.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from sb3_course.common.validation import check
+from sb3_course.common.validation import check_number
 
 BetaSchedule: TypeAlias = Callable[[int], float]
 
@@ -60,6 +60,9 @@ def beta_of_round(schedule: float | BetaSchedule, number: int) -> float:
     """
     if number == 0:
         return 1.0
-    beta = float(schedule(number)) if callable(schedule) else float(schedule)
-    check("beta_schedule's value", beta, 0.0 <= beta <= 1.0, f"a probability (round {number})")
-    return beta
+    if not callable(schedule):
+        check_number("beta_schedule", schedule, 0, 1, more="or a function of the round")
+        return float(schedule)
+    beta: Any = schedule(number)
+    check_number(f"beta_schedule's value in round {number}", beta, 0, 1)
+    return float(beta)

@@ -1,7 +1,7 @@
 """DAgger: data-set aggregation, labels from the expert in the states that the policy visits."""
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 import torch as th
@@ -14,7 +14,7 @@ from sb3_course.collection.collector import FixedSteps, collect
 from sb3_course.collection.observations import Array, Obs
 from sb3_course.common import checkpoint
 from sb3_course.common.evaluation import forked_rng
-from sb3_course.common.validation import check, check_count
+from sb3_course.common.validation import check_count
 from sb3_course.imitation.bc import BC
 from sb3_course.imitation.beta import BetaSchedule, beta_of_round
 from sb3_course.imitation.dataset import draw_seed
@@ -24,6 +24,24 @@ from sb3_course.imitation.experts import Expert, as_expert, label
 from sb3_course.imitation.mixture import Mixture, TrainingReturns
 
 Self = TypeVar("Self", bound="DAgger")
+
+
+class Unfinished(TypedDict):
+    """A round whose data are in D, and whose training or evaluation has been interrupted.
+
+    ==============  =============================================
+    key             value
+    ==============  =============================================
+    ``facts``       what its collection has logged
+    ``timesteps``   its time steps
+    ``losses``      loss of each gradient step that was taken
+    ==============  =============================================
+    """
+
+    facts: dict[str, float]
+    timesteps: int
+    losses: list[float]
+
 
 ENVIRONMENT, ACTIONS, MIXTURE, MINIBATCHES = range(4)
 """Purposes of a round's random numbers; each has a stream of its own."""
@@ -52,9 +70,11 @@ class DAgger(BC):
     takes ``n_steps`` steps with actions sampled from π_i, queries the expert and trains.
 
     A checkpoint holds the data set. All random numbers of a round follow from seed and round, and
-    every round begins new episodes, so that a run which continues from a checkpoint gives the same
-    result as without interruption, provided that environments and expert are functions of their
-    seeds and inputs. The expert is not saved: ``DAgger.load(path, env=env, expert=expert)``.
+    every round begins new episodes, so that a run which continues, in memory or from a checkpoint,
+    gives the same result as without interruption, provided that environments and expert are
+    functions of their seeds and inputs. A round that is interrupted while it collects begins anew;
+    one that is interrupted later goes on with its next gradient step. The expert is not saved:
+    ``DAgger.load(path, env=env, expert=expert)``.
 
     Logged each round: ``dagger/round``, ``dagger/beta``, ``dagger/env_steps``,
     ``dagger/expert_queries``, ``dagger/n_transitions`` (in D), ``dagger/expert_action_loss``
@@ -87,7 +107,8 @@ class DAgger(BC):
         are dropped first. None for no limit
     :param ent_coef: Coefficient of the entropy bonus
     :param eval_env: Environments in which the policy is measured after each round, one episode
-        each; None for ``n_eval_episodes`` of Gymnasium's own, by the id that ``env`` has
+        each, with the normalization of ``env`` and raw rewards, also if they have a
+        ``VecNormalize``; None for ``n_eval_episodes`` of Gymnasium's own, by the id of ``env``
     :param n_eval_episodes: Number of evaluation episodes without ``eval_env``; 0 for no evaluation
     :raises ValueError: A parameter is out of its range; names it and what is allowed
     """
@@ -126,6 +147,7 @@ class DAgger(BC):
         self.n_eval_episodes = n_eval_episodes
         self.n_rounds = self.env_steps = self.expert_queries = 0
         self._finished_timesteps = 0  # time steps of the finished rounds
+        self._unfinished: Unfinished | None = None
         self.rounds: list[dict[str, float]] = []
         super().__init__(
             policy,
@@ -154,11 +176,8 @@ class DAgger(BC):
         check_count("n_steps", self.n_steps)
         check_count("gradient_steps", self.gradient_steps)
         check_count("buffer_size", self.buffer_size, none=True)
-        beta = self.beta_schedule
-        ok = callable(beta) or 0.0 <= beta <= 1.0
-        check("beta_schedule", beta, ok, "a number from 0 to 1 or a function of the round")
-        episodes = self.n_eval_episodes
-        check("n_eval_episodes", episodes, episodes >= 0, "a whole number of at least 0")
+        beta_of_round(self.beta_schedule, 1)
+        check_count("n_eval_episodes", self.n_eval_episodes, least=0)
 
     # -- learning --------------------------------------------------------------------------------
 
@@ -217,25 +236,30 @@ class DAgger(BC):
         log_interval: int | None,
     ) -> bool:
         """Collect, label, train and evaluate; return False if the callback stopped the training."""
-        facts: dict[str, float] = {}
-        if self.n_rounds > 0 and not self.collect:
+        if self._unfinished is not None:
+            self.num_timesteps += self._unfinished["timesteps"]
+        elif self.n_rounds > 0 and not self.collect:
             self.num_timesteps += self.n_steps * self.n_envs
-        elif self.n_rounds > 0 or self.dataset.size == 0:
+            self._begin_training(self._loss(*self._training_set()))
+        elif self.n_rounds == 0 and self.dataset.size > 0:
+            self._begin_training(self._loss(*self._training_set()))
+        else:
             assert expert is not None, "learn() has checked it"
-            if not self._aggregate(expert, callback, facts):
+            if not self._aggregate(expert, callback):
                 return False
-        if "dagger/expert_action_loss" not in facts:
-            facts["dagger/expert_action_loss"] = self._loss(*self._training_set())
+        assert self._unfinished is not None
         self.train()
-        facts |= evaluation_facts(self, eval_env, self.seed_entropy % 1000)
-        self._record(facts)
-        if log_interval is not None and self.n_rounds % log_interval == 0:
-            self.dump_logs()
+        facts = self._unfinished["facts"]
+        self._record(facts | evaluation_facts(self, eval_env, self.seed_entropy % 1000))
+        logged = log_interval is not None and self.n_rounds % log_interval == 0
         self.n_rounds += 1
         self._finished_timesteps = self.num_timesteps
+        self._unfinished = None
+        if logged:
+            self.dump_logs()
         return True
 
-    def _aggregate(self, expert: Expert, callback: BaseCallback, facts: dict[str, float]) -> bool:
+    def _aggregate(self, expert: Expert, callback: BaseCallback) -> bool:
         """Collect, label and add to the data set; return False if the callback stopped it."""
         beta = beta_of_round(self.beta_schedule, self.n_rounds)
         collected = self.collect_rollouts(expert, beta, callback)
@@ -243,15 +267,22 @@ class DAgger(BC):
             return False
         obs, labels, training_return = collected
         labels = label(expert, obs, self.action_space) if labels is None else labels
+        loss = self._loss(self._normalized_obs(obs), self.to_tensor(labels))
         self.env_steps += len(labels)
         self.expert_queries += len(labels)
-        loss = self._loss(self._normalized_obs(obs), self.to_tensor(labels))
         self.dataset.add(obs, labels)
         self._observe(obs)
-        facts["dagger/beta"] = beta
-        facts["dagger/expert_action_loss"] = loss
-        facts["rollout/ep_rew_mean"] = training_return
+        facts = {"dagger/beta": beta, "rollout/ep_rew_mean": training_return}
+        self._begin_training(loss, facts)
         return True
+
+    def _begin_training(self, loss: float, facts: dict[str, float] | None = None) -> None:
+        """Note that what is left of this round is its training and its evaluation."""
+        self._unfinished = {
+            "facts": {"dagger/expert_action_loss": loss, **(facts or {})},
+            "timesteps": self.num_timesteps - self._finished_timesteps,
+            "losses": [],
+        }
 
     def collect_rollouts(
         self, expert: Expert, beta: float, callback: BaseCallback
@@ -289,9 +320,11 @@ class DAgger(BC):
         return (*actor.seen(), returns.mean())
 
     def train(self) -> None:
-        """Take ``gradient_steps`` steps down L_D(θ), and log the mean loss."""
-        with self._training((self.seed_entropy, self.n_rounds, MINIBATCHES)):
-            for step in range(self.gradient_steps):
+        """Take ``gradient_steps`` steps down L_D(θ), or what is left of them; log the mean loss."""
+        losses = [] if self._unfinished is None else self._unfinished["losses"]
+        with self._training((self.seed_entropy, self.n_rounds, MINIBATCHES), len(losses)):
+            self._losses = losses
+            for step in range(len(losses), self.gradient_steps):
                 self._update_current_progress_remaining(step, self.gradient_steps)
                 super().train()  # θ ← θ − α ∇L_D(θ)
             self._log_training()
@@ -332,7 +365,7 @@ class DAgger(BC):
     def file_members(
         self, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
     ) -> checkpoint.Members:
-        """Return the content of the file; inside a round, the state before it.
+        """Return the content of the file; during a round's collection, the state before it.
 
         :param exclude: As in :meth:`.BC.file_members`
         :param include: As in :meth:`.BC.file_members`

@@ -1,7 +1,6 @@
 """Demonstrations from files and other libraries, as two arrays that fit an environment's spaces."""
 
 import math
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from itertools import pairwise
 from pathlib import Path
@@ -144,6 +143,8 @@ class Source:
         rows = empty = 0
         for item in self._items:
             pairs.append(_pair(item))
+            if _kind(pairs[-1]) != _kind(pairs[0]):
+                raise UserError(f"demonstrations mix {_kind(pairs[0])} and {_kind(pairs[-1])}")
             read = len(pairs[-1][1])
             rows, empty = rows + read, 0 if read else empty + 1
             if empty > MOST_EMPTY:
@@ -184,14 +185,23 @@ def _pair(item: Any) -> Pair:
         obs, actions = map(get, names)
         if obs is None or actions is None:
             continue
-        obs = map_obs(np.asarray, obs.unwrap() if isinstance(obs, DictObs) else obs)
-        actions = np.asarray(actions)
+        try:
+            obs = map_obs(np.asarray, obs.unwrap() if isinstance(obs, DictObs) else obs)
+            actions = np.asarray(actions)
+        except ValueError as error:  # rows of several lengths
+            what = f"{' and '.join(names)} are no arrays ({error})"
+            raise UserError(f"{what}; allowed: one object for each episode") from error
         _check_rows(obs, actions)
         return take(obs, 0, len(actions)), actions
     raise UserError(
         f"a {type(item).__name__} holds no demonstrations; allowed: objects with "
         + ", or ".join(" and ".join(names) for names in NAMES)
     )
+
+
+def _kind(pair: Pair) -> str:
+    obs = pair[0]
+    return f"Dicts of {', '.join(map(repr, sorted(obs)))}" if isinstance(obs, dict) else "arrays"
 
 
 def _check_rows(obs: Obs, actions: Array) -> None:
@@ -215,7 +225,7 @@ def _load_npz(path: Path) -> Demonstrations:
             ]
             arrays = {name: file[name] for name in dict.fromkeys(names)}
             ends = file["indices"] if {"indices", "terminal"} <= set(file) else None
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # NumPy, zipfile and zlib fail at damage in many ways
         raise UserError(f"{path} is not a file of plain arrays: {error}") from error
     if ends is not None and {"obs", "acts"} <= arrays.keys():
         return _trajectories(path, arrays["obs"], arrays["acts"], ends)
@@ -252,10 +262,15 @@ def _load_folder(path: Path) -> list[dict[str, Array]]:
     import datasets
 
     try:
-        rows = datasets.load_from_disk(str(path)).select_columns(["obs", "acts"])
-    except (FileNotFoundError, ValueError) as error:
+        data = datasets.load_from_disk(str(path))
+        if isinstance(data, datasets.DatasetDict):
+            raise ValueError(
+                f"it holds the splits {', '.join(data)}; allowed: one of their folders"
+            )
+        rows = data.select_columns(["obs", "acts"])
+        return [{name: np.asarray(row[name]) for name in ("obs", "acts")} for row in rows]
+    except Exception as error:  # of a damaged folder, of many kinds
         raise UserError(f"{path} is not a folder of trajectories: {error}") from error
-    return [{name: np.asarray(row[name]) for name in ("obs", "acts")} for row in rows]
 
 
 def _load_minari(name: str) -> Any:

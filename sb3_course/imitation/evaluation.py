@@ -11,7 +11,13 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.common.base_class import CourseAlgorithm
-from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_seed, undisturbed
+from sb3_course.common.evaluation import (
+    evaluate,
+    evaluation_envs,
+    evaluation_seed,
+    undisturbed,
+    unnormalized,
+)
 
 
 def evaluation_facts(model: CourseAlgorithm, envs: VecEnv | None, seed: int) -> dict[str, float]:
@@ -45,7 +51,9 @@ def evaluating(env: VecEnv | None, eval_env: GymEnv | None, n: int) -> Iterator[
     :yield: The environments, or None for no evaluation
     """
     if eval_env is not None:
-        yield CourseAlgorithm._wrap_env(eval_env)
+        given = CourseAlgorithm._wrap_env(eval_env)
+        with unnormalized(given):  # its observations are normalized as the training's are
+            yield given
         return
     envs = None
     if n > 0:

@@ -18,6 +18,7 @@ from sb3_course import collection
 from sb3_course.collection.observations import Array, Obs, map_obs, rows_of, take
 from sb3_course.common.checkpoint import CheckpointError, read_header
 from sb3_course.common.errors import UserError
+from sb3_course.common.evaluation import unnormalized
 from sb3_course.imitation.cs285 import load_cs285_expert
 from sb3_course.imitation.fitting import check_spaces, fit_actions
 from sb3_course.loading import load_to_predict, normalization_to_predict
@@ -189,7 +190,7 @@ def demonstrate(
     Episodes count in the order in which they start, so that short ones are not over-represented.
 
     :param expert: Expert of any kind that :func:`as_expert` takes
-    :param env: Environments, not normalized
+    :param env: Environments; a ``VecNormalize`` passes raw observations and rewards meanwhile
     :param n_episodes: Number of episodes
     :param seed: Seed of the first environment, or None to leave the seeds unchanged
     :return: One trajectory of ``imitation`` per episode, with raw rewards
@@ -205,9 +206,10 @@ def demonstrate(
             return actions, actions
         return actions, np.clip(actions.reshape(-1, *space.shape), space.low, space.high)
 
-    first_obs: Any = env.reset()
     schedule = collection.WholeEpisodes(env.num_envs, n_episodes=n_episodes)
-    collected = collection.collect(env, first_obs, choose, schedule, lambda _: True)
+    with unnormalized(env):
+        first_obs: Any = env.reset()
+        collected = collection.collect(env, first_obs, choose, schedule, lambda _: True)
     assert collected is not None, "no callback stops it"
     return _trajectories(collected[0])
 

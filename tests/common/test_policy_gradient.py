@@ -7,7 +7,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import sb3_course
-from sb3_course import BC, BatchActorCritic, estimators
+from sb3_course import BC, NPG, BatchActorCritic, estimators
 from sb3_course.collection import FixedSteps, WholeEpisodes
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
 from tests.contract.helpers import (
@@ -161,6 +161,13 @@ KWARGS = {"seed": 0, "device": "cpu"}
 
 def short(algorithm):
     return KWARGS | ({"n_steps": 16} if takes(algorithm, "n_steps") else {})
+
+
+@pytest.mark.parametrize("kwargs", [{"policy": "MlpPolicy"}, {"policy_kwargs": {}}])
+def test_the_imitators_policy_is_no_argument(kwargs):
+    bc = BC("MlpPolicy", make_vec_env("CartPole-v1", 2, seed=0), **KWARGS)
+    with pytest.raises(ValueError, match=f"{next(iter(kwargs))} is the imitator's"):
+        NPG.from_imitation(bc, make_vec_env("CartPole-v1", 2), **kwargs)
 
 
 @every_class

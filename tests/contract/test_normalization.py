@@ -122,6 +122,35 @@ def test_statistics_of_dict_observations_are_restored(algorithm, tmp_path):
     assert (loaded.get_vec_normalize_env().obs_rms["a"].mean == env.obs_rms["a"].mean).all()
 
 
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"norm_obs": 1, "norm_reward": np.bool_(False)},
+        {"epsilon": 0.0, "clip_obs": np.inf},
+        {"clip_reward": 0, "gamma": 1.01},
+    ],
+)
+def test_whatever_vec_normalize_takes_is_saved_and_loaded(tmp_path, kwargs):
+    """SB3 takes any value, so a model that has been trained with it can be loaded."""
+    model = small_model(sb3_course.NPG, normalized_pendulum(**kwargs)).learn(64)
+    model.save(tmp_path / "model")
+    for options in ({}, {"weights_only": True}):
+        loaded = sb3_course.NPG.load(
+            tmp_path / "model", env=make_vec_env("Pendulum-v1", 2), **options
+        )
+        venv = loaded.get_vec_normalize_env()
+        assert {name: getattr(venv, name) for name in kwargs} == kwargs
+        sb3_course.NPG.load(tmp_path / "model", env=normalized_pendulum(**kwargs))
+
+
+def test_keys_of_any_kind_are_saved(tmp_path):
+    space = spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Box(-1, 1, (3,))})
+    env = VecNormalize(any_env(space), norm_obs_keys=space.spaces.keys())
+    small_model(sb3_course.NPG, env, "MultiInputPolicy").learn(50).save(tmp_path / "model")
+    loaded = sb3_course.NPG.load(tmp_path / "model", env=any_env(space))
+    assert loaded.get_vec_normalize_env().norm_obs_keys == ["a", "b"]
+
+
 @every_class
 def test_settings_are_restored_and_must_fit_the_environments_own(algorithm, tmp_path):
     env = normalized_pendulum(clip_obs=np.float32(5))

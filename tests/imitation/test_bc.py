@@ -12,6 +12,7 @@ from imitation.algorithms.bc import BehaviorCloningLossCalculator
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import nn
 
@@ -191,6 +192,8 @@ def test_learning_prints_nothing_and_writes_nothing(capfd, tmp_path, monkeypatch
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"ent_coef": float("nan")}, "ent_coef"),
         ({"policy_kwargs": {"use_sde": True}}, "use_sde"),
+        ({"seed": "a"}, "seed must be an int"),
+        ({"seed": -1}, "seed must be an int"),
         ({"demonstrations": {"obs": np.zeros((2, 3)), "acts": [0, 1]}}, "shape"),
     ],
 )
@@ -251,6 +254,59 @@ def test_the_file_holds_the_demonstrations_unless_they_are_excluded(tmp_path, na
         assert loaded.dataset.size == 64
     model.save(tmp_path / "small", exclude=["dataset"])
     assert BC.load(tmp_path / "small").dataset.size == 0
+
+
+@pytest.mark.parametrize("wrap", [lambda venv: venv, VecNormalize], ids=["raw", "normalized"])
+def test_loading_takes_other_demonstrations(tmp_path, wrap):
+    env = wrap(make_vec_env("CartPole-v1", 2, seed=0))
+    given, others = samples(env), samples(env, 10)
+    model = BC("MlpPolicy", env, given, seed=0, device="cpu").learn(100)
+    model.save(tmp_path / "bc")
+    env = wrap(make_vec_env("CartPole-v1", 2, seed=0))
+    loaded = BC.load(tmp_path / "bc", env=env, demonstrations=others, device="cpu")
+    np.testing.assert_array_equal(loaded.dataset.obs, others["obs"])
+    model.set_demonstrations(others)
+    assert same(model.learn(100), loaded.learn(100))
+    with pytest.raises(ValueError, match="shape"):
+        BC.load(tmp_path / "bc", demonstrations={"obs": np.zeros((2, 3)), "acts": [0, 1]})
+
+
+def test_another_seed_draws_other_minibatches(tmp_path):
+    env = make_vec_env("CartPole-v1", 2, seed=0)
+    model = BC("MlpPolicy", env, samples(env), batch_size=10, seed=0, device="cpu")
+    model.save(tmp_path / "bc")
+    one, other, third = (BC.load(tmp_path / "bc", env=env, seed=s, device="cpu") for s in (0, 1, 0))
+    third.set_random_seed(1)
+    assert same(model.learn(200), one.learn(200))
+    assert not same(one, other.learn(200)) and same(other, third.learn(200))
+
+
+class Normalized(BaseFeaturesExtractor):
+    """Features by batch normalization and dropout, which training and prediction do not share."""
+
+    def __init__(self, space):
+        super().__init__(space, space.shape[0])
+        self.norm, self.drop = nn.BatchNorm1d(space.shape[0]), nn.Dropout(0.5)
+
+    def forward(self, obs):
+        return self.drop(self.norm(obs))
+
+
+def test_a_callback_that_predicts_leaves_training_as_it_is():
+    env = make_vec_env("CartPole-v1", 1, seed=0)
+    kwargs = {"features_extractor_class": Normalized}
+
+    def trained(callback):
+        model = BC("MlpPolicy", env, samples(env), 10, policy_kwargs=kwargs, seed=0, device="cpu")
+        modes = []
+        model.learn(300, lambda *args: modes.append(model.policy.training) or callback(model))
+        return model.policy.features_extractor.norm, modes
+
+    alone, modes = trained(lambda model: True)
+    beside, others = trained(lambda model: model.predict(np.zeros(4)) is not None)
+    assert alone.num_batches_tracked == beside.num_batches_tracked == len(modes)
+    assert th.equal(alone.running_mean, beside.running_mean)
+    assert modes == others == [True] * len(modes)
 
 
 class SaveOnce(BaseCallback):

@@ -10,7 +10,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import (
+    VecExtractDictObs,
+    VecFrameStack,
+    VecNormalize,
+    unwrap_vec_normalize,
+)
 
 import sb3_course
 from sb3_course import DAgger
@@ -27,6 +32,11 @@ SMALL = {
     "seed": 0,
     "device": "cpu",
 }
+
+
+def balance_last(obs):
+    """Balance by the newest of stacked observations."""
+    return balance(obs[:, -4:])
 
 
 def cartpole(n_envs=2, wrap=lambda venv: venv):
@@ -246,6 +256,29 @@ def test_the_policy_is_evaluated_in_eval_env():
     envs.reset()  # not closed
 
 
+@pytest.mark.parametrize("wrap", [lambda venv: venv, VecNormalize], ids=["raw", "normalized"])
+@pytest.mark.parametrize("stacked", [False, True])
+def test_an_evaluation_environment_may_be_normalized(wrap, stacked):
+    """It is normalized with the statistics of the training, and keeps its own."""
+
+    def env(wrapper):
+        venv = VecNormalize(cartpole(2), norm_obs=False) if stacked else wrap(cartpole(2))
+        return VecFrameStack(venv, 2) if stacked else venv, wrapper(cartpole(3))
+
+    def outer(venv):
+        return VecFrameStack(venv, 2) if stacked else venv
+
+    training, evaluated = env(lambda venv: outer(VecNormalize(venv)))
+    normalizer = unwrap_vec_normalize(evaluated)
+    before = copy.deepcopy(normalizer.obs_rms)
+    found = small(training, eval_env=evaluated, expert=balance_last).learn(40).rounds
+    training, evaluated = env(outer)
+    assert small(training, eval_env=evaluated, expert=balance_last).learn(40).rounds == found
+    assert found[0]["eval/mean_reward"] == found[0]["eval/mean_ep_length"]
+    assert normalizer.training and normalizer.norm_obs and normalizer.norm_reward
+    np.testing.assert_array_equal(before.mean, normalizer.obs_rms.mean)
+
+
 def test_an_evaluation_that_is_impossible_warns():
     with pytest.warns(UserWarning, match="pass eval_env"):
         small(any_env(), lambda obs: np.zeros(len(obs)), n_eval_episodes=2).learn(40)
@@ -316,6 +349,54 @@ def test_experts_see_raw_observations(name, wrap):
     assert obs.dtype == np.float32
 
 
+@pytest.mark.parametrize("algorithm", [BC, DAgger])
+def test_normalization_below_another_wrapper_is_refused(algorithm):
+    space = spaces.Dict({"v": spaces.Box(-1, 1, (3,)), "goal": spaces.Box(-1, 1, (2,))})
+    with pytest.raises(ValueError, match=r"normalized below VecExtractDictObs.*outermost"):
+        algorithm("MlpPolicy", VecExtractDictObs(VecNormalize(any_env(space)), "v"))
+    stacked = VecFrameStack(VecNormalize(cartpole()), 2)
+    with pytest.raises(ValueError, match=r"normalized below VecFrameStack.*outermost"):
+        algorithm("MlpPolicy", stacked)
+    model = algorithm("MlpPolicy", VecNormalize(VecFrameStack(cartpole(), 2)))
+    with pytest.raises(ValueError, match=r"normalized below VecFrameStack.*outermost"):
+        model.set_env(stacked)
+
+
+@pytest.mark.parametrize("keys", [["v"], ["v", "goal"]])
+def test_some_keys_of_dict_observations_are_normalized(keys):
+    """The image is transposed above the normalization, as SB3 does."""
+    space = spaces.Dict(
+        {
+            "v": spaces.Box(-1, 1, (3,)),
+            "goal": spaces.Box(-1, 1, (2,)),
+            "image": spaces.Box(0, 255, (36, 37, 3), np.uint8),
+        }
+    )
+    env = VecNormalize(any_env(space), norm_obs_keys=keys)
+    seen = []
+
+    def expert(obs):
+        seen.append(obs)
+        return np.zeros(len(obs["v"]), dtype=int)
+
+    model = DAgger("MultiInputPolicy", env, expert, **SMALL | {"n_steps": 8}).learn(16)
+    assert seen[0]["image"].shape[1:] == model.observation_space["image"].shape == (3, 36, 37)
+    data = model.dataset.obs
+    assert np.abs(data["v"]).max() <= 1  # raw
+    for key in keys:
+        np.testing.assert_allclose(env.obs_rms[key].mean, data[key].mean(axis=0), atol=1e-3)
+    cloned = BC("MultiInputPolicy", env, {"obs": data, "acts": model.dataset.actions})
+    cloned.learn(50)
+
+
+def test_images_whose_rewards_alone_are_normalized():
+    space = spaces.Box(0, 255, (36, 37, 3), np.uint8)
+    env = VecNormalize(any_env(space), norm_obs=False)
+    expert = lambda obs: np.zeros(len(obs), dtype=int)  # noqa: E731
+    model = DAgger("CnnPolicy", env, expert, **SMALL | {"n_steps": 8}).learn(16)
+    assert model.dataset.obs.shape[1:] == (3, 36, 37)
+
+
 def test_statistics_come_only_from_the_data_set():
     env = cartpole(2, VecNormalize)
     model = small(env)
@@ -373,6 +454,54 @@ def test_an_interrupted_round_is_discarded():
     assert model.dataset.size == 80
 
 
+class InterruptedRate:
+    """A learning rate; one of its calls is interrupted."""
+
+    def __init__(self, call=None):
+        self.left = call
+
+    def __call__(self, progress):
+        if self.left is not None:
+            self.left -= 1
+            if self.left == 0:
+                self.left = None
+                raise KeyboardInterrupt
+        return 1e-2 * progress
+
+
+@pytest.mark.parametrize("in_memory", [True, False], ids=["in memory", "from a file"])
+@pytest.mark.parametrize("wrap", [lambda venv: venv, VecNormalize], ids=["raw", "normalized"])
+@pytest.mark.parametrize("kwargs", [{}, {"collect": False}, {"buffer_size": 70}])
+def test_an_interrupted_training_goes_on_where_it_was(tmp_path, wrap, kwargs, in_memory):
+    whole = small(cartpole(2, wrap), learning_rate=InterruptedRate(), **kwargs).learn(4 * 40)
+    model = small(cartpole(2, wrap), learning_rate=InterruptedRate(), **kwargs)
+    model.learning_rate.left = model.lr_schedule.value_schedule.left = 14  # in round 2
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(4 * 40)
+    assert model.n_rounds in (2, 3) and model.num_timesteps == 40 * model.n_rounds
+    if not in_memory:
+        model.save(tmp_path / "dagger")
+        model = DAgger.load(
+            tmp_path / "dagger", env=cartpole(2, wrap), device="cpu", expert=balance
+        )
+    model.learn(4 * 40 - model.num_timesteps, reset_num_timesteps=False)
+    assert same(whole, model)
+    np.testing.assert_array_equal(whole.dataset.obs, model.dataset.obs)
+    assert whole.rounds == model.rounds
+    assert (whole.env_steps, whole.expert_queries) == (model.env_steps, model.expert_queries)
+
+
+def test_a_failed_evaluation_is_all_that_is_repeated():
+    whole = small(eval_env=cartpole(3)).learn(2 * 40)
+    model = small(eval_env=make_vec_env("Pendulum-v1", 2))
+    with pytest.raises(ValueError, match="shape"):
+        model.learn(2 * 40)
+    assert model.n_rounds == 0 and model.dataset.size == model.env_steps == 40
+    model.eval_env = cartpole(3)
+    model.learn(2 * 40)
+    assert same(whole, model) and whole.rounds == model.rounds
+
+
 def test_a_callback_stops_learning_and_discards_the_round():
     class Stop(BaseCallback):
         def _on_step(self):
@@ -390,7 +519,13 @@ def test_a_callback_stops_learning_and_discards_the_round():
         ({"gradient_steps": 1.5}, "gradient_steps"),
         ({"buffer_size": 0}, "buffer_size"),
         ({"beta_schedule": 2.0}, "beta_schedule"),
+        ({"beta_schedule": "linear"}, "beta_schedule must be a number from 0 to 1 or a function"),
+        ({"beta_schedule": LinearBeta}, "beta_schedule's value in round 1 must be a number"),
         ({"n_eval_episodes": -1}, "n_eval_episodes"),
+        ({"n_eval_episodes": 1.5}, "n_eval_episodes must be a whole number of at least 0"),
+        ({"n_eval_episodes": None}, "n_eval_episodes must be a whole number of at least 0"),
+        ({"collect": "no"}, "collect must be True or False, got 'no'"),
+        ({"seed": 1.5}, "seed must be an int"),
     ],
 )
 def test_a_bad_parameter_is_named(kwargs, message):

@@ -1,5 +1,6 @@
 import pickle
 import sys
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
@@ -115,6 +116,16 @@ def spoiled(array, value):
         ([], (OBS, ACT), "no transition"),
         (3, (OBS, ACT), "int"),
         ({"obs": OBSERVATIONS, "acts": ACTIONS}, (spaces.Dict({"a": OBS}), ACT), "'a'"),
+        (
+            {"obs": [OBSERVATIONS, OBSERVATIONS[:5]], "acts": [ACTIONS, ACTIONS[:4]]},
+            (OBS, ACT),
+            "obs and acts are no arrays .* one object for each episode",
+        ),
+        (
+            [{"obs": OBSERVATIONS, "acts": ACTIONS}, {"obs": {"a": OBSERVATIONS}, "acts": ACTIONS}],
+            (OBS, ACT),
+            "demonstrations mix arrays and Dicts of 'a'",
+        ),
     ],
 )
 def test_says_what_does_not_fit(given, spaces_, said):
@@ -137,6 +148,36 @@ def test_a_folder_of_imitation(tmp_path):
     obs, actions = arrays_of(tmp_path / "folder", OBS, ACT)
     np.testing.assert_allclose(obs, np.concatenate([OBSERVATIONS[:7]] * 2))
     np.testing.assert_allclose(actions, np.concatenate([ACTIONS] * 2))
+
+
+def test_a_folder_of_splits_says_which_there_are(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    one = datasets.Dataset.from_dict({"obs": [OBSERVATIONS.tolist()], "acts": [ACTIONS.tolist()]})
+    datasets.DatasetDict({"train": one, "test": one}).save_to_disk(tmp_path / "splits")
+    with pytest.raises(UserError, match="holds the splits train, test; allowed: one of their"):
+        arrays_of(tmp_path / "splits", OBS, ACT)
+    assert len(arrays_of(tmp_path / "splits" / "train", OBS, ACT)[1]) == 7
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "{"])
+def test_a_damaged_folder_is_told_as_one(tmp_path, content):
+    serialize = pytest.importorskip("imitation.data.serialize")
+    serialize.save(tmp_path / "folder", [TRAJECTORY])
+    (tmp_path / "folder" / "state.json").write_text(content)
+    with pytest.raises(UserError, match="is not a folder of trajectories"):
+        arrays_of(tmp_path / "folder", OBS, ACT)
+
+
+def test_a_damaged_file_of_arrays_is_told_as_one(tmp_path):
+    """Each byte in turn; what is read all the same has harmless damage."""
+    np.savez_compressed(tmp_path / "whole.npz", obs=OBSERVATIONS[:7], acts=ACTIONS)
+    whole = (tmp_path / "whole.npz").read_bytes()
+    for i in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[i] ^= 0x5A
+        (tmp_path / "damaged.npz").write_bytes(damaged)
+        with suppress(UserError):
+            arrays_of(tmp_path / "damaged.npz", OBS, ACT)
 
 
 @pytest.mark.parametrize("name", ["missing.npz", "file.csv", "bad.npz", "objects.npz", "empty.npz"])

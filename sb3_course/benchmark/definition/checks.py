@@ -167,17 +167,31 @@ def _check_wrapper(entry: Any) -> None:
         raise UserError(f"given {shown(entry)}; {error}") from error
 
 
-_KINDS_OF_NORMALIZE: dict[str, tuple[Any, str]] = {
-    **dict.fromkeys(("training", "norm_obs", "norm_reward"), (bool, "true or false")),
-    **dict.fromkeys(("clip_obs", "clip_reward", "gamma", "epsilon"), ((int, float), "a number")),
-    "norm_obs_keys": (list | None, "a list of keys of Dict observations"),
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+_FLAG = (lambda value: isinstance(value, bool)), "true or false"
+_POSITIVE = _is_positive, "a number above 0"
+_OF_NORMALIZE: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("training", "norm_obs", "norm_reward"), _FLAG),
+    **dict.fromkeys(("clip_obs", "clip_reward", "epsilon"), _POSITIVE),
+    "gamma": (lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1"),
+    "norm_obs_keys": (
+        lambda value: isinstance(value, list | None),
+        "a list of keys of Dict observations",
+    ),
 }
 
 
 def _check_normalize(settings: Mapping[str, Any]) -> None:
     for key, value in settings.items():
-        if key not in _KINDS_OF_NORMALIZE:
-            raise UserError(unknown("setting of VecNormalize", key, _KINDS_OF_NORMALIZE))
-        kind, words = _KINDS_OF_NORMALIZE[key]
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        if key not in _OF_NORMALIZE:
+            raise UserError(unknown("setting of VecNormalize", key, _OF_NORMALIZE))
+        is_allowed, words = _OF_NORMALIZE[key]
+        if not is_allowed(value):
             raise UserError(f"{key}: given {shown(value)}; allowed: {words}")

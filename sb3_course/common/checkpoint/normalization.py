@@ -1,6 +1,6 @@
 """The statistics of ``VecNormalize`` in a checkpoint."""
 
-from collections.abc import Callable
+import math
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -24,16 +24,9 @@ from sb3_course.common.checkpoint.archive import CheckpointError
 Normalize: TypeAlias = Literal["train", "freeze"]
 
 STATISTICS = "vec_normalize.npz"
-# VecNormalize's settings, each with what its value must be in a file.
-SETTINGS: dict[str, Callable[[Any], bool]] = {
-    "norm_obs": lambda value: isinstance(value, bool),
-    "norm_reward": lambda value: isinstance(value, bool),
-    "clip_obs": lambda value: _is_number(value) and value > 0,
-    "clip_reward": lambda value: _is_number(value) and value > 0,
-    "gamma": lambda value: _is_number(value) and 0 <= value <= 1,
-    "epsilon": lambda value: _is_number(value) and 0 < value < 1e300,
-    "norm_obs_keys": lambda value: value is None or _are_names(value),
-}
+# VecNormalize's settings; SB3 takes any value, so a file has them as one of these.
+FLAGS, NUMBERS = ("norm_obs", "norm_reward"), ("clip_obs", "clip_reward", "gamma", "epsilon")
+SETTINGS = (*FLAGS, *NUMBERS, "norm_obs_keys")
 MOMENTS = ("mean", "var", "count")
 
 
@@ -49,7 +42,12 @@ def normalization(venv: VecNormalize) -> dict[str, Any]:
         for name, rms in _running_moments(venv).items()
         for moment in MOMENTS
     }
-    settings = {name: getattr(venv, name) for name in SETTINGS}
+    keys = venv.norm_obs_keys
+    settings = {
+        **{name: bool(getattr(venv, name)) for name in FLAGS},
+        **{name: float(getattr(venv, name)) for name in NUMBERS},
+        "norm_obs_keys": None if keys is None else list(keys),
+    }
     own = {} if type(venv) is VecNormalize else {"vec_normalize_class": type(venv).__name__}
     return {"vec_normalize": settings, "statistics": moments, **own}
 
@@ -98,7 +96,7 @@ def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -
         )
     if wrapper is None:
         wrapper = venv = VecNormalize(venv, **settings)
-    elif wrapper.norm_obs != settings["norm_obs"]:
+    elif bool(wrapper.norm_obs) != settings["norm_obs"]:
         raise ValueError(
             f"the model was trained with VecNormalize(norm_obs={settings['norm_obs']}), the "
             f"environment has norm_obs={wrapper.norm_obs}: pass it without VecNormalize"
@@ -114,14 +112,20 @@ def _settings(header: dict[str, Any]) -> dict[str, Any]:
     settings, above = header["vec_normalize"], header.get("above_vec_normalize", [])
     if not isinstance(settings, dict) or set(settings) != set(SETTINGS) or not _are_names(above):
         raise CheckpointError("the settings of VecNormalize in the checkpoint are malformed")
-    for name, is_allowed in SETTINGS.items():
-        if not is_allowed(settings[name]):
-            raise CheckpointError(f"VecNormalize's {name} in the checkpoint is {settings[name]!r}")
+    keys = settings["norm_obs_keys"]
+    wrong = [name for name in FLAGS if not isinstance(settings[name], bool)]
+    wrong += [name for name in NUMBERS if not _is_number(settings[name])]
+    wrong += [] if keys is None or _are_names(keys) else ["norm_obs_keys"]
+    if wrong:
+        found = settings[wrong[0]]
+        raise CheckpointError(f"VecNormalize's {wrong[0]} in the checkpoint is {found!r}")
     return settings
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Return whether a value is a number, which may be infinite: no limit."""
+    real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return real and not math.isnan(value)
 
 
 def _are_names(value: Any) -> bool:

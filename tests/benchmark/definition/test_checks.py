@@ -110,6 +110,10 @@ def test_a_name_that_does_not_exist_is_reported_with_its_key(check, changes, key
     [
         ({"gamma": "x"}, "gamma: given 'x'; allowed: a number"),
         ({"clip_obs": True}, "clip_obs: given True; allowed: a number"),
+        ({"clip_reward": -1}, "clip_reward: given -1; allowed: a number above 0"),
+        ({"clip_obs": float("nan")}, "clip_obs: given nan; allowed: a number above 0"),
+        ({"epsilon": 0}, "epsilon: given 0; allowed: a number above 0"),
+        ({"gamma": 2}, "gamma: given 2; allowed: a number from 0 to 1"),
         ({"norm_obs": "no"}, "norm_obs: given 'no'; allowed: true or false"),
         ({"norm_obs_keys": "image"}, "norm_obs_keys: given 'image'; allowed: a list"),
     ],
