@@ -238,15 +238,14 @@ class DAgger(BC):
         """Collect, label, train and evaluate; return False if the callback stopped the training."""
         if self._unfinished is not None:
             self.num_timesteps += self._unfinished["timesteps"]
-        elif self.n_rounds > 0 and not self.collect:
-            self.num_timesteps += self.n_steps * self.n_envs
-            self._begin_training(self._loss(*self._training_set()))
-        elif self.n_rounds == 0 and self.dataset.size > 0:
-            self._begin_training(self._loss(*self._training_set()))
-        else:
+        elif self.dataset.size == 0 or (self.n_rounds > 0 and self.collect):
             assert expert is not None, "learn() has checked it"
             if not self._aggregate(expert, callback):
                 return False
+        else:  # round 0 of demonstrations, or the control
+            if self.n_rounds > 0:
+                self.num_timesteps += self.n_steps * self.n_envs
+            self._begin_training(self._loss(*self._training_set()))
         assert self._unfinished is not None
         self.train()
         facts = self._unfinished["facts"]
