@@ -18,6 +18,7 @@ from sb3_course.common.evaluation import (
     undisturbed,
     unnormalized,
 )
+from sb3_course.imitation.fitting import check_spaces
 
 
 def evaluation_facts(model: CourseAlgorithm, envs: VecEnv | None, seed: int) -> dict[str, float]:
@@ -49,16 +50,16 @@ def evaluating(env: VecEnv | None, eval_env: GymEnv | None, n: int) -> Iterator[
     :param eval_env: The user's evaluation environments; None for new ones like ``env``
     :param n: Number of new environments, which are closed in the end; 0 for no evaluation
     :yield: The environments, or None for no evaluation
+    :raises UserError: ``eval_env`` has other spaces
     """
+    assert env is not None
     if eval_env is not None:
         given = CourseAlgorithm._wrap_env(eval_env)
+        check_spaces("evaluation environments do", given, env.observation_space, env.action_space)
         with unnormalized(given):  # its observations are normalized as the training's are
             yield given
         return
-    envs = None
-    if n > 0:
-        assert env is not None
-        envs = evaluation_envs_like(env, n)
+    envs = evaluation_envs_like(env, n) if n > 0 else None
     try:
         yield envs
     finally:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from gymnasium.envs.classic_control import CartPoleEnv
 from imitation.algorithms.dagger import LinearBetaSchedule
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
@@ -491,10 +492,22 @@ def test_an_interrupted_training_goes_on_where_it_was(tmp_path, wrap, kwargs, in
     assert (whole.env_steps, whole.expert_queries) == (model.env_steps, model.expert_queries)
 
 
+def test_evaluation_environments_of_other_spaces_are_refused_at_once():
+    model = small(eval_env=make_vec_env("Pendulum-v1", 2))
+    with pytest.raises(ValueError, match="the evaluation environments do not fit: actions are in"):
+        model.learn(2 * 40)
+    assert model.env_steps == 0
+
+
+class Breaking(CartPoleEnv):
+    def step(self, action):
+        raise RuntimeError("broken")
+
+
 def test_a_failed_evaluation_is_all_that_is_repeated():
     whole = small(eval_env=cartpole(3)).learn(2 * 40)
-    model = small(eval_env=make_vec_env("Pendulum-v1", 2))
-    with pytest.raises(ValueError, match="shape"):
+    model = small(eval_env=make_vec_env(Breaking, 2))
+    with pytest.raises(RuntimeError, match="broken"):
         model.learn(2 * 40)
     assert model.n_rounds == 0 and model.dataset.size == model.env_steps == 40
     model.eval_env = cartpole(3)
