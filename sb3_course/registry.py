@@ -87,6 +87,8 @@ def _needed_kind(annotation: Any, given: Any) -> str | None:
     """Return what a parameter needs if it is annotated as a number or dict and given neither."""
     kinds = set(get_args(annotation) if get_origin(annotation) in UNIONS else [annotation])
     kinds = {get_origin(kind) or kind for kind in kinds} - {NoneType}
+    if kinds & {int, float} and Callable not in kinds and isinstance(given, LinearSchedule):
+        return "a constant, not a schedule"
     if kinds & {int, float} and kinds <= {int, float, bool, Callable}:
         return "a number" if isinstance(given, (str, list, dict)) else None
     return "a dict" if kinds == {dict} and not isinstance(given, (dict, NoneType)) else None
@@ -112,7 +114,8 @@ def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any
     :param name: Name of the algorithm, as in :func:`find_algorithm`
     :param params: Hyper-parameters by name
     :return: Keyword arguments of the constructor, including ``policy``
-    :raises UserError: If a name is unknown, or a number or dict is needed where there is none
+    :raises UserError: If a name is unknown, a number or dict is needed where there is none, or a
+        schedule is given where the constructor takes none
     """
     allowed = hyper_parameters(find_algorithm(name))
     for key in params:
@@ -122,7 +125,7 @@ def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any
     for key, given in arguments.items():
         needed = _needed_kind(allowed.get(key), given)
         if needed:
-            raise UserError(f"{key} of {name} must be {needed}, got {given!r}")
+            raise UserError(f"{key} of {name} must be {needed}, got {params[key]!r}")
     if ":" in str(arguments["policy"]):
         arguments["policy"] = find_class("policy", arguments["policy"], {}, BasePolicy)
     if isinstance(arguments.get("train_freq"), list):

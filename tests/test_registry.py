@@ -104,6 +104,16 @@ def test_a_policy_of_ones_own_comes_as_module_and_class():
 def test_schedules_come_by_name():
     schedule = constructor_arguments("A2C", {"learning_rate": "lin_0.5"})["learning_rate"]
     assert [schedule(1.0), schedule(0.5), schedule(0.0)] == [0.5, 0.25, 0.0]
+    for name, key in (
+        ("PPO", "ent_coef"),
+        ("SAC", "ent_coef"),
+        ("NPG", "gamma"),
+        ("TRPO", "target_kl"),
+    ):
+        said = f"{key} of {name} must be a constant, not a schedule, got 'lin_0.5'"
+        with pytest.raises(UserError, match=said):
+            constructor_arguments(name, {key: "lin_0.5"})
+    assert constructor_arguments("PPO", {"clip_range": "lin_0.2"})["clip_range"](0.5) == 0.1
     with pytest.raises(UserError, match="'lin_x' is not a schedule; allowed: lin_NUMBER"):
         constructor_arguments("A2C", {"learning_rate": "lin_x"})
 

@@ -27,7 +27,7 @@ from sb3_course.benchmark.plan import (
 from sb3_course.benchmark.storage.grids import RESULTS
 from sb3_course.benchmark.storage.rounds import read_rounds, with_rounds
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.common.errors import UserError, check_whole
+from sb3_course.common.errors import UserError, check_whole, refuse_in_worker
 
 OF_LOGS = "a layout is of the paths of logs, and this is a grid or its results: leave it out"
 
@@ -97,6 +97,7 @@ def run_grid(
     :raises UserError: As :func:`.plan_grid` does
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
+    refuse_in_worker("run_grid")
     return run_plan(
         plan_grid(grid, only=only, results=results, rerun=rerun, keep=keep),
         executor=executor,
@@ -205,6 +206,7 @@ def compare_with_stored(
     from sb3_course.benchmark.execution.executors import make_executor
     from sb3_course.benchmark.statistics import regression
 
+    refuse_in_worker("compare_with_stored")
     check_whole("n_seeds", n_seeds, 1)
     if workers is not None:
         check_whole("workers", workers, 1)

@@ -24,7 +24,7 @@ from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.returns_table import tidy
 from sb3_course.benchmark.storage.rounds import Rounds, read_rounds, with_rounds, write_rounds
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.common.errors import UserError
+from sb3_course.common.errors import UserError, refuse_in_worker
 
 Execute = Callable[[GridPlan], GridOutcome]
 
@@ -61,6 +61,7 @@ def run_until_settled(
         were begun with another plan, seeds or questions
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
+    refuse_in_worker("run_until_settled")
 
     def execute(plan: GridPlan) -> GridOutcome:
         return run_plan(plan, executor=executor, workers=workers, report=False, console=console)

@@ -1,5 +1,6 @@
 """Mistakes that a user can correct, each described in one line."""
 
+import multiprocessing
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -18,6 +19,21 @@ def check_whole(name: str, value: object, least: int) -> None:
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise UserError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def refuse_in_worker(call: str) -> None:
+    """Refuse a call from a script that a worker process is importing to start.
+
+    Such a call would start workers which make it again.
+
+    :param call: Name of the function
+    :raises UserError: The process is being started by another one's call
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise UserError(
+            f"worker processes import the script that calls {call}: place the call under "
+            '`if __name__ == "__main__":`'
+        )
 
 
 def check_sequence(name: str, value: object) -> None:

@@ -165,5 +165,6 @@ def effective_sample_size(weights: Array) -> float:
     :param weights: Importance weights w_i, of shape (n,)
     :return: Share from 1/n to 1; 0 if all weights are 0
     """
+    weights = np.asarray(weights, dtype=np.float64)
     squares = float(np.square(weights).sum())
     return float(weights.sum()) ** 2 / (len(weights) * squares) if squares > 0 else 0.0

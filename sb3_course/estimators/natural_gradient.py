@@ -230,7 +230,10 @@ def step_length(target_kl: float, curvature: float) -> float:
     :param target_kl: Target KL ε, in nats
     :param curvature: Curvature xᵀ F x
     :return: Step length β, or 0 where the curvature is not a positive number
+    :raises ValueError: The target KL is negative or not finite
     """
+    if not 0 <= target_kl < float("inf"):
+        raise ValueError(f"target_kl must be a finite number of at least 0, got {target_kl!r}")
     if not 0 < curvature < float("inf"):
         return 0.0
     return float((2 * target_kl / curvature) ** 0.5)

@@ -1,9 +1,9 @@
 """Returns, TD errors and advantages as pure functions of time-major arrays.
 
 All arrays are of shape (T, N): T steps of N environments, computed in float64. ``ends`` marks the
-steps after which an episode ended, by termination or by a time limit. ``bootstrap_values`` holds
-V(s_{t+1}) where the episode continues unseen and 0 elsewhere (``Rollout.bootstrap_values``);
-without it every return is Monte Carlo, of rewards alone.
+steps after which an episode ended, by termination or by a time limit, as booleans or as 0 and 1.
+``bootstrap_values`` holds V(s_{t+1}) where the episode continues unseen and 0 elsewhere
+(``Rollout.bootstrap_values``); without it every return is Monte Carlo, of rewards alone.
 """
 
 import numpy as np
@@ -24,8 +24,8 @@ def reward_to_go(
     :param bootstrap_values: V(s_{t+1}) where the episode continues unseen, 0 elsewhere
     :return: Reward to go Q̂_t
     """
-    returns = rewards + gamma * np.asarray(bootstrap_values, dtype=np.float64)
-    discount = gamma * ~ends
+    returns = np.asarray(rewards) + gamma * np.asarray(bootstrap_values, dtype=np.float64)
+    discount = gamma * ~np.asarray(ends, dtype=bool)
     for t in range(len(returns) - 2, -1, -1):
         returns[t] += discount[t] * returns[t + 1]
     return returns
@@ -98,7 +98,7 @@ def running_sum(values: Array, ends: Array) -> Array:
     :param ends: Whether an episode ended after each step, where the sum starts again from 0
     :return: Sums c_t
     """
-    sums = values.copy()
+    sums = np.array(values, dtype=np.float64)
     for t in range(1, len(sums)):
         sums[t] += np.where(ends[t - 1], 0.0, sums[t - 1])
     return sums

@@ -1,15 +1,17 @@
 """BC: behavioral cloning, the maximum likelihood of an expert's actions."""
 
+import copy
 import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import update_learning_rate
 
@@ -34,6 +36,18 @@ from sb3_course.imitation.demonstrations import Demonstrations, Source
 Self = TypeVar("Self", bound="BC")
 
 DEMONSTRATIONS = "demonstrations.npz"
+
+Moments: TypeAlias = list[tuple[RunningMeanStd, RunningMeanStd]]
+"""Running moments, each with those that it takes over."""
+
+
+def set_moments(moments: Moments) -> None:
+    """Set running moments to what they become.
+
+    :param moments: Moments, each with its new ones
+    """
+    for old, new in moments:
+        old.mean, old.var, old.count = new.mean, new.var, new.count
 
 
 class BC(CourseAlgorithm):
@@ -214,14 +228,18 @@ class BC(CourseAlgorithm):
 
     def _observe(self, obs: Obs) -> None:
         """Update the statistics of a ``VecNormalize`` in training mode with raw observations."""
+        set_moments(self._moments(obs))
+
+    def _moments(self, obs: Obs) -> Moments:
+        """Return the statistics that raw observations change, each with what it becomes."""
         venv = self._vec_normalize_env
         if venv is None or not (venv.norm_obs and (venv.training or self._was_training)):
-            return
-        if isinstance(obs, dict):
-            for key, moments in venv.obs_rms.items():
-                moments.update(obs[key])
-        else:
-            venv.obs_rms.update(obs)
+            return []
+        of_key = venv.obs_rms if isinstance(obs, dict) else {"": venv.obs_rms}
+        changed = [(old, copy.deepcopy(old)) for old in of_key.values()]
+        for key, (_, new) in zip(of_key, changed, strict=True):
+            new.update(obs[key] if isinstance(obs, dict) else obs)
+        return changed
 
     def _training_set(self) -> tuple[TensorObs, th.Tensor]:
         """Return all observations, normalized like the environment's, and all actions."""

@@ -15,7 +15,7 @@ from sb3_course.collection.observations import Array, Obs
 from sb3_course.common import checkpoint
 from sb3_course.common.evaluation import forked_rng
 from sb3_course.common.validation import check_count
-from sb3_course.imitation.bc import BC
+from sb3_course.imitation.bc import BC, set_moments
 from sb3_course.imitation.beta import BetaSchedule, beta_of_round
 from sb3_course.imitation.dataset import draw_seed
 from sb3_course.imitation.demonstrations import Demonstrations
@@ -267,12 +267,13 @@ class DAgger(BC):
         obs, labels, training_return = collected
         labels = label(expert, obs, self.action_space) if labels is None else labels
         loss = self._loss(self._normalized_obs(obs), self.to_tensor(labels))
+        moments = self._moments(obs)
+        # What takes long is done: from here on the round is in D.
+        self.dataset.add(obs, labels)
+        self._begin_training(loss, {"dagger/beta": beta, "rollout/ep_rew_mean": training_return})
+        set_moments(moments)
         self.env_steps += len(labels)
         self.expert_queries += len(labels)
-        self.dataset.add(obs, labels)
-        self._observe(obs)
-        facts = {"dagger/beta": beta, "rollout/ep_rew_mean": training_return}
-        self._begin_training(loss, facts)
         return True
 
     def _begin_training(self, loss: float, facts: dict[str, float] | None = None) -> None:

@@ -65,8 +65,8 @@ class Dataset:
         where = (self._next + np.arange(n)) % max(1, self._allocated)
         for name, row in rows.items():
             self._columns[name][where] = row  # of several rows for one index, NumPy keeps the last
-        self.size = min(self.size + n, self._allocated)
-        self._next = (self._next + n) % max(1, self._allocated)
+        size, following = min(self.size + n, self._allocated), self._next + n
+        self.size, self._next = size, following % max(1, self._allocated)
 
     def reserve(self, n: int) -> None:
         """Allocate room for more rows, unless the data set has had no rows yet.

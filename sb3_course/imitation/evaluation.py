@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import gymnasium as gym
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.type_aliases import GymEnv
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_course.common.base_class import CourseAlgorithm
+from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import (
     evaluate,
     evaluation_envs,
@@ -31,7 +32,7 @@ def evaluation_facts(model: CourseAlgorithm, envs: VecEnv | None, seed: int) -> 
     """
     if envs is None:
         return {}
-    with undisturbed(model):
+    with undisturbed(model), unnormalized(envs):  # they are normalized as the training's are
         returns, lengths = evaluate(model, envs, evaluation_seed(seed))
     return {
         "eval/mean_reward": float(returns.mean()),
@@ -50,14 +51,19 @@ def evaluating(env: VecEnv | None, eval_env: GymEnv | None, n: int) -> Iterator[
     :param eval_env: The user's evaluation environments; None for new ones like ``env``
     :param n: Number of new environments, which are closed in the end; 0 for no evaluation
     :yield: The environments, or None for no evaluation
-    :raises UserError: ``eval_env`` has other spaces
+    :raises UserError: ``eval_env`` has other spaces, or the training's own ``VecNormalize``
     """
     assert env is not None
     if eval_env is not None:
         given = CourseAlgorithm._wrap_env(eval_env)
         check_spaces("evaluation environments do", given, env.observation_space, env.action_space)
-        with unnormalized(given):  # its observations are normalized as the training's are
-            yield given
+        normalizer = unwrap_vec_normalize(given)
+        if normalizer is not None and normalizer is unwrap_vec_normalize(env):
+            raise UserError(
+                "eval_env has the training's own VecNormalize; allowed: environments of their own, "
+                "normalized or not"
+            )
+        yield given
         return
     envs = evaluation_envs_like(env, n) if n > 0 else None
     try:

@@ -1,5 +1,6 @@
 """Experts from files and models, as functions from observations to actions."""
 
+import copy
 import math
 from collections.abc import Callable
 from operator import itemgetter
@@ -63,10 +64,11 @@ def as_expert(
                 "a recurrent policy cannot be the expert: its actions depend on past observations"
             )
         check_spaces("expert does", policy, observation_space, action_space)
+        normalizer = copy.copy(vec_normalize)  # its statistics, whatever its environments do
         choose = _mode if isinstance(policy, ActorCriticPolicy) else _predict
 
         def act(obs: Obs) -> Array:
-            given = obs if vec_normalize is None else vec_normalize.normalize_obs(obs)
+            given = obs if normalizer is None else normalizer.normalize_obs(obs)
             return choose(policy, given)
 
         own = {"action_space": policy.action_space, "observation_space": policy.observation_space}

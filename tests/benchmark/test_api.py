@@ -4,6 +4,8 @@ import inspect
 import json
 import os
 import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -353,3 +355,22 @@ def test_a_grid_has_no_layout(runs):
     for function in (load_results, write_report):
         with pytest.raises(UserError, match="a layout is of the paths of logs"):
             function(GRID, layout="{algorithm}")
+
+
+SCRIPT = """
+from sb3_course.benchmark import run_grid
+
+run_grid({grid!r}, results={folder!r}, workers=1, retries=0, report=False)
+"""
+
+
+def test_a_script_without_a_guard_says_what_is_missing(tmp_path):
+    """Its worker imports it, and so comes to the same call."""
+    grid = content(seeds=1, algorithms={"A": {"class": "A2C"}})
+    (tmp_path / "mine.py").write_text(SCRIPT.format(grid=grid, folder=str(tmp_path / "results")))
+    ended = subprocess.run(
+        [sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    said = 'the script that calls run_grid: place the call under `if __name__ == "__main__":`'
+    assert ended.stderr.count(said) == 1
+    assert not Store(tmp_path / "results" / grid["name"]).finished()

@@ -238,6 +238,12 @@ def test_step_length_reaches_the_target_to_second_order():
         assert 0.5 * length**2 * curvature == pytest.approx(0.02)
 
 
+@pytest.mark.parametrize("target_kl", [-0.01, float("nan"), float("inf")])
+def test_a_step_has_a_target(target_kl):
+    with pytest.raises(ValueError, match="target_kl must be a finite number of at least 0, got"):
+        ng.step_length(target_kl, 1.0)
+
+
 def test_step_length_is_zero_where_curvature_is_not_a_positive_number():
     assert [ng.step_length(0.02, c) for c in (0.0, -1.0, float("nan"), float("inf"))] == [0] * 4
 

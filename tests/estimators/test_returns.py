@@ -23,6 +23,18 @@ def test_reward_to_go_by_hand():
     assert returns.ravel().tolist() == [1 + 0.5 * 2, 2, 4 + 0.5 * 8 + 0.25 * 16, 8 + 0.5 * 16, 16]
 
 
+@pytest.mark.parametrize("kind", [int, np.int8, np.uint8, float, np.float32, list])
+def test_ends_may_be_zeros_and_ones_of_any_type(kind):
+    ends = ENDS.astype(int).tolist() if kind is list else ENDS.astype(kind)
+    np.testing.assert_array_equal(
+        reward_to_go(REWARDS, ends, 0.5), reward_to_go(REWARDS, ENDS, 0.5)
+    )
+    np.testing.assert_array_equal(gae(REWARDS, ends, 0.5, 0.9), gae(REWARDS, ENDS, 0.5, 0.9))
+    np.testing.assert_array_equal(
+        running_sum(REWARDS.astype(int), ends), running_sum(REWARDS, ENDS)
+    )
+
+
 def test_reward_to_go_adds_the_discounted_value_after_a_cut_only():
     bootstrap_values = np.array([[0.0], [0.0], [0.0], [0.0], [100.0]])
     returns = reward_to_go(REWARDS, ENDS, 0.5, bootstrap_values)

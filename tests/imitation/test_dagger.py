@@ -280,6 +280,23 @@ def test_an_evaluation_environment_may_be_normalized(wrap, stacked):
     np.testing.assert_array_equal(before.mean, normalizer.obs_rms.mean)
 
 
+def test_the_trainings_own_normalization_is_no_evaluation_environment():
+    env = cartpole(2, VecNormalize)
+    model = small(env, eval_env=env)
+    with pytest.raises(ValueError, match="the training's own VecNormalize; allowed"):
+        model.learn(40)
+    assert env.training and env.norm_obs and env.norm_reward
+    raw = cartpole(2)
+    assert small(raw, eval_env=raw).learn(40).rounds[0]["eval/mean_reward"] > 0
+
+
+def test_an_evaluation_environment_is_raw_during_evaluations_alone():
+    evaluated, modes = VecNormalize(cartpole(2)), []
+    model = small(cartpole(2, VecNormalize), eval_env=evaluated)
+    model.learn(80, lambda *_: modes.append(evaluated.norm_obs) or True)
+    assert modes == [True] * 40
+
+
 def test_an_evaluation_that_is_impossible_warns():
     with pytest.warns(UserWarning, match="pass eval_env"):
         small(any_env(), lambda obs: np.zeros(len(obs)), n_eval_episodes=2).learn(40)
@@ -490,6 +507,28 @@ def test_an_interrupted_training_goes_on_where_it_was(tmp_path, wrap, kwargs, in
     np.testing.assert_array_equal(whole.dataset.obs, model.dataset.obs)
     assert whole.rounds == model.rounds
     assert (whole.env_steps, whole.expert_queries) == (model.env_steps, model.expert_queries)
+
+
+@pytest.mark.parametrize("wrap", [lambda venv: venv, VecNormalize], ids=["raw", "normalized"])
+def test_a_round_is_added_once_if_its_statistics_are_interrupted(monkeypatch, wrap):
+    whole = small(cartpole(2, wrap)).learn(3 * 40)
+    model = small(cartpole(2, wrap))
+    moments, calls = model._moments, []
+
+    def interrupted(obs):
+        found = moments(obs)
+        calls.append(obs)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(model, "_moments", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(3 * 40)
+    monkeypatch.undo()
+    model.learn(3 * 40 - model.num_timesteps, reset_num_timesteps=False)
+    assert same(whole, model)
+    np.testing.assert_array_equal(whole.dataset.obs, model.dataset.obs)
 
 
 def test_evaluation_environments_of_other_spaces_are_refused_at_once():

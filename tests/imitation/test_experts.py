@@ -130,6 +130,18 @@ def test_demonstrates_the_same_from_the_same_seed():
     assert gym.make("CartPole-v1").observation_space.contains(one[0].obs[0])
 
 
+def test_a_model_plays_in_its_own_normalized_environment():
+    """``VecNormalize`` passes raw observations meanwhile; the model normalizes them itself."""
+    venv = VecNormalize(make_vec_env("CartPole-v1", 2, seed=0))
+    model = NPG("MlpPolicy", venv, n_steps=64, seed=0, device="cpu").learn(256)
+    raw = make_vec_env("CartPole-v1", 2, seed=0)
+    one, other = (demonstrate(model, env, 4, seed=3) for env in (venv, raw))
+    for own, known in zip(one, other, strict=True):
+        np.testing.assert_array_equal(own.obs, known.obs)
+        np.testing.assert_array_equal(own.rews, known.rews)
+    assert venv.training and venv.norm_obs and venv.norm_reward
+
+
 def test_an_expert_of_another_task_is_refused():
     model = NPG("MlpPolicy", "Pendulum-v1", n_steps=32)
     with pytest.raises(UserError, match=r"cannot act on observations of shape \(2, 11\)"):

@@ -16,7 +16,13 @@ from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.statistics import metrics
 from sb3_course.benchmark.statistics.bootstrap import CURVE_REPS, estimate
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.benchmark.tuning.space import applies, held_of, settings_of, values_along
+from sb3_course.benchmark.tuning.space import (
+    DECAYS,
+    applies,
+    settings_of,
+    settings_of_grid,
+    values_along,
+)
 from sb3_course.benchmark.tuning.subject import Subject
 
 
@@ -45,14 +51,27 @@ def variants(subject: Subject, chosen: dict[str, Any]) -> dict[str, list[dict[st
         choices leave out
     """
     search, found = subject.search, {}
+    around = settings_around(subject, chosen)
     for name, searched in subject.ranges.items():
-        if search.sensitivity and applies(searched, chosen):
-            held = held_of(name, searched, chosen.get(name)) or {}
+        if search.sensitivity and applies(searched, around):
+            falls = str(around[name]).startswith("lin_")
+            way = {name + DECAYS: falls} if falls in searched.decays else {}
             found[name] = [
-                chosen | settings_of(held | {name: value}, {name: searched})
+                chosen | settings_of(way | {name: value}, {name: searched})
                 for value in values_along(searched, search.sensitivity)
             ]
     return found
+
+
+def settings_around(subject: Subject, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of all hyper-parameters that the curves go through.
+
+    :param subject: What is tuned
+    :param chosen: Chosen settings by name; none for those of the grid
+    :return: Values by name
+    """
+    own = subject.own_params()
+    return chosen or settings_of_grid(subject.algorithm_class(), own, subject.ranges)
 
 
 def runs_of(subject: Subject, chosen: dict[str, Any]) -> list[RunSpec]:

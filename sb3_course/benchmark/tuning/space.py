@@ -79,19 +79,35 @@ def params_of_grid(
     :param ranges: Values that are tried, by name
     :return: Numbers by name; None if one of them is not among the values that are tried
     """
-    defaults = inspect.signature(find_algorithm(algorithm_class).__init__).parameters
-    found: dict[str, Any] = {}
+    settings, found = settings_of_grid(algorithm_class, params, ranges), dict[str, Any]()
     for name, searched in ranges.items():
         if not applies(searched, settings_of(found, ranges)):
             continue
+        held = held_of(name, searched, settings[name])
+        if held is None:
+            return None
+        found |= held
+    return found
+
+
+def settings_of_grid(
+    algorithm_class: str, params: Mapping[str, Any], ranges: Ranges
+) -> dict[str, Any]:
+    """Return the values that a grid has of the hyper-parameters that are searched.
+
+    :param algorithm_class: Name of the algorithm's class
+    :param params: Hyper-parameters in the grid; others have the constructor's default
+    :param ranges: Values that are tried, by name
+    :return: Values by name, also those that are not tried, or have no effect
+    """
+    defaults = inspect.signature(find_algorithm(algorithm_class).__init__).parameters
+    found: dict[str, Any] = {}
+    for name in ranges:
         head, _, key = name.partition(".")
         value = params.get(head, defaults[head].default if head in defaults else None)
         if key:
             value = value.get(key) if isinstance(value, Mapping) else None
-        held = held_of(name, searched, value)
-        if held is None:
-            return None
-        found |= held
+        found[name] = value
     return found
 
 

@@ -36,7 +36,7 @@ from sb3_course.benchmark.tuning.study import SharedStudy, stored_trials
 from sb3_course.benchmark.tuning.subject import Subject, subjects_of
 from sb3_course.benchmark.tuning.trial_queue import TrialQueue
 from sb3_course.benchmark.tuning.tuned_grid import write_tuned
-from sb3_course.common.errors import UserError, unknown
+from sb3_course.common.errors import UserError, refuse_in_worker, unknown
 from sb3_course.common.files import remove_abandoned
 
 SELECTORS = ("algorithm", "environment")
@@ -216,6 +216,7 @@ def tune_grid(
     :raises UserError: As :func:`plan_tuning` does, and if all trials of a study fail
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
+    refuse_in_worker("tune_grid")
     plan = plan_tuning(grid, only=only, results=results)
     return run_tuning(
         plan,

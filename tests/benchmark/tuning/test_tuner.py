@@ -261,6 +261,30 @@ def test_sensitivity_is_run_around_what_was_chosen(tmp_path, monkeypatch):
     assert {spec.config.params["n_steps"] for spec in after} == {4, 8, 16}
 
 
+def test_sensitivity_is_run_around_the_grids_own_setting(tmp_path, monkeypatch):
+    """Constant where the grid's rate is, and with what depends on the grid's own choice."""
+    own = {"gamma": 0.9, "n_steps": 16, "learning_rate": 1e-3, "use_rms_prop": True}
+    rate = {"low": 1e-4, "high": 1e-2, "decay": [True, False]}
+    ranges = {
+        "gamma": {"low": 0.8, "high": 0.82},  # worse than the grid's
+        "learning_rate": rate,
+        "use_rms_prop": [True, False],
+        "rms_prop_eps": {"low": 1e-6, "high": 1e-4, "when": {"use_rms_prop": True}},
+    }
+    grid = searched(
+        ranges, algorithms={"A2C": {"class": "A2C", "params": own}}, sensitivity=2, trials=4
+    )
+    outcome, executor = tune(monkeypatch, tmp_path, grid)
+    ((_, finals),) = outcome.finals
+    assert finals[0].candidate.label == OWN
+    fresh = max(i for i, spec in enumerate(executor.started) if spec.seed > 102)
+    after = [spec.config.params for spec in executor.started[fresh + 1 :]]
+    assert {params["learning_rate"] for params in after} == {1e-4, 1e-3, 1e-2}
+    assert {params.get("rms_prop_eps") for params in after} == {None, 1e-6, 1e-4}
+    for params in after:
+        assert sum(params.get(name) != value for name, value in own.items()) <= 1
+
+
 def test_a_grid_without_a_search_is_not_tuned(tmp_path):
     with pytest.raises(UserError, match="tiny has no `search`, as in"):
         tuner.plan_tuning(content(), results=tmp_path)

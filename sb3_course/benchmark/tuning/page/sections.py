@@ -11,11 +11,11 @@ from optuna.trial import FrozenTrial
 from sb3_course.benchmark.reporting.content import NOTHING, Picture, Section, Table
 from sb3_course.benchmark.reporting.drawing.figures import together
 from sb3_course.benchmark.reporting.report import write_page
-from sb3_course.benchmark.tuning.finals import Final
+from sb3_course.benchmark.tuning.finals import Final, chosen_of
 from sb3_course.benchmark.tuning.page import figures
 from sb3_course.benchmark.tuning.page.importance import FEWEST, importances
 from sb3_course.benchmark.tuning.progress import after, in_words
-from sb3_course.benchmark.tuning.sensitivity import Point
+from sb3_course.benchmark.tuning.sensitivity import Point, settings_around
 from sb3_course.benchmark.tuning.space import DECAYS, held_of, settings_of
 from sb3_course.benchmark.tuning.study import AGAIN, FAILED, REFUSED, has_value, reason_of
 from sb3_course.benchmark.tuning.subject import Subject
@@ -215,9 +215,9 @@ def sensitive(record: StudyRecord) -> Section:
     :return: Section
     """
     subject = record.subject
-    chosen = record.finals[0].candidate.settings if record.finals else {}
+    around = settings_around(subject, chosen_of(record.finals))
     held: dict[str, Any] = {}
-    for name, value in chosen.items():
+    for name, value in around.items():
         held |= held_of(name, subject.ranges[name], value) or {}
     held = {name: value for name, value in held.items() if not name.endswith(DECAYS)}
     panels = figures.sensitivity(subject, record.curves, held, record.measure)
