@@ -235,7 +235,7 @@ class BC(CourseAlgorithm):
         venv = self._vec_normalize_env
         if venv is None or not (venv.norm_obs and (venv.training or self._was_training)):
             return []
-        of_key = venv.obs_rms if isinstance(obs, dict) else {"": venv.obs_rms}
+        of_key: Any = venv.obs_rms if isinstance(obs, dict) else {"": venv.obs_rms}
         changed = [(old, copy.deepcopy(old)) for old in of_key.values()]
         for key, (_, new) in zip(of_key, changed, strict=True):
             new.update(obs[key] if isinstance(obs, dict) else obs)
