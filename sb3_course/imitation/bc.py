@@ -1,17 +1,15 @@
 """BC: behavioral cloning, the maximum likelihood of an expert's actions."""
 
-import copy
 import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import update_learning_rate
 
@@ -32,22 +30,16 @@ from sb3_course.common.validation import (
 )
 from sb3_course.imitation.dataset import Dataset, SeededMinibatches
 from sb3_course.imitation.demonstrations import Demonstrations, Source
+from sb3_course.imitation.normalization import (
+    Moments,
+    check_outermost,
+    set_moments,
+    updated_moments,
+)
 
 Self = TypeVar("Self", bound="BC")
 
 DEMONSTRATIONS = "demonstrations.npz"
-
-Moments: TypeAlias = list[tuple[RunningMeanStd, RunningMeanStd]]
-"""Running moments, each with those that it takes over."""
-
-
-def set_moments(moments: Moments) -> None:
-    """Set running moments to what they become.
-
-    :param moments: Moments, each with its new ones
-    """
-    for old, new in moments:
-        old.mean, old.var, old.count = new.mean, new.var, new.count
 
 
 class BC(CourseAlgorithm):
@@ -144,7 +136,7 @@ class BC(CourseAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_spaces()
-        self._check_normalization()
+        check_outermost(self.env, self._vec_normalize_env)
         self._check_parameters()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
@@ -173,17 +165,6 @@ class BC(CourseAlgorithm):
         if not callable(self.learning_rate):
             check_number("learning_rate", self.learning_rate, 0, more="or a schedule")
 
-    def _check_normalization(self) -> None:
-        """Refuse observations whose raw ones are not those that the policy sees."""
-        venv = self._vec_normalize_env
-        above = [] if venv is None else checkpoint.wrappers_above(self.env, venv)
-        if venv is not None and venv.norm_obs and above:
-            raise ValueError(
-                f"observations are normalized below {', '.join(above)}, so the policy's own are "
-                "never raw, as demonstrations are: make VecNormalize the outermost wrapper, or "
-                "pass norm_obs=False"
-            )
-
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Set the environment, as in :meth:`.CourseAlgorithm.set_env`.
 
@@ -192,7 +173,7 @@ class BC(CourseAlgorithm):
         :raises ValueError: It does not fit the model, or normalizes below another wrapper
         """
         super().set_env(env, force_reset)
-        self._check_normalization()
+        check_outermost(self.env, self._vec_normalize_env)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed all random generators, and what the draws of this model derive from.
@@ -235,11 +216,7 @@ class BC(CourseAlgorithm):
         venv = self._vec_normalize_env
         if venv is None or not (venv.norm_obs and (venv.training or self._was_training)):
             return []
-        of_key: Any = venv.obs_rms if isinstance(obs, dict) else {"": venv.obs_rms}
-        changed = [(old, copy.deepcopy(old)) for old in of_key.values()]
-        for key, (_, new) in zip(of_key, changed, strict=True):
-            new.update(obs[key] if isinstance(obs, dict) else obs)
-        return changed
+        return updated_moments(venv, obs)
 
     def _training_set(self) -> tuple[TensorObs, th.Tensor]:
         """Return all observations, normalized like the environment's, and all actions."""

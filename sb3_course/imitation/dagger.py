@@ -1,7 +1,7 @@
 """DAgger: data-set aggregation, labels from the expert in the states that the policy visits."""
 
 from collections.abc import Iterable
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch as th
@@ -15,33 +15,17 @@ from sb3_course.collection.observations import Array, Obs
 from sb3_course.common import checkpoint
 from sb3_course.common.evaluation import forked_rng
 from sb3_course.common.validation import check_count
-from sb3_course.imitation.bc import BC, set_moments
+from sb3_course.imitation.bc import BC
 from sb3_course.imitation.beta import BetaSchedule, beta_of_round
 from sb3_course.imitation.dataset import draw_seed
 from sb3_course.imitation.demonstrations import Demonstrations
-from sb3_course.imitation.evaluation import evaluating, evaluation_facts
 from sb3_course.imitation.experts import Expert, as_expert, label
-from sb3_course.imitation.mixture import Mixture, TrainingReturns
+from sb3_course.imitation.normalization import set_moments
+from sb3_course.imitation.rounds.evaluation import evaluating, evaluation_facts
+from sb3_course.imitation.rounds.mixture import Mixture, TrainingReturns
+from sb3_course.imitation.rounds.unfinished import Unfinished
 
 Self = TypeVar("Self", bound="DAgger")
-
-
-class Unfinished(TypedDict):
-    """A round whose data are in D, and whose training or evaluation has been interrupted.
-
-    ==============  =============================================
-    key             value
-    ==============  =============================================
-    ``facts``       what its collection has logged
-    ``timesteps``   its time steps
-    ``losses``      loss of each gradient step that was taken
-    ==============  =============================================
-    """
-
-    facts: dict[str, float]
-    timesteps: int
-    losses: list[float]
-
 
 ENVIRONMENT, ACTIONS, MIXTURE, MINIBATCHES = range(4)
 """Purposes of a round's random numbers; each has a stream of its own."""

@@ -1,14 +1,13 @@
 """The policy that acts in a round of DAgger, and the returns that it gets."""
 
-from typing import Any
-
 import numpy as np
 from gymnasium import spaces
 
-from sb3_course.collection.observations import Array, Obs, join, map_obs, owned
+from sb3_course.collection.observations import Array, Obs, join
 from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.networks.actors import Actor
 from sb3_course.imitation.experts import Expert, label
+from sb3_course.imitation.normalization import raw_obs
 
 
 class Mixture:
@@ -37,7 +36,7 @@ class Mixture:
 
     def __call__(self, obs: Obs) -> tuple[Array, Array]:
         """Return the sampled actions, and the clipped actions for the environments."""
-        raw = self._raw(obs)
+        raw = raw_obs(self._venv, obs)
         self._obs.append(raw)
         model = self._model
         actions, clipped_actions = model.clip_actions(self._actor.sample(model.to_tensor(obs)))
@@ -53,17 +52,6 @@ class Mixture:
         chosen = expert_acts.reshape(-1, *[1] * (shaped.ndim - 1))
         mixed = np.where(chosen, shaped, clipped_actions)
         return actions, mixed.astype(shaped.dtype)
-
-    def _raw(self, obs: Obs) -> Obs:
-        """Return the observations before their normalization, which environments cannot change."""
-        venv = self._venv
-        if venv is None or not venv.norm_obs:
-            return map_obs(np.copy, obs)
-        raw: Any = venv.get_original_obs()
-        if not isinstance(obs, dict):
-            return map_obs(owned, raw)
-        normalized: Any = venv.obs_rms  # of the other keys, images may be transposed above it
-        return {key: owned(raw[key] if key in normalized else obs[key].copy()) for key in obs}
 
     def seen(self) -> tuple[Obs, Array | None]:
         """Return the raw observations and, if the expert was queried, its actions."""
