@@ -12,6 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList, Conve
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import update_learning_rate
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_course.collection.observations import Obs, TensorObs, select
 from sb3_course.common import checkpoint
@@ -172,8 +173,9 @@ class BC(CourseAlgorithm):
         :param force_reset: Whether to reset it before training, as in SB3
         :raises ValueError: It does not fit the model, or normalizes below another wrapper
         """
+        if isinstance(env, VecEnv):
+            check_outermost(env, unwrap_vec_normalize(env))
         super().set_env(env, force_reset)
-        check_outermost(self.env, self._vec_normalize_env)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed all random generators, and what the draws of this model derive from.

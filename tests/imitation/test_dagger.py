@@ -376,8 +376,10 @@ def test_normalization_below_another_wrapper_is_refused(algorithm):
     with pytest.raises(ValueError, match=r"normalized below VecFrameStack.*outermost"):
         algorithm("MlpPolicy", stacked)
     model = algorithm("MlpPolicy", VecNormalize(VecFrameStack(cartpole(), 2)))
+    before = model.get_env()
     with pytest.raises(ValueError, match=r"normalized below VecFrameStack.*outermost"):
         model.set_env(stacked)
+    assert model.get_env() is before
 
 
 @pytest.mark.parametrize("keys", [["v"], ["v", "goal"]])
@@ -410,7 +412,10 @@ def test_some_keys_of_dict_observations_are_normalized(keys):
 def test_images_whose_rewards_alone_are_normalized():
     space = spaces.Box(0, 255, (36, 37, 3), np.uint8)
     env = VecNormalize(any_env(space), norm_obs=False)
-    expert = lambda obs: np.zeros(len(obs), dtype=int)  # noqa: E731
+
+    def expert(obs):
+        return np.zeros(len(obs), dtype=int)
+
     model = DAgger("CnnPolicy", env, expert, **SMALL | {"n_steps": 8}).learn(16)
     assert model.dataset.obs.shape[1:] == (3, 36, 37)
 
