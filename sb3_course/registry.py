@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -366,8 +367,15 @@ def place_to_log(folder: Path, env_id: str) -> Path:
     :param folder: Folder for all environments
     :param env_id: Gymnasium id
     :return: Subfolder for this environment
-    :raises UserError: If TensorBoard is not installed
+    :raises UserError: If TensorBoard is not installed, or the folder cannot be written
     """
     if find_spec("tensorboard") is None:
         raise UserError("--tensorboard needs TensorBoard: pip install 'sb3-course[tensorboard]'")
-    return folder / re.sub(r"[/:]", "-", env_id)
+    place = folder / re.sub(r"[/:]", "-", env_id)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise UserError(f"--tensorboard: {place} cannot be written ({error.strerror})") from error
+    return place

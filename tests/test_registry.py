@@ -218,3 +218,9 @@ def test_logs_go_to_a_folder_of_the_environment(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'sb3-course\[tensorboard\]'"):
         registry.place_to_log(tmp_path, "CartPole-v1")
+
+
+def test_a_place_that_takes_no_logs_is_told_before_anything_is_trained(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--tensorboard: .*CartPole-v1 cannot be written"):
+        registry.place_to_log(tmp_path / "file", "CartPole-v1")

@@ -105,17 +105,28 @@ def invoke(arguments: Sequence[str]) -> int:
         print_error(f"{error.filename}: {error.strerror}")  # for example another user's folder
         return FAILED
     except Exception as error:
-        # Some releases of Typer raise exceptions of their own, others those of click.
-        if type(error).__name__ == "Abort":  # Ctrl-C
-            return INTERRUPTED
-        if not hasattr(error, "format_message"):
-            raise
-        message = error.format_message()  # empty if the help was shown for want of arguments
-        context = getattr(error, "ctx", None)
-        hint = f" (see {context.command_path} --help)" if message and context else ""
-        print_error(message.rstrip(".") + hint)
-        return MISUSED
+        return _told(error)
     return code if isinstance(code, int) else OK
+
+
+def _told(error: Exception) -> int:
+    """Report an error of the command line's words, and return the exit code; raise any other."""
+    # Some releases of Typer raise exceptions of their own, others those of click.
+    kind = type(error).__name__
+    if kind == "Abort":  # Ctrl-C
+        return INTERRUPTED
+    if kind == "PydanticSerializationError" and "KeyboardInterrupt" in str(error):
+        return INTERRUPTED  # which came while pydantic called back
+    if not hasattr(error, "format_message"):
+        raise error
+    message = error.format_message()  # empty if the help was shown for want of arguments
+    if kind == "NoArgsIsHelpError":  # whose message is the help, in newer releases
+        print(message, file=sys.stderr)
+        return MISUSED
+    context = getattr(error, "ctx", None)
+    hint = f" (see {context.command_path} --help)" if message and context else ""
+    print_error(message.rstrip(".") + hint)
+    return MISUSED
 
 
 def main() -> None:

@@ -172,7 +172,11 @@ def train(
                 f"left to do; allowed: --timesteps above {model.num_timesteps:,}, the steps in all"
             )
         print_line(f"going on at {model.num_timesteps:,} of {setup.timesteps:,} steps")
+    begun = model.num_timesteps
     code = _learn(model, setup, file, tables)
+    if code != OK and model.num_timesteps == begun:
+        print_line("nothing is saved: no step was made")
+        return code
     ask = _another_place if sys.stdin.isatty() and sys.stderr.isatty() else None
     file = training.save(model, file, print_error, ask)
     option = ["--algo", setup.algo] if ":" in setup.algo else []  # a file names the class alone

@@ -53,6 +53,8 @@ def export(
         to = to.with_suffix(suffix)
     if to.suffix != suffix:
         raise typer.BadParameter(f"OUT: given {to}; allowed with --{form}: a file {suffix}")
+    if to.resolve() == file.resolve():
+        raise typer.BadParameter(f"OUT: given {to}, which is MODEL itself; allowed: another file")
     exporting.require(form)
     written = exporting.export_file(file, to, form, algo, trust)
     print_line(

@@ -90,6 +90,8 @@ def tune(
 
 
 def _show_plan(plan: "TuningPlan") -> None:
+    from sb3_course.benchmark.tuning.sensitivity import runs_of
+
     for subject in plan.subjects:
         search = subject.search
         rungs = " → ".join(
@@ -97,21 +99,18 @@ def _show_plan(plan: "TuningPlan") -> None:
             + (f" to {rung.fraction:.0%}" if rung.fraction < 1 else "")
             for rung in subject.rungs
         )
+        along = runs_of(subject, {})
+        curves = f", {len(along)} runs for the sensitivity" if along else ""
+        n_steps = subject.expected_steps() + sum(s.config.total_timesteps for s in along)
         print_line(
             f"{subject.label}: {search.trials} trials ({rungs}), the best {search.confirm.best} on "
-            f"{len(search.fresh_seeds())} fresh seeds: about {subject.expected_steps():,} steps"
+            f"{len(search.fresh_seeds())} fresh seeds{curves}: about {n_steps:,} steps"
         )
 
 
 def _show(outcome: "TuningOutcome") -> int:
-    from sb3_course.benchmark.tuning.tuned_grid import provenance
+    from sb3_course.benchmark.tuning.finals import is_decided
 
-    code = OK
-    for subject, finals in outcome.finals:
-        for line in provenance(subject, finals):
-            print_line(line)
-        if not finals or not finals[0].by_seed:
-            code = FAILED
-    print_line(str(outcome.tuned))
-    print_line(str(outcome.page))
-    return code
+    for line in (*outcome.provenance, str(outcome.tuned), str(outcome.page)):
+        print_line(line)
+    return OK if all(is_decided(finals) for _, finals in outcome.finals) else FAILED

@@ -36,15 +36,23 @@ class Film:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._writer: Any = None
+        self._shape: tuple[int, ...] = ()
 
     def add(self, frame: Any, fps: float) -> None:
         """Add a frame.
 
         :param frame: RGB image of dtype uint8 and shape (height, width, 3), as large as the first
         :param fps: Frames per second; only the first frame's count
+        :raises UserError: If the frame is anything else
         """
         from imageio_ffmpeg import write_frames
 
+        check_frame(frame)
+        self._shape = self._shape or frame.shape
+        if frame.shape != self._shape:
+            raise UserError(
+                f"the frames of a video have one size: {frame.shape[:2]} after {self._shape[:2]}"
+            )
         height, width, _ = frame.shape
         if self._writer is None:
             # Video players need even sides; imageio's default multiples of 16 would blur the image.
@@ -87,6 +95,21 @@ def film(path: Path) -> Iterator[Film]:
         temporary.unlink(missing_ok=True)
 
 
+def check_frame(frame: Any) -> None:
+    """Check that a rendered frame is an RGB image.
+
+    :param frame: What ``render()`` returned
+    :raises UserError: If it is anything else
+    """
+    if not isinstance(frame, np.ndarray):
+        raise UserError(f"render() returns a {type(frame).__name__} instead of an RGB image")
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise UserError(
+            f"render() returns an array of type {frame.dtype} and shape {frame.shape}; allowed: "
+            "an RGB image, of type uint8 and shape (height, width, 3)"
+        )
+
+
 def check_video(path: Path) -> None:
     """Check that a video can be written, and create missing folders.
 
@@ -96,6 +119,8 @@ def check_video(path: Path) -> None:
     """
     if path.suffix.lower() != ".mp4":
         raise UserError(f"--video: given {str(path)!r}; allowed: a file that ends in .mp4")
+    if path.is_dir():
+        raise UserError(f"--video: {path} is a folder; allowed: a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
@@ -182,6 +207,10 @@ def drawn_env(
     if not (isinstance(frame, np.ndarray) and frame.ndim == 3):
         declared = ", ".join(modes) or "none"
         raise UserError(f"{name} renders no images (rgb_array); its render modes: {declared}")
+    try:
+        check_frame(frame)
+    except UserError as error:
+        raise UserError(f"{name} cannot be rendered here: {error}") from error
     return made
 
 
@@ -202,7 +231,7 @@ def frames_per_second(env: gymnasium.Env[Any, Any]) -> float:
     :param env: Environment
     :return: Declared frames per second, or :data:`DEFAULT_FPS`
     """
-    return float(env.metadata.get("render_fps", DEFAULT_FPS))
+    return float(env.metadata.get("render_fps") or DEFAULT_FPS)
 
 
 def follow(env: gymnasium.Env[Any, Any]) -> None:

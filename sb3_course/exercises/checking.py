@@ -93,8 +93,12 @@ def _compared(exercise: Exercise, run: Run) -> Verdict:
 
 def _measured(exercise: Exercise, run: Run) -> str:
     """Say what enumeration has against a function."""
+
+    def shaped(*arguments: Any) -> Array:
+        return _of_shape(run(*arguments), exercise.answer(*arguments).shape)
+
     try:
-        return exercise.measure(run)
+        return exercise.measure(shaped)
     except Unusable as error:
         return f"with one of all trajectories of a small MDP, {error}"
 
@@ -144,11 +148,15 @@ def _difference(found: Array, right: Array) -> str:
 def _outcome(run: Run, case: Case, shape: tuple[int, ...]) -> Array:
     """Call a student's function with the arguments of a case, and check the form of the answer."""
     try:
-        found = run(*case.arguments.values())
+        return _of_shape(run(*case.arguments.values()), shape)
     except Unusable as error:
         raise Unusable(f"with {case.label}, {error}") from None
+
+
+def _of_shape(found: Array, shape: tuple[int, ...]) -> Array:
+    """Return an answer; raise ``Unusable`` if it has another shape."""
     if found.shape != shape:
-        raise Unusable(f"with {case.label}, the shape is {found.shape} instead of {shape}")
+        raise Unusable(f"the shape is {found.shape} instead of {shape}")
     return found
 
 

@@ -63,12 +63,16 @@ def load(path: Path) -> dict[str, Any]:
     linecache.checkcache(str(path))
     module = sys.modules[MODULE] = ModuleType(MODULE)
     module.__file__ = str(path)
+    sys.path.insert(0, beside := str(path.resolve().parent))
     try:
         exec(compile(source, str(path), "exec"), vars(module))
     except SyntaxError as error:
-        raise UserError(f"{path}:{error.lineno}: {error.msg}") from error
+        line = "" if error.lineno is None else f":{error.lineno}"
+        raise UserError(f"{path}{line}: {error.msg}") from error
     except (Exception, SystemExit) as error:
         raise UserError(described(error, path)) from error
+    finally:
+        sys.path.remove(beside)
     return vars(module)
 
 

@@ -126,7 +126,7 @@ def publish(experiment: Experiment, planned: GridPlan, own: Sequence[str] = ()) 
         write_whole(store.folder / "returns.csv", csv_of(table))
         curves.append(learning_curves.curves(table, steps_of(grid)))
     if own:
-        curves.append(learning_curves.curves(mine, learning_curves.own_steps(mine)))
+        curves.append(learning_curves.own_curves(mine))
     drawn = pd.concat(curves[1:] or curves, ignore_index=True)
     theirs = drawn.iloc[len(drawn) - len(curves[-1]) :] if own else drawn.iloc[:0]
     outcomes = outcomes_of(experiment, grid, table) + _outcomes_of_own(experiment, theirs)

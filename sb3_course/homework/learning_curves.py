@@ -22,28 +22,29 @@ OWN_COLOR = to_rgb(INK)
 def curves(table: pd.DataFrame, steps: Mapping[str, Sequence[int]]) -> pd.DataFrame:
     """Compute mean and range over the seeds of each algorithm.
 
-    With the three to five seeds of a homework, the range says more than an interval.
+    With the three to five seeds of a homework, the range says more than an interval. A curve goes
+    as far as all seeds of it were measured: a mean over fewer would jump where one ends.
 
     :param table: Tidy returns, one row per evaluation
     :param steps: Environment steps of each environment at which curves are drawn
     :return: Table with the columns :data:`CURVES`, one row per algorithm and step
     """
-    runs = on_grid(table, steps).dropna(subset=["return_mean"])
     by = ["environment", "algorithm", "step"]
-    found = runs.groupby(by, sort=False)["return_mean"].agg(["mean", "min", "max"]).reset_index()
-    return found.set_axis(CURVES, axis=1)
+    returns = on_grid(table, steps).groupby(by, sort=False)["return_mean"]
+    found = returns.agg(["mean", "min", "max"])[returns.agg(lambda r: r.notna().all()).astype(bool)]
+    return found.reset_index().set_axis(CURVES, axis=1)
 
 
-def own_steps(table: pd.DataFrame) -> dict[str, list[int]]:
-    """Return the steps at which a student's runs were measured.
+def own_curves(table: pd.DataFrame) -> pd.DataFrame:
+    """Compute the curves of a student's runs, each at the steps at which its own were measured.
 
     :param table: Tidy returns
-    :return: Steps of each environment
+    :return: Table as of :func:`curves`
     """
-    return {
-        str(environment): sorted(set(rows["step"].astype(int)))
-        for environment, rows in table.groupby("environment")
-    }
+    found = [pd.DataFrame(columns=CURVES)]
+    for (environment, _), rows in table.groupby(["environment", "algorithm"], sort=False):
+        found.append(curves(rows, {str(environment): sorted(set(rows["step"].astype(int)))}))
+    return pd.concat(found[1:] or found, ignore_index=True)
 
 
 def looks(algorithms: Sequence[str], own: Sequence[str]) -> Styles:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sb3_course.common import checkpoint
-from sb3_course.common.errors import UserError
+from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_seed
 from sb3_course.common.files import write_atomically, write_whole
 from sb3_course.envs.config import EnvConfig
@@ -70,9 +70,10 @@ def make_card(options: Options, tell: Callable[[str], None]) -> None:
     :raises UserError: If the file is not a model or not trusted with what it needs, its environment
         cannot be made here, or the folder is not empty
     """
-    _make_folder(options.folder)
+    _check_free(options.folder)
     config = environment_of(options.path, options.env, options.trust)
     results = _evaluated(options, config)
+    options.folder.mkdir(parents=True, exist_ok=True)
     low, high = results["interval"]
     tell(
         f"mean return {results['mean_reward']:,.1f} ± {results['std_reward']:,.1f} in "
@@ -111,10 +112,9 @@ def interval(returns: NDArray[np.float64], level: float = LEVEL) -> tuple[float,
     return float(low), float(high)
 
 
-def _make_folder(folder: Path) -> None:
+def _check_free(folder: Path) -> None:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"{folder} exists; allowed: a new or an empty folder")
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _evaluated(options: Options, config: EnvConfig) -> dict[str, Any]:
@@ -147,8 +147,8 @@ def _record(options: Options, config: EnvConfig, seed: int, tell: Callable[[str]
     video = options.folder / VIDEO
     try:
         list(play(options.path, config, 1, seed, video, name=options.name, trust=options.trust))
-    except UserError as error:
-        tell(f"no video: {error}")
+    except Exception as error:  # the card is worth more than its video
+        tell(f"no video: {in_words(error)}")
         return False
     return True
 

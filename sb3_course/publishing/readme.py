@@ -166,12 +166,14 @@ def watch(facts: Facts) -> str:
     :return: Command
     """
     words = ["sb3-course enjoy", facts.file]
-    words += [] if facts.header.get("env") else [facts.config["env"]]
+    own = ":" in facts.config["env"]  # whose module is imported if its name is given
+    words += [facts.config["env"]] if own or not facts.header.get("env") else []
     if facts.library not in LIBRARIES:
         words.append(f"--algo {facts.module}:{facts.config['algorithm']}")
     elif "class" not in facts.header:
         words.append(f"--algo {facts.config['algorithm']}")
-    return " ".join([*words, *["--trust"] * facts.pickled])
+    trust = facts.pickled or bool(facts.config["env_settings"].get("wrappers"))
+    return " ".join([*words, *["--trust"] * trust])
 
 
 def code(facts: Facts) -> str:
@@ -235,4 +237,6 @@ def _beside(trained: Mapping[str, str], evaluated: Mapping[str, str]) -> list[tu
 
 def _table(head: tuple[str, ...], rows: list[Any]) -> str:
     lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
+    )

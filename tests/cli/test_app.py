@@ -5,7 +5,9 @@ from importlib import import_module
 
 import pytest
 import typer
+from pydantic import model_serializer
 
+from sb3_course.benchmark.definition.sections import Section
 from sb3_course.cli import app
 from sb3_course.cli.parts import terminal
 from sb3_course.common.errors import UserError
@@ -184,3 +186,22 @@ def test_a_missing_extra_is_named(monkeypatch, capsys, grid):
         monkeypatch.delitem(sys.modules, f"sb3_course.benchmark.{module}", raising=False)
     assert app.invoke(["report", path]) == terminal.FAILED
     assert "pip install 'sb3-course[benchmark]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["homework"]])
+def test_without_arguments_the_help_is_shown_as_it_is(capsys, words):
+    assert app.invoke(words) == terminal.MISUSED
+    printed = "".join(capsys.readouterr())
+    assert printed.startswith("Usage: sb3-course")
+    assert "sb3-course: " not in printed
+    assert "(see" not in printed
+
+
+def test_ctrl_c_while_pydantic_calls_back_is_ctrl_c(monkeypatch):
+    class Stopped(Section):
+        @model_serializer(mode="wrap")
+        def _stop(self, handler):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "app", lambda *_, **__: Stopped().model_dump())
+    assert app.invoke(["status", "grid.yaml"]) == terminal.INTERRUPTED

@@ -80,6 +80,21 @@ def test_what_was_learned_before_a_stop_is_saved(tmp_path, capsys, monkeypatch, 
     assert (tmp_path / "model.zip").exists()
 
 
+@pytest.mark.parametrize("stopped_by", [KeyboardInterrupt, OSError])
+def test_a_training_without_a_step_replaces_nothing(tmp_path, capsys, monkeypatch, stopped_by):
+    def stop(*_, **__):
+        raise stopped_by("made to stop")
+
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "A2C", "CartPole-v1", "--n-envs", "1", "--timesteps", "5"]
+    assert app.invoke(words) == terminal.OK
+    before = (tmp_path / "model.zip").read_bytes()
+    monkeypatch.setattr(A2C, "collect_rollouts", stop)
+    assert app.invoke(words) != terminal.OK
+    assert capsys.readouterr().out.endswith("nothing is saved: no step was made\n")
+    assert (tmp_path / "model.zip").read_bytes() == before
+
+
 @pytest.mark.parametrize("text", ["1e5", "100000", "100_000", "1E5"])
 def test_a_number_of_steps_may_be_written_with_an_exponent(text):
     assert models.whole_number(text) == 100_000

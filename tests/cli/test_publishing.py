@@ -32,6 +32,9 @@ def test_export_writes_beside_the_model_or_where_it_is_told(model, tmp_path, cap
         (["export", "model.zip"], ["--onnx", "--torchscript"]),
         (["export", "model.zip", "--onnx", "--torchscript"], ["one of --onnx and --torchscript"]),
         (["export", "model.zip", "a.pt", "--onnx"], ["a.pt", ".onnx"]),
+        (["export", "m.pt", "--torchscript"], ["given m.pt, which is MODEL itself"]),
+        (["export", "m.pt", "./m.pt", "--torchscript"], ["which is MODEL itself"]),
+        (["export", "folder", "--onnx"], ["folder is a folder; allowed: the file of a model"]),
         (["export", "none", "--onnx"], ["none.zip does not exist"]),
         (["export", "sb3.zip", "--torchscript"], ["add it, as in --algo A2C"]),
         (["export", "text.zip", "--torchscript"], ["text.zip", "not a zip file"]),
@@ -41,8 +44,11 @@ def test_wrong_arguments_get_one_clear_line(tmp_path, monkeypatch, misused, word
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.zip").write_text("text")
     A2C("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "sb3.zip")
-    (tmp_path / "model.zip").write_bytes((tmp_path / "sb3.zip").read_bytes())
+    for name in ("model.zip", "m.pt"):
+        (tmp_path / name).write_bytes((tmp_path / "sb3.zip").read_bytes())
+    (tmp_path / "folder").mkdir()
     error = misused(words)
+    assert (tmp_path / "m.pt").read_bytes() == (tmp_path / "sb3.zip").read_bytes()
     for part in expected:
         assert part in error
 

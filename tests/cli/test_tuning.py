@@ -54,6 +54,18 @@ def test_what_would_be_tuned_is_listed_without_running(tuned, tmp_path, capsys):
     assert not (tmp_path / "results").exists()
 
 
+def test_runs_for_the_sensitivity_are_in_the_plan(tuned, capsys):
+    assert app.invoke(["tune", tuned(sensitivity=3), "--dry-run"]) == terminal.OK
+    runs = (3 + 3 + 3) * 3  # values of the three parameters on three seeds
+    assert (
+        capsys.readouterr()
+        .out.strip()
+        .endswith(
+            f"2 fresh seeds, {runs} runs for the sensitivity: about {5_067 + runs * 400:,} steps"
+        )
+    )
+
+
 def test_results_that_cannot_be_written_are_told_in_a_dry_run_as_well(tuned, capsys):
     assert app.invoke(["tune", tuned(), "--dry-run", "--results", "/dev/null"]) == terminal.FAILED
     assert capsys.readouterr().err == "sb3-course: /dev/null: Not a directory\n"
@@ -87,8 +99,21 @@ def test_ctrl_c_keeps_what_there_is(tuned, capsys):
 
 
 def test_nothing_to_choose_is_a_failure(tuned, capsys):
-    assert app.invoke(["tune", tuned(MadeUp(fails=lambda spec: True))]) == terminal.FAILED
-    assert "nothing was chosen" in capsys.readouterr().out
+    grid = tuned(MadeUp(fails=lambda spec: spec.seed > 102))  # the fresh seeds
+    assert app.invoke(["tune", grid]) == terminal.FAILED
+    out = capsys.readouterr().out
+    assert "nothing was chosen" in out
+    assert "as in the grid: A2C · CartPole-v1 · seed 103: ValueError: made to fail" in out
+
+
+def test_trials_without_any_value_are_told_with_what_to_do(tuned, capsys):
+    grid = tuned(failing := MadeUp(fails=lambda spec: True))
+    for _ in range(2):
+        assert app.invoke(["tune", grid]) == terminal.MISUSED
+        told = capsys.readouterr().err
+        assert "none of 8 trials has had a return; the last one: A2C" in told
+        assert "once that is mended, move the journal in" in told
+    assert {spec.seed for spec in failing.started} == {100}  # neither fresh seeds nor sensitivity
 
 
 def test_what_ray_brings_is_handed_on(grid, monkeypatch, tmp_path):

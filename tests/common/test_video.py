@@ -10,7 +10,15 @@ from gymnasium.envs.registration import EnvSpec
 from imageio_ffmpeg import read_frames
 
 from sb3_course.common.errors import UserError
-from sb3_course.common.video import film, filmed_env, follow, has_screen, use_no_screen
+from sb3_course.common.video import (
+    DEFAULT_FPS,
+    film,
+    filmed_env,
+    follow,
+    frames_per_second,
+    has_screen,
+    use_no_screen,
+)
 
 
 class Painter(gymnasium.Env):
@@ -173,3 +181,43 @@ def test_mujoco_draws_every_episode(tmp_path):
     assert len(frames) == 42
     assert about["fps"] == 20
     assert min(frames) > 50
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (
+            np.zeros((33, 65, 3), np.float32),
+            r"type float32 and shape \(33, 65, 3\); allowed: an RGB",
+        ),
+        (np.zeros((33, 65, 4), np.uint8), r"shape \(33, 65, 4\); allowed"),
+        (np.zeros((33, 65, 1), np.uint8), r"shape \(33, 65, 1\); allowed"),
+        (None, "render\\(\\) returns a NoneType instead of an RGB image"),
+        (np.zeros((34, 65, 3), np.uint8), r"one size: \(34, 65\) after \(33, 65\)"),
+    ],
+)
+def test_a_frame_that_is_no_image_or_of_another_size_is_refused(frame, said, tmp_path):
+    with pytest.raises(UserError, match=said), film(tmp_path / "out.mp4") as video:
+        video.add(np.zeros((33, 65, 3), np.uint8), 20)
+        video.add(frame, 20)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_renders_something_else_is_refused_before_an_episode(painter, tmp_path, monkeypatch):
+    monkeypatch.setattr(Painter, "render", lambda self: np.zeros((33, 65, 4), np.uint8))
+    with (
+        pytest.raises(UserError, match=r"Painter-v0 cannot be rendered here: .*\(33, 65, 4\)"),
+        film(tmp_path / "out.mp4") as video,
+    ):
+        filmed_env(painter, video)
+
+
+def test_a_folder_is_no_video(tmp_path):
+    (tmp_path / "out.mp4").mkdir()
+    with pytest.raises(UserError, match="is a folder; allowed: a file"):
+        film(tmp_path / "out.mp4").__enter__()
+
+
+def test_an_environment_may_leave_its_frames_per_second_open(painter, monkeypatch):
+    monkeypatch.setattr(Painter, "metadata", {**Painter.metadata, "render_fps": None})
+    assert frames_per_second(gymnasium.make(painter)) == DEFAULT_FPS

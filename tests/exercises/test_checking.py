@@ -145,3 +145,17 @@ def test_there_are_twelve_in_the_order_of_the_worksheet():
     assert len(EXERCISES) == 12
     assert list(EXERCISES) == list(statements())
     assert sum(exercise.planted is not None for exercise in EXERCISES.values()) == 6
+
+
+def test_a_wrong_shape_is_told_in_enumeration_as_well():
+    source = """
+def optimal_baseline(probabilities, scores, returns):
+    squares = probabilities @ scores**2
+    b = probabilities @ (scores**2 * returns[:, None]) / np.where(squares > 0, squares, 1.0)
+    return b[:3]
+"""
+    found = verdict("optimal_baseline", source)
+    assert found.state is State.WRONG
+    assert (
+        "with one of all trajectories of a small MDP, the shape is (3,) instead" in found.lines[0]
+    )

@@ -47,7 +47,7 @@ def test_statements_are_the_docstrings():
         ("a = 1\n\nb = c\n", r"mine\.py:3: NameError: name 'c' is not defined\n    b = c"),
         ("import gone_for_good", r"mine\.py:1: ModuleNotFoundError"),
         ("raise SystemExit(2)", r"mine\.py:1: SystemExit: 2"),
-        ("a = '\x00'", r"mine\.py"),
+        ("a = '\x00'", r"mine\.py(:1)?: "),
     ],
 )
 def test_a_file_that_does_not_run_is_refused_with_the_line(text, said, tmp_path):
@@ -94,3 +94,11 @@ def test_names_of_functions_alone_count(tmp_path):
     namespace = load(path)
     assert function(namespace, "gae") is None and function(namespace, "gone") is None
     assert function(namespace, "reward_to_go") is namespace["reward_to_go"]
+
+
+def test_a_file_imports_what_is_beside_it(tmp_path):
+    (tmp_path / "helper_of_mine.py").write_text("x = 3")
+    (tmp_path / "mine.py").write_text("from helper_of_mine import x")
+    before = list(sys.path)
+    assert load(tmp_path / "mine.py")["x"] == 3
+    assert sys.path == before

@@ -94,6 +94,12 @@ def test_ones_own_returns_are_drawn_and_checked_beside(tmp_path, monkeypatch):
     assert own.reached == "301 at 123,456 steps"
 
 
+def tidy_runs(algorithm, measured):
+    columns = ["seed", "step", "return_mean"]
+    table = pd.DataFrame(measured, columns=columns).assign(algorithm=algorithm, environment="e")
+    return table.assign(num_timesteps=table["step"], wall_time=0.0)
+
+
 def test_a_name_of_the_grid_is_no_name_of_ones_own(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("step,return_mean\n0,1\n")
@@ -102,12 +108,20 @@ def test_a_name_of_the_grid_is_no_name_of_ones_own(tmp_path):
 
 
 def test_curves_are_mean_and_range_over_seeds(tmp_path):
-    rows = [("a", "e", s, step, r, step) for s, step, r in [(0, 0, 1.0), (0, 10, 3.0), (1, 0, 5.0)]]
-    columns = ["algorithm", "environment", "seed", "step", "return_mean", "num_timesteps"]
-    table = pd.DataFrame(rows, columns=columns).assign(wall_time=0.0)
+    table = tidy_runs("a", [(0, 0, 1.0), (0, 10, 3.0), (1, 0, 5.0), (1, 5, 4.0)])
     found = learning_curves.curves(table, {"e": [0, 5, 10]})
     assert found[learning_curves.CURVES[2:]].to_numpy().tolist() == [
         [0, 3, 1, 5],
-        [5, 2, 2, 2],  # the other run has ended: nothing is extrapolated
-        [10, 3, 3, 3],
+        [5, 3, 2, 4],  # later the second run has ended, and a mean would be of the first alone
     ]
+
+
+def test_ones_own_curves_do_not_depend_on_each_other():
+    mine = tidy_runs("a", [(0, 0, 10.0), (0, 50, 200.0), (0, 100, 150.0)])
+    mine = pd.concat([mine, tidy_runs("a", [(1, 0, 20.0), (1, 50, 100.0)])])
+    other = tidy_runs("b", [(0, step, float(step)) for step in range(0, 101, 10)])
+    alone = learning_curves.own_curves(mine)
+    assert alone[["step", "point"]].to_numpy().tolist() == [[0, 15], [50, 150]]
+    both = learning_curves.own_curves(pd.concat([mine, other]))
+    pd.testing.assert_frame_equal(both[both["algorithm"] == "a"], alone)
+    assert len(both[both["algorithm"] == "b"]) == 11

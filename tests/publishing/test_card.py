@@ -9,7 +9,7 @@ from stable_baselines3 import A2C
 
 from sb3_course import NPG, loading, registry
 from sb3_course.common.errors import UserError
-from sb3_course.publishing import card
+from sb3_course.publishing import card, readme
 from sb3_course.publishing.card import Options, make_card
 
 OWN = "tests.own_envs"
@@ -188,3 +188,41 @@ def test_the_front_matter_is_yaml_before_the_text(made):
     _, front, rest = text.split("---\n", 2)
     assert set(yaml.safe_load(front)) == {"library_name", "pipeline_tag", "tags", "model-index"}
     assert rest.startswith("\n# NPG on CartPole-v1\n")
+
+
+def test_a_refused_card_leaves_no_folder(tmp_path):
+    NPG("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "model.zip")
+    with pytest.raises(UserError, match="CartPol-v1"):
+        make_card(Options(tmp_path / "model.zip", tmp_path / "card", "CartPol-v1"), print)
+    assert not (tmp_path / "card").exists()
+
+
+def test_a_video_that_fails_in_any_way_costs_the_card_nothing(made, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise OSError("ffmpeg is broken")
+
+    monkeypatch.setattr(card, "play", broken)
+    lines = []
+    make_card(Options(made[1] / "model.zip", tmp_path / "card", episodes=2), lines.append)
+    assert lines[-1] == "no video: OSError: ffmpeg is broken"
+    assert (tmp_path / "card" / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("env", "settings", "command"),
+    [
+        ("CartPole-v1", {}, "m.zip"),
+        ("my_envs:Own-v0", {}, "m.zip my_envs:Own-v0"),
+        ("CartPole-v1", {"wrappers": ["a:B"]}, "m.zip --trust"),
+    ],
+)
+def test_the_command_of_a_card_works_for_whoever_has_not_written_it(env, settings, command):
+    """Modules are imported if they are named, or the file is trusted."""
+    header = {"class": "NPG", "env": env}
+    config = {"env": env, "env_settings": settings, "algorithm": "NPG"}
+    facts = readme.Facts("m.zip", "sb3_course.npg", header, config, {}, False, None)
+    assert readme.watch(facts) == f"sb3-course enjoy {command}"
+
+
+def test_a_bar_in_a_value_does_not_divide_its_cell():
+    assert readme._table(("a", "b"), [("`x`", "`1|2`")]).endswith("| `x` | `1\\|2` |")

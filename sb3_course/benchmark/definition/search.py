@@ -277,6 +277,11 @@ def with_settings(params: Mapping[str, Any], settings: Mapping[str, Any]) -> dic
 
 def _check_condition(name: str, searched: Searched, above: Mapping[str, list[JsonValue]]) -> None:
     for other, values in searched.when.items():
+        if not above:
+            raise ValueError(
+                f"{name}: when: given {other!r}; allowed: a list of choices above it, and there is "
+                "none"
+            )
         if other not in above:
             raise ValueError(f"{name}: when: {unknown('list of choices above it', other, above)}")
         for value in values:

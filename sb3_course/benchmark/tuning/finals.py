@@ -29,6 +29,7 @@ class Candidate:
     :param trial: Number of its trial; None for the settings of the grid
     :param rung: Index of the last rung of its trial
     :param searched: Value in its trial
+    :param whole: Whether that is of whole runs, and not of some that were stopped
     """
 
     label: str
@@ -36,6 +37,7 @@ class Candidate:
     trial: int | None = None
     rung: int | None = None
     searched: float | None = None
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,25 +47,22 @@ class Final:
     :param candidate: The candidate
     :param by_seed: Value on each seed; none if a run failed
     :param value: Value on all of them together
+    :param standard_error: Standard error of that value, by the jackknife over seeds
     :param failure: Why there is no value
     """
 
     candidate: Candidate
     by_seed: Sequence[float] = ()
     value: float = -np.inf
+    standard_error: float = np.nan
     failure: str = ""
 
     @property
     def optimism(self) -> float | None:
-        """How much higher its value was in its trial."""
-        if self.candidate.searched is None or not self.by_seed:
+        """How much higher its value was in its trial, if that was of whole runs."""
+        if self.candidate.searched is None or not self.by_seed or not self.candidate.whole:
             return None
         return self.candidate.searched - self.value
-
-    @property
-    def standard_error(self) -> float:
-        """Standard error of the mean over fresh seeds."""
-        return float(np.std(self.by_seed, ddof=1) / np.sqrt(len(self.by_seed)))
 
 
 def candidates_of(study: SharedStudy) -> list[Candidate]:
@@ -84,7 +83,8 @@ def candidates_of(study: SharedStudy) -> list[Candidate]:
         seen.add(ids)
         label = f"trial {trial.number}" + (f", {OWN}" if ids == own else "")
         rung = len(trial.intermediate_values) - 1
-        found.append(Candidate(label, settings, trial.number, rung, last_value(trial)))
+        whole = subject.rungs[rung].fraction == 1
+        found.append(Candidate(label, settings, trial.number, rung, last_value(trial), whole))
     return found if own in seen else [*found, Candidate(OWN, {})]
 
 
@@ -108,7 +108,7 @@ def finals_of(subject: Subject, candidates: Sequence[Candidate], store: Store) -
     :param subject: What is tuned
     :param candidates: Candidates
     :param store: Store of the results
-    :return: The first one is chosen; candidates whose runs are not all stored are left out
+    :return: The first one is chosen; none as long as a run of a candidate is not stored
     """
     finals = []
     for candidate in candidates:
@@ -118,13 +118,41 @@ def finals_of(subject: Subject, candidates: Sequence[Candidate], store: Store) -
         if failed:
             reason = f"{failed[0].spec.label}: {failed[0].reason}"
             finals.append(Final(candidate, failure=reason))
-        elif len(results) == len(specs):
+        elif len(results) < len(specs):
+            return []  # what is missing may be better
+        else:
+            seeds = subject.search.fresh_seeds()
             by_seed = [
                 float(np.mean([subject.run_value(r) for r in results if r.spec.seed == seed]))
-                for seed in subject.search.fresh_seeds()
+                for seed in seeds
             ]
-            finals.append(Final(candidate, by_seed, subject.value(results)))
+            without = [subject.value([r for r in results if r.spec.seed != s]) for s in seeds]
+            finals.append(Final(candidate, by_seed, subject.value(results), jackknife(without)))
     return sorted(finals, key=lambda final: final.value, reverse=True)
+
+
+def jackknife(without: Sequence[float]) -> float:
+    r"""Compute the standard error of a statistic from its values without one seed each.
+
+    .. math:: \sqrt{\frac{n - 1}{n} \sum_i (\theta_{(i)} - \bar\theta)^2}
+
+    For a mean it is its usual standard error.
+
+    Source: Efron & Stein 1981, *The Jackknife Estimate of Variance*.
+
+    :param without: Value without each seed, θ_(i)
+    :return: Standard error
+    """
+    return float(np.sqrt((len(without) - 1) * np.var(without)))
+
+
+def is_decided(finals: Sequence[Final]) -> bool:
+    """Return whether one of the candidates is chosen.
+
+    :param finals: Finals, the best first
+    :return: Whether there are any, so that all have ended, and one has a value
+    """
+    return bool(finals and finals[0].by_seed)
 
 
 def chosen_of(finals: Sequence[Final]) -> dict[str, Any]:
@@ -133,4 +161,4 @@ def chosen_of(finals: Sequence[Final]) -> dict[str, Any]:
     :param finals: Finals, the best first
     :return: Hyper-parameters by name; none for those of the grid
     """
-    return finals[0].candidate.settings if finals and finals[0].by_seed else {}
+    return finals[0].candidate.settings if is_decided(finals) else {}

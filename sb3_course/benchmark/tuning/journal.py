@@ -1,5 +1,6 @@
 """The journal in which Optuna keeps studies: a line for each event, written by several commands."""
 
+import errno
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -68,8 +69,12 @@ def open_journal(folder: Path) -> JournalStorage:
     path = folder / NAME
     lock = JournalLock(path)
     backend = JournalFileBackend(str(path), lock_obj=lock)
-    lock.acquire()
-    lock.release()
+    try:
+        lock.acquire()
+        lock.release()
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):  # where it can be read all the same
+            raise
     try:
         return JournalStorage(backend)
     except Exception as error:  # Optuna lets through whatever a wrong line leads to

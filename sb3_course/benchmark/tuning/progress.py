@@ -15,11 +15,11 @@ from rich.text import Text
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.tuning.study import (
-    AGAIN,
     FAILED,
     REFUSED,
     SharedStudy,
     last_value,
+    n_counted,
     ranked,
     reason_of,
 )
@@ -72,9 +72,7 @@ class TrialDisplay:
     def tick(self) -> None:
         """Move the bar to the number of trials that have ended."""
         trials = self._study.trials()
-        n = sum(
-            t.state.is_finished() and not {REFUSED, AGAIN} & t.user_attrs.keys() for t in trials
-        )
+        n = n_counted(t for t in trials if t.state.is_finished())
         best = ranked(trials, self._study.subject)
         note = f"best {last_value(best[0]):,.4g}" if best else ""
         self._progress.update(self._bar, completed=n, note=note)
@@ -138,11 +136,9 @@ def status_table(studies: Sequence[tuple[Subject, Sequence[FrozenTrial]]], termi
     for name in columns:
         table.add_column(name, justify="right")
     for subject, trials in studies:
-        kinds = Counter(
-            kind for t in trials for kind in (REFUSED, FAILED, AGAIN) if kind in t.user_attrs
-        )
-        running = sum(t.state == TrialState.RUNNING for t in trials)
-        counted = len(trials) - kinds[REFUSED] - kinds[AGAIN]
+        kinds = Counter(kind for t in trials for kind in (REFUSED, FAILED) if kind in t.user_attrs)
+        running = n_counted(t for t in trials if t.state == TrialState.RUNNING)
+        counted = n_counted(trials)
         best = ranked(trials, subject)
         value, where = "", ""
         if best:

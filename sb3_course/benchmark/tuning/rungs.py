@@ -17,6 +17,7 @@ Source: Li et al. 2020, *A System for Massively Parallel Hyperparameter Tuning* 
 successive halving), with seeds as a part of the budget.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -40,7 +41,8 @@ class Cascade(NamedTuple):
     """Outcome of successive halving.
 
     :param order: Indices of settings with a value, the best first: who goes further is better, then
-        who has the higher value on the rung where they part
+        who has the higher value there; one that went on too early counts there only if it is
+        better than one that ought to have gone on
     :param due: Indices of those that ought to go on to a rung that they have not reached
     """
 
@@ -96,14 +98,29 @@ def cascade(values: Sequence[Sequence[float]], halving: int, n_rungs: int) -> Ca
     :param n_rungs: Number of rungs
     :return: Order of the settings, and which of them are due on their next rung
     """
-    pool = [i for i, reached in enumerate(values) if reached]
-    worse: list[int] = []
-    for rung in range(n_rungs):
-        pool.sort(key=lambda i: values[i][rung], reverse=True)
-        if rung == n_rungs - 1:
+    pool, due = [i for i, reached in enumerate(values) if reached], list[int]()
+    earned = [pool]
+    for rung in range(n_rungs - 1):
+        best = sorted(pool, key=lambda i: values[i][rung], reverse=True)
+        best = best[: n_promoted(len(pool), halving)]
+        due = [i for i in best if len(values[i]) == rung + 1]
+        pool = [i for i in best if i not in due]
+        earned.append(pool)
+        if due:
             break
-        best = pool[: n_promoted(len(pool), halving)]
-        if due := [i for i in best if len(values[i]) == rung + 1]:
-            return Cascade([*pool, *worse], due)
-        pool, worse = best, [*pool[len(best) :], *worse]
-    return Cascade([*pool, *worse], [])
+    return Cascade(_order(values, earned), due)
+
+
+def _order(values: Sequence[Sequence[float]], earned: Sequence[Sequence[int]]) -> list[int]:
+    """Return the order of settings, by those that have earned each rung."""
+    order: list[int] = []
+    for rung in reversed(range(max(map(len, values), default=0))):
+        there = earned[rung] if rung < len(earned) else ()
+        least = min((values[i][rung] for i in there), default=-math.inf)
+        new = [
+            i
+            for i, reached in enumerate(values)
+            if i not in order and len(reached) > rung and (i in there or reached[rung] > least)
+        ]
+        order += sorted(new, key=lambda i: values[i][rung], reverse=True)
+    return order

@@ -33,6 +33,15 @@ HOPELESS = 10
 """Number of trials after which a study is given up if not one of them has had a value."""
 
 
+def n_counted(trials: Iterable[FrozenTrial]) -> int:
+    """Return the number of settings that were tried, without those that a constructor has refused.
+
+    :param trials: Trials
+    :return: Number, in which one that got a second chance counts once
+    """
+    return sum(not {REFUSED, AGAIN} & trial.user_attrs.keys() for trial in trials)
+
+
 def stored_trials(storage: BaseStorage, subject: Subject) -> list[FrozenTrial]:
     """Return the trials of a study that may not have begun.
 
@@ -75,6 +84,7 @@ class SharedStudy:
             pruner=NopPruner(),  # Optuna's cannot go on with a trial that it has pruned
             load_if_exists=True,
         )
+        self._own = params_of_grid(subject.algorithm_class(), subject.own_params(), subject.ranges)
         name = subject.name.rpartition(" ")[2]
         self._locks = ByteLocks(folder / f".trials-{name}.lock")
         self._mine: set[int] = set()
@@ -89,8 +99,8 @@ class SharedStudy:
 
     @property
     def counted(self) -> int:
-        """Number of different settings; those that a constructor has refused do not count."""
-        return sum(not {REFUSED, AGAIN} & t.user_attrs.keys() for t in self.trials())
+        """Number of settings that were tried; those that a constructor has refused do not count."""
+        return n_counted(self.trials())
 
     @property
     def over(self) -> bool:
@@ -133,13 +143,10 @@ class SharedStudy:
 
     def _new(self) -> Trial:
         trials = self._study.get_trials(deepcopy=False)
-        self._give_up_hopeless(trials)
-        subject = self.subject
-        if not trials:
-            own = params_of_grid(subject.algorithm_class(), subject.own_params(), subject.ranges)
-            if own is not None:
-                self._study.enqueue_trial(own)
-        self._study.sampler = sampler_of(subject.name, len(trials))
+        self.check_hope(HOPELESS)
+        if not trials and self._own is not None:
+            self._study.enqueue_trial(self._own)
+        self._study.sampler = sampler_of(self.subject.name, len(trials))
         return self._asked()
 
     def _again(self) -> Trial | None:
@@ -168,9 +175,14 @@ class SharedStudy:
         self._mine.add(trial.number)
         return trial
 
-    def _give_up_hopeless(self, trials: Sequence[FrozenTrial]) -> None:
-        ended = [t for t in trials if t.state.is_finished()]
-        if len(ended) >= HOPELESS and not any(t.intermediate_values for t in ended):
+    def check_hope(self, n: int = 1) -> None:
+        """Check that one of the trials has had a value, once several of them have ended.
+
+        :param n: Number of trials that may end without one before
+        :raises UserError: If none has had a value; says why, and what to do
+        """
+        ended = self.trials(*(state for state in TrialState if state.is_finished()))
+        if len(ended) >= n and not any(t.intermediate_values for t in ended):
             raise UserError(
                 f"{self.subject.label}: none of {len(ended)} trials has had a return; the last "
                 f"one: {reason_of(ended[-1])}; once that is mended, move the journal in "
@@ -189,9 +201,10 @@ class SharedStudy:
         """Return the hyper-parameters of a trial by name.
 
         :param trial: Trial
-        :return: Values as in a grid
+        :return: Values as in a grid; none for a trial of the grid's own, however they are written
         """
-        return settings_of(trial.params, self.subject.ranges)
+        is_own = trial.params == self._own
+        return {} if is_own else settings_of(trial.params, self.subject.ranges)
 
     def failure_of(self, trial: Trial) -> str | None:
         """Return why an earlier trial with the same settings failed.

@@ -101,7 +101,7 @@ class Subject:
         return self._runs(settings, self.search.fresh_seeds(), 1.0)
 
     def expected_steps(self) -> int:
-        """Return about how many environment steps all of it takes, fresh seeds included."""
+        """Return about how many environment steps trials and fresh seeds take."""
         trials, total, known = float(self.search.trials), 0.0, set[str]()
         for rung in self.rungs:
             specs = [spec for spec in self.runs({}, rung) if spec.id not in known]

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from optuna.trial import FrozenTrial
+
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.definition.search import with_settings
 from sb3_course.benchmark.definition.yaml_source import dump
-from sb3_course.benchmark.tuning.finals import Final
+from sb3_course.benchmark.tuning.finals import Final, is_decided
 from sb3_course.benchmark.tuning.progress import after, in_words
+from sb3_course.benchmark.tuning.study import FAILED, n_counted
 from sb3_course.benchmark.tuning.subject import Subject
 from sb3_course.common.files import write_whole
 from sb3_course.common.tracking.code import git_commit, versions
@@ -17,7 +20,7 @@ NAME = "tuned.yaml"
 Chosen = Sequence[tuple[Subject, Sequence[Final]]]
 
 
-def write_tuned(grid: Grid, chosen: Chosen, folder: Path) -> Path:
+def write_tuned(grid: Grid, chosen: Chosen, lines: Sequence[str], folder: Path) -> Path:
     """Write the grid in which algorithms have the settings that were chosen for them.
 
     It is complete: `sb3-course run` takes it as it is, and its ``algorithms`` can be included by,
@@ -25,10 +28,10 @@ def write_tuned(grid: Grid, chosen: Chosen, folder: Path) -> Path:
 
     :param grid: Grid that was tuned
     :param chosen: What was tuned, with what the best settings have reached on fresh seeds
+    :param lines: What the choices rest upon
     :param folder: Folder of tuning
     :return: Path of the file
     """
-    lines = [line for subject, finals in chosen for line in provenance(subject, finals)]
     head = [
         f"Settings of {grid.name} chosen by `sb3-course tune`, whose runs are stored beside it.",
         *lines,
@@ -51,7 +54,7 @@ def tuned_content(grid: Grid, chosen: Chosen) -> dict[str, Any]:
     content: dict[str, Any] = grid.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     content["name"] = f"{grid.name}_tuned"
     for subject, finals in chosen:
-        if not finals or not finals[0].by_seed:
+        if not is_decided(finals):
             continue
         settings = finals[0].candidate.settings
         algorithm = content["algorithms"][subject.algorithm]
@@ -60,7 +63,7 @@ def tuned_content(grid: Grid, chosen: Chosen) -> dict[str, Any]:
             override = overrides.setdefault(subject.environments[0], {})
             own = subject.grid.config(subject.algorithm, subject.environments[0]).params
             changed = with_settings(own, settings)
-            heads = {name.partition(".")[0] for name in settings}
+            heads = dict.fromkeys(name.partition(".")[0] for name in settings)
             override["params"] = override.get("params", {}) | {h: changed[h] for h in heads}
             continue
         algorithm["params"] = with_settings(algorithm.get("params", {}), settings)
@@ -76,16 +79,22 @@ def tuned_content(grid: Grid, chosen: Chosen) -> dict[str, Any]:
     return content
 
 
-def provenance(subject: Subject, finals: Sequence[Final]) -> list[str]:
+def provenance(
+    subject: Subject, finals: Sequence[Final], trials: Sequence[FrozenTrial]
+) -> list[str]:
     """Return what a choice rests upon, in lines.
 
     :param subject: What was tuned
     :param finals: What the best settings have reached on fresh seeds, the best first
+    :param trials: Trials of the search
     :return: Lines of plain text
     """
     search = subject.search
-    if not finals or not finals[0].by_seed:
-        return [f"{subject.label}: nothing was chosen"]
+    if not finals:
+        return [f"{subject.label}: nothing was chosen; the runs have not all ended"]
+    if not is_decided(finals):
+        reasons = [line for final in finals for line in _curse(subject, final)]
+        return [f"{subject.label}: nothing was chosen", *reasons]
     seeds = search.fresh_seeds()
     where = f"{len(seeds)} fresh seeds ({seeds[0]} to {seeds[-1]})"
     best = finals[0]
@@ -93,9 +102,11 @@ def provenance(subject: Subject, finals: Sequence[Final]) -> list[str]:
     measure = f"{search.objective} return"
     if search.shared:
         measure = f"IQM of the scores of the {measure}"
+    n_failed = sum(FAILED in trial.user_attrs for trial in trials)
+    failed = f", of which {n_failed} failed," if n_failed else ""
     lines = [
         f"{subject.label}: {best.candidate.label} ({in_words(best.candidate.settings)}), chosen of "
-        f"{search.trials} trials with seeds {', '.join(map(str, search.seeds))} by the "
+        f"{n_counted(trials)} trials{failed} with seeds {', '.join(map(str, search.seeds))} by the "
         f"{measure}: {found}"
     ]
     for final in finals:
@@ -108,7 +119,8 @@ def _curse(subject: Subject, final: Final) -> list[str]:
     if final.failure:
         return [f"  {candidate.label}: {final.failure}"]
     line = f"  {candidate.label}: {final.value:,.4g} ± {final.standard_error:,.2g}"
-    if final.optimism is None or candidate.rung is None or candidate.searched is None:
+    if candidate.rung is None or candidate.searched is None:
         return [line]
     before = after(subject, candidate.rung, candidate.searched)
-    return [f"{line}; in its trial {before}: a luck of {final.optimism:+,.4g}"]
+    luck = "" if final.optimism is None else f": a luck of {final.optimism:+,.4g}"
+    return [f"{line}; in its trial {before}{luck}"]

@@ -26,7 +26,13 @@ from sb3_course.benchmark.storage.references import read_references
 from sb3_course.benchmark.storage.rounds import read_rounds
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.benchmark.tuning import finals, sensitivity
-from sb3_course.benchmark.tuning.finals import Final, candidates_of, chosen_of, finals_of
+from sb3_course.benchmark.tuning.finals import (
+    Final,
+    candidates_of,
+    chosen_of,
+    finals_of,
+    is_decided,
+)
 from sb3_course.benchmark.tuning.journal import NAME as JOURNAL
 from sb3_course.benchmark.tuning.journal import open_journal
 from sb3_course.benchmark.tuning.progress import status_table, trial_display
@@ -63,11 +69,13 @@ class TuningOutcome:
     """What tuning has found.
 
     :param finals: What was tuned, with what its best settings have reached; the first is chosen
+    :param provenance: What the choices rest upon, in lines
     :param tuned: Grid with the chosen settings
     :param page: Page on the studies
     """
 
     finals: Sequence[tuple[Subject, Sequence[Final]]]
+    provenance: Sequence[str]
     tuned: Path
     page: Path
 
@@ -270,10 +278,11 @@ def run_tuning(
         for subject in plan.subjects:
             with closing(SharedStudy(storage, folder, subject)) as study:
                 _search(plan, study, make(_most_runs(subject)), shown, retries)
+                study.check_hope()
                 candidates = candidates_of(study)
             run(finals.runs_of(subject, candidates))
-            found = finals_of(subject, candidates, plan.store)
-            run(sensitivity.runs_of(subject, chosen_of(found)))
+            if is_decided(found := finals_of(subject, candidates, plan.store)):
+                run(sensitivity.runs_of(subject, chosen_of(found)))
     finally:
         if plan.store.finished() or plan.store.failed():
             command = command or f"sb3_course.benchmark.tuning.tune_grid({plan.grid.name!r})"
@@ -327,12 +336,14 @@ def publish_tuning(plan: TuningPlan, storage: BaseStorage) -> TuningOutcome:
             curves: dict[str, list[Point]] = {}
             if study.over:
                 found = finals_of(subject, candidates_of(study), plan.store)
+            if is_decided(found):
                 curves = sensitivity.curves(subject, chosen_of(found), plan.store)
             if trials := study.trials():
                 records.append(StudyRecord(subject, trials, found, curves))
     if len(records) == len(subjects) and all(record.finals for record in records):
         plan.store.pack()
     chosen = [(record.subject, record.finals) for record in records]
-    tuned = write_tuned(plan.grid, chosen, plan.store.folder)
+    lines = [line for each in records for line in each.provenance]
+    tuned = write_tuned(plan.grid, chosen, lines, plan.store.folder)
     page = write_tuning_page(plan.grid.name, records, plan.store.folder)
-    return TuningOutcome(chosen, tuned, page)
+    return TuningOutcome(chosen, lines, tuned, page)

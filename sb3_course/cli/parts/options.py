@@ -66,6 +66,8 @@ def existing_model(path: Path) -> Path:
     from sb3_course.common.checkpoint import resolve
 
     file = resolve(path)
+    if path.is_dir() and not file.is_file():
+        raise typer.BadParameter(f"{path} is a folder; allowed: the file of a model")
     if not file.is_file():
         raise typer.BadParameter(f"{file} does not exist; `sb3-course train` saves such a file")
     return file

@@ -24,6 +24,7 @@ def least_variance(
     squared_returns: bool = False,
     unweighted: bool = False,
     undivided: bool = False,
+    covariance: bool = False,
 ) -> Array:
     """Compute E[S² R] / E[S²] per parameter, or what a mistake makes of it.
 
@@ -37,6 +38,7 @@ def least_variance(
     :param squared_returns: Weight R²
     :param unweighted: Take every trajectory for equally likely
     :param undivided: Leave the division out
+    :param covariance: Minimize the variance without E[S] = 0
     :return: Baseline b, of shape (P,)
     """
     p = np.full_like(p, 1 / len(p)) if unweighted else p
@@ -45,6 +47,9 @@ def least_variance(
     squares = scores if unsquared else scores**2
     numerator: Array = p @ (squares * (returns**2 if squared_returns else returns)[:, None])
     denominator = (p @ scores) ** 2 if squared_mean else p @ squares
+    if covariance:
+        numerator = numerator - (p @ scores) * (p @ (scores * returns[:, None]))
+        denominator = denominator - (p @ scores) ** 2
     if one_for_all:
         numerator, denominator = (np.full_like(x, x.sum()) for x in (numerator, denominator))
     if undivided:
@@ -107,6 +112,8 @@ OPTIMAL_BASELINE = Exercise(
         "squared_returns": "the numerator has R² instead of R",
         "unweighted": "the probabilities are not used: this is a plain mean over the rows",
         "undivided": "the division by E[S²] is missing",
+        "covariance": "this is the least variance for these few trajectories, whose mean score is "
+        "not 0: with E[S] = 0, which is true of the policy, E[S] and E[S R] E[S] drop out",
     },
     _measure_least_variance,
     "over all trajectories, no baseline of one number per parameter has less variance",

@@ -132,6 +132,7 @@ def td_step(
     learning_rate: float,
     *,
     limit_is_end: bool = False,
+    limit_wins: bool = False,
     keeps_terminal: bool = False,
     swapped: bool = False,
     residual: bool = False,
@@ -151,6 +152,7 @@ def td_step(
     :param gamma: Discount factor γ
     :param learning_rate: Learning rate α
     :param limit_is_end: Take a time limit for a terminal state
+    :param limit_wins: Value terminal states that a time limit reaches as well
     :param keeps_terminal: Value terminal states
     :param swapped: Value terminal states, and not those at a time limit
     :param residual: Differentiate through y as well
@@ -164,6 +166,8 @@ def td_step(
     ended, cut = terminated.numpy(), truncated.numpy()
     if limit_is_end:
         ended = ended | cut
+    if limit_wins:
+        ended = ended & ~cut
     if keeps_terminal:
         ended = np.zeros_like(ended)
     if swapped:
@@ -184,6 +188,7 @@ def _td_cases() -> tuple[Case, ...]:
         "a terminal state": ".T",
         "a time limit": ".L",
         "ends of both kinds": "..T.L.",
+        "a terminal state at the time limit": ".B",
     }
     for seed, (label, marks) in enumerate(kinds.items()):
         rng, n, ends = np.random.default_rng(seed), len(marks), np.array(list(marks))
@@ -192,8 +197,8 @@ def _td_cases() -> tuple[Case, ...]:
             "states": th.tensor(rng.integers(4, size=n)),
             "rewards": th.tensor(rng.normal(1.0, 1.0, n)),
             "next_states": th.tensor(rng.integers(4, size=n)),
-            "terminated": th.tensor(ends == "T"),
-            "truncated": th.tensor(ends == "L"),
+            "terminated": th.tensor(np.isin(ends, ["T", "B"])),
+            "truncated": th.tensor(np.isin(ends, ["L", "B"])),
             "gamma": 0.9,
             "learning_rate": STEP,
         }
@@ -240,6 +245,8 @@ CRITIC_STEP = Exercise(
     td_step,
     {
         "limit_is_end": STILL_THERE,
+        "limit_wins": "V(s') counts where a terminal state is reached at the time limit: nothing "
+        "follows it",
         "keeps_terminal": "V of terminal states counts: nothing follows them, so their value is 0",
         "swapped": "it is the wrong way round: V(s') counts at a time limit, not after a terminal "
         "state",

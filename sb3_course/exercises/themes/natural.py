@@ -239,7 +239,7 @@ def _measure_step(run: Run) -> str:
         theta = th.tensor(w.theta, requires_grad=True)
         gradient = th.from_numpy(w.gradient().reshape(theta.shape))
         arguments = (theta, th.arange(len(theta)), gradient, target, 1e-3)
-        new = run(*arguments)
+        new = run(*arguments).astype(np.float64)
         ratio = float((w.probs * np.log(w.probs / softmax(new))).sum(axis=1).mean()) / target
         gain = float((new - w.theta).ravel() @ w.gradient())
         best = float((natural_step(*arguments) - w.theta).ravel() @ w.gradient())

@@ -30,7 +30,7 @@ def batch(seed: int, *ends: str) -> tuple[Array, Array, np.random.Generator]:
 
     :param seed: Seed of the rewards
     :param ends: For each environment its steps: ``.`` goes on, ``T`` terminates, ``L`` is cut by a
-        time limit
+        time limit, ``B`` is both
     :return: Rewards and marks, of shape (T, N), and the generator for more
     """
     marks = np.array([list(row) for row in ends]).T
@@ -160,6 +160,7 @@ def advantages(
     gae_lambda: float,
     *,
     no_bootstrap: bool = False,
+    limit_wins: bool = False,
     keeps_terminal: bool = False,
     leak: bool = False,
     leak_at_limits: bool = False,
@@ -179,6 +180,7 @@ def advantages(
     :param gamma: Discount factor γ
     :param gae_lambda: Decay λ
     :param no_bootstrap: Take a time limit for a terminal state
+    :param limit_wins: Value terminal states that a time limit reaches as well
     :param keeps_terminal: Value terminal states
     :param leak: Sum over all ends of episodes
     :param leak_at_limits: Sum over time limits
@@ -194,6 +196,8 @@ def advantages(
     unseen = np.zeros_like(terminated) if keeps_terminal else terminated
     if no_bootstrap:
         unseen = unseen | truncated
+    if limit_wins:
+        unseen = unseen & ~truncated
     deltas = rewards + gamma * np.where(unseen, 0.0, next_values) - values
     ends = terminated if leak_at_limits else terminated | truncated
     decay = (1.0 if lambda_only else gamma) * (1.0 if gamma_only else gae_lambda)
@@ -209,6 +213,7 @@ def _gae_cases() -> tuple[Case, ...]:
         "one episode that a time limit cuts": ("...L",),
         "two environments, with ends of both kinds": (".T..L..", "L...T.."),
         "a batch whose edge cuts an episode": ("..L...", "...T.."),
+        "a terminal state at the time limit": ("..B.T",),
     }
     cases = []
     for seed, (label, rows) in enumerate(drawn.items()):
@@ -219,8 +224,8 @@ def _gae_cases() -> tuple[Case, ...]:
             "rewards": rewards,
             "values": values,
             "next_values": following,
-            "terminated": marks == "T",
-            "truncated": marks == "L",
+            "terminated": np.isin(marks, ["T", "B"]),
+            "truncated": np.isin(marks, ["L", "B"]),
             "gamma": 0.9,
             "gae_lambda": 0.8,
         }
@@ -263,6 +268,8 @@ GAE = Exercise(
     {
         "no_bootstrap": "the bootstrap at a time limit is missing: the episode would have gone on, "
         "so V of the state where it was cut counts",
+        "limit_wins": "V of a terminal state counts where a time limit is reached as well: nothing "
+        "follows it",
         "keeps_terminal": "V of terminal states counts: nothing follows them, so their value is 0",
         "leak": "the sum runs over the ends of episodes: it holds TD errors of the next one",
         "leak_at_limits": "the sum runs over time limits: after one, the next row is of another "

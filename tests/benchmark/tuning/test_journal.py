@@ -1,3 +1,4 @@
+import errno
 import json
 import subprocess
 import sys
@@ -5,6 +6,7 @@ import sys
 import optuna
 import pytest
 
+from sb3_course.benchmark.tuning import journal
 from sb3_course.benchmark.tuning.journal import NAME, open_journal, remove_torn_line
 from sb3_course.common.errors import UserError
 
@@ -70,3 +72,17 @@ def test_a_process_that_is_killed_while_it_writes_locks_nobody_out(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / NAME)])
     assert done.returncode == -9
     assert with_trials(tmp_path, 1) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_what_cannot_be_written_can_be_read(tmp_path, monkeypatch, number):
+    with_trials(tmp_path, 2)
+
+    def refuse(path):
+        raise OSError(number, "made to fail", str(path))
+
+    monkeypatch.setattr(journal, "locked", refuse)
+    study = optuna.load_study(storage=open_journal(tmp_path), study_name="a")
+    assert len(study.trials) == 2
+    with pytest.raises(OSError, match="made to fail"):
+        study.ask()

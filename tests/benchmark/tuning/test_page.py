@@ -1,9 +1,15 @@
+import copy
+
 import optuna
 import pytest
+from optuna.trial import TrialState
 
+from sb3_course.benchmark.tuning.journal import open_journal
 from sb3_course.benchmark.tuning.page.importance import FEWEST, importances
-from sb3_course.benchmark.tuning.page.sections import StudyRecord, sections
-from tests.benchmark.tuning.made_up import MadeUp, searched, subject, tune
+from sb3_course.benchmark.tuning.page.sections import StudyRecord, search, sections
+from sb3_course.benchmark.tuning.progress import status_table
+from sb3_course.benchmark.tuning.study import AGAIN
+from tests.benchmark.tuning.made_up import MadeUp, searched, study, subject, tune
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -48,5 +54,30 @@ def test_the_page_holds_choice_history_slices_and_sensitivity(tmp_path, monkeypa
 
 def test_a_study_that_has_just_begun_has_a_page():
     head, choice = sections([StudyRecord(subject(), [])])
-    assert head.points == ["A2C on CartPole-v1: nothing was chosen"]
+    assert head.points == ["A2C on CartPole-v1: nothing was chosen; the runs have not all ended"]
     assert choice.paragraphs == ["The trials, or the runs on fresh seeds, have not all ended."]
+
+
+def test_a_second_chance_is_one_trial_of_one_setting(tmp_path):
+    """Its runs of the rungs that it has passed before are not made again."""
+    of = study(open_journal(tmp_path), tmp_path, trials=2, seeds=2, halving=2)
+    first = of.take()
+    assert of.report(first, 0, 1.0) and of.report(first, 1, 1.0) and not of.report(first, 2, 1.0)
+    second = of.take()
+    assert of.report(second, 0, 9.0) and not of.report(second, 1, 0.5)
+    again = of.trials()[1]
+    attrs = {**again.user_attrs, AGAIN: 1}
+    trials = [*of.trials(), copy_of(again, number=2, user_attrs=attrs)]
+    record = StudyRecord(of.subject, trials)
+    text = search(record).paragraphs[0]
+    assert text.startswith("2 trials, about 1,400 environment steps. Of their 2 different settings")
+    running = copy_of(again, number=3, user_attrs=attrs, state=TrialState.RUNNING)
+    table = status_table([(of.subject, [*trials, running])], terminal=False)
+    assert [next(iter(c.cells)) for c in table.columns[1:5]] == ["2", "2", "2", "0"]
+
+
+def copy_of(trial, **changes):
+    made = copy.deepcopy(trial)
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made

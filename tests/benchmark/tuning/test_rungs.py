@@ -31,18 +31,29 @@ def test_a_run_with_a_single_evaluation_is_not_stopped():
 def test_whoever_goes_further_is_better():
     values = [[1, 9, 9], [2, 5], [3], [], [2.5, 7]]
     order, due = cascade(values, halving=2, n_rungs=3)
-    assert order[:2] == [2, 4]  # by the first rung, on which the best two of four go on
-    assert due == [2]
+    assert order == [0, 4, 2, 1]
+    assert due == [2]  # by the first rung, on which the best two of four go on
 
 
-def test_an_early_promotion_of_a_bad_setting_counts_for_nothing():
-    lucky = [[0.0, 99.0, 99.0]]  # was the first one
-    others = [[float(i)] for i in range(1, 6)]
-    others[4] += [7.0, 7.0]
-    others[3] += [6.0]
-    order, due = cascade(lucky + others, halving=3, n_rungs=3)
-    assert order == [5, 4, 3, 2, 1, 0]
-    assert due == []
+@pytest.mark.parametrize(
+    ("early", "order"),
+    [
+        ([5.0, 5.0], [5, 4, 3, 2, 1, 0]),
+        ([5.0, 99.0], [0, 5, 4, 3, 2, 1]),
+        ([6.5], [5, 0, 4, 3, 2, 1]),
+    ],
+)
+def test_an_early_promotion_counts_only_if_it_is_better_than_one_that_was_earned(early, order):
+    """The first setting goes on unopposed, and is the worst on the first rung."""
+    values = [[0.0, *early], *([float(i)] for i in range(1, 6))]
+    values[5] += [6.0, 7.0]
+    values[4] += [6.0]
+    assert cascade(values, halving=3, n_rungs=3) == (order, [])
+
+
+def test_the_best_of_whole_trials_is_the_first():
+    """One of three goes on by its first look; another one, begun before, was better in the end."""
+    assert cascade([[30.0, 46.0], [20.0, 298.5], [10.0]], 2, 2).order == [1, 0, 2]
 
 
 def test_settings_that_go_on_by_and_by_end_as_if_all_had_been_known_at_once():

@@ -121,7 +121,7 @@ def test_a_second_chance_that_fails_is_the_last_one(storage, tmp_path):
 
 
 def test_a_second_chance_is_not_taken_back_by_a_lucky_setting(storage, tmp_path):
-    """The first trial goes on unopposed, and is better than it on a rung that it has not earned."""
+    """The first trial goes on unopposed, and is better than it in the end."""
     one = study(storage, tmp_path, trials=6, seeds=3)
     values = [[1.0, 9.0, 9.0], [6.0, 5.0], [2.0], [3.0], [4.0], [5.0, 4.0]]
     chances = 0
@@ -138,5 +138,5 @@ def test_a_second_chance_is_not_taken_back_by_a_lucky_setting(storage, tmp_path)
                 break
         assert chances < 5
     assert one.over
-    best = ranked(one.trials(), one.subject)[0]
-    assert values_of(best) == [6.0, 5.0, 7.0]
+    best = ranked(one.trials(), one.subject)[:2]
+    assert [values_of(trial) for trial in best] == [[1.0, 9.0, 9.0], [6.0, 5.0, 7.0]]

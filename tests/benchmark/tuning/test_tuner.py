@@ -10,7 +10,7 @@ from sb3_course.benchmark.definition.yaml_source import GridError
 from sb3_course.benchmark.plan import plan_grid
 from sb3_course.benchmark.storage.rounds import Rounds, write_rounds
 from sb3_course.benchmark.tuning import tuner
-from sb3_course.benchmark.tuning.finals import OWN
+from sb3_course.benchmark.tuning.finals import OWN, jackknife
 from sb3_course.benchmark.tuning.journal import NAME, open_journal
 from sb3_course.benchmark.tuning.page import sections
 from sb3_course.benchmark.tuning.study import FAILED, REFUSED, stored_trials, values_of
@@ -352,3 +352,77 @@ def test_runs_of_other_code_of_the_user_are_not_mixed_with_new_ones(tmp_path, mo
     tune(monkeypatch, tmp_path, grid, MadeUp(made_with={f"source of {HERE}": "another"}))
     with pytest.raises(UserError, match="runs with another .*helpers.*set it back, or move the"):
         tuner.plan_tuning(grid, results=tmp_path)
+
+
+def test_nothing_is_chosen_before_every_candidate_has_ended(tmp_path, monkeypatch):
+    """What is missing, the grid's own settings among it, may be better."""
+    algorithms = {"A2C": {"class": "A2C"}, "B": {"class": "A2C"}}
+    ranges = {name: {"n_steps": [4, 8]} for name in algorithms}
+    grid = searched(algorithms=algorithms, halving=1, trials=2)
+    grid["search"]["algorithms"] = ranges
+
+    class Stopped(MadeUp):
+        def start(self, spec):
+            if sum(each.seed > 102 for each in self.started) == 3:  # of four at least
+                raise KeyboardInterrupt
+            super().start(spec)
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(monkeypatch, tmp_path, grid, Stopped())
+    outcome, _ = tune(monkeypatch, tmp_path, grid, only=["algorithm=B"])
+    (_, of_a), (_, of_b) = outcome.finals
+    assert list(of_a) == []
+    assert of_b[0].by_seed
+    said = "A2C on CartPole-v1: nothing was chosen; the runs have not all ended"
+    assert outcome.provenance[0] == said
+    assert "environments" not in yaml.safe_load(outcome.tuned.read_text())["algorithms"]["A2C"]
+
+
+def test_the_trials_that_were_made_are_told_not_those_that_were_asked_for(tmp_path, monkeypatch):
+    def fails(spec):
+        return spec.config.params.get("n_steps") == 16 and spec.seed == 101
+
+    ranges = {"n_steps": [4, 8, 16]}
+    tune(monkeypatch, tmp_path, searched(ranges, halving=1, trials=12), MadeUp(fails=fails))
+    outcome, _ = tune(monkeypatch, tmp_path, searched(ranges, halving=1, trials=4))
+    n = sum(FAILED in t.user_attrs for t in trials(tmp_path, searched(ranges, halving=1)))
+    assert n > 0
+    assert f"chosen of 12 trials, of which {n} failed, with seeds" in outcome.provenance[0]
+
+
+def test_the_grids_own_settings_are_run_once_however_they_are_written(tmp_path, monkeypatch):
+    """One has more digits than values that are suggested, the other is the default."""
+    ranges = {"gamma": {"low": 0.8, "high": 0.999}, "learning_rate": {"low": 1e-4, "high": 1e-2}}
+    algorithms = {"A2C": {"class": "A2C", "params": {"learning_rate": 0.00123456}}}
+    grid = searched(ranges, algorithms=algorithms, trials=3, confirm={"best": 3, "seeds": 2})
+    outcome, executor = tune(monkeypatch, tmp_path, grid)
+    ((_, finals),) = outcome.finals
+    assert sum(OWN in final.candidate.label for final in finals) == 1
+    assert len(finals) == 3
+    assert executor.started[0].config.params == algorithms["A2C"]["params"]
+
+
+def test_no_sensitivity_is_run_around_nothing(tmp_path, monkeypatch):
+    def fails(spec):
+        return spec.seed > 102
+
+    executor = MadeUp(fails=fails)
+    outcome, _ = tune(monkeypatch, tmp_path, searched(halving=1, trials=2, sensitivity=3), executor)
+    assert len(executor.started) == 2 * 3 + 3 * 2
+    assert outcome.provenance[0] == "A2C on CartPole-v1: nothing was chosen"
+
+
+def test_training_longer_is_no_luck(tmp_path, monkeypatch):
+    outcome, _ = tune(monkeypatch, tmp_path, searched(trials=3, confirm={"best": 3, "seeds": 2}))
+    ((subject, finals),) = outcome.finals
+    stopped = [f for f in finals if f.candidate.rung == 0]
+    assert stopped and subject.rungs[0].fraction < 1
+    assert {f.optimism for f in stopped} == {None}
+    lines = [line for line in outcome.provenance if "stopped at 100 steps" in line]
+    assert lines and not any("luck" in line for line in lines)
+
+
+def test_the_standard_error_is_of_what_is_compared():
+    values = [3.0, 5.0, 10.0, 4.0]
+    without = [np.mean(values[:i] + values[i + 1 :]) for i in range(4)]
+    assert jackknife(without) == pytest.approx(np.std(values, ddof=1) / 2)

@@ -41,6 +41,10 @@ OPTIMAL_WRONG = [
     ([("returns[:, None]", "returns[:, None] ** 2")], "squared_returns"),
     ([("probabilities[:, None] * ", "")], "unweighted"),
     ([("below = weights.sum(axis=0)", "below = 1.0 + 0 * above")], "undivided"),
+    ([("    below = weights.sum(axis=0)",
+       "    mean = probabilities @ scores\n"
+       "    above = above - mean * (probabilities @ (scores * returns[:, None]))\n"
+       "    below = weights.sum(axis=0) - mean**2")], "covariance"),
 ]  # fmt: skip
 BIAS = [
     """

@@ -49,6 +49,7 @@ def critic_update(
 CRITIC_WRONG = [
     ([("* ~done", "")], "keeps_terminal"),
     ([("done = terminated", "done = truncated")], "swapped"),
+    ([("done = terminated", "done = terminated & ~truncated")], "limit_wins"),
     ([(".detach() * ~done", " * ~done")], "residual"),
     ([("0.5 * ", "")], "doubled"),
     ([(".mean()", ".sum()")], "summed"),

@@ -111,6 +111,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, gae_lambda):
 ]
 ADVANTAGES_WRONG = [
     ([("~terminated ", "~(terminated | truncated) ")], "no_bootstrap"),
+    ([(" * ~terminated", " * (~terminated | truncated)")], "limit_wins"),
     ([(" * ~terminated", "")], "keeps_terminal"),
     ([(" * ~ends[t]", "")], "leak"),
     ([("ends = terminated | truncated", "ends = terminated")], "leak_at_limits"),
@@ -167,7 +168,7 @@ def test_wrong_advantages(edits, flag):
 
 def test_what_follows_is_measured():
     """A missing bootstrap biases where a limit cuts; a missing V(s_t) only adds variance."""
-    cut, target = (verdict("gae", edited(ADVANTAGES[0], *ADVANTAGES_WRONG[i][0])) for i in (0, 6))
+    cut, target = (verdict("gae", edited(ADVANTAGES[0], *ADVANTAGES_WRONG[i][0])) for i in (0, 7))
     assert "limit cuts" in cut.lines[-1] and "off by" in cut.lines[-1]
     assert "unbiased, with" in target.lines[-1]
 

@@ -1,6 +1,7 @@
 """Sections of the page on the studies of a grid, and writing it."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,15 @@ from sb3_course.benchmark.tuning.page.importance import FEWEST, importances
 from sb3_course.benchmark.tuning.progress import after, in_words
 from sb3_course.benchmark.tuning.sensitivity import Point, settings_around
 from sb3_course.benchmark.tuning.space import DECAYS, held_of, settings_of
-from sb3_course.benchmark.tuning.study import AGAIN, FAILED, REFUSED, has_value, reason_of
+from sb3_course.benchmark.tuning.study import (
+    AGAIN,
+    FAILED,
+    REFUSED,
+    has_value,
+    n_counted,
+    reason_of,
+    settings_key,
+)
 from sb3_course.benchmark.tuning.subject import Subject
 from sb3_course.benchmark.tuning.tuned_grid import provenance
 
@@ -53,6 +62,11 @@ class StudyRecord:
     def valued(self) -> list[FrozenTrial]:
         """Trials that have ended with a value."""
         return [trial for trial in self.trials if has_value(trial)]
+
+    @property
+    def provenance(self) -> list[str]:
+        """What the choice rests upon, in lines."""
+        return provenance(self.subject, self.finals, self.trials)
 
 
 def write_tuning_page(name: str, records: Sequence[StudyRecord], folder: Path) -> Path:
@@ -94,7 +108,7 @@ def head(records: Sequence[StudyRecord]) -> Section:
         "again on fresh seeds, by which one was chosen. Of the value that made a setting the best "
         "of its search, some was luck: the last column says how much."
     )
-    points = [provenance(record.subject, record.finals)[0] for record in records]
+    points = [record.provenance[0] for record in records]
     return Section("Tuning", [text], points)
 
 
@@ -148,12 +162,18 @@ def search(record: StudyRecord) -> Section:
         styles,
         title="History",
     )
-    steps = sum(_steps(subject, trial) for trial in record.trials)
-    counts = [sum(len(t.intermediate_values) > i for t in record.valued) for i in range(99)]
+    furthest = Counter[str]()
+    for trial in record.valued:
+        key = settings_key(trial)
+        furthest[key] = max(furthest[key], len(trial.intermediate_values))
     reached = ", ".join(
-        f"{counts[i]} reached {figures.rung_name(subject, i)}" for i in range(len(subject.rungs))
+        f"{sum(n > i for n in furthest.values())} reached {figures.rung_name(subject, i)}"
+        for i in range(len(subject.rungs))
     )
-    text = f"{len(record.trials)} trials, about {steps:,} environment steps: {reached}."
+    text = (
+        f"{n_counted(record.trials)} trials, about {_steps(record):,} environment steps. Of their "
+        f"{len(furthest)} different settings with a value {reached}."
+    )
     return Section(
         f"{subject.label}: the search", [text], pictures=[picture], tables=[_all(record)]
     )
@@ -202,7 +222,7 @@ def parameters(record: StudyRecord) -> Section:
         "Importance compares where the best quarter of the trials lies with where all of them do "
         "(PED-ANOVA): 1 in all. It is of this search, which had its eyes on the good settings."
         if found
-        else f"Importances need {FEWEST} trials with a value."
+        else f"Importances need {FEWEST} different settings with a value."
     )
     tables = [Table("Importance", ["hyper-parameter", "importance"], rows)] if rows else []
     return Section(f"{subject.label}: parameters", [text], pictures=[picture], tables=tables)
@@ -246,10 +266,12 @@ def sensitive(record: StudyRecord) -> Section:
     return Section(title, [text], pictures=[picture], tables=[table])
 
 
-def _steps(subject: Subject, trial: FrozenTrial) -> int:
-    """Return the environment steps of the runs of a trial."""
+def _steps(record: StudyRecord) -> int:
+    """Return the environment steps of the runs of all trials, each of which is made once."""
+    subject = record.subject
     specs = {
         spec.id: spec
+        for trial in record.trials
         for rung in subject.rungs[: len(trial.intermediate_values)]
         for spec in subject.runs(settings_of(trial.params, subject.ranges), rung)
     }
