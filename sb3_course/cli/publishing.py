@@ -7,6 +7,7 @@ import typer
 
 from sb3_course.cli.parts.options import existing_model
 from sb3_course.cli.parts.terminal import OK, print_line
+from sb3_course.common.files import check_not_read
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Saved model.")]
 Algo = Annotated[
@@ -53,8 +54,7 @@ def export(
         to = to.with_suffix(suffix)
     if to.suffix != suffix:
         raise typer.BadParameter(f"OUT: given {to}; allowed with --{form}: a file {suffix}")
-    if to.resolve() == file.resolve():
-        raise typer.BadParameter(f"OUT: given {to}, which is MODEL itself; allowed: another file")
+    check_not_read("OUT", to, [file])
     exporting.require(form)
     written = exporting.export_file(file, to, form, algo, trust)
     print_line(

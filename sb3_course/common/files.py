@@ -7,7 +7,7 @@ import re
 import stat
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -146,3 +146,15 @@ def shipped(path: str) -> Path:
     """
     inside = IN_WHEEL / path
     return inside if inside.exists() else PACKAGE.parent / path
+
+
+def check_not_read(option: str, file: Path, read: Iterable[Path]) -> None:
+    """Check that a file to write is none of those that are read.
+
+    :param option: What the file was given by, for the message
+    :param file: File to write
+    :param read: Files that are read
+    :raises UserError: If it is one of them
+    """
+    if file.resolve() in {path.resolve() for path in read}:
+        raise UserError(f"{option}: {file} is read as well, and kept; allowed: another file")

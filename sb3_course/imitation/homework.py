@@ -9,10 +9,10 @@ from typing import Any
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.utils import LinearSchedule
 
-from sb3_course.common.checkpoint import place_to_save, remember_environment
+from sb3_course.common.checkpoint import place_to_save, remember_environment, resolve
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import evaluation_envs
-from sb3_course.common.files import shipped
+from sb3_course.common.files import check_not_read, shipped
 from sb3_course.common.video import check_video, record, use_no_screen
 from sb3_course.envs.config import EnvConfig
 from sb3_course.envs.make import make_vec_env
@@ -86,6 +86,9 @@ def imitate(options: Options, print_line: Callable[[str], None]) -> bool:
         check_video(options.video)
         use_no_screen()  # before MuJoCo is first imported, when it reads the choice
     out = None if options.out is None else place_to_save(options.out)
+    if out is not None:
+        given = (options.expert, options.demos)
+        check_not_read("--out", out, [resolve(Path(path)) for path in given if path is not None])
     expert = _expert(options)
     model = _model(options, expert, print_line)
     model.set_logger(Logger(None, [_RoundPrinter(print_line)]))

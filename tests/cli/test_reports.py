@@ -66,3 +66,12 @@ def test_a_report_does_not_wait_for_torch():
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert shown.stdout.strip() == "set()", shown.stderr
+
+
+def test_a_table_that_is_read_is_not_written_over(zoo, misused):
+    table = zoo.parent / "returns.csv"
+    table.write_text("algorithm,environment,seed,step,return\nMine,CartPole-v1,0,10,3\n")
+    for path in ("returns.csv", f"mine={table}"):
+        said = misused(["report", path, "--out", "."])
+        assert "--out: returns.csv is read as well, and kept; allowed: another file" in said
+    assert len(table.read_text().splitlines()) == 2

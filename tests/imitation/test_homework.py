@@ -141,3 +141,10 @@ def test_an_environment_with_settings(tmp_path, monkeypatch, capsys):
     assert invoke(["enjoy", "new.zip", "--episodes", "1"]) == 0
     assert invoke(["imitate", *walk[:1], "--env-kwargs", "goal=7", *words]) == 2
     assert "kwargs.goal: given 7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--expert", "--demos"])
+def test_what_is_learned_from_is_not_written_over(files, capsys, option):
+    file = files[option == "--demos"]
+    assert invoke(["imitate", "Pendulum-v1", option, file, "--out", file]) == 2
+    assert f"--out: {file} is read as well, and kept" in capsys.readouterr().err

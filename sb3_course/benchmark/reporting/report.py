@@ -23,7 +23,7 @@ from sb3_course.benchmark.storage.rl_zoo import write_zoo
 from sb3_course.benchmark.storage.rounds import read_rounds
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
-from sb3_course.common.files import write_whole
+from sb3_course.common.files import check_not_read, write_whole
 
 
 def publish(grid: Grid, store: Store) -> Path:
@@ -51,10 +51,11 @@ def publish_logs(logs: Logs, folder: Path) -> Path:
     :param logs: Logs
     :param folder: Folder to write to, after which the report is named
     :return: Path of the page
-    :raises UserError: The folder is one of a grid's results
+    :raises UserError: The folder is one of a grid's results, or has a table that was read
     """
     if (folder / NAME).exists():
         raise UserError(f"{folder} holds the results of a grid; choose another folder (--out)")
+    check_not_read("--out", folder / "returns.csv", (run.path for run in logs.runs))
     write_whole(folder / "returns.csv", csv_of(logs.table))
     name = folder.resolve().name
     table, numbered = common_seeds(logs.table)
