@@ -107,7 +107,10 @@ def truncated_weights(log_weights: Array, max_weight: float | None = None) -> Ar
     :param max_weight: Largest weight; None for no limit
     :return: w_t, of the same shape
     :raises FloatingPointError: Without a limit, a weight leaves no room for returns in float32
+    :raises ValueError: The limit is not positive
     """
+    if max_weight is not None and not max_weight > 0:
+        raise ValueError(f"max_weight must be a positive number or None, got {max_weight!r}")
     with np.errstate(over="ignore"):
         weights: Array = np.exp(log_weights)
     if max_weight is not None:

@@ -201,7 +201,10 @@ def conjugate_gradient(
     :param max_steps: Maximum number of products
     :param tolerance: Relative residual at which to stop
     :return: Solution, with its residual, number of iterations and curvature
+    :raises ValueError: The right-hand side is of whole numbers, in which there is no solution
     """
+    if not b.is_floating_point():
+        raise ValueError(f"b must be of floating-point numbers, got {b.dtype}")
     x, r, p = th.zeros_like(b), b.clone(), b.clone()
     squared = r.dot(r)
     target = tolerance**2 * squared

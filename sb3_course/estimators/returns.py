@@ -3,7 +3,8 @@
 All arrays are of shape (T, N): T steps of N environments, computed in float64. ``ends`` marks the
 steps after which an episode ended, by termination or by a time limit, as booleans or as 0 and 1.
 ``bootstrap_values`` holds V(s_{t+1}) where the episode continues unseen and 0 elsewhere
-(``Rollout.bootstrap_values``); without it every return is Monte Carlo, of rewards alone.
+(``Rollout.bootstrap_values``); without it every return is Monte Carlo, of rewards alone. Arrays of
+different shapes are refused with a ``ValueError``: NumPy would make (T, T) of (T,) and (T, 1).
 """
 
 import numpy as np
@@ -24,6 +25,9 @@ def reward_to_go(
     :param bootstrap_values: V(s_{t+1}) where the episode continues unseen, 0 elsewhere
     :return: Reward to go Q̂_t
     """
+    _check_shapes(rewards=rewards, ends=ends)
+    if np.ndim(bootstrap_values):
+        _check_shapes(rewards=rewards, bootstrap_values=bootstrap_values)
     returns = np.asarray(rewards) + gamma * np.asarray(bootstrap_values, dtype=np.float64)
     discount = gamma * ~np.asarray(ends, dtype=bool)
     for t in range(len(returns) - 2, -1, -1):
@@ -53,6 +57,7 @@ def next_values(values: Array, ends: Array, bootstrap_values: Array) -> Array:
     :param bootstrap_values: V(s_{t+1}) where the episode continues unseen, 0 elsewhere
     :return: V(s_{t+1}), 0 after a terminal state
     """
+    _check_shapes(values=values, ends=ends, bootstrap_values=bootstrap_values)
     shifted = bootstrap_values.copy()
     shifted[:-1] += np.where(ends[:-1], 0.0, values[1:])
     return shifted
@@ -69,6 +74,7 @@ def td_errors(rewards: Array, values: Array, next_values: Array, gamma: float) -
     :param gamma: Discount factor γ
     :return: TD errors δ_t
     """
+    _check_shapes(rewards=rewards, values=values, next_values=next_values)
     return rewards + gamma * next_values - values
 
 
@@ -86,6 +92,7 @@ def gae(deltas: Array, ends: Array, gamma: float, gae_lambda: float) -> Array:
     :param gae_lambda: Decay λ of the weights of later TD errors
     :return: Advantages Â_t
     """
+    _check_shapes(deltas=deltas, ends=ends)
     return reward_to_go(deltas, ends, gamma * gae_lambda)
 
 
@@ -98,7 +105,15 @@ def running_sum(values: Array, ends: Array) -> Array:
     :param ends: Whether an episode ended after each step, where the sum starts again from 0
     :return: Sums c_t
     """
+    _check_shapes(values=values, ends=ends)
     sums = np.array(values, dtype=np.float64)
     for t in range(1, len(sums)):
         sums[t] += np.where(ends[t - 1], 0.0, sums[t - 1])
     return sums
+
+
+def _check_shapes(**arrays: Array) -> None:
+    shapes = {name: np.shape(array) for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1:
+        given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"shapes: given {given}; allowed: the same for all")

@@ -8,6 +8,7 @@ from sb3_course.estimators.importance_weights import (
     log_mixture,
     log_products,
     self_normalized,
+    truncated_weights,
     weighted_returns,
 )
 
@@ -186,3 +187,9 @@ def test_weights_of_one_change_no_return():
 )
 def test_effective_sample_size_by_hand(weights, share):
     assert effective_sample_size(np.array(weights, dtype=float)) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("limit", [0, -1.0, np.nan])
+def test_a_limit_that_is_none_is_refused(limit):
+    with pytest.raises(ValueError, match="max_weight must be a positive number or None, got"):
+        truncated_weights(np.zeros(3), limit)

@@ -259,3 +259,8 @@ def test_flatten_undoes_assign():
 
 def test_flatten_of_nothing_is_an_empty_vector():
     assert ng.flatten([]).shape == (0,)
+
+
+def test_whole_numbers_have_no_solution():
+    with pytest.raises(ValueError, match="floating-point numbers, got torch.int64"):
+        ng.conjugate_gradient(lambda v: 2 * v, th.tensor([1, 2]), 5)

@@ -112,3 +112,19 @@ def test_gae_with_lambda_0_and_1_is_the_td_error_and_the_monte_carlo_advantage()
 
 def test_running_sum_by_hand():
     assert running_sum(REWARDS, ENDS).ravel().tolist() == [1, 3, 4, 12, 28]
+
+
+@pytest.mark.parametrize(
+    ("call", "given"),
+    [
+        (lambda a, b: td_errors(a, a, b, 0.9), r"rewards \(4,\), values \(4,\), next_values"),
+        (lambda a, b: reward_to_go(a, b, 0.9), r"rewards \(4,\), ends \(4, 1\)"),
+        (lambda a, b: reward_to_go(a, a, 0.9, b), r"bootstrap_values \(4, 1\)"),
+        (lambda a, b: next_values(a, b, a), r"ends \(4, 1\)"),
+        (lambda a, b: gae(b, a, 0.9, 0.9), r"deltas \(4, 1\), ends \(4,\)"),
+        (lambda a, b: running_sum(a, b), r"values \(4,\), ends \(4, 1\)"),
+    ],
+)
+def test_arrays_of_different_shapes_are_refused(call, given):
+    with pytest.raises(ValueError, match=given + ".*; allowed: the same for all"):
+        call(np.zeros(4), np.zeros((4, 1)))
