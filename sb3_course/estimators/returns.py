@@ -112,7 +112,7 @@ def running_sum(values: Array, ends: Array) -> Array:
     return sums
 
 
-def _check_shapes(**arrays: Array) -> None:
+def _check_shapes(**arrays: Array | float) -> None:
     shapes = {name: np.shape(array) for name, array in arrays.items()}
     if len(set(shapes.values())) > 1:
         given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
