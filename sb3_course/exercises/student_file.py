@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from inspect import cleandoc
 from pathlib import Path
@@ -72,7 +72,8 @@ def load(path: Path) -> dict[str, Any]:
     except (Exception, SystemExit) as error:
         raise UserError(described(error, path)) from error
     finally:
-        sys.path.remove(beside)
+        with suppress(ValueError):  # the file has removed it
+            sys.path.remove(beside)
     return vars(module)
 
 
