@@ -27,10 +27,10 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_course.benchmark.definition.grid import Grid, RunSpec, load_grid
 from sb3_course.benchmark.execution.evaluation_callback import EvaluationCallback
+from sb3_course.benchmark.execution.train_run import model_of
 from sb3_course.benchmark.storage.result import Measurement
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.evaluation import evaluation_envs, evaluation_seed, play_episodes
-from sb3_course.registry import build
 
 FILE = Path("results/tuning_falls/falls.csv")
 SCALES = 0.0, 0.1, 0.3, 1.0
@@ -76,15 +76,7 @@ def rows_of(spec: RunSpec, stored: list[Measurement]) -> Iterator[list[Any]]:
     :raises RuntimeError: The run returns something else here
     """
     config = spec.config
-    model = build(
-        config.algorithm_class,
-        config.params,
-        spec.env,
-        config.n_envs,
-        spec.seed,
-        config.backend,
-        config.normalize,
-    )
+    model = model_of(spec)
     means = [float(np.mean(each.returns)) for each in stored]
     falls = {i for i in range(1, len(means)) if means[i] < means[i - 1] / 2}
     envs = evaluation_envs(spec.env, EPISODES)

@@ -110,16 +110,7 @@ def run_one(
     started = time.perf_counter()
     torch.set_num_threads(1)
     config = spec.config
-    model = build(
-        config.algorithm_class,
-        config.params,
-        spec.env,
-        config.n_envs,
-        spec.seed,
-        config.backend,
-        config.normalize,
-        tensorboard,
-    )
+    model = model_of(spec, tensorboard)
     past = _Past()
     if checkpoints is not None and not hasattr(model, "replay_buffer"):  # which no file holds
         model, past = _continued(model, spec, checkpoints.file)
@@ -172,6 +163,26 @@ def run_one(
         measurements=evaluation.measurements,
         seconds=seconds(),
         made_with=made_with(spec),
+    )
+
+
+def model_of(spec: RunSpec, tensorboard: Path | None = None) -> BaseAlgorithm:
+    """Return the model of a run, with its environments, before any training.
+
+    :param spec: Run
+    :param tensorboard: Folder for TensorBoard files; None for none
+    :return: Model
+    """
+    config = spec.config
+    return build(
+        config.algorithm_class,
+        config.params,
+        spec.env,
+        config.n_envs,
+        spec.seed,
+        config.backend,
+        config.normalize,
+        tensorboard,
     )
 
 
