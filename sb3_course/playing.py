@@ -12,13 +12,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_course import loading
+from sb3_course.building import being_made, check_environment
 from sb3_course.common import checkpoint
 from sb3_course.common.checkpoint import CheckpointError
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import evaluate, evaluation_env
 from sb3_course.common.video import check_video, film, filmed_env, has_screen, render_modes
 from sb3_course.envs.config import EnvConfig, EnvConfigError
-from sb3_course.registry import being_made, check_environment, find_algorithm
+from sb3_course.registry import find_algorithm
 
 
 def play(

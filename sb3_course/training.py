@@ -17,7 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
 
-from sb3_course import loading, registry
+from sb3_course import building, loading, registry
 from sb3_course.common import checkpoint
 from sb3_course.common.callbacks import EvaluateEvery, SaveEvery
 from sb3_course.common.checkpoint import CheckpointError
@@ -106,9 +106,9 @@ def start(
     :return: Model that is ready to train
     :raises UserError: If something does not exist or does not fit; names it
     """
-    registry.check_device(setup.device)
-    logs = None if tensorboard is None else registry.place_to_log(tensorboard, setup.env.name)
-    model = registry.build(
+    building.check_device(setup.device)
+    logs = None if tensorboard is None else building.place_to_log(tensorboard, setup.env.name)
+    model = building.build(
         setup.algo,
         params,
         setup.env,
@@ -153,9 +153,9 @@ def resume(
     algorithm = find_class(path, header, setup.algo if trusted else None, trusted)
     check_trusted(path, setup.env, trusted)
     setup = replace(setup, device=setup.device if device is None else device)
-    registry.check_device(setup.device)
-    registry.check_environment(setup.env.id)
-    with registry.being_made(setup.env):
+    building.check_device(setup.device)
+    building.check_environment(setup.env.id)
+    with building.being_made(setup.env):
         env = make_vec_env(setup.env, setup.n_envs, setup.seed, setup.backend, verbose=0)
     try:
         model, lost = loading.load_to_continue(algorithm, path, env, trusted, setup.device)

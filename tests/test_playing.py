@@ -7,7 +7,7 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import sb3_course
-from sb3_course import loading, playing, registry
+from sb3_course import building, loading, playing
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError
 from sb3_course.envs.config import EnvConfig
@@ -17,7 +17,7 @@ SMALL = {"A2C": {}, "REINFORCE": {"n_steps": 16}}
 
 def build(name="A2C", params=None, env_id="CartPole-v1", normalize=True, backend="dummy"):
     params = SMALL.get(name, {}) if params is None else params
-    return registry.build(name, params, env_id, 2, 3, backend, normalize)
+    return building.build(name, params, env_id, 2, 3, backend, normalize)
 
 
 @pytest.fixture(scope="module", params=["A2C", "REINFORCE"])
@@ -158,7 +158,7 @@ WALK = EnvConfig(f"{OWN}:Walk-v0", {"goal": 2.0}, frame_stack=3, time_limit=6)
 def walker(tmp_path_factory):
     """A model of an environment with settings, with normalization."""
     path = tmp_path_factory.mktemp("walker") / "walker.zip"
-    model = registry.build("NPG", {"n_steps": 16}, WALK, 2, 0, "dummy", True).learn(64)
+    model = building.build("NPG", {"n_steps": 16}, WALK, 2, 0, "dummy", True).learn(64)
     loading.save(model, path)
     return path
 

@@ -37,8 +37,8 @@ from sb3_course.benchmark.tuning.journal import open_journal
 from sb3_course.benchmark.tuning.space import settings_of, suggest
 from sb3_course.benchmark.tuning.subject import Subject, subjects_of
 from sb3_course.benchmark.tuning.tuner import tune_grid
+from sb3_course.building import build
 from sb3_course.common.files import write_whole
-from sb3_course.registry import build
 
 FOLDER = Path("results/tuning_against_one_seed")
 TASKS: dict[str, dict[str, Any]] = {

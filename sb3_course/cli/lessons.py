@@ -114,7 +114,7 @@ def imitate(
 
     sb3-course imitate CartPole-v1 --expert ppo.zip --algo PPO --video cartpole.mp4
     """
-    from sb3_course.registry import check_environment
+    from sb3_course.building import check_environment
 
     check_environment(env)
     try:

@@ -9,6 +9,7 @@ from typing import Any
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.utils import LinearSchedule
 
+from sb3_course.building import being_made
 from sb3_course.common.checkpoint import place_to_save, remember_environment, resolve
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import evaluation_envs
@@ -21,7 +22,6 @@ from sb3_course.imitation.dagger import DAgger
 from sb3_course.imitation.demonstrations import load_demonstrations
 from sb3_course.imitation.experts import Expert, as_expert, demonstrate, load_expert
 from sb3_course.loading import is_trusted
-from sb3_course.registry import being_made
 
 EXPERTS = shipped("results/experts")
 """Folder of the project's own experts."""

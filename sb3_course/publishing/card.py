@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sb3_course.building import being_made, check_environment
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_seed
@@ -18,7 +19,6 @@ from sb3_course.envs.config import EnvConfig
 from sb3_course.playing import environment_of, load_to_play, open_policy, opened, play
 from sb3_course.publishing.configuration import configuration, installed
 from sb3_course.publishing.readme import Facts, readme
-from sb3_course.registry import being_made, check_environment
 
 LEVEL = 0.95
 """Level of the interval of the mean return."""

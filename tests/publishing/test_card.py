@@ -7,8 +7,9 @@ import yaml
 from huggingface_hub import ModelCard
 from stable_baselines3 import A2C
 
-from sb3_course import NPG, loading, registry
+from sb3_course import NPG, building, loading
 from sb3_course.common.errors import UserError
+from sb3_course.envs.config import EnvConfig
 from sb3_course.publishing import card, readme
 from sb3_course.publishing.card import Options, make_card
 
@@ -17,7 +18,7 @@ OWN = "tests.own_envs"
 
 def build(name="NPG", env_id="CartPole-v1", normalize=True, **params):
     small = {"n_steps": 16, "learning_rate": "lin_0.01", **params}
-    return registry.build(name, small, env_id, 2, 3, "dummy", normalize).learn(64)
+    return building.build(name, small, env_id, 2, 3, "dummy", normalize).learn(64)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ CASES = {
     "settings": (
         lambda: build(
             "NPG",
-            registry.EnvConfig(
+            EnvConfig(
                 f"{OWN}:Walk-v0",
                 {"goal": 2.0},
                 ({f"{OWN}:Scaled": {"times": 3.0}},),
@@ -161,7 +162,7 @@ def test_a_file_of_sb3_itself_gets_a_card(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_rendered_has_no_video(tmp_path):
-    model = registry.build(
+    model = building.build(
         "NPG", {"n_steps": 16}, "sb3_course.envs.dilemmas:Dilemmas-v0", 2, 0, "dummy", False
     )
     loading.save(model, tmp_path / "model.zip")

@@ -13,15 +13,10 @@ from sb3_course.benchmark.definition.yaml_source import (
     Source,
     shown,
 )
+from sb3_course.building import check_environment
 from sb3_course.common.errors import Key, UserError, unknown
 from sb3_course.envs.config import EnvConfig, EnvConfigError, find_wrapper
-from sb3_course.registry import (
-    UNIONS,
-    check_environment,
-    constructor_arguments,
-    find_algorithm,
-    hyper_parameters,
-)
+from sb3_course.registry import UNIONS, constructor_arguments, find_algorithm, hyper_parameters
 
 LIKE_AN_ID = re.compile(r"-v\d+$")
 """How an environment's id ends, and a name that a grid has made up seldom does."""

@@ -12,12 +12,12 @@ from sb3_course.benchmark.definition.grid import RunConfig, RunSpec
 from sb3_course.benchmark.definition.search import Ranges, Search
 from sb3_course.benchmark.definition.search_checks import refused_values
 from sb3_course.benchmark.definition.yaml_source import GridSource, Mistake, Source, shown
+from sb3_course.building import at_fault, refusal, value
 from sb3_course.common.errors import Key, in_words
 from sb3_course.envs.backends import Backend
 from sb3_course.envs.config import EnvConfig, EnvConfigError
 from sb3_course.envs.make import make_vec_env, normalized, why_not_envpool
 from sb3_course.envs.spaces_only import SpacesOnlyEnv
-from sb3_course.registry import at_fault, refusal, value
 
 Spaces = tuple[Space[Any], Space[Any]]
 _NEED_CHECKS: set[Backend] = {"envpool", "gymnasium"}

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_course.benchmark.definition.grid import RunConfig
 from sb3_course.benchmark.definition.search import Ranges, Searched, with_settings
 from sb3_course.benchmark.definition.yaml_source import shown
-from sb3_course.registry import refusal
+from sb3_course.building import refusal
 
 MOST_CONDITIONS = 16
 """Maximum number of ways to meet a parameter's condition in which its values are built."""

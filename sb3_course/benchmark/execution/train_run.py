@@ -24,12 +24,12 @@ from sb3_course.benchmark.execution.evaluation_callback import SUCCESS, Evaluati
 from sb3_course.benchmark.execution.heartbeat import beat
 from sb3_course.benchmark.storage import provenance
 from sb3_course.benchmark.storage.result import Measurement, RunResult
+from sb3_course.building import build
 from sb3_course.common.callbacks import SaveEvery
 from sb3_course.common.checkpoint import CheckpointError, read_members
 from sb3_course.common.tracking.callback import Track, tracked
 from sb3_course.common.tracking.film import episode_film
 from sb3_course.common.tracking.tracker import TrackedRun, Tracking
-from sb3_course.registry import build
 
 PAST = "run.json"
 """Member of a run's checkpoint: the run, and what it had measured."""
