@@ -8,6 +8,7 @@ suggested is in the journal, and finished runs are stored.
 import hashlib
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ AGAIN = "again"
 """Key of the rung up to which a trial goes for certain, as one with its settings has before."""
 HOPELESS = 10
 """Number of trials after which a study is given up if not one of them has had a value."""
+
+
+class Hopeless(UserError):
+    """None of the trials of a study has had a value."""
 
 
 def n_counted(trials: Iterable[FrozenTrial]) -> int:
@@ -66,6 +71,29 @@ def begun(study: optuna.Study, states: Sequence[TrialState] = ()) -> list[Frozen
     return [trial for trial in trials if trial.state != TrialState.WAITING]
 
 
+def abandoned(folder: Path, subject: Subject, trials: Iterable[FrozenTrial]) -> set[int]:
+    """Return the numbers of the trials in progress that no command works on any more.
+
+    :param folder: Folder of tuning
+    :param subject: What is tuned
+    :param trials: Trials
+    :return: Numbers; none where the folder cannot be written, so that nobody can tell
+    """
+    running = [trial.number for trial in trials if trial.state == TrialState.RUNNING]
+    if not running:
+        return set()
+    try:
+        locks = ByteLocks(_lock_file(folder, subject))
+    except (OSError, UserError):
+        return set()
+    with closing(locks):  # under the first one no command begins a trial meanwhile
+        return {n for n in running if locks.acquire(n + 1)} if locks.acquire(ASKING) else set()
+
+
+def _lock_file(folder: Path, subject: Subject) -> Path:
+    return folder / f".trials-{subject.name.rpartition(' ')[2]}.lock"
+
+
 class SharedStudy:
     """A study that several commands may work on at the same time.
 
@@ -85,8 +113,7 @@ class SharedStudy:
             load_if_exists=True,
         )
         self._own = params_of_grid(subject.algorithm_class(), subject.own_params(), subject.ranges)
-        name = subject.name.rpartition(" ")[2]
-        self._locks = ByteLocks(folder / f".trials-{name}.lock")
+        self._locks = ByteLocks(_lock_file(folder, subject))
         self._mine: set[int] = set()
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
@@ -119,7 +146,7 @@ class SharedStudy:
         """Take a trial: one that a killed command has left, or else a new one.
 
         :return: Trial that this command alone works on; None if there is none at the moment
-        :raises UserError: If none of :data:`HOPELESS` trials has had a value
+        :raises Hopeless: If none of :data:`HOPELESS` trials has had a value
         """
         if not self._locks.acquire(ASKING):
             return None
@@ -179,11 +206,11 @@ class SharedStudy:
         """Check that one of the trials has had a value, once several of them have ended.
 
         :param n: Number of trials that may end without one before
-        :raises UserError: If none has had a value; says why, and what to do
+        :raises Hopeless: If none has had a value; says why, and what to do
         """
         ended = self.trials(*(state for state in TrialState if state.is_finished()))
         if len(ended) >= n and not any(t.intermediate_values for t in ended):
-            raise UserError(
+            raise Hopeless(
                 f"{self.subject.label}: none of {len(ended)} trials has had a return; the last "
                 f"one: {reason_of(ended[-1])}; once that is mended, move the journal in "
                 f"{self._folder} away: no run that is stored is repeated"
@@ -243,7 +270,8 @@ class SharedStudy:
         trials, own = self.trials(), settings_key(self.held(trial.number))
         others = {settings_key(t): values_of(t)[rung] for t in trials if len(values_of(t)) > rung}
         others.pop(own, None)
-        better = sum(other > value for other in others.values())
+        earlier = {settings_key(t) for t in trials if t.number < trial.number}  # first on a tie
+        better = sum((other, key in earlier) > (value, False) for key, other in others.items())
         return better < n_promoted(len(others) + 1, self.subject.search.halving)
 
     def fail(self, trial: Trial, kind: str, reason: str) -> None:
