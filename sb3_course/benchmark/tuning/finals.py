@@ -14,8 +14,9 @@ import numpy as np
 
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.benchmark.tuning.study import SharedStudy, last_value, ranked
+from sb3_course.benchmark.tuning.study import SharedStudy
 from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.benchmark.tuning.trials import last_value, ranked
 
 OWN = "as in the grid"
 

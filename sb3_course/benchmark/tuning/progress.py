@@ -14,16 +14,16 @@ from rich.text import Text
 
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.storage.result import RunResult
-from sb3_course.benchmark.tuning.study import (
+from sb3_course.benchmark.tuning.study import SharedStudy
+from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.benchmark.tuning.trials import (
     FAILED,
     REFUSED,
-    SharedStudy,
     last_value,
     n_counted,
     ranked,
     reason_of,
 )
-from sb3_course.benchmark.tuning.subject import Subject
 
 
 class TrialDisplay:

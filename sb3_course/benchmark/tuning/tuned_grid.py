@@ -11,8 +11,8 @@ from sb3_course.benchmark.definition.search import with_settings
 from sb3_course.benchmark.definition.yaml_source import dump
 from sb3_course.benchmark.tuning.finals import Final, is_decided
 from sb3_course.benchmark.tuning.progress import after, error_in_words, in_words
-from sb3_course.benchmark.tuning.study import FAILED, HOPELESS, has_value, n_counted, reason_of
 from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.benchmark.tuning.trials import FAILED, HOPELESS, has_value, n_counted, reason_of
 from sb3_course.common.files import write_whole
 from sb3_course.common.tracking.code import git_commit, versions
 

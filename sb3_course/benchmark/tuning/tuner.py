@@ -1,7 +1,7 @@
 """Tune the algorithms of a grid: trials, the best ones again, and the grid with what was chosen."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from rich.console import Console
 from sb3_course.benchmark.definition.checks import checked_grid
 from sb3_course.benchmark.definition.constructor_checks import check_constructors
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
-from sb3_course.benchmark.definition.yaml_source import GridError, GridSource
+from sb3_course.benchmark.definition.yaml_source import GridSource
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.executors import Executor, make_executor
 from sb3_course.benchmark.execution.heartbeat import logs_folder
@@ -40,7 +40,7 @@ from sb3_course.benchmark.tuning.sensitivity import Point
 from sb3_course.benchmark.tuning.space import settings_of
 from sb3_course.benchmark.tuning.study import Hopeless, SharedStudy, abandoned, stored_trials
 from sb3_course.benchmark.tuning.subject import Subject, subjects_of
-from sb3_course.benchmark.tuning.trial_queue import TrialQueue
+from sb3_course.benchmark.tuning.trial_queue import TrialQueue, refusal_by_constructors
 from sb3_course.benchmark.tuning.tuned_grid import write_tuned
 from sb3_course.common.errors import UserError, refuse_in_worker, unknown
 from sb3_course.common.files import remove_abandoned
@@ -285,7 +285,7 @@ def run_tuning(
         for subject in plan.subjects:
             try:
                 with closing(SharedStudy(storage, folder, subject)) as study:
-                    _search(plan, study, make(_most_runs(subject)), shown, retries)
+                    _search(plan, study, make(subject.most_runs), shown, retries)
                     study.check_hope()
                     candidates = candidates_of(study)
             except Hopeless as error:  # the others may be better
@@ -308,10 +308,6 @@ def run_tuning(
     return outcome
 
 
-def _most_runs(subject: Subject) -> int:
-    return subject.search.trials * len(subject.search.seeds) * len(subject.environments)
-
-
 def _search(
     plan: TuningPlan, study: SharedStudy, executor: Executor, console: Console, retries: int
 ) -> None:
@@ -320,20 +316,9 @@ def _search(
     logs_folder(plan.store.folder).mkdir(parents=True, exist_ok=True)
     with RunLocks(plan.store.folder) as locks, trial_display(console, study) as display:
         queue = TrialQueue(
-            study, plan.store, locks, _refusal_by_constructors(plan.source), display.trial_ended
+            study, plan.store, locks, refusal_by_constructors(plan.source), display.trial_ended
         )
         runner.run_queued(queue, plan.store, executor, display, retries)
-
-
-def _refusal_by_constructors(source: GridSource) -> Callable[[Sequence[RunSpec]], str | None]:
-    def refusal(specs: Sequence[RunSpec]) -> str | None:
-        try:
-            check_constructors(specs, source)
-        except GridError as error:
-            return str(error).partition("\n")[0]
-        return None
-
-    return refusal
 
 
 def publish_tuning(plan: TuningPlan, storage: BaseStorage) -> TuningOutcome:

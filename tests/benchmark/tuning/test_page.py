@@ -16,8 +16,8 @@ from sb3_course.benchmark.tuning.page.sections import StudyRecord, parameters, s
 from sb3_course.benchmark.tuning.progress import error_in_words, status_table
 from sb3_course.benchmark.tuning.sensitivity import _point
 from sb3_course.benchmark.tuning.space import values_along
-from sb3_course.benchmark.tuning.study import AGAIN
 from sb3_course.benchmark.tuning.subject import subjects_of
+from sb3_course.benchmark.tuning.trials import AGAIN
 from tests.benchmark.tuning.made_up import MadeUp, searched, study, subject, tune
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -15,8 +15,9 @@ from sb3_course.benchmark.tuning import tuner
 from sb3_course.benchmark.tuning.finals import OWN, is_decided, jackknife
 from sb3_course.benchmark.tuning.journal import NAME, open_journal
 from sb3_course.benchmark.tuning.page import sections
-from sb3_course.benchmark.tuning.study import FAILED, REFUSED, stored_trials, values_of
+from sb3_course.benchmark.tuning.study import stored_trials
 from sb3_course.benchmark.tuning.subject import subjects_of
+from sb3_course.benchmark.tuning.trials import FAILED, REFUSED, values_of
 from sb3_course.common.errors import UserError
 from tests.benchmark.helpers import HERE, content
 from tests.benchmark.tuning.made_up import MadeUp, made, quality, searched, store, tune

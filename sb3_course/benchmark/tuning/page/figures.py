@@ -14,8 +14,8 @@ from sb3_course.benchmark.reporting.drawing.files import INK
 from sb3_course.benchmark.reporting.drawing.styles import BLUE, COLORS, GRAY, RED, Style, Styles
 from sb3_course.benchmark.tuning.sensitivity import Point
 from sb3_course.benchmark.tuning.space import values_along
-from sb3_course.benchmark.tuning.study import last_value
 from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.benchmark.tuning.trials import last_value
 
 NARROW = 12
 """Number of letters of all choices together that fit beside each other under a panel."""

@@ -6,8 +6,8 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, create_trial
 
-from sb3_course.benchmark.tuning.study import last_value, ranked, values_of
 from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.benchmark.tuning.trials import last_value, ranked, values_of
 
 FEWEST = 20
 """Number of trials with a value below which no importance is told: five are the best quarter."""

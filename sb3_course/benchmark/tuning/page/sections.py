@@ -18,7 +18,8 @@ from sb3_course.benchmark.tuning.page.importance import FEWEST, all_equal, impor
 from sb3_course.benchmark.tuning.progress import after, error_in_words, in_words
 from sb3_course.benchmark.tuning.sensitivity import Point, settings_around
 from sb3_course.benchmark.tuning.space import DECAYS, held_of, settings_of
-from sb3_course.benchmark.tuning.study import (
+from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.benchmark.tuning.trials import (
     AGAIN,
     FAILED,
     REFUSED,
@@ -27,7 +28,6 @@ from sb3_course.benchmark.tuning.study import (
     reason_of,
     settings_key,
 )
-from sb3_course.benchmark.tuning.subject import Subject
 from sb3_course.benchmark.tuning.tuned_grid import provenance
 
 MEASURES = {
