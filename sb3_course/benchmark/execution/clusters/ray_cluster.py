@@ -197,7 +197,8 @@ def _connect(address: str, options: Mapping[str, Any]) -> None:
 def _no_answer(address: str, error: Exception) -> UserError:
     return UserError(
         f"no Ray cluster answers at {address!r} ({error}); `ray start --head` starts one and "
-        "prints its address"
+        "prints its address, and one that asks for a token, as Ray's own do from 2.59 on, needs "
+        "RAY_AUTH_MODE=token here as well"
     )
 
 

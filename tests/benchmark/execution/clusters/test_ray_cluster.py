@@ -44,6 +44,7 @@ def node(cpus):
 @pytest.fixture
 def cluster(monkeypatch):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # a token is of the user's home
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "90")  # for a busy machine
     ray = pytest.importorskip("ray")
     from ray._private import ray_constants, utils
@@ -204,6 +205,7 @@ def test_workers_get_the_package_and_the_users_module_from_the_runtime_environme
     request.addfinalizer(short.cleanup)
     where = [f"--temp-dir={short.name}", "--node-ip-address=127.0.0.1", "--block"]
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
+    quiet["RAY_AUTH_MODE"] = "disabled"  # a token is of the user's home
     with (tmp_path / "ray.log").open("w") as log:
         head = subprocess.Popen(
             [python, *start, "--include-dashboard=false", *where],
