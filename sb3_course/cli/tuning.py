@@ -55,7 +55,8 @@ def tune(
     Several processes can run this command on one grid at the same time. After an interrupt, or if
     a process is killed, the same command continues; no run that is stored is executed again.
 
-    The exit code is 1 if nothing could be chosen for an algorithm, else 0.
+    The exit code is 1 if nothing could be chosen for an algorithm, 2 if no trial of any has had a
+    return, else 0.
 
     For example:
 

@@ -75,3 +75,5 @@ def test_a_table_that_is_read_is_not_written_over(zoo, misused):
         said = misused(["report", path, "--out", "."])
         assert "--out: returns.csv is read as well, and kept; allowed: another file" in said
     assert len(table.read_text().splitlines()) == 2
+    said = misused(["report", "returns.csv", "--out", "returns.csv"])
+    assert "--out: given 'returns.csv', which is a file; allowed: a folder" in said

@@ -132,6 +132,7 @@ def make_executor(
     :param tracking: Trackers that runs are sent to; None for none
     :param runtime_env: What Ray brings to its machines; None for nothing
     :return: The executor
+    :raises UserError: If Ray refuses ``runtime_env`` or no cluster answers
     """
     tensorboard = tensorboard and tensorboard.resolve()
     logs = logs_folder(folder).resolve()
@@ -139,8 +140,9 @@ def make_executor(
         settings = WorkerSettings(
             logs, grid.time_limit, grid.memory_limit, tensorboard, grid.checkpoint_every, tracking
         )
-        from sb3_course.benchmark.execution.clusters.ray_cluster import RayCluster
+        from sb3_course.benchmark.execution.clusters.ray_cluster import RayCluster, check_options
 
+        check_options(address, runtime_env)
         return RayCluster(workers, settings, address, runtime_env)
     workers = min(workers or _cpus(), n_runs)
     memory = memory_gib()

@@ -51,8 +51,11 @@ def publish_logs(logs: Logs, folder: Path) -> Path:
     :param logs: Logs
     :param folder: Folder to write to, after which the report is named
     :return: Path of the page
-    :raises UserError: The folder is one of a grid's results, or has a table that was read
+    :raises UserError: The folder is a file, is one of a grid's results, or has a table that
+        was read
     """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out: given {str(folder)!r}, which is a file; allowed: a folder")
     if (folder / NAME).exists():
         raise UserError(f"{folder} holds the results of a grid; choose another folder (--out)")
     check_not_read("--out", folder / "returns.csv", (run.path for run in logs.runs))

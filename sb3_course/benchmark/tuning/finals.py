@@ -14,8 +14,9 @@ import numpy as np
 
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.benchmark.tuning.study import SharedStudy, last_value, ranked
+from sb3_course.benchmark.tuning.study import SharedStudy
 from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.benchmark.tuning.trials import last_value, ranked
 
 OWN = "as in the grid"
 
@@ -128,7 +129,8 @@ def finals_of(subject: Subject, candidates: Sequence[Candidate], store: Store) -
             ]
             without = [subject.value([r for r in results if r.spec.seed != s]) for s in seeds]
             finals.append(Final(candidate, by_seed, subject.value(results), jackknife(without)))
-    return sorted(finals, key=lambda final: final.value, reverse=True)
+    # On a tie the grid's own settings come first: nothing replaces what is as good.
+    return sorted(finals, key=lambda f: (f.value, not f.candidate.settings), reverse=True)
 
 
 def jackknife(without: Sequence[float]) -> float:

@@ -1,7 +1,7 @@
 """Progress of a study: shown by the command that works on it, or read by any other one."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,16 +14,16 @@ from rich.text import Text
 
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.storage.result import RunResult
-from sb3_course.benchmark.tuning.study import (
+from sb3_course.benchmark.tuning.study import SharedStudy
+from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.benchmark.tuning.trials import (
     FAILED,
     REFUSED,
-    SharedStudy,
     last_value,
     n_counted,
     ranked,
     reason_of,
 )
-from sb3_course.benchmark.tuning.subject import Subject
 
 
 class TrialDisplay:
@@ -115,6 +115,15 @@ def after(subject: Subject, rung: int, value: float) -> str:
     return f"{value:,.4g} on {at.n_seeds} of {len(subject.search.seeds)} seeds{part}"
 
 
+def error_in_words(error: float) -> str:
+    """Return a standard error to two digits, or whole from 100 on.
+
+    :param error: Standard error
+    :return: Text such as ``0.52`` or ``1,840``
+    """
+    return f"{error:,.0f}" if error >= 99.5 else f"{error:,.2g}"
+
+
 def in_words(settings: dict[str, Any]) -> str:
     """Return settings in one line.
 
@@ -124,27 +133,32 @@ def in_words(settings: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items()) or "as in the grid"
 
 
-def status_table(studies: Sequence[tuple[Subject, Sequence[FrozenTrial]]], terminal: bool) -> Table:
+def status_table(
+    studies: Sequence[tuple[Subject, Sequence[FrozenTrial], Collection[int]]], terminal: bool
+) -> Table:
     """Return the status of studies as a table.
 
-    :param studies: What is tuned, with its trials so far
+    :param studies: What is tuned, with its trials so far, and the numbers of those in progress that
+        no command works on any more
     :param terminal: Whether it is drawn with lines, for a terminal
     :return: Table with one row per study
     """
     table = Table("search", box=box.SIMPLE_HEAD if terminal else None)
-    columns = ("trials", "of", "ended", "running", "refused", "failed", "best value", "measured on")
-    for name in columns:
+    numbers = ("trials", "of", "ended", "running", "interrupted", "refused", "failed")
+    for name in (*numbers, "best value", "measured on"):
         table.add_column(name, justify="right")
-    for subject, trials in studies:
+    for subject, trials, left in studies:
         kinds = Counter(kind for t in trials for kind in (REFUSED, FAILED) if kind in t.user_attrs)
-        running = n_counted(t for t in trials if t.state == TrialState.RUNNING)
+        open_now = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        running = n_counted(trial for trial in open_now if trial.number not in left)
+        idle = n_counted(trial for trial in open_now if trial.number in left)
         counted = n_counted(trials)
         best = ranked(trials, subject)
         value, where = "", ""
         if best:
             rung = len(best[0].intermediate_values) - 1
             value, _, where = after(subject, rung, last_value(best[0])).partition(" on ")
-        numbers = (counted, subject.search.trials, counted - running, running)
-        cells = (*map(str, (*numbers, kinds[REFUSED], kinds[FAILED])), value, where)
+        counts = (counted, subject.search.trials, counted - running - idle, running, idle)
+        cells = (*map(str, (*counts, kinds[REFUSED], kinds[FAILED])), value, where)
         table.add_row(Text(subject.label), *cells)
     return table

@@ -31,13 +31,14 @@ class Point:
     """What a value of one hyper-parameter returns.
 
     :param position: Its value in a range, or its place in a list of choices
-    :param mean: Mean over seeds, and over environments
+    :param value: Mean over seeds; of one setting for several environments the interquartile mean
+        of all scores, by which it is chosen
     :param low: Lower bound of its 95% bootstrap interval
     :param high: Upper bound
     """
 
     position: float
-    mean: float
+    value: float
     low: float
     high: float
 
@@ -86,28 +87,36 @@ def runs_of(subject: Subject, chosen: dict[str, Any]) -> list[RunSpec]:
     return list({spec.id: spec for spec in runs}.values())
 
 
-def curves(subject: Subject, chosen: dict[str, Any], store: Store) -> dict[str, list[Point]]:
+def curves(
+    subject: Subject, chosen: dict[str, Any], store: Store
+) -> tuple[dict[str, list[Point]], list[str]]:
     """Return the sensitivity of the return to each hyper-parameter.
 
     :param subject: What is tuned
     :param chosen: Chosen settings by name
     :param store: Store of the results
-    :return: Points along the values of each, without values of which a run failed or is missing
+    :return: Points along the values of each, without values of which a run failed or is missing;
+        and the values that failed, with the reason
     """
     found: dict[str, list[Point]] = {}
+    failed: list[str] = []
     for name, several in variants(subject, chosen).items():
         points = found.setdefault(name, [])
         for position, settings in zip(
             values_along(subject.ranges[name], subject.search.sensitivity), several, strict=True
         ):
             specs = subject.runs(settings, subject.rungs[-1])
-            results = [r for r in store.read(specs) if r.failure is None]
-            if len(results) == len(specs):
+            results = store.read(specs)
+            reasons = [result.reason for result in results if result.failure is not None]
+            if reasons:
+                failed.append(f"{name} {settings[name]}: {reasons[0]}")
+            elif len(results) == len(specs):
                 points.append(_point(subject, position, [subject.run_value(r) for r in results]))
-    return found
+    return found, failed
 
 
 def _point(subject: Subject, position: float, values: list[float]) -> Point:
     by_seed = np.array(values).reshape(len(subject.environments), -1).T
-    interval = estimate(metrics.mean, by_seed, reps=CURVE_REPS)
+    statistic = metrics.iqm if subject.search.shared else metrics.mean
+    interval = estimate(statistic, by_seed, reps=CURVE_REPS)
     return Point(float(position), *map(float, interval))

@@ -8,6 +8,7 @@ suggested is in the journal, and finished runs are stored.
 import hashlib
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +19,27 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from sb3_course.benchmark.execution.run_queue import ByteLocks
-from sb3_course.benchmark.tuning.rungs import Cascade, cascade, n_promoted
+from sb3_course.benchmark.tuning.rungs import n_promoted
 from sb3_course.benchmark.tuning.space import params_of_grid, settings_of, suggest
 from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.benchmark.tuning.trials import (
+    AGAIN,
+    FAILED,
+    HOPELESS,
+    cascade_of,
+    n_counted,
+    reason_of,
+    settings_key,
+    values_of,
+)
 from sb3_course.common.errors import UserError
 
 ASKING = 0
 """Byte that a command locks while it takes a trial; trial n has byte n + 1."""
-REFUSED, FAILED = "refused", "failed"
-"""Keys of a trial's reason: a constructor refused its settings, or one of its runs failed."""
-AGAIN = "again"
-"""Key of the rung up to which a trial goes for certain, as one with its settings has before."""
-HOPELESS = 10
-"""Number of trials after which a study is given up if not one of them has had a value."""
 
 
-def n_counted(trials: Iterable[FrozenTrial]) -> int:
-    """Return the number of settings that were tried, without those that a constructor has refused.
-
-    :param trials: Trials
-    :return: Number, in which one that got a second chance counts once
-    """
-    return sum(not {REFUSED, AGAIN} & trial.user_attrs.keys() for trial in trials)
+class Hopeless(UserError):
+    """None of the trials of a study has had a value."""
 
 
 def stored_trials(storage: BaseStorage, subject: Subject) -> list[FrozenTrial]:
@@ -66,6 +66,29 @@ def begun(study: optuna.Study, states: Sequence[TrialState] = ()) -> list[Frozen
     return [trial for trial in trials if trial.state != TrialState.WAITING]
 
 
+def abandoned(folder: Path, subject: Subject, trials: Iterable[FrozenTrial]) -> set[int]:
+    """Return the numbers of the trials in progress that no command works on any more.
+
+    :param folder: Folder of tuning
+    :param subject: What is tuned
+    :param trials: Trials
+    :return: Numbers; none where the folder cannot be written, so that nobody can tell
+    """
+    running = [trial.number for trial in trials if trial.state == TrialState.RUNNING]
+    if not running:
+        return set()
+    try:
+        locks = ByteLocks(_lock_file(folder, subject))
+    except (OSError, UserError):
+        return set()
+    with closing(locks):  # under the first one no command begins a trial meanwhile
+        return {n for n in running if locks.acquire(n + 1)} if locks.acquire(ASKING) else set()
+
+
+def _lock_file(folder: Path, subject: Subject) -> Path:
+    return folder / f".trials-{subject.name.rpartition(' ')[2]}.lock"
+
+
 class SharedStudy:
     """A study that several commands may work on at the same time.
 
@@ -85,8 +108,7 @@ class SharedStudy:
             load_if_exists=True,
         )
         self._own = params_of_grid(subject.algorithm_class(), subject.own_params(), subject.ranges)
-        name = subject.name.rpartition(" ")[2]
-        self._locks = ByteLocks(folder / f".trials-{name}.lock")
+        self._locks = ByteLocks(_lock_file(folder, subject))
         self._mine: set[int] = set()
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
@@ -109,7 +131,7 @@ class SharedStudy:
 
     def _late(self) -> list[FrozenTrial]:
         """Return the trials that were pruned, and by now would not be."""
-        different, found = _cascade(self.trials(), self.subject)
+        different, found = cascade_of(self.trials(), self.subject)
         return [different[i] for i in found.due]
 
     def _due(self) -> bool:
@@ -119,7 +141,7 @@ class SharedStudy:
         """Take a trial: one that a killed command has left, or else a new one.
 
         :return: Trial that this command alone works on; None if there is none at the moment
-        :raises UserError: If none of :data:`HOPELESS` trials has had a value
+        :raises Hopeless: If none of :data:`HOPELESS` trials has had a value
         """
         if not self._locks.acquire(ASKING):
             return None
@@ -179,11 +201,11 @@ class SharedStudy:
         """Check that one of the trials has had a value, once several of them have ended.
 
         :param n: Number of trials that may end without one before
-        :raises UserError: If none has had a value; says why, and what to do
+        :raises Hopeless: If none has had a value; says why, and what to do
         """
         ended = self.trials(*(state for state in TrialState if state.is_finished()))
         if len(ended) >= n and not any(t.intermediate_values for t in ended):
-            raise UserError(
+            raise Hopeless(
                 f"{self.subject.label}: none of {len(ended)} trials has had a return; the last "
                 f"one: {reason_of(ended[-1])}; once that is mended, move the journal in "
                 f"{self._folder} away: no run that is stored is repeated"
@@ -243,7 +265,8 @@ class SharedStudy:
         trials, own = self.trials(), settings_key(self.held(trial.number))
         others = {settings_key(t): values_of(t)[rung] for t in trials if len(values_of(t)) > rung}
         others.pop(own, None)
-        better = sum(other > value for other in others.values())
+        earlier = {settings_key(t) for t in trials if t.number < trial.number}  # first on a tie
+        better = sum((other, key in earlier) > (value, False) for key, other in others.items())
         return better < n_promoted(len(others) + 1, self.subject.search.halving)
 
     def fail(self, trial: Trial, kind: str, reason: str) -> None:
@@ -279,77 +302,3 @@ def sampler_of(name: str, n_trials: int) -> TPESampler:
     """
     digest = hashlib.sha256(f"{name} {n_trials}".encode()).digest()
     return TPESampler(seed=int.from_bytes(digest[:4], "big"))
-
-
-def reason_of(trial: FrozenTrial) -> str:
-    """Return why a trial has no value.
-
-    :param trial: Trial that has ended
-    :return: Reason in one line; empty if it has a value
-    """
-    return str(trial.user_attrs.get(FAILED) or trial.user_attrs.get(REFUSED) or "")
-
-
-def last_value(trial: FrozenTrial) -> float:
-    """Return the value of a trial on the last rung that it reached.
-
-    :param trial: Trial with a value
-    :return: Value
-    """
-    return values_of(trial)[-1]
-
-
-def has_value(trial: FrozenTrial) -> bool:
-    """Return whether a trial has ended with a value; it has none if a run failed.
-
-    :param trial: Trial
-    :return: Whether it has one
-    """
-    failed = any(key in trial.user_attrs for key in (FAILED, REFUSED))
-    return trial.state.is_finished() and bool(trial.intermediate_values) and not failed
-
-
-def ranked(trials: Iterable[FrozenTrial], subject: Subject) -> list[FrozenTrial]:
-    """Return the trials that have ended with a value, by successive halving, the best first.
-
-    :param trials: Trials
-    :param subject: What is tuned
-    :return: Trials of different settings
-    """
-    different, found = _cascade(trials, subject)
-    return [different[i] for i in found.order]
-
-
-def _cascade(trials: Iterable[FrozenTrial], subject: Subject) -> tuple[list[FrozenTrial], Cascade]:
-    """Apply successive halving to different settings, each by its trial that went furthest."""
-    furthest: dict[str, FrozenTrial] = {}
-    given = list(trials)
-    failed = {settings_key(t) for t in given if {FAILED, REFUSED} & t.user_attrs.keys()}
-    for trial in filter(has_value, given):
-        key = settings_key(trial)
-        if key in failed:
-            continue
-        if key not in furthest or len(values_of(trial)) > len(values_of(furthest[key])):
-            furthest[key] = trial
-    different = list(furthest.values())
-    values = [values_of(trial) for trial in different]
-    return different, cascade(values, subject.search.halving, len(subject.rungs))
-
-
-def settings_key(trial: FrozenTrial) -> str:
-    """Return a text that trials of the same setting share.
-
-    :param trial: Trial
-    :return: What Optuna holds of it
-    """
-    return repr(sorted(trial.params.items()))
-
-
-def values_of(trial: FrozenTrial) -> list[float]:
-    """Return the values of a trial on the rungs that it has reached.
-
-    :param trial: Trial
-    :return: Values in the order of the rungs
-    """
-    held = trial.intermediate_values
-    return [float(held[step]) for step in sorted(held)]

@@ -83,6 +83,11 @@ class Subject:
         """Return the name of the algorithm's class."""
         return self._config(self.environments[0]).algorithm_class
 
+    @property
+    def most_runs(self) -> int:
+        """Number of runs of all trials, if none is stopped early."""
+        return self.search.trials * len(self.search.seeds) * len(self.environments)
+
     def runs(self, settings: Mapping[str, Any], rung: Rung) -> list[RunSpec]:
         """Return the runs of a setting on a rung.
 

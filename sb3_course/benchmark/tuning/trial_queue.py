@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 from optuna.trial import Trial
 
+from sb3_course.benchmark.definition.constructor_checks import check_constructors
 from sb3_course.benchmark.definition.grid import RunSpec
+from sb3_course.benchmark.definition.yaml_source import GridError, GridSource
 from sb3_course.benchmark.execution.run_queue import RunLocks, RunQueue
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.benchmark.tuning.study import FAILED, REFUSED, SharedStudy
+from sb3_course.benchmark.tuning.study import SharedStudy
+from sb3_course.benchmark.tuning.trials import FAILED, REFUSED
 
 Refusal = Callable[[Sequence[RunSpec]], str | None]
 """Function that returns why a constructor refuses the settings of runs, None if it does not."""
@@ -139,3 +142,20 @@ class TrialQueue:
     def _runs_of(self, trial: Trial, rung: int) -> list[RunSpec]:
         subject = self._study.subject
         return subject.runs(self._study.settings(trial), subject.rungs[rung])
+
+
+def refusal_by_constructors(source: GridSource) -> Refusal:
+    """Make the function that says why constructors refuse runs, if they do.
+
+    :param source: Grid, for messages
+    :return: Function from runs to a reason in one line, or None
+    """
+
+    def refusal(specs: Sequence[RunSpec]) -> str | None:
+        try:
+            check_constructors(specs, source)
+        except GridError as error:
+            return str(error).partition("\n")[0]
+        return None
+
+    return refusal

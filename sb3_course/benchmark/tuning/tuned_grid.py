@@ -10,9 +10,9 @@ from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.definition.search import with_settings
 from sb3_course.benchmark.definition.yaml_source import dump
 from sb3_course.benchmark.tuning.finals import Final, is_decided
-from sb3_course.benchmark.tuning.progress import after, in_words
-from sb3_course.benchmark.tuning.study import FAILED, n_counted
+from sb3_course.benchmark.tuning.progress import after, error_in_words, in_words
 from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.benchmark.tuning.trials import FAILED, HOPELESS, has_value, n_counted, reason_of
 from sb3_course.common.files import write_whole
 from sb3_course.common.tracking.code import git_commit, versions
 
@@ -91,14 +91,19 @@ def provenance(
     """
     search = subject.search
     if not finals:
-        return [f"{subject.label}: nothing was chosen; the runs have not all ended"]
+        ended = [trial for trial in trials if trial.state.is_finished()]
+        if len(ended) < min(HOPELESS, search.trials) or any(map(has_value, ended)):
+            return [f"{subject.label}: nothing was chosen; the runs have not all ended"]
+        why = reason_of(ended[-1])
+        found = f"none of {len(ended)} trials has had a return; the last one: {why}"
+        return [f"{subject.label}: nothing was chosen: {found}"]
     if not is_decided(finals):
         reasons = [line for final in finals for line in _curse(subject, final)]
         return [f"{subject.label}: nothing was chosen", *reasons]
     seeds = search.fresh_seeds()
     where = f"{len(seeds)} fresh seeds ({seeds[0]} to {seeds[-1]})"
     best = finals[0]
-    found = f"{best.value:,.4g} ± {best.standard_error:,.2g} on {where}"
+    found = f"{best.value:,.4g} ± {error_in_words(best.standard_error)} on {where}"
     measure = f"{search.objective} return"
     if search.shared:
         measure = f"IQM of the scores of the {measure}"
@@ -118,7 +123,7 @@ def _curse(subject: Subject, final: Final) -> list[str]:
     candidate = final.candidate
     if final.failure:
         return [f"  {candidate.label}: {final.failure}"]
-    line = f"  {candidate.label}: {final.value:,.4g} ± {final.standard_error:,.2g}"
+    line = f"  {candidate.label}: {final.value:,.4g} ± {error_in_words(final.standard_error)}"
     if candidate.rung is None or candidate.searched is None:
         return [line]
     before = after(subject, candidate.rung, candidate.searched)

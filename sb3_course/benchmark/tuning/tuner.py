@@ -1,7 +1,7 @@
 """Tune the algorithms of a grid: trials, the best ones again, and the grid with what was chosen."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from rich.console import Console
 from sb3_course.benchmark.definition.checks import checked_grid
 from sb3_course.benchmark.definition.constructor_checks import check_constructors
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
-from sb3_course.benchmark.definition.yaml_source import GridError, GridSource
+from sb3_course.benchmark.definition.yaml_source import GridSource
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.executors import Executor, make_executor
 from sb3_course.benchmark.execution.heartbeat import logs_folder
@@ -38,9 +38,9 @@ from sb3_course.benchmark.tuning.journal import open_journal
 from sb3_course.benchmark.tuning.progress import status_table, trial_display
 from sb3_course.benchmark.tuning.sensitivity import Point
 from sb3_course.benchmark.tuning.space import settings_of
-from sb3_course.benchmark.tuning.study import SharedStudy, stored_trials
+from sb3_course.benchmark.tuning.study import Hopeless, SharedStudy, abandoned, stored_trials
 from sb3_course.benchmark.tuning.subject import Subject, subjects_of
-from sb3_course.benchmark.tuning.trial_queue import TrialQueue
+from sb3_course.benchmark.tuning.trial_queue import TrialQueue, refusal_by_constructors
 from sb3_course.benchmark.tuning.tuned_grid import write_tuned
 from sb3_course.common.errors import UserError, refuse_in_worker, unknown
 from sb3_course.common.files import remove_abandoned
@@ -164,7 +164,10 @@ def show_status(grid: Grid, results: str | Path, console: Console) -> None:
         return
     storage = open_journal(folder)
     subjects = subjects_of(grid, _references(grid, folder))
-    studies = [(subject, stored_trials(storage, subject)) for subject in subjects]
+    studies = []
+    for subject in subjects:
+        trials = stored_trials(storage, subject)
+        studies.append((subject, trials, abandoned(folder, subject, trials)))
     console.print(status_table(studies, console.is_terminal), highlight=False)
 
 
@@ -221,7 +224,7 @@ def tune_grid(
     :param retries: Number of times that a run whose process died is started again
     :param console: Console on which progress is shown
     :return: What was found
-    :raises UserError: As :func:`plan_tuning` does, and if all trials of a study fail
+    :raises UserError: As :func:`plan_tuning` does, and if no trial of any study has had a return
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
     refuse_in_worker("tune_grid")
@@ -259,10 +262,10 @@ def run_tuning(
     :param console: Console on which progress is shown
     :param command: Command to record in the manifest; None for the call of :func:`tune_grid`
     :return: What was found
+    :raises Hopeless: If no trial of any study has had a return
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
     started, folder = time.time(), plan.store.folder
-    storage = open_journal(folder)
     shown = console or Console(quiet=True)
 
     def make(n_runs: int) -> Any:
@@ -270,29 +273,39 @@ def run_tuning(
             executor, plan.grid, folder, n_runs, workers, address, runtime_env=runtime_env
         )
 
+    make(1)  # refuses what it cannot reach before anything is written
+    storage = open_journal(folder)
+
     def run(specs: Sequence[RunSpec]) -> None:
         if todo := runner.to_do(specs, plan.store):
             runner.run_all(todo, plan.store, make(len(todo)), shown, retries)
 
+    hopeless: list[Hopeless] = []
     try:
         for subject in plan.subjects:
-            with closing(SharedStudy(storage, folder, subject)) as study:
-                _search(plan, study, make(_most_runs(subject)), shown, retries)
-                study.check_hope()
-                candidates = candidates_of(study)
+            try:
+                with closing(SharedStudy(storage, folder, subject)) as study:
+                    _search(plan, study, make(subject.most_runs), shown, retries)
+                    study.check_hope()
+                    candidates = candidates_of(study)
+            except Hopeless as error:  # the others may be better
+                hopeless.append(error)
+                shown.print(str(error), markup=False, highlight=False, soft_wrap=True)
+                continue
             run(finals.runs_of(subject, candidates))
             if is_decided(found := finals_of(subject, candidates, plan.store)):
-                run(sensitivity.runs_of(subject, chosen_of(found)))
+                known = plan.store.failed()  # a value that fails would fail again
+                around = sensitivity.runs_of(subject, chosen_of(found))
+                run([spec for spec in around if spec.id not in known])
     finally:
         if plan.store.finished() or plan.store.failed():
             command = command or f"sb3_course.benchmark.tuning.tune_grid({plan.grid.name!r})"
             with suppress(OSError, UserError):  # which would hide what went wrong first
                 manifest.write_manifest(plan.grid, folder, command, workers, started)
-    return publish_tuning(plan, storage)
-
-
-def _most_runs(subject: Subject) -> int:
-    return subject.search.trials * len(subject.search.seeds) * len(subject.environments)
+    outcome = publish_tuning(plan, storage)
+    if len(hopeless) == len(plan.subjects):
+        raise hopeless[0]
+    return outcome
 
 
 def _search(
@@ -303,20 +316,9 @@ def _search(
     logs_folder(plan.store.folder).mkdir(parents=True, exist_ok=True)
     with RunLocks(plan.store.folder) as locks, trial_display(console, study) as display:
         queue = TrialQueue(
-            study, plan.store, locks, _refusal_by_constructors(plan.source), display.trial_ended
+            study, plan.store, locks, refusal_by_constructors(plan.source), display.trial_ended
         )
         runner.run_queued(queue, plan.store, executor, display, retries)
-
-
-def _refusal_by_constructors(source: GridSource) -> Callable[[Sequence[RunSpec]], str | None]:
-    def refusal(specs: Sequence[RunSpec]) -> str | None:
-        try:
-            check_constructors(specs, source)
-        except GridError as error:
-            return str(error).partition("\n")[0]
-        return None
-
-    return refusal
 
 
 def publish_tuning(plan: TuningPlan, storage: BaseStorage) -> TuningOutcome:
@@ -334,12 +336,13 @@ def publish_tuning(plan: TuningPlan, storage: BaseStorage) -> TuningOutcome:
         with closing(SharedStudy(storage, plan.store.folder, subject)) as study:
             found: list[Final] = []
             curves: dict[str, list[Point]] = {}
+            failed: list[str] = []
             if study.over:
                 found = finals_of(subject, candidates_of(study), plan.store)
             if is_decided(found):
-                curves = sensitivity.curves(subject, chosen_of(found), plan.store)
+                curves, failed = sensitivity.curves(subject, chosen_of(found), plan.store)
             if trials := study.trials():
-                records.append(StudyRecord(subject, trials, found, curves))
+                records.append(StudyRecord(subject, trials, found, curves, failed))
     if len(records) == len(subjects) and all(record.finals for record in records):
         plan.store.pack()
     chosen = [(record.subject, record.finals) for record in records]

@@ -1,14 +1,23 @@
 import copy
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from sb3_course.benchmark.definition.grid import load_grid
+from sb3_course.benchmark.definition.search import Searched
+from sb3_course.benchmark.statistics import metrics
+from sb3_course.benchmark.statistics.scores import Reference
 from sb3_course.benchmark.tuning.journal import open_journal
+from sb3_course.benchmark.tuning.page.figures import rung_name, written
 from sb3_course.benchmark.tuning.page.importance import FEWEST, importances
-from sb3_course.benchmark.tuning.page.sections import StudyRecord, search, sections
-from sb3_course.benchmark.tuning.progress import status_table
-from sb3_course.benchmark.tuning.study import AGAIN
+from sb3_course.benchmark.tuning.page.sections import StudyRecord, parameters, search, sections
+from sb3_course.benchmark.tuning.progress import error_in_words, status_table
+from sb3_course.benchmark.tuning.sensitivity import _point
+from sb3_course.benchmark.tuning.space import values_along
+from sb3_course.benchmark.tuning.subject import subjects_of
+from sb3_course.benchmark.tuning.trials import AGAIN
 from tests.benchmark.tuning.made_up import MadeUp, searched, study, subject, tune
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -72,7 +81,7 @@ def test_a_second_chance_is_one_trial_of_one_setting(tmp_path):
     text = search(record).paragraphs[0]
     assert text.startswith("2 trials, about 1,400 environment steps. Of their 2 different settings")
     running = copy_of(again, number=3, user_attrs=attrs, state=TrialState.RUNNING)
-    table = status_table([(of.subject, [*trials, running])], terminal=False)
+    table = status_table([(of.subject, [*trials, running], {})], terminal=False)
     assert [next(iter(c.cells)) for c in table.columns[1:5]] == ["2", "2", "2", "0"]
 
 
@@ -81,3 +90,51 @@ def copy_of(trial, **changes):
     for name, value in changes.items():
         setattr(made, name, value)
     return made
+
+
+def test_nothing_is_important_where_all_are_equal():
+    equal = [copy_of(trial) for trial in trials(80)]
+    for trial in equal:
+        trial.intermediate_values = {0: 500.0}
+    assert importances(equal, subject(halving=1)) == {}
+    record = StudyRecord(subject(halving=1), equal)
+    assert parameters(record).paragraphs == ["No importances: all settings have the same value."]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "texts"),
+    [
+        ({"low": 0.99, "high": 0.999}, ["0.99", "0.9945", "0.999"]),
+        ({"low": 16, "high": 1024, "log": True}, ["16", "128", "1,024"]),
+        ({"low": 1e-4, "high": 1e-2, "log": True}, ["0.0001", "0.001", "0.01"]),
+        ({"low": 0.003, "high": 0.1, "log": True}, ["0.003", "0.0173", "0.1"]),
+    ],
+)
+def test_the_values_at_an_axis_are_those_of_the_range(bounds, texts):
+    range_of = Searched(**bounds)
+    assert written(values_along(range_of, 3), range_of) == texts
+
+
+@pytest.mark.parametrize(("points", "name"), [(2, "50%"), (4, "25%"), (1, "100%")])
+def test_a_rung_is_named_after_where_runs_stop(points, name):
+    grid = searched()
+    grid["evaluation"] = {"n_points": points, "episodes": 2}
+    (only,) = subjects_of(load_grid(grid), {})
+    assert rung_name(only, 0) == f"1 seed, {name} of the steps"
+
+
+def test_a_shared_setting_is_varied_by_what_it_is_chosen_by():
+    scale = {
+        name: Reference(random=0.0, expert=1.0, expert_name="made up")
+        for name in ("CartPole-v1", "Acrobot-v1")
+    }
+    (only,) = subjects_of(load_grid(searched(environments=tuple(scale), shared=True)), scale)
+    values = [0.0, 0.1, 0.2, 0.3, 0.4, 9.0]
+    point = _point(only, 1.0, values)
+    assert point.value == pytest.approx(metrics.iqm(np.array(values)[:, None]))
+    assert point.value != pytest.approx(np.mean(values))
+
+
+@pytest.mark.parametrize(("error", "text"), [(0.5234, "0.52"), (62.4, "62"), (1843.2, "1,843")])
+def test_errors_are_written_as_numbers(error, text):
+    assert error_in_words(error) == text

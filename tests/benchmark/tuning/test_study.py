@@ -2,7 +2,7 @@ import pytest
 from optuna.trial import TrialState
 
 from sb3_course.benchmark.tuning.journal import open_journal
-from sb3_course.benchmark.tuning.study import FAILED, HOPELESS, REFUSED, ranked, values_of
+from sb3_course.benchmark.tuning.trials import FAILED, HOPELESS, REFUSED, ranked, values_of
 from sb3_course.common.errors import UserError
 from tests.benchmark.tuning.made_up import study
 

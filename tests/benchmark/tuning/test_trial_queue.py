@@ -3,8 +3,8 @@ import pytest
 from sb3_course.benchmark.execution.run_queue import RunLocks
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.benchmark.tuning.journal import open_journal
-from sb3_course.benchmark.tuning.study import FAILED, values_of
 from sb3_course.benchmark.tuning.trial_queue import TrialQueue
+from sb3_course.benchmark.tuning.trials import FAILED, values_of
 from tests.benchmark.tuning.made_up import made, study
 
 TWO = {"gamma": [0.9, 0.99]}

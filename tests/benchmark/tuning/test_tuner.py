@@ -1,20 +1,23 @@
 import json
 from collections import Counter
+from io import StringIO
 
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 
 from sb3_course.benchmark.definition.checks import checked_grid
 from sb3_course.benchmark.definition.yaml_source import GridError
 from sb3_course.benchmark.plan import plan_grid
 from sb3_course.benchmark.storage.rounds import Rounds, write_rounds
 from sb3_course.benchmark.tuning import tuner
-from sb3_course.benchmark.tuning.finals import OWN, jackknife
+from sb3_course.benchmark.tuning.finals import OWN, is_decided, jackknife
 from sb3_course.benchmark.tuning.journal import NAME, open_journal
 from sb3_course.benchmark.tuning.page import sections
-from sb3_course.benchmark.tuning.study import FAILED, REFUSED, stored_trials, values_of
+from sb3_course.benchmark.tuning.study import stored_trials
 from sb3_course.benchmark.tuning.subject import subjects_of
+from sb3_course.benchmark.tuning.trials import FAILED, REFUSED, values_of
 from sb3_course.common.errors import UserError
 from tests.benchmark.helpers import HERE, content
 from tests.benchmark.tuning.made_up import MadeUp, made, quality, searched, store, tune
@@ -426,3 +429,68 @@ def test_the_standard_error_is_of_what_is_compared():
     values = [3.0, 5.0, 10.0, 4.0]
     without = [np.mean(values[:i] + values[i + 1 :]) for i in range(4)]
     assert jackknife(without) == pytest.approx(np.std(values, ddof=1) / 2)
+
+
+def test_a_hopeless_algorithm_costs_only_itself(tmp_path, monkeypatch):
+    both = {name: {"class": "A2C"} for name in ("Bad", "Good")}
+    grid = searched(algorithms=both)
+    grid["search"]["algorithms"] = {name: {"gamma": {"low": 0.8, "high": 0.999}} for name in both}
+    executor = MadeUp(fails=lambda spec: spec.algorithm == "Bad")
+    outcome, _ = tune(monkeypatch, tmp_path, grid, executor)
+    bad, good = outcome.finals
+    assert (bool(bad[1]), is_decided(good[1])) == (False, True)
+    text = outcome.tuned.read_text()
+    assert "Bad on CartPole-v1: nothing was chosen: none of 8 trials has had a return" in text
+    assert set(yaml.safe_load(text)["algorithms"]["Good"]["environments"]) == {"CartPole-v1"}
+
+
+def test_if_all_are_hopeless_it_is_an_error(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="A2C on CartPole-v1: none of 8 trials has had a return"):
+        tune(monkeypatch, tmp_path, searched(), MadeUp(fails=lambda spec: True))
+
+
+class Constant(MadeUp):
+    """Runs that all return the same, as on a task that every setting solves."""
+
+    def start(self, spec):
+        super().start(spec)
+        self._ended[-1] = made(spec, 500.0)
+
+
+def test_on_a_tie_the_grids_own_settings_stay(tmp_path, monkeypatch):
+    outcome, executor = tune(monkeypatch, tmp_path, searched(trials=18), Constant())
+    ((subject, finals),) = outcome.finals
+    assert (finals[0].candidate.settings, finals[0].value) == ({}, 500.0)
+    of_trials = [spec for spec in executor.started if spec.seed < 103]
+    steps = sum(spec.config.stop_at or spec.config.total_timesteps for spec in of_trials)
+    fresh = 3 * sum(spec.config.total_timesteps for spec in subject.fresh_runs({}))
+    assert steps <= 1.3 * (subject.expected_steps() - fresh)  # halving goes on where all are equal
+
+
+def test_values_that_fail_in_the_sensitivity_are_told_and_not_run_again(tmp_path, monkeypatch):
+    records = []
+    monkeypatch.setattr(sections, "write_tuning_page", lambda _, found, __: records.extend(found))
+    grid = searched(sensitivity=3)
+    ranges = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
+    grid["search"]["algorithms"]["A2C"] = ranges
+
+    def fails(spec):
+        return spec.config.params.get("learning_rate") == 1e-2
+
+    for _ in range(2):
+        _, executor = tune(monkeypatch, tmp_path, grid, MadeUp(fails=fails))
+        assert records[-1].failed == ["learning_rate 0.01: ValueError: made to fail"]
+        assert len(records[-1].curves["learning_rate"]) == 2
+    assert executor.started == []
+
+
+def test_a_search_that_is_interrupted_is_not_said_to_run(tmp_path, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        tune(monkeypatch, tmp_path, searched(), MadeUp(stops_after=2))
+    console = Console(file=StringIO(), width=200)
+    tuner.show_status(checked_grid(searched()), tmp_path, console)
+    head, row = console.file.getvalue().splitlines()[:2]
+    counts = dict(
+        zip(head.split()[1:], row.replace("A2C on CartPole-v1", "").split(), strict=False)
+    )
+    assert (counts["running"], counts["interrupted"]) == ("0", "1")

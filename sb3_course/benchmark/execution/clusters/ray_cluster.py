@@ -1,9 +1,12 @@
 """Ray: runs as tasks on the CPUs of any number of machines, which may come and go."""
 
 import os
+import signal
 import socket
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from sb3_course.benchmark.definition.grid import RunSpec
@@ -74,10 +77,11 @@ class RayCluster:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if self._runtime_env:
             options["runtime_env"] = _checked(self._runtime_env)
-        if self._address is None:
-            ray.init(num_cpus=self.workers, include_dashboard=False, **options)
-        else:
-            _connect(self._address, options)
+        with _handlers_kept():
+            if self._address is None:
+                _begin(self.workers, options)
+            else:
+                _connect(self._address, options)
         self._head = self._address or ""
         if not self._head.startswith("ray://"):
             self._head = ray.get_runtime_context().gcs_address
@@ -135,15 +139,46 @@ def _execute_on_node(spec: RunSpec, settings: WorkerSettings) -> Outcome:
     return outcomes[0]
 
 
+def check_options(address: str | None, runtime_env: Mapping[str, Any] | None) -> None:
+    """Check what a user says of a cluster, before anything is written.
+
+    :param address: Address of a running cluster
+    :param runtime_env: What Ray brings to each node
+    :raises UserError: If Ray refuses ``runtime_env`` or no cluster answers
+    """
+    if runtime_env:
+        _checked(dict(runtime_env))
+    if address not in (None, "auto"):
+        try:
+            _reach(str(address))
+        except OSError as error:
+            raise _no_answer(str(address), error) from error
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Keep this program's handler of SIGTERM, over which Ray installs its own."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
 def _reach(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        raise UserError(
+            f"--address: given {address!r}; allowed: HOST:PORT, ray://HOST:PORT, or auto"
+        )
     socket.create_connection((host, int(port)), timeout=5.0).close()
 
 
 def _answers(address: str) -> bool:
     try:
         _reach(address)
-    except OSError:
+    except (OSError, UserError):
         return False
     return True
 
@@ -156,9 +191,26 @@ def _connect(address: str, options: Mapping[str, Any]) -> None:
             _reach(address)
         ray.init(address=address, **options)
     except (OSError, ValueError) as error:
+        raise _no_answer(address, error) from error
+
+
+def _no_answer(address: str, error: Exception) -> UserError:
+    return UserError(
+        f"no Ray cluster answers at {address!r} ({error}); `ray start --head` starts one and "
+        "prints its address, and one that asks for a token, as Ray's own do from 2.59 on, needs "
+        "RAY_AUTH_MODE=token here as well"
+    )
+
+
+def _begin(workers: int | None, options: Mapping[str, Any]) -> None:
+    import ray
+
+    try:
+        ray.init(num_cpus=workers, include_dashboard=False, **options)
+    except Exception as error:  # Ray raises a plain one if its processes are not there in time
         raise UserError(
-            f"no Ray cluster answers at {address!r} ({error}); `ray start --head` starts one and "
-            "prints its address"
+            f"Ray did not start on this machine: {' '.join(in_words(error).split())}; finished "
+            "runs are kept, and the same command continues"
         ) from error
 
 

@@ -4,6 +4,7 @@ The functions that return panels take tables of :class:`.Analysis`. A figure for
 (a column) or 7 inches (a page) wide; a page arranges single panels by its own width.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from textwrap import fill
@@ -213,7 +214,19 @@ def alone(panel: Panel) -> Figure:
 
 def _draw(axes: Axes, panel: Panel) -> None:
     panel.draw(axes)
-    axes.set_title(fill(panel.title, TITLE_WIDTH))
+    axes.set_title(title(panel.title))
+
+
+def title(text: str) -> str:
+    """Break a title into lines, a long name after its dots and underscores.
+
+    :param text: Title, such as a name of words or of code
+    :return: Lines that fit above a panel where they can be broken
+    """
+    if max(map(len, text.split()), default=0) <= TITLE_WIDTH:
+        return fill(text, TITLE_WIDTH)
+    parts = fill(re.sub(r"(?<=[._])(?=\S)", " ", text), TITLE_WIDTH)
+    return re.sub(r"(?<=[._]) ", "", parts)
 
 
 def _columns(panels: Sequence[Panel], names: bool) -> int:

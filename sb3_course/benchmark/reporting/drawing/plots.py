@@ -105,7 +105,8 @@ def nice_ticks(axes: Axes, steps: bool = False) -> None:
 
 def _separate_thousands(axis: Axis) -> None:
     if np.abs(axis.get_view_interval()).max() >= 1000:
-        axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        whole = np.allclose(ticks := axis.get_majorticklocs(), np.round(ticks), atol=1e-6, rtol=0)
+        axis.set_major_formatter(StrMethodFormatter("{x:,.0f}" if whole else "{x:,.1f}"))
 
 
 def intervals(axes: Axes, table: pd.DataFrame, styles: Styles) -> Axes:
@@ -125,6 +126,7 @@ def intervals(axes: Axes, table: pd.DataFrame, styles: Styles) -> Axes:
         axes.plot([point, point], [y - 0.3, y + 0.3], color=color, linewidth=2)
     axes.set_yticks(range(len(rows)), [fill(name, NAME_WIDTH) for name in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.use_sticky_edges = False  # of the bars, at which a point would be cut in half
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(3, steps=NICE))
     _separate_thousands(axes.xaxis)

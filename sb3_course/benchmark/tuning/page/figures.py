@@ -5,7 +5,7 @@ from math import isfinite
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from optuna.trial import FrozenTrial
 
 from sb3_course.benchmark.definition.search import Searched
@@ -14,8 +14,8 @@ from sb3_course.benchmark.reporting.drawing.files import INK
 from sb3_course.benchmark.reporting.drawing.styles import BLUE, COLORS, GRAY, RED, Style, Styles
 from sb3_course.benchmark.tuning.sensitivity import Point
 from sb3_course.benchmark.tuning.space import values_along
-from sb3_course.benchmark.tuning.study import last_value
 from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.benchmark.tuning.trials import last_value
 
 NARROW = 12
 """Number of letters of all choices together that fit beside each other under a panel."""
@@ -38,10 +38,12 @@ def rung_name(subject: Subject, rung: int) -> str:
 
     :param subject: What is tuned
     :param rung: Index of the rung
-    :return: Text such as ``1 seed, 33% of the steps``
+    :return: Text such as ``1 seed, 33% of the steps``, where it is stopped at an evaluation
     """
     at = subject.rungs[rung]
-    part = "" if at.fraction == 1 else f", {at.fraction:.0%} of the steps"
+    configs = [spec.config for spec in subject.runs({}, at)]
+    share = min((c.stop_at or c.total_timesteps) / c.total_timesteps for c in configs)
+    part = "" if at.fraction == 1 else f", {share:.0%} of the steps"
     return f"{at.n_seeds} seed{'s' * (at.n_seeds > 1)}{part}"
 
 
@@ -56,6 +58,7 @@ def history(subject: Subject, trials: Sequence[FrozenTrial], y: str) -> Panel:
 
     def draw(axes: Axes) -> None:
         _scatter(axes, subject, trials, [trial.number for trial in trials], last_value)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
 
     return Panel("History", draw, "Trial", y, 2.2)
 
@@ -97,7 +100,7 @@ def sensitivity(
     :return: Panels
     """
     every = [point for points in curves.values() for point in points]
-    bounds = [value for p in every for value in (p.mean, p.low, p.high) if isfinite(value)]
+    bounds = [value for p in every for value in (p.value, p.low, p.high) if isfinite(value)]
     margin = 0.05 * (max(bounds, default=0.0) - min(bounds, default=0.0)) or 1.0
 
     def panel(name: str, points: Sequence[Point]) -> Panel:
@@ -113,17 +116,17 @@ def sensitivity(
 def _curve(axes: Axes, points: Sequence[Point], searched: Searched, chosen: Any) -> None:
     at = [point.position for point in points]
     color = COLORS[BLUE]
-    means = [point.mean for point in points]
+    values = [point.value for point in points]
     lengths = [
-        [max(p.mean - p.low, 0.0) for p in points],
-        [max(p.high - p.mean, 0.0) for p in points],
+        [max(p.value - p.low, 0.0) for p in points],
+        [max(p.high - p.value, 0.0) for p in points],
     ]
     line = "none" if searched.values is not None else "-"
     axes.errorbar(
-        at, means, lengths, color=color, linestyle=line, linewidth=1.2, marker="o", markersize=3
+        at, values, lengths, color=color, linestyle=line, linewidth=1.2, marker="o", markersize=3
     )
     if chosen is not None:
-        axes.axvline(chosen, color=INK, linewidth=0.8, alpha=0.6, zorder=0.5)
+        axes.axvline(chosen, color=INK, linewidth=1.0, alpha=0.8, zorder=1.5)  # above the grid
     _set_values(axes, searched)
 
 
@@ -146,13 +149,33 @@ def _scatter(
         axes.scatter(x, y, s=12, color=style.color, alpha=0.8, linewidths=0, zorder=2 + rung)
 
 
+def written(ticks: Sequence[float], searched: Searched) -> list[str]:
+    """Write values of a range so that its bounds are exact, and what is between within 1%.
+
+    :param ticks: Bounds, and values between them
+    :param searched: Range
+    :return: Texts, with as few digits as that takes
+    """
+    if searched.whole:
+        return [f"{tick:,.0f}" for tick in ticks]
+    low, *_, high = ticks
+    for digits in range(2, 8):
+        found = [f"{tick:.{digits}g}" for tick in ticks]
+        off = [abs(float(text) - tick) for text, tick in zip(found, ticks, strict=True)]
+        allowed = [0.01 * (tick if searched.log else high - low) for tick in ticks]
+        if not off[0] and not off[-1] and all(o <= a for o, a in zip(off, allowed, strict=True)):
+            break
+    return found
+
+
 def _set_values(axes: Axes, searched: Searched) -> None:
     """Set the horizontal axis to the values of a range, or to choices."""
     if searched.values is None:
         low, *between, high = values_along(searched, 3)
         if searched.log:
             axes.set_xscale("log")
-        axes.set_xticks([low, *between, high], [f"{x:.2g}" for x in (low, *between, high)])
+        ticks = [low, *between, high]
+        axes.set_xticks(ticks, written(ticks, searched))
         axes.xaxis.set_minor_locator(NullLocator())
         margin = 1.06 if searched.log else 0.03 * (high - low)
         axes.set_xlim(

@@ -6,8 +6,8 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, create_trial
 
-from sb3_course.benchmark.tuning.study import ranked
 from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.benchmark.tuning.trials import last_value, ranked, values_of
 
 FEWEST = 20
 """Number of trials with a value below which no importance is told: five are the best quarter."""
@@ -24,13 +24,16 @@ def importances(trials: Sequence[FrozenTrial], subject: Subject) -> dict[str, fl
 
     :param trials: Trials of a study
     :param subject: What is tuned
-    :return: Importances that sum to 1, the highest first; none if there are too few trials
+    :return: Importances that sum to 1, the highest first; none if there are too few trials, or all
+        have the same value
     """
     order = ranked(trials, subject)
-    if len(order) < FEWEST:
+    if len(order) < FEWEST or all_equal(order):
         return {}
     study = optuna.create_study(direction="maximize")
-    for place, trial in enumerate(reversed(order)):
+    places: dict[tuple[int, float], int] = {}
+    for trial in reversed(order):
+        place = places.setdefault((len(values_of(trial)), last_value(trial)), len(places))
         study.add_trial(
             create_trial(params=trial.params, distributions=trial.distributions, value=float(place))
         )
@@ -38,3 +41,12 @@ def importances(trials: Sequence[FrozenTrial], subject: Subject) -> dict[str, fl
         study, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25)
     )
     return {str(name): float(value) for name, value in found.items()}
+
+
+def all_equal(trials: Sequence[FrozenTrial]) -> bool:
+    """Return whether trials do not differ in any value, so that chance alone has ordered them.
+
+    :param trials: Trials with a value
+    :return: Whether all values, on all rungs, are the same
+    """
+    return len({value for trial in trials for value in values_of(trial)}) == 1

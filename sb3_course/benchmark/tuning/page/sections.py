@@ -14,11 +14,12 @@ from sb3_course.benchmark.reporting.drawing.figures import together
 from sb3_course.benchmark.reporting.report import write_page
 from sb3_course.benchmark.tuning.finals import Final, chosen_of
 from sb3_course.benchmark.tuning.page import figures
-from sb3_course.benchmark.tuning.page.importance import FEWEST, importances
-from sb3_course.benchmark.tuning.progress import after, in_words
+from sb3_course.benchmark.tuning.page.importance import FEWEST, all_equal, importances
+from sb3_course.benchmark.tuning.progress import after, error_in_words, in_words
 from sb3_course.benchmark.tuning.sensitivity import Point, settings_around
 from sb3_course.benchmark.tuning.space import DECAYS, held_of, settings_of
-from sb3_course.benchmark.tuning.study import (
+from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.benchmark.tuning.trials import (
     AGAIN,
     FAILED,
     REFUSED,
@@ -27,7 +28,6 @@ from sb3_course.benchmark.tuning.study import (
     reason_of,
     settings_key,
 )
-from sb3_course.benchmark.tuning.subject import Subject
 from sb3_course.benchmark.tuning.tuned_grid import provenance
 
 MEASURES = {
@@ -45,12 +45,14 @@ class StudyRecord:
     :param trials: Trials so far
     :param finals: What its best settings have reached on fresh seeds, the best first
     :param curves: Sensitivity to each hyper-parameter; none if it was not asked for
+    :param failed: Which of its values failed, and why
     """
 
     subject: Subject
     trials: Sequence[FrozenTrial]
     finals: Sequence[Final] = ()
     curves: Mapping[str, Sequence[Point]] = field(default_factory=dict)
+    failed: Sequence[str] = ()
 
     @property
     def measure(self) -> str:
@@ -91,7 +93,7 @@ def sections(records: Sequence[StudyRecord]) -> list[Section]:
         found.append(choice(record))
         if record.valued:
             found += [search(record), parameters(record)]
-        if any(record.curves.values()):
+        if any(record.curves.values()) or record.failed:
             found.append(sensitive(record))
     return found
 
@@ -124,7 +126,7 @@ def choice(record: StudyRecord) -> Section:
         candidate = final.candidate
         value, error, luck, before = final.failure or NOTHING, NOTHING, NOTHING, NOTHING
         if final.by_seed:
-            value, error = f"{final.value:,.4g}", f"{final.standard_error:,.2g}"
+            value, error = f"{final.value:,.4g}", error_in_words(final.standard_error)
         if candidate.searched is not None and candidate.rung is not None:
             before = after(subject, candidate.rung, candidate.searched)
         if final.optimism is not None:
@@ -222,6 +224,8 @@ def parameters(record: StudyRecord) -> Section:
         "Importance compares where the best quarter of the trials lies with where all of them do "
         "(PED-ANOVA): 1 in all. It is of this search, which had its eyes on the good settings."
         if found
+        else "No importances: all settings have the same value."
+        if all_equal(record.valued)
         else f"Importances need {FEWEST} different settings with a value."
     )
     tables = [Table("Importance", ["hyper-parameter", "importance"], rows)] if rows else []
@@ -241,11 +245,12 @@ def sensitive(record: StudyRecord) -> Section:
         held |= held_of(name, subject.ranges[name], value) or {}
     held = {name: value for name, value in held.items() if not name.endswith(DECAYS)}
     panels = figures.sensitivity(subject, record.curves, held, record.measure)
+    statistic = "IQM" if subject.search.shared else "mean"
     picture = Picture(
         _file(subject, "sensitivity"),
-        "Mean return along the values of each hyper-parameter, the others as chosen.",
-        f"Mean over {len(subject.search.seeds)} seeds with its 95% bootstrap interval; a line is "
-        "at the chosen value.",
+        f"{record.measure} along the values of each hyper-parameter, the others as chosen.",
+        f"The {statistic} over {len(subject.search.seeds)} seeds with its 95% bootstrap interval; "
+        "a line is at the chosen value.",
         together(panels, {}),
         panels,
         title="Sensitivity",
@@ -253,17 +258,25 @@ def sensitive(record: StudyRecord) -> Section:
     rows = []
     for name, points in record.curves.items():
         if points:
-            means = [point.mean for point in points]
-            drop = max(means) - min(means)
-            rows.append([name, f"{min(means):,.4g}", f"{max(means):,.4g}", f"{drop:,.4g}"])
+            values = [point.value for point in points]
+            drop = max(values) - min(values)
+            rows.append([name, f"{min(values):,.4g}", f"{max(values):,.4g}", f"{drop:,.4g}"])
     rows.sort(key=lambda row: float(row[3].replace(",", "")), reverse=True)
-    table = Table("Range of the mean", ["hyper-parameter", "lowest", "highest", "range"], rows)
+    header = ["hyper-parameter", "lowest", "highest", "range"]
+    table = Table(f"Range of the {statistic}", header, rows)
     text = (
         "One hyper-parameter is varied, the others stay as chosen (sensitivity curves, Patterson "
         "et al. 2024)."
     )
-    title = f"{subject.label}: sensitivity"
-    return Section(title, [text], pictures=[picture], tables=[table])
+    if record.failed:
+        text += " Values that failed are in no figure and no range:"
+    return Section(
+        f"{subject.label}: sensitivity",
+        [text],
+        list(record.failed),
+        pictures=[picture] if panels else [],
+        tables=[table] if rows else [],
+    )
 
 
 def _steps(record: StudyRecord) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -15,15 +16,18 @@ import pytest
 import yaml
 from rich.console import Console
 
+from sb3_course.benchmark.api import run_grid
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.clusters import ray_cluster
 from sb3_course.benchmark.execution.clusters.ray_cluster import RayCluster
 from sb3_course.benchmark.execution.train_run import attempt
 from sb3_course.benchmark.execution.worker import Lost, WorkerSettings
 from sb3_course.benchmark.storage.store import Store
+from sb3_course.benchmark.tuning.tuner import tune_grid
 from sb3_course.common.errors import UserError
 from tests.benchmark.helpers import HERE, content, tiny
 from tests.benchmark.processes import ROOT, start_command
+from tests.benchmark.tuning.made_up import searched
 
 AGENTS = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port")
 
@@ -40,6 +44,7 @@ def node(cpus):
 @pytest.fixture
 def cluster(monkeypatch):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # a token is of the user's home
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "90")  # for a busy machine
     ray = pytest.importorskip("ray")
     from ray._private import ray_constants, utils
@@ -200,6 +205,7 @@ def test_workers_get_the_package_and_the_users_module_from_the_runtime_environme
     request.addfinalizer(short.cleanup)
     where = [f"--temp-dir={short.name}", "--node-ip-address=127.0.0.1", "--block"]
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
+    quiet["RAY_AUTH_MODE"] = "disabled"  # a token is of the user's home
     with (tmp_path / "ray.log").open("w") as log:
         head = subprocess.Popen(
             [python, *start, "--include-dashboard=false", *where],
@@ -266,3 +272,50 @@ def test_ray_that_is_not_installed_is_named(monkeypatch, tmp_path):
     with pytest.raises(ModuleNotFoundError) as raised:
         RayCluster(1, WorkerSettings(tmp_path, hours=1.0)).__enter__()
     assert raised.value.name == "ray"  # of which the command line makes the name of the extra
+
+
+def fake_ray(monkeypatch, init):
+    """Put a module in the place of Ray's."""
+    ray = SimpleNamespace(
+        init=init,
+        get_runtime_context=lambda: SimpleNamespace(gcs_address="127.0.0.1:1"),
+        remote=lambda **_: lambda function: function,
+        shutdown=lambda: None,
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+
+
+def test_a_ray_that_does_not_start_is_told_in_a_line(monkeypatch, tmp_path):
+    def init(**_):
+        raise Exception("The current node timed out during startup.\nThis could happen because")
+
+    fake_ray(monkeypatch, init)
+    with pytest.raises(UserError, match="Ray did not start on this machine: .* timed out"):
+        RayCluster(1, WorkerSettings(tmp_path, hours=1.0)).__enter__()
+
+
+def test_sigterm_stays_what_the_command_makes_of_it(monkeypatch, tmp_path):
+    """Ray installs a handler of its own, with a dump in place of an interruption."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        fake_ray(monkeypatch, lambda **_: signal.signal(signal.SIGTERM, signal.SIG_IGN))
+        with RayCluster(1, WorkerSettings(tmp_path, hours=1.0)):
+            assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("foo", "--address: given 'foo'; allowed: HOST:PORT, ray://HOST:PORT, or auto"),
+        ("foo:bar", "--address: given 'foo:bar'; allowed"),
+        ("127.0.0.1:1", "no Ray cluster answers at '127.0.0.1:1'"),
+    ],
+)
+@pytest.mark.parametrize("call", [run_grid, tune_grid])
+def test_an_address_that_leads_nowhere_leaves_nothing_behind(tmp_path, call, address, words):
+    grid = searched() if call is tune_grid else content()
+    with pytest.raises(UserError, match=words):
+        call(grid, results=tmp_path / "results", executor="ray", address=address)
+    assert not list(tmp_path.rglob("*"))

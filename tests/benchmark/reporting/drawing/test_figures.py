@@ -166,3 +166,15 @@ def test_very_long_names_leave_room_for_panels(n_environments):
         with files.style(), warnings.catch_warnings():
             warnings.simplefilter("error")  # of a layout that has collapsed
             figure.draw_without_rendering()
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("policy_kwargs.log_std_init", ["policy_kwargs.log_std_init"]),
+        ("policy_kwargs.activation_fn", ["policy_kwargs.", "activation_fn"]),
+        ("Probability of improvement, all", ["Probability of", "improvement, all"]),
+    ],
+)
+def test_a_title_is_broken_between_words(text, lines):
+    assert figures.title(text).split("\n") == lines

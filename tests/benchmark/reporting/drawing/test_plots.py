@@ -69,6 +69,23 @@ def test_large_returns_are_written_as_in_tables():
     assert "10,000" in labels and not any("k" in label for label in labels)
 
 
+def test_ticks_between_whole_numbers_are_not_rounded_to_them():
+    axes = Figure().add_subplot()
+    axes.plot([0, 1], [998, 1000])
+    plots.nice_ticks(axes)
+    axes.figure.draw_without_rendering()
+    labels = [float(tick.get_text().replace(",", "")) for tick in axes.get_yticklabels()]
+    assert labels == pytest.approx(axes.get_yticks().tolist())
+    assert len(set(labels)) == len(labels)
+
+
+def test_an_estimate_at_the_highest_bound_is_drawn_whole():
+    axes, of = axes_and_styles(1)
+    rows = [(next(iter(of)), 500.0, 480.0, 500.0)]
+    plots.intervals(axes, pd.DataFrame(rows, columns=["algorithm", "point", "low", "high"]), of)
+    assert axes.get_xlim()[1] > 500
+
+
 def test_a_single_position_has_an_axis_with_a_width():
     axes, of = axes_and_styles(1)
     table = pd.DataFrame({"algorithm": list(of), "step": 5, "point": 1.0, "low": 0.0, "high": 2.0})
