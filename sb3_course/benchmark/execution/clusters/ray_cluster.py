@@ -161,8 +161,8 @@ def _handlers_kept() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
+    finally:  # None is a handler that Python has not set, and cannot
+        if threading.current_thread() is threading.main_thread() and handler is not None:
             signal.signal(signal.SIGTERM, handler)
 
 

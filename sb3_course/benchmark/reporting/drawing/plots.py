@@ -105,8 +105,10 @@ def nice_ticks(axes: Axes, steps: bool = False) -> None:
 
 def _separate_thousands(axis: Axis) -> None:
     if np.abs(axis.get_view_interval()).max() >= 1000:
-        whole = np.allclose(ticks := axis.get_majorticklocs(), np.round(ticks), atol=1e-6, rtol=0)
-        axis.set_major_formatter(StrMethodFormatter("{x:,.0f}" if whole else "{x:,.1f}"))
+        ticks = axis.get_majorticklocs()
+        off = (np.abs(ticks - np.round(ticks, digits)).max() for digits in range(4))
+        digits = next((digits for digits, most in enumerate(off) if most < 1e-6), 4)
+        axis.set_major_formatter(StrMethodFormatter(f"{{x:,.{digits}f}}"))
 
 
 def intervals(axes: Axes, table: pd.DataFrame, styles: Styles) -> Axes:

@@ -69,9 +69,10 @@ def test_large_returns_are_written_as_in_tables():
     assert "10,000" in labels and not any("k" in label for label in labels)
 
 
-def test_ticks_between_whole_numbers_are_not_rounded_to_them():
+@pytest.mark.parametrize("low", [998, 999, 999.6, 999.95])
+def test_ticks_between_whole_numbers_are_not_rounded_to_them(low):
     axes = Figure().add_subplot()
-    axes.plot([0, 1], [998, 1000])
+    axes.plot([0, 1], [low, 1000])
     plots.nice_ticks(axes)
     axes.figure.draw_without_rendering()
     labels = [float(tick.get_text().replace(",", "")) for tick in axes.get_yticklabels()]
