@@ -28,6 +28,7 @@ from sb3_course.benchmark.tuning.trials import (
     HOPELESS,
     cascade_of,
     n_counted,
+    none_has_returned,
     reason_of,
     settings_key,
     values_of,
@@ -206,9 +207,8 @@ class SharedStudy:
         ended = self.trials(*(state for state in TrialState if state.is_finished()))
         if len(ended) >= n and not any(t.intermediate_values for t in ended):
             raise Hopeless(
-                f"{self.subject.label}: none of {len(ended)} trials has had a return; the last "
-                f"one: {reason_of(ended[-1])}; once that is mended, move the journal in "
-                f"{self._folder} away: no run that is stored is repeated"
+                f"{self.subject.label}: {none_has_returned(ended)}; once that is mended, move the "
+                f"journal in {self._folder} away: no run that is stored is repeated"
             )
 
     def passed(self, trial: Trial) -> int:

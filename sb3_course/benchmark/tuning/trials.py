@@ -1,6 +1,6 @@
 """What is known of trials: the values that they have had, why they have none, and their order."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from optuna.trial import FrozenTrial
 
@@ -31,6 +31,16 @@ def reason_of(trial: FrozenTrial) -> str:
     :return: Reason in one line; empty if it has a value
     """
     return str(trial.user_attrs.get(FAILED) or trial.user_attrs.get(REFUSED) or "")
+
+
+def none_has_returned(trials: Sequence[FrozenTrial]) -> str:
+    """Return that none of some trials has had a return, with the reason of the last one.
+
+    :param trials: Trials that have ended, at least one
+    :return: Text in one line
+    """
+    last = reason_of(trials[-1])
+    return f"none of {len(trials)} trials has had a return; the last one: {last}"
 
 
 def last_value(trial: FrozenTrial) -> float:

@@ -12,7 +12,13 @@ from sb3_course.benchmark.definition.yaml_source import dump
 from sb3_course.benchmark.tuning.finals import Final, is_decided
 from sb3_course.benchmark.tuning.progress import after, error_in_words, in_words
 from sb3_course.benchmark.tuning.subject import Subject
-from sb3_course.benchmark.tuning.trials import FAILED, HOPELESS, has_value, n_counted, reason_of
+from sb3_course.benchmark.tuning.trials import (
+    FAILED,
+    HOPELESS,
+    has_value,
+    n_counted,
+    none_has_returned,
+)
 from sb3_course.common.files import write_whole
 from sb3_course.common.tracking.code import git_commit, versions
 
@@ -94,9 +100,7 @@ def provenance(
         ended = [trial for trial in trials if trial.state.is_finished()]
         if len(ended) < min(HOPELESS, search.trials) or any(map(has_value, ended)):
             return [f"{subject.label}: nothing was chosen; the runs have not all ended"]
-        why = reason_of(ended[-1])
-        found = f"none of {len(ended)} trials has had a return; the last one: {why}"
-        return [f"{subject.label}: nothing was chosen: {found}"]
+        return [f"{subject.label}: nothing was chosen: {none_has_returned(ended)}"]
     if not is_decided(finals):
         reasons = [line for final in finals for line in _curse(subject, final)]
         return [f"{subject.label}: nothing was chosen", *reasons]
