@@ -15,9 +15,15 @@ from sb3_course.cli.parts.grid_options import (
     Workers,
     console,
     show_damage,
+)
+from sb3_course.cli.parts.terminal import (
+    FAILED,
+    INTERRUPTED,
+    OK,
+    print_error,
+    print_line,
     stop_on_sigterm,
 )
-from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
 from sb3_course.common.errors import UserError
 
 if TYPE_CHECKING:

@@ -9,8 +9,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sb3_course.cli.parts.grid_options import Results, Workers, command_line, stop_on_sigterm
-from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
+from sb3_course.cli.parts.grid_options import Results, Workers, command_line
+from sb3_course.cli.parts.terminal import (
+    FAILED,
+    INTERRUPTED,
+    OK,
+    print_error,
+    print_line,
+    stop_on_sigterm,
+)
 from sb3_course.common.errors import UserError
 from sb3_course.homework.experiments import ANALYSIS, EXPERIMENTS, NAMES, check_names
 

@@ -7,7 +7,14 @@ import typer
 from rich.console import Console
 
 from sb3_course.cli.parts.options import EnvKwargs, Wrappers, environment
-from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
+from sb3_course.cli.parts.terminal import (
+    FAILED,
+    INTERRUPTED,
+    OK,
+    print_error,
+    print_line,
+    stop_on_sigterm,
+)
 from sb3_course.common.errors import UserError
 from sb3_course.envs.config import EnvConfig
 from sb3_course.lectures import FIGURES, check_names
@@ -75,8 +82,9 @@ def imitate(
         bool, typer.Option("--dagger", help="Continue with rounds of DAgger after cloning.")
     ] = False,
     rounds: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Number of rounds of DAgger.")
-    ] = 6,
+        int | None,
+        typer.Option(min=1, metavar="N", help="Number of rounds of DAgger (default: 6)."),
+    ] = None,
     no_collect: Annotated[
         bool,
         typer.Option("--no-collect", help="Control experiment: rounds of DAgger without new data."),
@@ -112,11 +120,15 @@ def imitate(
 
     sb3-course imitate Walker2d-v4 --dagger --no-collect --rounds 3
 
-    sb3-course imitate CartPole-v1 --expert ppo.zip --algo PPO --video cartpole.mp4
+    sb3-course imitate CartPole-v1 --expert ppo.zip --algo PPO --trust --video cartpole.mp4
     """
     from sb3_course.building import check_environment
 
     check_environment(env)
+    if rounds is not None and not (dagger or no_collect):
+        raise UserError("--rounds requires --dagger or --no-collect")
+    if expert is None and (algo is not None or trust):
+        raise UserError(f"{'--trust' if algo is None else '--algo'} requires --expert")
     try:
         from sb3_course.imitation import homework
     except ModuleNotFoundError:
@@ -128,7 +140,7 @@ def imitate(
         expert,
         demos,
         dagger or no_collect,
-        rounds,
+        6 if rounds is None else rounds,
         not no_collect,
         seed,
         algo,
@@ -136,4 +148,9 @@ def imitate(
         video,
         trust,
     )
-    return OK if homework.imitate(options, print_line) else INTERRUPTED
+    stop_on_sigterm()
+    try:
+        return OK if homework.imitate(options, print_line) else INTERRUPTED
+    except FloatingPointError as error:
+        print_error(str(error))
+        return FAILED

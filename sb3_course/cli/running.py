@@ -21,10 +21,16 @@ from sb3_course.cli.parts.grid_options import (
     command_line,
     runtime_env_in,
     show_damage,
-    stop_on_sigterm,
 )
 from sb3_course.cli.parts.options import Track, TrackVideo
-from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
+from sb3_course.cli.parts.terminal import (
+    FAILED,
+    INTERRUPTED,
+    OK,
+    print_error,
+    print_line,
+    stop_on_sigterm,
+)
 from sb3_course.common.files import shipped
 
 if TYPE_CHECKING:

@@ -17,9 +17,15 @@ from sb3_course.cli.parts.grid_options import (
     check_cluster_options,
     command_line,
     runtime_env_in,
+)
+from sb3_course.cli.parts.terminal import (
+    FAILED,
+    INTERRUPTED,
+    OK,
+    print_error,
+    print_line,
     stop_on_sigterm,
 )
-from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
 
 if TYPE_CHECKING:
     from sb3_course.benchmark.tuning.tuner import TuningOutcome, TuningPlan

@@ -24,6 +24,19 @@ LONG_EPISODE_STEPS = 10_000
 """Length of an episode up to which nothing is said, however few steps the batch should have."""
 
 
+def unending(n: int, steps: int) -> str:
+    """Return the message on an environment whose episode does not end.
+
+    :param n: Index of the environment
+    :param steps: Steps that it has taken
+    :return: Message
+    """
+    return (
+        f"environment {n} has not ended its episode within {steps:,} steps; whole episodes need a "
+        "time limit (gymnasium.wrappers.TimeLimit)"
+    )
+
+
 class CollectionBudget(Protocol):
     """Which environments' steps count, and when the batch is complete.
 
@@ -88,11 +101,7 @@ class WholeEpisodes:
     def advance(self, step: int, dones: Array) -> None:
         """See :class:`CollectionBudget`."""
         if step >= MAX_EPISODE_STEPS + (self.n_steps or 0):
-            raise RuntimeError(
-                f"environment {int(np.flatnonzero(self.running)[0])} has not ended its episode "
-                f"within {step:,} steps; whole episodes need a time limit "
-                "(gymnasium.wrappers.TimeLimit)"
-            )
+            raise RuntimeError(unending(int(np.flatnonzero(self.running)[0]), step))
         if dones.any():
             ended = np.flatnonzero(self.running & dones)
             self.running[ended] = False

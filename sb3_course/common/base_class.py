@@ -22,9 +22,10 @@ from stable_baselines3.common.policies import (
     MultiInputActorCriticPolicy,
 )
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, unwrap_vec_normalize
 from torch import nn
 
+from sb3_course.collection.images import AddedTranspose
 from sb3_course.collection.observations import Array
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import unknown
@@ -80,7 +81,10 @@ class CourseAlgorithm(BaseAlgorithm):
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        venv = BaseAlgorithm._wrap_env(given_env(env, verbose), verbose, monitor_wrapper)
+        given = given_env(env, verbose)
+        venv = BaseAlgorithm._wrap_env(given, verbose, monitor_wrapper)
+        if venv is not given and isinstance(venv, VecTransposeImage):
+            venv = AddedTranspose(venv.venv)
         outer = unwrap_vec_normalize(venv)
         if outer is not None and unwrap_vec_normalize(outer.venv) is not None:
             warnings.warn(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, unwrap_vec_normalize
 
-from sb3_course.collection.collector import step_wait
+from sb3_course.collection.collector import MAX_EPISODE_STEPS, step_wait, unending
 from sb3_course.envs.config import EnvConfig, EnvId
 
 SEED_OFFSET, SEEDS_PER_RUN = 1_000_000, 1_000
@@ -158,6 +158,7 @@ def play_episodes(model: BaseAlgorithm, envs: VecEnv, seed: int) -> Episodes:
     :param envs: Environments, neither normalized nor shared with training
     :param seed: Seed of the first environment; environment ``i`` is seeded with ``seed + i``
     :return: Episodes, one of each environment
+    :raises RuntimeError: An episode is longer than ``MAX_EPISODE_STEPS``
     """
     normalizer = model.get_vec_normalize_env()
     returns = np.zeros(envs.num_envs, dtype=np.float64)
@@ -184,6 +185,8 @@ def play_episodes(model: BaseAlgorithm, envs: VecEnv, seed: int) -> Episodes:
         obs, rewards, starts, infos = step_wait(envs)
         returns[running] += rewards[running]
         lengths[running] += 1
+        if lengths.max() > MAX_EPISODE_STEPS:
+            raise RuntimeError(unending(int(lengths.argmax()), MAX_EPISODE_STEPS))
         for i in np.flatnonzero(running & starts):
             if wrapped:
                 (ended,) = envs.get_attr("ended", int(i))

@@ -34,6 +34,7 @@ from sb3_course.imitation.demonstrations import Demonstrations, Source
 from sb3_course.imitation.normalization import (
     Moments,
     check_outermost,
+    is_new,
     set_moments,
     updated_moments,
 )
@@ -62,8 +63,9 @@ class BC(CourseAlgorithm):
     later: ``NPG.from_imitation(bc, env)`` continues from here.
 
     Demonstrations are raw. If the environment is wrapped in a ``VecNormalize`` in training mode,
-    its statistics are updated with the demonstrations, and by nothing that ``learn`` does. The
-    policy is trained on demonstrations that the wrapper has normalized.
+    its statistics are updated with the demonstrations, also if it is a new one that ``set_env`` or
+    ``load`` brings, and by nothing that ``learn`` does. The policy is trained on demonstrations
+    that the wrapper has normalized.
 
     Logged: ``train/loss``, ``train/std``, ``train/learning_rate``, ``train/n_updates``,
     ``time/total_timesteps``, which counts demonstrated transitions.
@@ -176,6 +178,7 @@ class BC(CourseAlgorithm):
         if isinstance(env, VecEnv):
             check_outermost(env, unwrap_vec_normalize(env))
         super().set_env(env, force_reset)
+        self._observe_unseen()
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed all random generators, and what the draws of this model derive from.
@@ -184,7 +187,7 @@ class BC(CourseAlgorithm):
         """
         super().set_random_seed(seed)
         if seed is not None:
-            self.seed_entropy = seed
+            self.seed = self.seed_entropy = seed  # a file's model begins with it
 
     # -- data ------------------------------------------------------------------------------------
 
@@ -212,6 +215,11 @@ class BC(CourseAlgorithm):
     def _observe(self, obs: Obs) -> None:
         """Update the statistics of a ``VecNormalize`` in training mode with raw observations."""
         set_moments(self._moments(obs))
+
+    def _observe_unseen(self) -> None:
+        """Update the statistics of a ``VecNormalize`` that has seen nothing, with all of D."""
+        if self.dataset.size > 0 and is_new(self._vec_normalize_env):
+            self._observe(self.dataset.obs)
 
     def _moments(self, obs: Obs) -> Moments:
         """Return the statistics that raw observations change, each with what it becomes."""
@@ -382,6 +390,7 @@ class BC(CourseAlgorithm):
             return
         state = checkpoint.unpack_arrays(members, DEMONSTRATIONS)
         self.dataset = Dataset.from_state(state, self._capacity)
+        self._observe_unseen()
 
     def _excluded_save_params(self) -> list[str]:
         ours = ["dataset", "_source", "_actor_group", "_was_training"]

@@ -11,7 +11,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.collection.collector import FixedSteps, collect
-from sb3_course.collection.observations import Array, Obs
+from sb3_course.collection.observations import Array, Obs, take
 from sb3_course.common import checkpoint
 from sb3_course.common.evaluation import forked_rng
 from sb3_course.common.validation import check_count
@@ -19,7 +19,7 @@ from sb3_course.imitation.bc import BC
 from sb3_course.imitation.beta import BetaSchedule, beta_of_round
 from sb3_course.imitation.dataset import draw_seed
 from sb3_course.imitation.demonstrations import Demonstrations
-from sb3_course.imitation.experts import Expert, as_expert, label
+from sb3_course.imitation.experts import Expert, as_expert, label, seeing_as_given
 from sb3_course.imitation.normalization import set_moments
 from sb3_course.imitation.rounds.evaluation import evaluating, evaluation_facts
 from sb3_course.imitation.rounds.mixture import Mixture, TrainingReturns
@@ -29,6 +29,8 @@ Self = TypeVar("Self", bound="DAgger")
 
 ENVIRONMENT, ACTIONS, MIXTURE, MINIBATCHES = range(4)
 """Purposes of a round's random numbers; each has a stream of its own."""
+CHUNK = 1_000
+"""Maximum number of observations of which the loss is computed at once."""
 
 
 class DAgger(BC):
@@ -75,7 +77,7 @@ class DAgger(BC):
         ``ActorCriticPolicy`` class
     :param env: Environments, or a Gymnasium id
     :param expert: Expert that :func:`.as_expert` accepts: a model of SB3, a
-        file, a callable from M raw observations to M actions
+        file, a callable from M raw observations, images as ``env`` returns them, to M actions
     :param demonstrations: Initial demonstrations; None for round 0 to be played by the expert
     :param learning_rate: Learning rate of the policy's optimizer, a number or a schedule of the
         remaining progress of each round, which begins with 1 again: a rate that falls to 0 ends
@@ -93,6 +95,7 @@ class DAgger(BC):
     :param eval_env: Environments in which the policy is measured after each round, one episode
         each, with the normalization of ``env`` and raw rewards, also if they have a
         ``VecNormalize``; None for ``n_eval_episodes`` of Gymnasium's own, by the id of ``env``
+        and with its wrappers, if they can be made again
     :param n_eval_episodes: Number of evaluation episodes without ``eval_env``; 0 for no evaluation
     :raises ValueError: A parameter is out of its range; names it and what is allowed
     """
@@ -199,7 +202,7 @@ class DAgger(BC):
             )
             callback.on_training_start(locals(), globals())
             self._finished_timesteps = self.num_timesteps
-            self.dataset.reserve(max(0, total - self.num_timesteps) if self.collect else 0)
+            self.dataset.reserve(int(max(0, total - self.num_timesteps)) if self.collect else 0)
             try:
                 with evaluating(self.env, self.eval_env, self.n_eval_episodes) as eval_env:
                     used = self.gradient_steps * self.batch_size
@@ -229,10 +232,11 @@ class DAgger(BC):
         else:  # round 0 of demonstrations, or the control
             if self.n_rounds > 0:
                 self.num_timesteps += self.n_steps * self.n_envs
-            self._begin_training(self._loss(*self._training_set()))
+            self._begin_training(self._loss(self.dataset.obs, self.dataset.actions))
         assert self._unfinished is not None
         self.train()
-        facts = self._unfinished["facts"]
+        losses = self._unfinished["losses"]
+        facts = self._unfinished["facts"] | {"train/loss": float(np.mean(losses))}
         self._record(facts | evaluation_facts(self, eval_env, self.seed_entropy % 1000))
         logged = log_interval is not None and self.n_rounds % log_interval == 0
         self.n_rounds += 1
@@ -250,7 +254,7 @@ class DAgger(BC):
             return False
         obs, labels, training_return = collected
         labels = label(expert, obs, self.action_space) if labels is None else labels
-        loss = self._loss(self._normalized_obs(obs), self.to_tensor(labels))
+        loss = self._loss(obs, labels)
         moments = self._moments(obs)
         # What takes long is done: from here on the round is in D.
         self.dataset.add(obs, labels)
@@ -317,22 +321,29 @@ class DAgger(BC):
 
     def _find_expert(self, total_timesteps: int) -> Expert | None:
         """Return the expert, or None if it will not be queried."""
-        demonstrated = self.dataset.size > 0 or self.n_rounds > 0
-        if demonstrated and (total_timesteps == 0 or not self.collect):
+        has_data, is_cloning = self.dataset.size > 0, total_timesteps == 0
+        if (has_data and not self.collect) or (is_cloning and (has_data or self.n_rounds > 0)):
             return None
         if self.expert is None:
             raise ValueError(
                 "DAgger has no expert: pass DAgger(..., expert=...), or after loading "
                 "DAgger.load(path, env=env, expert=...)"
             )
-        return as_expert(self.expert, None, self.action_space, self.observation_space)
+        expert = as_expert(self.expert, None, self.action_space, self.observation_space)
+        return seeing_as_given(expert, self.env)
 
     def _seed(self, purpose: int) -> int:
         return draw_seed(self.seed_entropy, self.n_rounds, purpose)
 
-    def _loss(self, obs: Any, actions: th.Tensor) -> float:
+    def _loss(self, obs: Obs, actions: Array) -> float:
+        """Compute the mean of −log π_θ(a|s), in chunks: a large network needs much memory."""
+        total, n = 0.0, len(actions)
         with th.no_grad():
-            return -self.policy.get_distribution(obs).log_prob(actions).mean().item()
+            for i in range(0, n, CHUNK):
+                seen = self._normalized_obs(take(obs, i, i + CHUNK))
+                wanted = self.to_tensor(actions[i : i + CHUNK])
+                total -= self.policy.get_distribution(seen).log_prob(wanted).sum().item()
+        return total / n
 
     def _record(self, facts: dict[str, float]) -> None:
         facts |= {
@@ -343,8 +354,7 @@ class DAgger(BC):
         }
         for key, value in facts.items():
             self.logger.record(key, value)
-        loss = self.logger.name_to_value["train/loss"]
-        self.rounds.append(facts | {"train/loss": loss, "timesteps": self.num_timesteps})
+        self.rounds.append(facts | {"timesteps": self.num_timesteps})
 
     def file_members(
         self, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None

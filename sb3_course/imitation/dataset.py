@@ -13,6 +13,8 @@ from sb3_course.collection.observations import Array, Obs
 KEY = "obs:"
 CHUNK = 1_000
 """Minibatches between two reseedings."""
+MOST_RESERVED = 2**28
+"""Maximum number of bytes that are allocated before there is anything to hold."""
 
 
 class Dataset:
@@ -71,10 +73,16 @@ class Dataset:
     def reserve(self, n: int) -> None:
         """Allocate room for more rows, unless the data set has had no rows yet.
 
+        A training that a callback will stop may be to take any number of steps: no more than
+        ``MOST_RESERVED`` bytes are allocated.
+
         :param n: Number of rows to make room for
         """
-        if self._columns and self.size + n > self._allocated:
-            self._allocate(self.size + n, self._columns)
+        if self._columns:
+            row_bytes = sum(column.itemsize * column[0].size for column in self._columns.values())
+            rows = self.size + min(n, MOST_RESERVED // row_bytes)
+            if rows > self._allocated:
+                self._allocate(rows, self._columns)
 
     def state(self) -> dict[str, Any]:
         """Return the content as plain arrays, for a file."""
@@ -113,12 +121,11 @@ class Dataset:
         n = n if self.capacity is None else self.capacity
         if n == self._allocated:
             return
-        for name, row in like.items():
-            column = np.empty((n, *row.shape[1:]), dtype=row.dtype)
-            if name in self._columns:
-                column[: self.size] = self._columns[name][: self.size]
-            self._columns[name] = column
-        self._next = self.size % n
+        # all of them before any is used: memory may not suffice
+        columns = {name: np.empty((n, *row.shape[1:]), row.dtype) for name, row in like.items()}
+        for name, column in self._columns.items():
+            columns[name][: self.size] = column[: self.size]
+        self._columns, self._next = columns, self.size % n
 
 
 class SeededMinibatches:

@@ -1,7 +1,7 @@
 """Demonstrations from files and other libraries, as two arrays that fit an environment's spaces."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -174,8 +174,16 @@ def _items(demonstrations: Demonstrations) -> tuple[Iterable[Any], bool]:
     if hasattr(demonstrations, "iterate_episodes"):  # Minari's data sets
         return demonstrations.iterate_episodes(), True
     if isinstance(demonstrations, Iterable):
-        return demonstrations, isinstance(demonstrations, Sized)
+        return demonstrations, _has_length(demonstrations)
     raise UserError(f"{type(demonstrations).__name__} is not a known kind of demonstrations")
+
+
+def _has_length(items: Any) -> bool:
+    """Return whether items can be counted; a ``DataLoader`` of an endless stream has a ``len``."""
+    try:
+        return len(items) >= 0
+    except TypeError:
+        return False
 
 
 def _pair(item: Any) -> Pair:

@@ -16,10 +16,12 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_course import collection
+from sb3_course.collection.images import AddedTranspose
 from sb3_course.collection.observations import Array, Obs, map_obs, rows_of, take
 from sb3_course.common.checkpoint import CheckpointError, read_header
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import unnormalized
+from sb3_course.common.validation import check_count
 from sb3_course.imitation.cs285 import load_cs285_expert
 from sb3_course.imitation.fitting import check_spaces, fit_actions
 from sb3_course.loading import load_to_predict, normalization_to_predict
@@ -88,6 +90,21 @@ def as_expert(
         f"a {type(expert).__name__} is not an expert; allowed: a model of SB3, a file, or a "
         "callable from observations to actions"
     )
+
+
+def seeing_as_given(expert: Expert, env: VecEnv | None) -> Expert:
+    """Return an expert that sees images as the user's environments return them.
+
+    A model moves the channels of images to the front, for its networks; a function was written for
+    the environment. One that names its ``observation_space``, as a model's does, takes both.
+
+    :param expert: Function from M raw observations to M actions
+    :param env: Environments of the model that asks the expert
+    :return: Function from M observations of these environments to M actions
+    """
+    if not isinstance(env, AddedTranspose) or hasattr(expert, "observation_space"):
+        return expert
+    return lambda obs: expert(env.as_given(obs))
 
 
 def _predict(policy: Any, obs: Obs) -> Array:
@@ -159,7 +176,9 @@ def label(expert: Expert, obs: Obs, action_space: spaces.Space[Any]) -> Array:
     """
     n = rows_of(obs)
     try:
-        answers: list[Any] = [expert(take(obs, i, i + CHUNK)) for i in range(0, n, CHUNK)]
+        # a copy each: an expert that scales its argument in place changes no data
+        chunks = (map_obs(np.copy, take(obs, i, i + CHUNK)) for i in range(0, n, CHUNK))
+        answers: list[Any] = [expert(chunk) for chunk in chunks]
         if isinstance(answers[0], tuple) and len(answers[0]) == 2 and answers[0][1] is None:
             raise TypeError(
                 "it returned (actions, None), as predict() does: pass the model itself, or "
@@ -196,8 +215,13 @@ def demonstrate(
     :param n_episodes: Number of episodes
     :param seed: Seed of the first environment, or None to leave the seeds unchanged
     :return: One trajectory of ``imitation`` per episode, with raw rewards
+    :raises ValueError: ``env`` is not vectorized, or ``n_episodes`` is less than 1
     """
+    if not isinstance(env, VecEnv):
+        raise UserError(f"env must be a VecEnv, as make_vec_env returns, got {env!r}")
+    check_count("n_episodes", n_episodes)
     act = as_expert(expert, None, env.action_space, env.observation_space)
+    act = seeing_as_given(act, env)
     if seed is not None:
         env.seed(seed)
     space = env.action_space

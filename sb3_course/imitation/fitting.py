@@ -129,7 +129,10 @@ def fit_actions(actions: Array, space: spaces.Space[Any]) -> Array:
         )
     _check_finite("actions", actions)
     if isinstance(space, spaces.Box):
-        return actions.reshape(len(actions), -1).astype(np.float32)
+        with np.errstate(over="ignore"):
+            fitted = actions.reshape(len(actions), -1).astype(np.float32)
+        _check_finite("actions", fitted)  # numbers too large for float32 have become infinite
+        return fitted
     kind = np.float32 if isinstance(space, spaces.MultiBinary) else np.int64  # as SB3 takes them
     whole = actions.reshape(-1, *shape).astype(kind)
     if (whole != actions).any() or not _inside(whole, space):

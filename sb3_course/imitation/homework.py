@@ -10,7 +10,12 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_course.building import being_made
-from sb3_course.common.checkpoint import place_to_save, remember_environment, resolve
+from sb3_course.common.checkpoint import (
+    CheckpointError,
+    place_to_save,
+    remember_environment,
+    resolve,
+)
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import evaluation_envs
 from sb3_course.common.files import check_not_read, shipped
@@ -81,6 +86,7 @@ def imitate(options: Options, print_line: Callable[[str], None]) -> bool:
     :param print_line: Function that prints a line
     :return: Whether training finished; False after Ctrl-C, which still saves the model
     :raises UserError: If an argument does not fit
+    :raises FloatingPointError: A loss is not finite; the model is saved as it was before
     """
     if options.video is not None:
         check_video(options.video)
@@ -103,9 +109,10 @@ def imitate(options: Options, print_line: Callable[[str], None]) -> bool:
     except KeyboardInterrupt:
         finished = False
         print_line(f"interrupted after {model.n_rounds} rounds")
-    if out is not None:
-        model.save(out)
-        print_line(f"saved {out}")
+    finally:  # also after an error: what has been learned is not lost
+        if out is not None:
+            model.save(out)
+            print_line(f"saved {out}")
     if options.video is not None and finished:
         record(players, options.env, options.video)
         print_line(f"recorded {options.video}")
@@ -136,7 +143,7 @@ def _expert(options: Options) -> Expert | None:
     try:
         trusted = options.trust or not zipped or is_trusted(path)
         return load_expert(path, options.algo, weights_only=not trusted)
-    except UserError as error:
+    except (UserError, CheckpointError) as error:
         hint = "; add --trust if you trust its author" if "weights_only" in str(error) else ""
         raise UserError(f"{error}{hint}") from error
 

@@ -46,6 +46,20 @@ def raw_obs(venv: VecNormalize | None, obs: Obs) -> Obs:
     return {key: owned(raw[key] if key in normalized else obs[key].copy()) for key in obs}
 
 
+def is_new(venv: VecNormalize | None) -> bool:
+    """Return whether normalization has seen no observation yet.
+
+    :param venv: A ``VecNormalize``, or None
+    :return: Whether it normalizes observations, with the statistics that it began with
+    """
+    if venv is None or not venv.norm_obs:
+        return False
+    moments: Any = venv.obs_rms
+    return all(
+        one.count < 1 for one in (moments.values() if isinstance(moments, dict) else [moments])
+    )
+
+
 def updated_moments(venv: VecNormalize, obs: Obs) -> Moments:
     """Compute the statistics with raw observations, without changing those that are.
 

@@ -53,7 +53,7 @@ def test_figures_that_stop_say_why(monkeypatch, capsys, error, code, message):
         ([], {"dagger": False, "collect": True, "rounds": 6, "seed": 0, "expert": None}),
         (["--dagger", "--rounds", "2"], {"dagger": True, "collect": True, "rounds": 2}),
         (["--no-collect", "--seed", "3"], {"dagger": True, "collect": False, "seed": 3}),
-        (["--algo", "PPO", "--demos", "minari:a"], {"algo": "PPO", "demos": "minari:a"}),
+        (["--algo", "PPO", "--expert", "a.zip", "--trust"], {"algo": "PPO", "trust": True}),
         (
             ["--env-kwargs", "sutton_barto_reward=true", "--wrapper", "Autoreset"],
             {"env": EnvConfig("CartPole-v1", {"sutton_barto_reward": True}, ("Autoreset",))},

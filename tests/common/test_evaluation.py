@@ -11,6 +11,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_course.benchmark.execution.evaluation_callback import EvaluationCallback
+from sb3_course.common import evaluation
 from sb3_course.common.evaluation import (
     evaluate,
     evaluation_envs,
@@ -269,3 +270,11 @@ def test_frames_are_stacked_as_in_training():
     envs = evaluation_envs(config, 4)
     before = evaluate(model, envs, seed=0)
     assert np.array_equal(before, evaluate(model, envs, seed=0))
+
+
+def test_an_episode_without_an_end_is_told(monkeypatch):
+    monkeypatch.setattr(evaluation, "MAX_EPISODE_STEPS", 300)
+    env = make_vec_env("Pendulum-v1", 1, wrapper_class=lambda env: env.unwrapped)
+    model = A2C("MlpPolicy", "Pendulum-v1", device="cpu")
+    with pytest.raises(RuntimeError, match="environment 0 has not ended its episode within 300"):
+        play_episodes(model, env, seed=0)

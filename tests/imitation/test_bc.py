@@ -449,3 +449,20 @@ def test_statistics_are_those_of_what_was_read():
     seen = model.dataset.obs
     assert len(seen) == 70
     np.testing.assert_allclose(envs.obs_rms.mean, seen.mean(axis=0), atol=1e-3)
+
+
+@pytest.mark.parametrize("how", ["set_env", "load"])
+def test_a_new_normalization_sees_the_demonstrations_when_it_comes(how, tmp_path):
+    obs = np.random.default_rng(0).normal(50, 20, (500, 4)).astype(np.float32)
+    given = {"obs": obs, "acts": (obs[:, 2] > 50).astype(int)}
+    model = BC("MlpPolicy", "CartPole-v1", demonstrations=given, seed=0)
+    late = VecNormalize(make_vec_env("CartPole-v1", 1))
+    if how == "load":
+        model.save(tmp_path / "raw.zip")
+        model = BC.load(tmp_path / "raw.zip", env=late)
+    else:
+        model.set_env(late)
+    np.testing.assert_allclose(late.obs_rms.mean, obs.mean(axis=0), rtol=1e-4)
+    count = late.obs_rms.count
+    model.set_env(late)  # which has seen them
+    assert late.obs_rms.count == count

@@ -7,6 +7,7 @@ import torch as th
 from gymnasium import spaces
 from gymnasium.envs.classic_control import CartPoleEnv
 from imitation.algorithms.dagger import LinearBetaSchedule
+from imitation.util import logger as imitation_logger
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
@@ -20,7 +21,7 @@ from stable_baselines3.common.vec_env import (
 
 import sb3_course
 from sb3_course import DAgger
-from sb3_course.imitation import BC, ExponentialBeta, LinearBeta, demonstrate
+from sb3_course.imitation import BC, ExponentialBeta, LinearBeta, dagger, demonstrate
 from tests.contract.helpers import ACTIONS, OBSERVATIONS, any_env
 from tests.imitation.helpers import balance
 from tests.imitation.test_bc import SaveOnce, endless, same
@@ -205,6 +206,13 @@ def test_the_learning_rate_falls_in_each_round():
     assert rates == pytest.approx([1, 0.8, 0.6, 0.4, 0.2] * 2)
 
 
+def test_the_loss_of_a_round_is_kept_whatever_the_logger():
+    model = small()
+    model.set_logger(imitation_logger.configure(None, []))
+    model.learn(40)
+    assert all(row["train/loss"] > 0 for row in model.rounds)
+
+
 # -- logs and evaluation -------------------------------------------------------------------------
 
 
@@ -334,6 +342,23 @@ def test_the_data_set_is_allocated_once():
     assert len(places) == 10 and len(set(places)) == 1
 
 
+def test_a_huge_total_that_a_callback_stops_takes_no_more_memory():
+    given = demonstrate(balance, cartpole(), 1, seed=0)
+    model = small(demonstrations=given)
+    model.learn(1e12, callback=lambda local, _: local["n_steps"] < 5)  # a float, as SB3 takes it
+    assert model.dataset.nbytes < 2**29
+    assert model.learn(40).dataset.size == len(given[0]) + 40
+
+
+def test_the_logged_loss_is_computed_in_chunks(monkeypatch):
+    whole = small(seed=3).learn(80).rounds
+    monkeypatch.setattr(dagger, "CHUNK", 7)
+    parts = small(seed=3).learn(80).rounds
+    for one, other in zip(whole, parts, strict=True):
+        key = "dagger/expert_action_loss"
+        assert other[key] == pytest.approx(one[key], rel=1e-5)
+
+
 # -- spaces --------------------------------------------------------------------------------------
 
 
@@ -384,7 +409,7 @@ def test_normalization_below_another_wrapper_is_refused(algorithm):
 
 @pytest.mark.parametrize("keys", [["v"], ["v", "goal"]])
 def test_some_keys_of_dict_observations_are_normalized(keys):
-    """The image is transposed above the normalization, as SB3 does."""
+    """The image is transposed above the normalization, as SB3 does; the expert sees it as it is."""
     space = spaces.Dict(
         {
             "v": spaces.Box(-1, 1, (3,)),
@@ -400,8 +425,9 @@ def test_some_keys_of_dict_observations_are_normalized(keys):
         return np.zeros(len(obs["v"]), dtype=int)
 
     model = DAgger("MultiInputPolicy", env, expert, **SMALL | {"n_steps": 8}).learn(16)
-    assert seen[0]["image"].shape[1:] == model.observation_space["image"].shape == (3, 36, 37)
+    assert seen[0]["image"].shape[1:] == (36, 37, 3)
     data = model.dataset.obs
+    assert data["image"].shape[1:] == model.observation_space["image"].shape == (3, 36, 37)
     assert np.abs(data["v"]).max() <= 1  # raw
     for key in keys:
         np.testing.assert_allclose(env.obs_rms[key].mean, data[key].mean(axis=0), atol=1e-3)
@@ -460,6 +486,28 @@ def test_a_loaded_model_needs_its_expert_to_learn(tmp_path):
     assert type(loaded) is DAgger and same(model, loaded)
     with pytest.raises(ValueError, match=r"DAgger\.load\(path, env=env, expert=\.\.\.\)"):
         DAgger.load(tmp_path / "d.zip", env=cartpole(), device="cpu").learn(80)
+
+
+def test_a_later_seed_is_saved(tmp_path):
+    model = small()
+    model.set_random_seed(7)
+    model.learn(40)
+    model.save(tmp_path / "seeded.zip")
+    loaded = DAgger.load(tmp_path / "seeded.zip", env=cartpole(), expert=balance)
+    for one in (model, loaded):
+        one.learn(40, reset_num_timesteps=False)
+    same(model, loaded)
+    assert model.rounds == loaded.rounds
+
+
+def test_the_control_without_its_data_needs_the_expert(tmp_path):
+    model = small(collect=False).learn(40)
+    model.save(tmp_path / "bare.zip", exclude=["dataset"])
+    loaded = DAgger.load(tmp_path / "bare.zip", env=cartpole())
+    with pytest.raises(ValueError, match="has no expert"):
+        loaded.learn(40, reset_num_timesteps=False)
+    loaded.expert = balance
+    assert loaded.learn(40, reset_num_timesteps=False).dataset.size == 40
 
 
 def test_an_interrupted_round_is_discarded():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch as th
 
-from sb3_course.imitation.dataset import CHUNK, Dataset, SeededMinibatches
+from sb3_course.imitation.dataset import CHUNK, MOST_RESERVED, Dataset, SeededMinibatches
 
 CPU = th.device("cpu")
 
@@ -101,3 +101,28 @@ def test_a_later_start_draws_the_same_minibatches(start):
 @pytest.mark.parametrize("batch_size", [10, 11])
 def test_a_batch_as_large_as_the_data_selects_everything(batch_size):
     assert SeededMinibatches(10, batch_size, CPU, (1,)).draw() == slice(None)
+
+
+def test_no_more_is_reserved_than_is_reasonable():
+    dataset = Dataset()
+    dataset.add(*rows(0, 3))
+    dataset.reserve(10**15)
+    assert MOST_RESERVED / 2 < dataset.nbytes < 2 * MOST_RESERVED
+    assert content(dataset) == [0, 1, 2]
+
+
+def test_a_failed_allocation_changes_nothing(monkeypatch):
+    dataset = Dataset()
+    dataset.add(*rows(0, 3))
+
+    def fails(shape, dtype):
+        if len(shape) > 1:
+            raise MemoryError
+        return np.zeros(shape, dtype)
+
+    monkeypatch.setattr(np, "empty", fails)
+    with pytest.raises(MemoryError):
+        dataset.reserve(10)
+    monkeypatch.undo()
+    dataset.add(*rows(3, 5))
+    assert content(dataset) == [0, 1, 2, 3, 4]

@@ -13,6 +13,7 @@ from imitation.data.types import (
     Transitions,
     TransitionsMinimal,
 )
+from torch.utils.data import DataLoader, IterableDataset
 
 from sb3_course.common.errors import UserError
 from sb3_course.imitation.dataset import Dataset
@@ -359,3 +360,14 @@ def test_pickled_observations_of_an_old_file_stay_unread(tmp_path):
     np.savez(tmp_path / "trap.npz", obs=objects, **content)
     with pytest.raises(UserError, match="plain arrays"):
         load_demonstrations(tmp_path / "trap.npz")
+
+
+def test_a_loader_of_an_endless_stream_is_read_as_far_as_it_is_used():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            while True:
+                yield {"obs": OBSERVATIONS[0].copy(), "acts": ACTIONS[0].copy()}
+
+    dataset = Dataset()
+    Source(DataLoader(Stream(), batch_size=4), OBS, ACT).fill(dataset, 10)
+    assert dataset.size == 12

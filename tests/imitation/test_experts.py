@@ -5,7 +5,7 @@ from gymnasium import spaces
 from sb3_contrib import TQC
 from stable_baselines3 import A2C, DQN, SAC
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize, VecTransposeImage
 
 from sb3_course import NPG, DAgger, loading
 from sb3_course.common.errors import UserError
@@ -176,3 +176,84 @@ def test_an_expert_of_another_box_is_refused(kind, tmp_path):
         DAgger(
             "MlpPolicy", "Pendulum-v1", expert, n_steps=10, gradient_steps=1, n_eval_episodes=0
         ).learn(20)
+
+
+# -- what an expert is given ---------------------------------------------------------------------
+
+
+class Colors(gym.Env):
+    """Shows a random image; the action is to be whether a pixel is blue."""
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, as_dict=False):
+        image = spaces.Box(0, 255, (36, 36, 3), np.uint8)
+        self.as_dict = as_dict
+        self.observation_space = spaces.Dict({"image": image}) if as_dict else image
+
+    def look(self):
+        image = self.np_random.integers(0, 256, (36, 36, 3), dtype=np.uint8)
+        return {"image": image} if self.as_dict else image
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.look(), {}
+
+    def step(self, action):
+        self.t += 1
+        return self.look(), 1.0, False, self.t >= 5, {}
+
+
+def blue(obs):
+    images = obs["image"] if isinstance(obs, dict) else obs
+    return (images[:, -1, 0, 2] > 127).astype(int)
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+def test_a_function_sees_images_as_the_environment_returns_them(as_dict, beta):
+    """The policy, and with it the data set, has their channels first."""
+    policy = "MultiInputPolicy" if as_dict else "CnnPolicy"
+    venv = DummyVecEnv([lambda: Colors(as_dict)])
+    rounds = {"n_steps": 20, "gradient_steps": 1, "n_eval_episodes": 0, "seed": 0}
+    model = DAgger(policy, venv, blue, beta_schedule=beta, device="cpu", **rounds).learn(40)
+    seen = model.dataset.obs["image"] if as_dict else model.dataset.obs
+    np.testing.assert_array_equal(model.dataset.actions, seen[:, 2, -1, 0] > 127)
+    demonstrations = demonstrate(blue, model.get_env(), 1, seed=0)  # the model's own wrapper
+    acts = demonstrations[0].acts
+    shown = demonstrations[0].obs
+    shown = shown.get("image") if as_dict else shown
+    np.testing.assert_array_equal(acts, shown[:-1, 2, -1, 0] > 127)
+
+
+def test_a_function_sees_the_layout_that_the_user_has_asked_for():
+    def first(obs):
+        return (obs[:, 2, -1, 0] > 127).astype(int)
+
+    venv = VecTransposeImage(DummyVecEnv([Colors]))
+    rounds = {"n_steps": 20, "gradient_steps": 1, "n_eval_episodes": 0, "seed": 0}
+    model = DAgger("CnnPolicy", venv, first, device="cpu", **rounds).learn(20)
+    np.testing.assert_array_equal(model.dataset.actions, model.dataset.obs[:, 2, -1, 0] > 127)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+def test_an_expert_that_changes_its_argument_changes_no_data(beta):
+    def careless(obs):
+        obs *= 100
+        return balance(obs)
+
+    rounds = {"n_steps": 20, "gradient_steps": 1, "n_eval_episodes": 0, "seed": 0}
+    model = DAgger("MlpPolicy", "CartPole-v1", careless, beta_schedule=beta, **rounds).learn(40)
+    assert np.abs(model.dataset.obs).max() < 5
+    (trajectory,) = demonstrate(careless, make_vec_env("CartPole-v1", 1), 1, seed=0)
+    assert np.abs(trajectory.obs).max() < 5
+
+
+@pytest.mark.parametrize(
+    ("env", "n", "said"),
+    [("CartPole-v1", 1, "env must be a VecEnv"), (make_vec_env("CartPole-v1", 1), 0, "n_episodes")],
+)
+def test_demonstrate_says_what_is_wrong(env, n, said):
+    with pytest.raises(ValueError, match=said):
+        demonstrate(balance, env, n)

@@ -10,7 +10,7 @@ from sb3_course import BC, DAgger
 from sb3_course.common.errors import UserError
 from sb3_course.imitation import as_expert, demonstrate
 from sb3_course.imitation.cs285 import CS285Expert
-from sb3_course.imitation.fitting import check_spaces
+from sb3_course.imitation.fitting import check_spaces, fit_actions
 from tests.contract.helpers import any_env
 
 OBS = spaces.Box(-1, 1, (3,))
@@ -125,3 +125,8 @@ def test_a_data_set_of_another_box_is_refused():
 def test_an_equal_task_is_none_other():
     model = A2C("MlpPolicy", gym.make("Pendulum-v1"), device="cpu")
     assert DAgger("MlpPolicy", "Pendulum-v1", model).expert is model
+
+
+def test_actions_too_large_for_float32_are_refused():
+    with pytest.raises(UserError, match="actions of transition 1 are not finite"):
+        fit_actions(np.array([[0.0], [1e300]]), spaces.Box(-1, 1, (1,)))

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -101,6 +103,10 @@ def test_our_own_experts_are_there(env_id):
         (["CartPole-v1", "--expert", "no.zip"], "no.zip does not exist"),
         (["CartPole-v1", "--expert", "x.zip", "--video", "x.avi"], "a file that ends in .mp4"),
         (["CartPole-v1", "--rounds", "0"], "--rounds"),
+        (["CartPole-v1", "--demos", "no.npz", "--rounds", "3"], "--rounds requires --dagger"),
+        (["CartPole-v1", "--demos", "no.npz", "--algo", "PPO"], "--algo requires --expert"),
+        (["CartPole-v1", "--demos", "no.npz", "--trust"], "--trust requires --expert"),
+        (["CartPole-v1", "--expert", __file__], "is not a zip file"),
     ],
 )
 def test_says_what_is_wrong(arguments, said, capsys):
@@ -123,6 +129,38 @@ def test_ctrl_c_saves_what_there_is(files, capsys, tmp_path, monkeypatch):
     assert invoke([*arguments, "--out", str(model)]) == 130
     assert "interrupted after 1 rounds" in capsys.readouterr().out
     assert sb3_course.load(model, device="cpu").n_rounds == 1
+
+
+@pytest.mark.parametrize("error", [FloatingPointError, RuntimeError])
+def test_an_error_saves_what_there_is(files, capsys, tmp_path, monkeypatch, error):
+    def fails(self, *args, **kwargs):
+        raise error("a reward is not finite")
+
+    monkeypatch.setattr(homework.DAgger, "collect_rollouts", fails)
+    model = tmp_path / "dagger.zip"
+    arguments = ["imitate", "Pendulum-v1", "--expert", files[0], "--demos", files[1], "--dagger"]
+    arguments += ["--out", str(model)]
+    if error is FloatingPointError:
+        assert invoke(arguments) == 1
+        assert capsys.readouterr().err == "sb3-course: a reward is not finite\n"
+    else:  # of the environment: its traceback is shown
+        with pytest.raises(RuntimeError, match="not finite"):
+            invoke(arguments)
+    assert sb3_course.load(model, device="cpu").n_rounds == 1
+
+
+def test_sigterm_does_what_ctrl_c_does(files, capsys, tmp_path, monkeypatch):
+    def stopped(self, *args, **kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(homework.DAgger, "collect_rollouts", stopped)
+    arguments = ["imitate", "Pendulum-v1", "--expert", files[0], "--demos", files[1], "--dagger"]
+    try:
+        assert invoke([*arguments, "--out", str(tmp_path / "model.zip")]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (tmp_path / "model.zip").exists()
 
 
 def test_an_environment_with_settings(tmp_path, monkeypatch, capsys):

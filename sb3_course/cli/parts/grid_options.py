@@ -1,7 +1,6 @@
 """Arguments that several commands on grids have, and what they say to the user."""
 
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -106,11 +105,6 @@ def show_damage(grid: "Grid", results: Path) -> list[str]:
 def console() -> Console:
     """Return a console that wraps lines only on a terminal."""
     return Console() if sys.stdout.isatty() else Console(width=1000)
-
-
-def stop_on_sigterm() -> None:
-    """Let SIGTERM, which a job scheduler sends, do what Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
 
 
 def command_line() -> str:

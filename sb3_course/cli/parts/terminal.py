@@ -1,5 +1,6 @@
 """Exit codes, and functions that print."""
 
+import signal
 import sys
 
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
@@ -21,3 +22,8 @@ def print_error(text: str) -> None:
     """
     for line in text.splitlines():
         print(f"sb3-course: {line}", file=sys.stderr, flush=True)
+
+
+def stop_on_sigterm() -> None:
+    """Let SIGTERM, which a job scheduler sends, do what Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -155,11 +155,11 @@ def _set_statistics(running: dict[str, RunningMeanStd], statistics: dict[str, An
             setattr(rms, moment, statistics[f"{name}/{moment}"])
 
 
-def wrappers_above(env: VecEnv | None, venv: VecNormalize) -> list[str]:
+def wrappers_above(env: VecEnv | None, venv: VecNormalize | None) -> list[str]:
     """Return the names of the wrappers above a ``VecNormalize`` that change what a policy sees.
 
     :param env: Outermost environment
-    :param venv: The ``VecNormalize``
+    :param venv: The ``VecNormalize``; None for all wrappers
     :return: Names of classes, the outermost first
     """
     names = []

@@ -2,15 +2,19 @@
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import WrapperSpec, load_env_creator
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_course.common.base_class import CourseAlgorithm
+from sb3_course.common.checkpoint import wrappers_above
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import (
     evaluate,
@@ -19,7 +23,11 @@ from sb3_course.common.evaluation import (
     undisturbed,
     unnormalized,
 )
+from sb3_course.envs.config import EnvConfig
 from sb3_course.imitation.fitting import check_spaces
+
+STATEFUL = ("NormalizeObservation",)
+"""Wrappers of Gymnasium whose state decides what a policy sees; a new one begins without it."""
 
 
 def evaluation_facts(model: CourseAlgorithm, envs: VecEnv | None, seed: int) -> dict[str, float]:
@@ -80,19 +88,50 @@ def evaluation_envs_like(env: VecEnv, n: int) -> VecEnv | None:
     :param n: Number of environments to make
     :return: The environments, or None, with a warning, where Gymnasium cannot make them again
     """
+    lost: list[str] = []
     try:
-        spec = copy.copy(env.get_attr("spec")[0])
-        wrappers = spec.additional_wrappers
-        spec.additional_wrappers = tuple(w for w in wrappers if w.name != Monitor.class_name())
-        envs = CourseAlgorithm._wrap_env(evaluation_envs(spec, n))
-        if envs.observation_space == env.observation_space:
-            return envs
-        envs.close()
+        lost = _what_is_lost(env)
+        if not lost:
+            envs = CourseAlgorithm._wrap_env(evaluation_envs(_made_again(env), n))
+            same = [envs.observation_space, envs.action_space]
+            if same == [env.observation_space, env.action_space]:
+                return envs
+            envs.close()
     except (AttributeError, ValueError, gym.error.Error):
         pass  # it has no id, or a wrapper that Gymnasium cannot make again
+    without = f" with {', '.join(lost)}" if lost else ""
     warnings.warn(
-        "DAgger cannot make its environment again to evaluate the policy: pass eval_env, or "
-        "n_eval_episodes=0 for no evaluation",
+        f"DAgger cannot make its environment again{without} to evaluate the policy: pass eval_env, "
+        "or n_eval_episodes=0 for no evaluation",
         stacklevel=5,
     )
     return None
+
+
+def _wrappers_of(env: VecEnv) -> list[WrapperSpec]:
+    """Return Gymnasium's descriptions of the wrappers around the first environment."""
+    around = env.get_attr("spec")[0].additional_wrappers
+    return [wrapper for wrapper in around if wrapper.name != Monitor.class_name()]
+
+
+def _made_again(env: VecEnv) -> EnvConfig:
+    """Return how to make the first environment again, wrappers apart: returns are those below."""
+    spec = copy.copy(env.get_attr("spec")[0])
+    spec.additional_wrappers = ()
+    return EnvConfig(spec, wrappers=tuple(map(_again, _wrappers_of(env))))
+
+
+def _again(wrapper: WrapperSpec) -> Callable[..., gym.Env[Any, Any]]:
+    if wrapper.kwargs is None:
+        raise ValueError(f"{wrapper.name} does not record its arguments")
+    creator: Any = load_env_creator(wrapper.entry_point)
+    return partial(creator, **wrapper.kwargs)
+
+
+def _what_is_lost(env: VecEnv) -> list[str]:
+    """Return the wrappers that change what a policy sees, and cannot be made again as they are."""
+    normalizer = unwrap_vec_normalize(env)
+    names = wrappers_above(env, normalizer)
+    if normalizer is not None:
+        names += wrappers_above(normalizer.venv, None)
+    return names + [wrapper.name for wrapper in _wrappers_of(env) if wrapper.name in STATEFUL]
