@@ -29,8 +29,6 @@ from sb3_course.benchmark.storage.rounds import read_rounds, with_rounds
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError, check_whole, refuse_in_worker
 
-OF_LOGS = "a layout is of the paths of logs, and this is a grid or its results: leave it out"
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -134,10 +132,8 @@ def load_results(
     :return: Table with one row per evaluation, whose columns :func:`.tidy` describes
     :raises UserError: If a grid has mistakes or no results, or the layout fits none of the logs
     """
-    from sb3_course.benchmark.logs.reading import grid_of, read_logs
+    from sb3_course.benchmark.logs.reading import read_logs
 
-    if layout is not None and grid_of(source, Path(results)):
-        raise UserError(OF_LOGS)
     logs = read_logs(source, layout, Path(results))
     for line in logs.problems:
         warnings.warn(line, stacklevel=2)
@@ -167,7 +163,7 @@ def write_report(
     :return: Path of the page, ``report.html`` in that folder
     :raises UserError: If a grid has mistakes or no results, or the layout fits none of the logs
     """
-    from sb3_course.benchmark.logs.reading import grid_of, read_logs
+    from sb3_course.benchmark.logs.reading import OF_LOGS, grid_of, read_logs
     from sb3_course.benchmark.reporting.report import publish_logs
 
     if out is None and (found := grid_of(source, Path(results))):

@@ -67,8 +67,8 @@ def replace_stored(store: Store, staged: Store, specs: Sequence[RunSpec], whole:
     :param store: Store with the results to replace
     :param staged: Store from :func:`staging_store`, in which all new runs have finished
     :param specs: The new runs
-    :param whole: Whether they are the whole grid, so that every other stored run is obsolete and is
-        removed
+    :param whole: Whether they are the whole grid, so that stored runs of its names with other
+        settings are obsolete, and are removed
     """
     manifest, results = read_manifest(staged.folder), staged.read(specs)
     if not results:
@@ -76,7 +76,7 @@ def replace_stored(store: Store, staged: Store, specs: Sequence[RunSpec], whole:
     for result in results:
         store.write(result)
     if whole:
-        store.keep_only(specs)
+        store.remove_replaced(specs)
     _replace_manifest(store, manifest, whole)
     if whole:
         _remove_staging(store)

@@ -14,7 +14,7 @@ from sb3_course.benchmark.logs.layout import ZOO, ZOO_TENSORBOARD, Layout
 from sb3_course.benchmark.logs.run_log import EVALUATION, Name, RunLog, read_run
 from sb3_course.benchmark.logs.search import FoundRun, Unread, find_runs, kind_of, shown
 from sb3_course.benchmark.logs.tidy_csv import read_tidy
-from sb3_course.benchmark.storage.grids import grid_in, stored_grid, stored_results
+from sb3_course.benchmark.storage.grids import JOURNAL, grid_in, stored_grid, stored_results
 from sb3_course.benchmark.storage.returns_table import COLUMNS, tidy
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
@@ -23,6 +23,7 @@ from sb3_course.common.files import remove_abandoned
 POINTS = COLUMNS[3:]
 RESULTS, TABLE = "results of sb3-course", "table"
 """Where returns are from, besides the kinds of log files."""
+OF_LOGS = "a layout is of the paths of logs, and none is given: leave it out"
 GRID_ENDINGS, TABLE_ENDING = (".yaml", ".yml"), ".csv"
 LONGEST_LABEL = 40
 SHOWN = 3
@@ -82,6 +83,11 @@ def grid_of(source: Sources, results: Path) -> tuple[Grid, Store] | None:
         return grid, stored_results(grid, results)
     if not path.is_dir():
         return None
+    if (path / JOURNAL).exists():
+        raise UserError(
+            f"{path} is a search, whose page `sb3-course tune` writes; the results of the grid are "
+            f"in {path.parent}"
+        )
     if (found := grid_in(path)) is None:
         if (path / "runs.jsonl").exists():
             raise UserError(
@@ -123,6 +129,8 @@ def read_logs(sources: Sources, layout: str | None = None, results: Path = Path(
     if not (runs or absent):
         reasons = "; ".join(_line(path, reason) for path, reason in unread[:SHOWN])
         raise UserError(f"no run could be read: {reasons or 'no path is given'}")
+    if layout is not None and all(run.source in (RESULTS, TABLE) for run in runs):
+        raise UserError(OF_LOGS)
     grids = [grid for part in found for grid in part.grids]
     return Logs(_table(runs), runs, unread, absent, grids)
 

@@ -71,6 +71,8 @@ def find_runs(root: Path, layout: Layout) -> tuple[list[FoundRun], list[Unread]]
     :raises UserError: There is no log file, or the path of none of them matches the layout
     """
     files, unread = _listed(root)
+    if not root.is_dir():  # RL Zoo's arguments are in a folder beside a run's log
+        files = sorted([*files, *root.parent.glob(ARGUMENTS), *root.parent.glob(f"*/{ARGUMENTS}")])
     logs = [path for path in files if kind_of(path.name)]
     if not logs:
         if unread:

@@ -13,6 +13,8 @@ from sb3_course.common.files import remove_abandoned
 RESULTS = Path("results")
 TUNING = "tuning"
 """Folder in that of a grid's results, where `sb3-course tune` keeps its own."""
+JOURNAL = "journal.log"
+"""Name of the file there that tells it from a grid's results."""
 
 
 def stored_grid(grid: GridSource, results: str | Path = RESULTS) -> Grid:

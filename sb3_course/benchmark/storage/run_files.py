@@ -140,17 +140,17 @@ class RunFiles:
             for name in texts:
                 self.path(name).unlink()
 
-    def keep_only(self, names: Set[str]) -> None:
-        """Remove all other runs.
+    def remove(self, names: Set[str]) -> None:
+        """Remove runs.
 
-        :param names: Names of the runs to keep
+        :param names: Names of the runs
         """
         with locked(self._folder / ".lock"):
-            for name in names_in(self._folder) - names:
+            for name in names_in(self._folder) & names:
                 self.path(name).unlink(missing_ok=True)
-            if self._packed.names() - names:
+            if self._packed.names() & names:
                 texts = self._packed.texts()
-                self._packed.write({name: texts[name] for name in texts.keys() & names})
+                self._packed.write({name: texts[name] for name in texts.keys() - names})
 
     def damage(self) -> list[str]:
         """Return lines on what is in ``runs.jsonl`` and is no run's."""

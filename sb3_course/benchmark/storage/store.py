@@ -11,10 +11,12 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from sb3_course.benchmark.definition.grid import RunSpec, id_of
 from sb3_course.benchmark.storage.result import RunResult, parsed, problem_of, text_of
 from sb3_course.benchmark.storage.run_files import (
+    DAMAGE,
     RunFiles,
     StoredRun,
     damaged,
@@ -71,14 +73,19 @@ class Store:
         """Write all finished runs into one file, ``runs.jsonl``, and remove their own files."""
         self._runs.pack()
 
-    def keep_only(self, specs: Iterable[RunSpec]) -> None:
-        """Remove all other finished runs, and every failed one.
+    def remove_replaced(self, specs: Iterable[RunSpec]) -> None:
+        """Remove what new runs replace: those of the same names and seed with other settings.
 
-        :param specs: Runs to keep
+        Runs that the grid does not name stay: they may be of another grid of the same name.
+
+        :param specs: New runs, which stay, but for how they failed before
         """
-        self._runs.keep_only({spec.id for spec in specs})
-        for name in names_in(self.folder / "failed"):
-            (self.folder / "failed" / f"{name}.json").unlink(missing_ok=True)
+        new: dict[Any, str] = {(*spec.names, spec.seed): spec.id for spec in specs}
+        stored = self._runs.read(self._runs.names())
+        self._runs.remove({n for n, run in stored.items() if new.get(_named(run.text), n) != n})
+        for name, run in self._failures(names_in(self.folder / "failed")).items():
+            if _named(run.text) in new:
+                (self.folder / "failed" / f"{name}.json").unlink(missing_ok=True)
 
     def finished(self) -> set[str]:
         """Return the ids of the finished runs, as named; no run's own file is opened."""
@@ -180,6 +187,14 @@ class Store:
             with suppress(FileNotFoundError):  # finished meanwhile
                 found[name] = stored_in(self.folder / "failed" / f"{name}.json")
         return found
+
+
+def _named(text: str) -> tuple[str, str, int] | None:
+    """Return the algorithm, the environment and the seed of a stored run; None if it is damaged."""
+    with suppress(*DAMAGE):
+        spec, _ = DECODER.raw_decode(text, len(SPEC))
+        return spec["algorithm"], spec["environment"], spec["seed"]
+    return None
 
 
 def _id_of_line(line: str) -> str:

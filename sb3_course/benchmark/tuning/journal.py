@@ -8,10 +8,9 @@ from pathlib import Path
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
+from sb3_course.benchmark.storage.grids import JOURNAL
 from sb3_course.benchmark.storage.run_files import locked
 from sb3_course.common.errors import UserError, in_words
-
-NAME = "journal.log"
 
 
 class JournalLock(JournalFileOpenLock):
@@ -66,7 +65,7 @@ def open_journal(folder: Path) -> JournalStorage:
     :raises UserError: If the journal is damaged; says what to do
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
+    path = folder / JOURNAL
     lock = JournalLock(path)
     backend = JournalFileBackend(str(path), lock_obj=lock)
     try:

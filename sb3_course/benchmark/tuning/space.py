@@ -5,6 +5,7 @@ that are ascending numbers are suggested by their order, so that neighbors count
 """
 
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,9 @@ from sb3_course.benchmark.definition.search import Ranges, Searched, same_choice
 from sb3_course.registry import find_algorithm
 
 DIGITS = 4
-"""Significant digits of a setting: as many as anybody would publish."""
+"""Significant digits of a setting, as many as anybody would publish, where they suffice."""
+DISTINCT = 100
+"""Number of different values that a range has at least, however narrow it is."""
 DECAYS = " decays"
 """Ends the name under which Optuna holds whether a value falls to 0."""
 
@@ -62,10 +65,11 @@ def settings_of(params: Mapping[str, Any], ranges: Ranges) -> dict[str, Any]:
         elif searched.whole:
             found[name] = given
         else:
-            rounded = float(f"{given:.{DIGITS}g}")
+            digits = _digits(searched)
+            rounded = float(f"{given:.{digits}g}")
             value = min(max(rounded, _low(searched)), _high(searched))
             falls = params.get(name + DECAYS, searched.decays[0])
-            found[name] = f"lin_{value:g}" if falls else value
+            found[name] = f"lin_{value:.{max(6, digits)}g}" if falls else value
     return found
 
 
@@ -160,6 +164,15 @@ def values_along(searched: Searched, n: int) -> list[Any]:
     space = np.geomspace if searched.log else np.linspace
     values = [float(value) for value in space(_low(searched), _high(searched), n)]
     return list(dict.fromkeys(map(round, values))) if searched.whole else values
+
+
+def _digits(searched: Searched) -> int:
+    """Return the significant digits of a range's values: more of a range that is narrow."""
+    low, high = _low(searched), _high(searched)
+    if not low < high:
+        return DIGITS
+    before = math.floor(math.log10(max(abs(low), abs(high)))) + 1  # the decimal point
+    return max(DIGITS, before + math.ceil(math.log10(DISTINCT / (high - low))))
 
 
 def _ordered(values: list[Any]) -> bool:

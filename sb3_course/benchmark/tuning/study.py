@@ -87,7 +87,8 @@ def abandoned(folder: Path, subject: Subject, trials: Iterable[FrozenTrial]) -> 
 
 
 def _lock_file(folder: Path, subject: Subject) -> Path:
-    return folder / f".trials-{subject.name.rpartition(' ')[2]}.lock"
+    digest = hashlib.sha256(subject.name.encode()).hexdigest()  # the label's, too: tasks may agree
+    return folder / f".trials-{digest[:12]}.lock"
 
 
 class SharedStudy:
@@ -122,7 +123,7 @@ class SharedStudy:
 
     @property
     def counted(self) -> int:
-        """Number of settings that were tried; those that a constructor has refused do not count."""
+        """Number of trials; those that a constructor has refused do not count."""
         return n_counted(self.trials())
 
     @property
@@ -164,7 +165,7 @@ class SharedStudy:
                 self._locks.release(trial.number + 1)
         return None
 
-    def _new(self) -> Trial:
+    def _new(self) -> Trial | None:
         trials = self._study.get_trials(deepcopy=False)
         self.check_hope(HOPELESS)
         if not trials and self._own is not None:
@@ -175,8 +176,8 @@ class SharedStudy:
     def _again(self) -> Trial | None:
         """Begin a trial with the settings of one that was pruned too early, once all have ended."""
         running = self.trials(TrialState.RUNNING)
-        begun_again = {settings_key(trial) for trial in running}
-        late = [trial for trial in self._late() if settings_key(trial) not in begun_again]
+        begun_again = {self._key(trial) for trial in running}
+        late = [trial for trial in self._late() if self._key(trial) not in begun_again]
         if not late or any(AGAIN not in trial.user_attrs for trial in running):
             return None
         rung = len(values_of(late[0]))
@@ -192,9 +193,10 @@ class SharedStudy:
         found: FrozenTrial = self._study.get_trials(deepcopy=False)[number]
         return found
 
-    def _asked(self) -> Trial:
+    def _asked(self) -> Trial | None:
         trial: Trial = self._study.ask()
-        self._locks.acquire(trial.number + 1)
+        if not self._locks.acquire(trial.number + 1):
+            return None  # nobody's yet: whoever takes it next has it
         self._mine.add(trial.number)
         return trial
 
@@ -234,8 +236,8 @@ class SharedStudy:
         :param trial: Trial in progress
         :return: Reason in one line; None if there is no such trial
         """
-        own = settings_key(self.held(trial.number))
-        same = [t for t in self.trials() if FAILED in t.user_attrs and settings_key(t) == own]
+        own = self._key(self.held(trial.number))
+        same = [t for t in self.trials() if FAILED in t.user_attrs and self._key(t) == own]
         return reason_of(same[0]) if same else None
 
     def report(self, trial: Trial, rung: int, value: float) -> bool:
@@ -262,10 +264,10 @@ class SharedStudy:
     def _goes_on(self, trial: Trial, rung: int, value: float) -> bool:
         if rung < trial.user_attrs.get(AGAIN, 0):
             return True
-        trials, own = self.trials(), settings_key(self.held(trial.number))
-        others = {settings_key(t): values_of(t)[rung] for t in trials if len(values_of(t)) > rung}
+        trials, own = self.trials(), self._key(self.held(trial.number))
+        others = {self._key(t): values_of(t)[rung] for t in trials if len(values_of(t)) > rung}
         others.pop(own, None)
-        earlier = {settings_key(t) for t in trials if t.number < trial.number}  # first on a tie
+        earlier = {self._key(t) for t in trials if t.number < trial.number}  # first on a tie
         better = sum((other, key in earlier) > (value, False) for key, other in others.items())
         return better < n_promoted(len(others) + 1, self.subject.search.halving)
 
@@ -281,6 +283,9 @@ class SharedStudy:
             warnings.simplefilter("ignore")
             self._study.tell(trial, state=TrialState.PRUNED)
         self._release(trial)
+
+    def _key(self, trial: FrozenTrial) -> str:
+        return settings_key(trial, self.subject.ranges)
 
     def _release(self, trial: Trial) -> None:
         self._mine.discard(trial.number)

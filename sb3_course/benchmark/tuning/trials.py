@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from optuna.trial import FrozenTrial
 
+from sb3_course.benchmark.definition.search import Ranges
 from sb3_course.benchmark.tuning.rungs import Cascade, cascade
+from sb3_course.benchmark.tuning.space import settings_of
 from sb3_course.benchmark.tuning.subject import Subject
 
 REFUSED, FAILED = "refused", "failed"
@@ -16,7 +18,7 @@ HOPELESS = 10
 
 
 def n_counted(trials: Iterable[FrozenTrial]) -> int:
-    """Return the number of settings that were tried, without those that a constructor has refused.
+    """Return the number of trials, without those that a constructor has refused.
 
     :param trials: Trials
     :return: Number, in which one that got a second chance counts once
@@ -84,9 +86,10 @@ def cascade_of(
     """
     furthest: dict[str, FrozenTrial] = {}
     given = list(trials)
-    failed = {settings_key(t) for t in given if {FAILED, REFUSED} & t.user_attrs.keys()}
+    ranges = subject.ranges
+    failed = {settings_key(t, ranges) for t in given if {FAILED, REFUSED} & t.user_attrs.keys()}
     for trial in filter(has_value, given):
-        key = settings_key(trial)
+        key = settings_key(trial, ranges)
         if key in failed:
             continue
         if key not in furthest or len(values_of(trial)) > len(values_of(furthest[key])):
@@ -96,13 +99,14 @@ def cascade_of(
     return different, cascade(values, subject.search.halving, len(subject.rungs))
 
 
-def settings_key(trial: FrozenTrial) -> str:
-    """Return a text that trials of the same setting share.
+def settings_key(trial: FrozenTrial, ranges: Ranges) -> str:
+    """Return a text that trials of the same setting share, also where Optuna holds more digits.
 
     :param trial: Trial
-    :return: What Optuna holds of it
+    :param ranges: Values that are tried, by name
+    :return: Its settings, as they are run
     """
-    return repr(sorted(trial.params.items()))
+    return repr(sorted(settings_of(trial.params, ranges).items()))
 
 
 def values_of(trial: FrozenTrial) -> list[float]:

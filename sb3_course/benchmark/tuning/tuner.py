@@ -21,7 +21,7 @@ from sb3_course.benchmark.execution.rerun import check_user_code
 from sb3_course.benchmark.execution.run_queue import RunLocks
 from sb3_course.benchmark.statistics.scores import Reference, references_of
 from sb3_course.benchmark.storage import manifest
-from sb3_course.benchmark.storage.grids import RESULTS, TUNING
+from sb3_course.benchmark.storage.grids import JOURNAL, RESULTS, TUNING
 from sb3_course.benchmark.storage.references import read_references
 from sb3_course.benchmark.storage.rounds import read_rounds
 from sb3_course.benchmark.storage.store import Store
@@ -33,7 +33,6 @@ from sb3_course.benchmark.tuning.finals import (
     finals_of,
     is_decided,
 )
-from sb3_course.benchmark.tuning.journal import NAME as JOURNAL
 from sb3_course.benchmark.tuning.journal import open_journal
 from sb3_course.benchmark.tuning.progress import status_table, trial_display
 from sb3_course.benchmark.tuning.sensitivity import Point

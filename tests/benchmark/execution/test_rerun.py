@@ -70,28 +70,32 @@ def interrupt_at(monkeypatch, algorithm):
 
 
 def test_everything_is_repeated_and_replaced(stored, capsys):
-    other = stored.folder / "runs" / "of-an-earlier-grid.json"
-    other.write_text("{}")
     assert renew() == terminal.OK
     assert "tiny: 4 runs to repeat, 0 done, 4 to do" in capsys.readouterr().out
     assert old(stored) == []
-    assert not other.exists()
     assert not (stored.folder / rerun.FOLDER).exists()
     manifest = json.loads((stored.folder / "manifest.json").read_text())
     assert [command.split()[0] for command in manifest["commands"]] == ["sb3-course"]
     assert "sb3-course run old.yaml" not in manifest["commands"]
 
 
-def test_packed_runs_of_an_earlier_grid_are_removed_with_the_others(stored):
+def test_runs_with_other_settings_are_removed_and_those_of_other_grids_stay(stored):
+    spec = load_grid(Path("grid.yaml")).runs()[0]
+    params = {"params": {"gamma": 0.5}}
+    earlier = spec.model_copy(update={"config": spec.config.model_copy(update=params)})
     (other,) = tiny(seeds=[7]).runs()
-    stored.write(ended(other))
+    for one in (earlier, other):
+        stored.write(ended(one))
+    failed = earlier.model_copy(update={"seed": other.seed})
+    stored.write(ended(failed).model_copy(update={"failure": "made to fail", "measurements": []}))
     stored.pack()
     assert renew("--only", "algorithm=A") == terminal.OK
-    assert stored.has_finished(other)
+    assert stored.has_finished(earlier)
     assert renew() == terminal.OK
-    assert not stored.has_finished(other)
-    assert old(stored) == []
-    assert len(stored.finished()) == 4
+    assert not stored.has_finished(earlier)
+    assert stored.has_finished(other)
+    assert stored.failed() == {failed.id}
+    assert len(stored.finished()) == 5
 
 
 def test_plain_run_leaves_what_is_stored(stored):

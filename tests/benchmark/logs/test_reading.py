@@ -196,6 +196,31 @@ def test_a_log_is_a_path_too(folder):
     assert runs(read_logs("zoo/ppo/CartPole-v1_1/evaluations.npz")) == [("ppo", "CartPole-v1", 1)]
 
 
+def test_a_log_of_rl_zoo_has_its_arguments_as_its_folder_has(folder):
+    for number, seed in ((1, 77), (2, 88)):
+        arguments(evaluations(folder / "zoo" / "ppo" / f"CartPole-v1_{number}").parent, seed=seed)
+    file = "zoo/ppo/CartPole-v1_1/evaluations.npz"
+    assert runs(read_logs(file)) == [("ppo", "CartPole-v1", 77)]
+    found = runs(read_logs(["zoo", file]))  # one run, to which two paths lead
+    assert found == [("ppo", "CartPole-v1", 77), ("ppo", "CartPole-v1", 88)]
+
+
+@pytest.mark.parametrize("sources", ["made-up", "table.csv", ["made-up", "mine=table.csv"]])
+def test_a_layout_without_logs_is_refused(folder, sources):
+    _, results = stored(folder / "made-up")
+    (folder / "table.csv").write_text(csv_of(tidy(results)))
+    with pytest.raises(UserError, match="a layout is of the paths of logs, and none is given"):
+        read_logs(sources, "{algorithm}/{seed}")
+
+
+def test_a_search_is_no_results_of_its_grid(folder):
+    stored(folder / "made-up" / "tuning")
+    (folder / "made-up" / "tuning" / "journal.log").touch()
+    for function in (read_logs, lambda path: grid_of(path, folder)):
+        with pytest.raises(UserError, match="is a search, whose page `sb3-course tune` writes"):
+            function("made-up/tuning")
+
+
 @pytest.mark.parametrize(
     ("sources", "layout", "part"),
     [

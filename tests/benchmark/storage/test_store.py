@@ -232,24 +232,30 @@ def test_many_runs_are_listed_from_the_beginning_of_each_line_once(tmp_path, mon
     assert len(calls) == 10_000
 
 
+def changed(spec):
+    """Return a run of the same names and seed with other settings."""
+    config = spec.config.model_copy(update={"params": {"gamma": 0.5}})
+    return spec.model_copy(update={"config": config})
+
+
 def test_a_changed_file_is_listed_again(tmp_path, results):
     kept = Store(tmp_path)
     written(tmp_path, results[:1])
     kept.pack()
     assert kept.has_finished(FIRST)
-    Store(tmp_path).keep_only([SECOND])
-    assert kept.finished() == {SECOND.id}
+    Store(tmp_path).remove_replaced([changed(FIRST)])
+    assert not kept.has_finished(FIRST)
+    assert kept.has_finished(SECOND)
 
 
-def test_all_but_some_runs_are_removed(tmp_path, results):
-    Store(tmp_path).pack()
-    written(tmp_path, [again(result) for result in results[:2]])
-    Store(tmp_path).write(RunResult(spec=made_up.grid(seeds=9).runs()[8], failure="made to fail"))
+def test_what_new_runs_replace_is_removed(tmp_path, results):
+    new = changed(FIRST)
+    written(tmp_path, results)
     kept = Store(tmp_path)
-    kept.keep_only([SECOND, SPECS[2]])
-    assert kept.finished() == {SECOND.id, SPECS[2].id}
+    kept.write(RunResult(spec=new, failure="made to fail"))
+    kept.remove_replaced([new])
+    assert kept.finished() == {spec.id for spec in SPECS} - {FIRST.id}
     assert kept.failed() == set()
-    assert kept.read(SPECS) == [again(results[1]), results[2]]
 
 
 def test_a_page_is_out_of_date_once_runs_are_packed(tmp_path, results):

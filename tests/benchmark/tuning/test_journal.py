@@ -6,8 +6,9 @@ import sys
 import optuna
 import pytest
 
+from sb3_course.benchmark.storage.grids import JOURNAL
 from sb3_course.benchmark.tuning import journal
-from sb3_course.benchmark.tuning.journal import NAME, open_journal, remove_torn_line
+from sb3_course.benchmark.tuning.journal import open_journal, remove_torn_line
 from sb3_course.common.errors import UserError
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -23,18 +24,18 @@ def with_trials(folder, n):
 @pytest.mark.parametrize("torn", [b'{"op_code":5,"wor', b"\xff" * 9000, b"{"])
 def test_a_line_that_a_killed_process_has_not_finished_costs_nothing(tmp_path, torn):
     assert with_trials(tmp_path, 2) == 2
-    with (tmp_path / NAME).open("ab") as file:
+    with (tmp_path / JOURNAL).open("ab") as file:
         file.write(torn)
     assert with_trials(tmp_path, 1) == 3
     assert with_trials(tmp_path, 1) == 4
-    for line in (tmp_path / NAME).read_text().splitlines():
+    for line in (tmp_path / JOURNAL).read_text().splitlines():
         json.loads(line)
 
 
 def test_a_line_may_be_torn_while_a_command_goes_on(tmp_path):
     study = optuna.create_study(storage=open_journal(tmp_path), study_name="a")
     study.tell(study.ask(), 1.0)
-    with (tmp_path / NAME).open("ab") as file:
+    with (tmp_path / JOURNAL).open("ab") as file:
         file.write(b'{"op_code"')
     study.tell(study.ask(), 2.0)
     assert with_trials(tmp_path, 0) == 2
@@ -53,7 +54,7 @@ def test_whole_lines_stay(tmp_path, before, after):
 @pytest.mark.parametrize("line", ["[]", '{"op_code": 99}', "nonsense", '{"op_code": 0}'])
 def test_a_damaged_journal_says_what_to_do(tmp_path, line):
     with_trials(tmp_path, 1)
-    path = tmp_path / NAME
+    path = tmp_path / JOURNAL
     path.write_text(f"{line}\n" + path.read_text())
     with pytest.raises(UserError, match=r"journal.log is damaged.*move it away.*repeats no run"):
         open_journal(tmp_path)
@@ -69,7 +70,7 @@ def test_a_process_that_is_killed_while_it_writes_locks_nobody_out(tmp_path):
         "JournalLock(path).acquire()\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / NAME)])
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / JOURNAL)])
     assert done.returncode == -9
     assert with_trials(tmp_path, 1) == 1
 

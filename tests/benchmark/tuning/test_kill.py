@@ -13,7 +13,8 @@ import yaml
 from optuna.trial import TrialState
 
 from sb3_course.benchmark.definition.grid import load_grid
-from sb3_course.benchmark.tuning.journal import NAME, open_journal
+from sb3_course.benchmark.storage.grids import JOURNAL
+from sb3_course.benchmark.tuning.journal import open_journal
 from sb3_course.benchmark.tuning.study import stored_trials
 from sb3_course.benchmark.tuning.subject import subjects_of
 from tests.benchmark.tuning.made_up import searched, store
@@ -57,7 +58,7 @@ def test_killed_commands_lose_at_most_their_runs_in_progress(tmp_path, how):
         now = {f.stem: f.read_text() for f in (kept.folder / "runs").glob("*.json")}
         assert digests.items() <= now.items()
         digests = now
-    with (kept.folder / NAME).open("ab") as journal:
+    with (kept.folder / JOURNAL).open("ab") as journal:
         journal.write(b'{"op_code":6,"wor')  # as if killed in the middle of a line
     two = [start(tmp_path, f"log_{name}") for name in "ab"]
     codes = [process.wait() for process in two]
@@ -66,7 +67,7 @@ def test_killed_commands_lose_at_most_their_runs_in_progress(tmp_path, how):
     trials = stored_trials(open_journal(kept.folder), subject)
     assert {t.state for t in trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
     assert "failed" not in logs
-    for line in (kept.folder / NAME).read_text().splitlines():
+    for line in (kept.folder / JOURNAL).read_text().splitlines():
         json.loads(line)
     tuned = load_grid(kept.folder / "tuned.yaml")
     assert tuned.name == "tiny_tuned"

@@ -43,10 +43,17 @@ def test_suggestions_are_within_ranges_and_among_choices():
 
 
 def test_numbers_have_few_digits_and_stay_within_their_range():
-    of = ranges(gamma={"low": 0.900004, "high": 0.900006})
-    assert {each["gamma"] for each in suggestions(of, 5)} == {0.900004}  # 0.9 is below
-    (one,) = suggestions(ranges(gamma={"low": 0.9, "high": 0.99}), 1)
-    assert len(str(one["gamma"])) <= 6
+    of = ranges(gamma={"low": 0.900004, "high": 0.99})
+    assert min(settings_of({"gamma": 0.900004}, of).values()) == 0.900004  # 0.9 is below
+    assert all(len(str(each["gamma"])) <= 6 for each in suggestions(of))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.9995, 0.9999), (0.900004, 0.900006), (100, 100.5)])
+def test_a_narrow_range_has_many_values(low, high):
+    of = ranges(learning_rate={"low": low, "high": high, "decay": [True, False]})
+    found = {each["learning_rate"] for each in suggestions(of, 30)}
+    assert len(found) > 24
+    assert all(low <= float(str(each).removeprefix("lin_")) <= high for each in found)
 
 
 def test_a_condition_decides_whether_a_parameter_is_set():

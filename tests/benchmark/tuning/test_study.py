@@ -1,10 +1,13 @@
 import pytest
 from optuna.trial import TrialState
 
+from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.tuning.journal import open_journal
+from sb3_course.benchmark.tuning.study import SharedStudy
+from sb3_course.benchmark.tuning.subject import subjects_of
 from sb3_course.benchmark.tuning.trials import FAILED, HOPELESS, REFUSED, ranked, values_of
 from sb3_course.common.errors import UserError
-from tests.benchmark.tuning.made_up import study
+from tests.benchmark.tuning.made_up import searched, study
 
 
 @pytest.fixture
@@ -28,6 +31,29 @@ def test_a_trial_that_nobody_works_on_any_more_is_gone_on_with(storage, tmp_path
 def test_a_trial_in_progress_is_taken_once(storage, tmp_path):
     one = study(storage, tmp_path)
     assert [one.take().number for _ in range(3)] == [0, 1, 2]
+
+
+def test_trials_of_two_environments_with_the_same_settings_are_locked_apart(storage, tmp_path):
+    names = ("CartPole-v1", "Acrobot-v1")
+    subjects = subjects_of(load_grid(searched(environments=names)), {})
+    here, there = (SharedStudy(storage, tmp_path, one) for one in subjects)
+    assert here.take().number == there.take().number == 0
+    assert len(list(tmp_path.glob(".trials-*.lock"))) == 2
+
+
+def test_settings_that_are_run_alike_are_one_setting(storage, tmp_path):
+    one = study(storage, tmp_path, trials=4, seeds=1, ranges={"gamma": {"low": 0.8, "high": 0.99}})
+    for gamma, value in ((0.90001, 9.0), (0.90002, 9.0), (0.95, 5.0), (0.85, 1.0)):
+        one._study.enqueue_trial({"gamma": gamma})
+        trial = one.take()
+        if one.report(trial, 0, value):
+            one.report(trial, 1, value)
+    assert [one.settings(t)["gamma"] for t in one.trials()] == [0.9, 0.9, 0.95, 0.85]
+    assert [one.settings(t)["gamma"] for t in ranked(one.trials(), one.subject)] == [
+        0.9,
+        0.95,
+        0.85,
+    ]
 
 
 def test_a_study_suggests_the_same_after_an_interruption(tmp_path):

@@ -10,10 +10,11 @@ from rich.console import Console
 from sb3_course.benchmark.definition.checks import checked_grid
 from sb3_course.benchmark.definition.yaml_source import GridError
 from sb3_course.benchmark.plan import plan_grid
+from sb3_course.benchmark.storage.grids import JOURNAL
 from sb3_course.benchmark.storage.rounds import Rounds, write_rounds
 from sb3_course.benchmark.tuning import tuner
 from sb3_course.benchmark.tuning.finals import OWN, is_decided, jackknife
-from sb3_course.benchmark.tuning.journal import NAME, open_journal
+from sb3_course.benchmark.tuning.journal import open_journal
 from sb3_course.benchmark.tuning.page import sections
 from sb3_course.benchmark.tuning.study import stored_trials
 from sb3_course.benchmark.tuning.subject import subjects_of
@@ -329,7 +330,7 @@ def test_the_manifest_says_how_it_was_tuned(tmp_path, monkeypatch):
 def test_a_lost_journal_costs_no_run(tmp_path, monkeypatch):
     """The trials are suggested as before, and their runs are stored."""
     before, _ = tune(monkeypatch, tmp_path, searched())
-    (tmp_path / "tiny" / "tuning" / NAME).unlink()
+    (tmp_path / "tiny" / "tuning" / JOURNAL).unlink()
     after, executor = tune(monkeypatch, tmp_path, searched())
     assert executor.started == []
     assert after.tuned.read_text() == before.tuned.read_text()

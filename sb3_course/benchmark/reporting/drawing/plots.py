@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -150,8 +151,16 @@ def probability_of_improvement(
     """
     cells, names = _both_ways(table), list(algorithms)
     square = cells.pivot(index="x", columns="y", values="point").reindex(index=names, columns=names)
+    every: Any = {"xticklabels": names, "yticklabels": names}  # also where cells are small
     sns.heatmap(
-        square.astype(float), ax=axes, vmin=0, vmax=1, cmap="vlag_r", cbar=False, linewidths=1
+        square.astype(float),
+        ax=axes,
+        vmin=0,
+        vmax=1,
+        cmap="vlag_r",
+        cbar=False,
+        linewidths=1,
+        **every,
     )
     for x, y, point, low, high, apart in cells.itertuples(index=False):
         text = f"{point:.2f}"

@@ -166,7 +166,7 @@ def search(record: StudyRecord) -> Section:
     )
     furthest = Counter[str]()
     for trial in record.valued:
-        key = settings_key(trial)
+        key = settings_key(trial, subject.ranges)
         furthest[key] = max(furthest[key], len(trial.intermediate_values))
     reached = ", ".join(
         f"{sum(n > i for n in furthest.values())} reached {figures.rung_name(subject, i)}"

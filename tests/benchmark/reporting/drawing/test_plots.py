@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -147,6 +149,15 @@ def test_every_function_returns_the_axes_it_was_given():
         axes = Figure().add_subplot()
         assert draw(axes) is axes
         assert axes.has_data()
+
+
+def test_a_heat_map_of_many_algorithms_names_every_one():
+    names = [f"A{i}" for i in range(40)]
+    table = pd.DataFrame([(x, y, 0.5, 0.4, 0.6, False) for x, y in combinations(names, 2)])
+    table.columns = ["x", "y", "point", "low", "high", "apart"]
+    axes = plots.probability_of_improvement(Figure().add_subplot(), table, names)
+    assert [label.get_text() for label in axes.get_xticklabels()] == names
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
 
 
 def test_the_heat_map_shows_each_pair_and_its_converse():
