@@ -7,6 +7,9 @@ import pandas as pd
 
 from sb3_course.benchmark.reporting.content import NOTHING
 
+LARGE = 1e12
+"""Size from which on a number, as of a run that has diverged, is written with an exponent."""
+
 
 def digits(values: Iterable[float]) -> int:
     """Choose the number of digits after the decimal point for numbers of one column.
@@ -30,6 +33,8 @@ def number(value: float, n_digits: int = 2) -> str:
         return NOTHING
     if np.isinf(value):
         return "-inf" if value < 0 else "inf"
+    if abs(value) >= LARGE:
+        return f"{value:.2e}"
     text = f"{value:,.{n_digits}f}"
     return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
 

@@ -26,6 +26,7 @@ from sb3_course.common.errors import UserError
 from sb3_course.common.files import check_not_read, write_whole
 
 
+@files.glyphs_checked()
 def publish(grid: Grid, store: Store) -> Path:
     """Write tables, figures, ``report.html``, ``README.md`` and ``zoo`` from results in a store.
 
@@ -45,6 +46,7 @@ def publish(grid: Grid, store: Store) -> Path:
     return page
 
 
+@files.glyphs_checked()
 def publish_logs(logs: Logs, folder: Path) -> Path:
     """Write ``returns.csv``, figures, ``report.html`` and ``README.md`` from logs.
 

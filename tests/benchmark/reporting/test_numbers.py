@@ -20,6 +20,7 @@ def test_large_numbers_have_fewer_digits(values, n):
         (-0.001, 2, "0.00"),
         (np.nan, 2, "—"),
         (np.inf, 2, "inf"),
+        (-1.5e200, 0, "-1.50e+200"),
     ],
 )
 def test_numbers_have_their_thousands_separated_and_no_negative_zero(value, n, text):

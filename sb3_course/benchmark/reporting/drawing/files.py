@@ -1,6 +1,7 @@
 """The style of all drawings, their files, and how a page embeds them."""
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -21,6 +22,8 @@ DPI = 200
 """Resolution of PNG files."""
 FORMATS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 """File formats, each with the metadata that would otherwise contain the time of drawing."""
+GLYPH = re.compile(r"Glyph (\d+) .*missing from font")
+"""Matplotlib's warning of a character that a font does not have."""
 INK, PAPER, RULE = "#262626", "#ffffff", "#cccccc"
 """Neutral colors of drawings: text and axes, background, and grid."""
 DARK = {INK: "#d6dae0", PAPER: "none", RULE: "#3a414b"}
@@ -54,6 +57,23 @@ def plain_text_style(font_scale: float = 0.85) -> Iterator[None]:
     with style(font_scale):
         mpl.rcParams["text.parse_math"] = False
         yield
+
+
+@contextmanager
+def glyphs_checked() -> Iterator[None]:
+    """Warn once of all characters that the figures' font lacks, which Matplotlib says of each."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    lacking = set()
+    for one in caught:
+        if found := GLYPH.match(str(one.message)):
+            lacking.add(chr(int(found[1])))
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    if lacking:
+        characters = "".join(sorted(lacking))
+        warnings.warn(f"figures show boxes for {characters}: their font lacks these", stacklevel=1)
 
 
 def save(figure: Figure, folder: Path, name: str, font_scale: float = 0.85) -> None:

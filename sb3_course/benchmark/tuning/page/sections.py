@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from sb3_course.benchmark.reporting.content import NOTHING, Picture, Section, Table
 from sb3_course.benchmark.reporting.drawing.figures import together
+from sb3_course.benchmark.reporting.drawing.files import glyphs_checked
 from sb3_course.benchmark.reporting.report import write_page
 from sb3_course.benchmark.tuning.finals import Final, chosen_of
 from sb3_course.benchmark.tuning.page import figures
@@ -71,6 +72,7 @@ class StudyRecord:
         return provenance(self.subject, self.finals, self.trials)
 
 
+@glyphs_checked()
 def write_tuning_page(name: str, records: Sequence[StudyRecord], folder: Path) -> Path:
     """Write the page and the README on studies.
 

@@ -1,4 +1,5 @@
 import re
+import warnings
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -85,3 +86,16 @@ def test_files_are_plain_and_the_same_each_time():
     assert set(drawn) == {"figure.svg", "figure.pdf", "figure.png"}
     assert b"var(" not in drawn["figure.svg"]
     assert drawn == files.drawn(figure, "figure")
+
+
+def test_characters_that_the_font_lacks_are_told_once():
+    with pytest.warns(UserWarning) as told, files.glyphs_checked():
+        for title in ("日本", "本 and A"):
+            figure = Figure()
+            figure.add_subplot().set_title(title)
+            files.drawn(figure, "title")
+        warnings.warn("another one", stacklevel=1)
+    assert [str(one.message) for one in told] == [
+        "another one",
+        "figures show boxes for 日本: their font lacks these",
+    ]
