@@ -79,7 +79,7 @@ class Dataset:
         :param n: Number of rows to make room for
         """
         if self._columns:
-            row_bytes = sum(column.itemsize * column[0].size for column in self._columns.values())
+            row_bytes = max(1, self.nbytes // max(1, self._allocated))
             rows = self.size + min(n, MOST_RESERVED // row_bytes)
             if rows > self._allocated:
                 self._allocate(rows, self._columns)
