@@ -1,10 +1,11 @@
 """Images with their channels first, as networks take them, or last, as environments have them."""
 
-from operator import methodcaller
-
 from stable_baselines3.common.vec_env import VecTransposeImage
 
-from sb3_course.collection.observations import Array, Obs
+from sb3_course.collection.observations import Obs
+
+CHANNELS_LAST = (0, 2, 3, 1)
+"""Order of the axes, of images of shape (M, C, H, W)."""
 
 
 class AddedTranspose(VecTransposeImage):
@@ -19,9 +20,7 @@ class AddedTranspose(VecTransposeImage):
         :param obs: Observations that this wrapper returned, M of them
         :return: The same, images with their channels last
         """
-        channels_last = methodcaller("transpose", 0, 2, 3, 1)
         if not isinstance(obs, dict):
-            image: Array = channels_last(obs)
-            return image
+            return obs.transpose(CHANNELS_LAST)
         images = self.image_space_keys
-        return {key: channels_last(one) if key in images else one for key, one in obs.items()}
+        return {k: one.transpose(CHANNELS_LAST) if k in images else one for k, one in obs.items()}

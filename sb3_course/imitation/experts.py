@@ -96,13 +96,14 @@ def seeing_as_given(expert: Expert, env: VecEnv | None) -> Expert:
     """Return an expert that sees images as the user's environments return them.
 
     A model moves the channels of images to the front, for its networks; a function was written for
-    the environment. One that names its ``observation_space``, as a model's does, takes both.
+    the environment. One whose ``observation_space`` is the model's, channels first, sees them so.
 
     :param expert: Function from M raw observations to M actions
     :param env: Environments of the model that asks the expert
     :return: Function from M observations of these environments to M actions
     """
-    if not isinstance(env, AddedTranspose) or hasattr(expert, "observation_space"):
+    own = getattr(expert, "observation_space", None)
+    if not isinstance(env, AddedTranspose) or own == env.observation_space:
         return expert
     return lambda obs: expert(env.as_given(obs))
 

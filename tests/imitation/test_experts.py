@@ -227,6 +227,25 @@ def test_a_function_sees_images_as_the_environment_returns_them(as_dict, beta):
     np.testing.assert_array_equal(acts, shown[:-1, 2, -1, 0] > 127)
 
 
+def test_a_function_may_name_the_environments_own_space():
+    def named(obs):
+        return blue(obs)
+
+    named.observation_space = Colors().observation_space
+    rounds = {"n_steps": 20, "gradient_steps": 1, "n_eval_episodes": 0, "seed": 0}
+    model = DAgger("CnnPolicy", Colors(), named, device="cpu", **rounds).learn(20)
+    np.testing.assert_array_equal(model.dataset.actions, model.dataset.obs[:, 2, -1, 0] > 127)
+
+
+def test_a_model_labels_images_as_it_predicts_them():
+    venv = DummyVecEnv([Colors])
+    model = A2C("CnnPolicy", venv, seed=0, device="cpu")
+    rounds = {"n_steps": 20, "gradient_steps": 1, "n_eval_episodes": 0, "seed": 0}
+    learner = DAgger("CnnPolicy", venv, model, device="cpu", **rounds).learn(20)
+    expected, _ = model.predict(learner.dataset.obs, deterministic=True)
+    np.testing.assert_array_equal(learner.dataset.actions, expected)
+
+
 def test_a_function_sees_the_layout_that_the_user_has_asked_for():
     def first(obs):
         return (obs[:, 2, -1, 0] > 127).astype(int)
