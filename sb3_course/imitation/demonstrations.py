@@ -142,13 +142,16 @@ class Source:
         pairs: list[Pair] = []
         rows = empty = 0
         for item in self._items:
-            pairs.append(_pair(item))
-            if _kind(pairs[-1]) != _kind(pairs[0]):
-                raise UserError(f"demonstrations mix {_kind(pairs[0])} and {_kind(pairs[-1])}")
-            read = len(pairs[-1][1])
-            rows, empty = rows + read, 0 if read else empty + 1
+            pair = _pair(item)
+            empty = 0 if len(pair[1]) else empty + 1
             if empty > MOST_EMPTY:
                 raise UserError(f"more than {MOST_EMPTY:,} demonstrations in a row are empty")
+            if empty:
+                continue
+            pairs.append(pair)
+            if _kind(pair) != _kind(pairs[0]):
+                raise UserError(f"demonstrations mix {_kind(pairs[0])} and {_kind(pair)}")
+            rows += len(pair[1])
             if rows >= n:
                 break
         if not rows:
@@ -208,8 +211,12 @@ def _pair(item: Any) -> Pair:
 
 
 def _kind(pair: Pair) -> str:
-    obs = pair[0]
-    return f"Dicts of {', '.join(map(repr, sorted(obs)))}" if isinstance(obs, dict) else "arrays"
+    """Return what pairs that are joined have in common, in words."""
+    obs, actions = pair
+    if not isinstance(obs, dict):
+        return f"observations of shape {obs.shape[1:]} with actions of shape {actions.shape[1:]}"
+    columns = ", ".join(f"{key!r} of shape {obs[key].shape[1:]}" for key in sorted(obs))
+    return f"Dicts of {columns or 'nothing'} with actions of shape {actions.shape[1:]}"
 
 
 def _check_rows(obs: Obs, actions: Array) -> None:

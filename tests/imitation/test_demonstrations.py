@@ -36,7 +36,9 @@ KINDS = {
     "trajectories": [TRAJECTORY],
     "with rewards": [TrajectoryWithRew(OBSERVATIONS, ACTIONS, None, True, np.zeros(7))],
     "in parts": [
+        {"obs": [], "acts": []},
         Trajectory(OBSERVATIONS[:4], ACTIONS[:3], None, False),
+        {"obs": OBSERVATIONS[3:4], "acts": []},
         {"obs": OBSERVATIONS[3:7], "acts": ACTIONS[3:]},
     ],
     "mapping": {"observations": OBSERVATIONS[:7].astype(np.float64), "actions": ACTIONS.tolist()},
@@ -125,7 +127,23 @@ def spoiled(array, value):
         (
             [{"obs": OBSERVATIONS, "acts": ACTIONS}, {"obs": {"a": OBSERVATIONS}, "acts": ACTIONS}],
             (OBS, ACT),
-            "demonstrations mix arrays and Dicts of 'a'",
+            "mix observations of shape .3,. with .* and Dicts of 'a' of shape .3,. with",
+        ),
+        (
+            [
+                {"obs": OBSERVATIONS, "acts": ACTIONS},
+                {"obs": OBSERVATIONS[:, :2], "acts": ACTIONS},
+            ],
+            (OBS, ACT),
+            "demonstrations mix observations of shape .3,. .* and observations of shape .2,.",
+        ),
+        (
+            [
+                {"obs": OBSERVATIONS, "acts": ACTIONS},
+                {"obs": OBSERVATIONS, "acts": ACTIONS[:, None]},
+            ],
+            (OBS, ACT),
+            "actions of shape .* and observations of .* with actions of shape .*1",
         ),
     ],
 )

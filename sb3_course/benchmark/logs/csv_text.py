@@ -88,7 +88,7 @@ def read_csv(path: Path, still_written: bool = False) -> CsvTable:
 
 
 def _check_header(header: Sequence[str]) -> None:
-    if not header or len(header) > MOST_COLUMNS or len(set(header)) < len(header):
+    if len(header) > MOST_COLUMNS or len(set(header)) < len(header):
         raise UserError(
             f"{len(header):,} columns, of which {len(set(header)):,} have names of their own; "
             f"allowed: 1 to {MOST_COLUMNS:,} columns with distinct names"
@@ -102,6 +102,8 @@ def _parsed(text: str, comment: str, offset: int) -> CsvTable:
     header, rows, lines = [], [], []
     try:
         header = next(reader, [])
+        if not header:
+            raise UserError("empty: not even the names of columns are in it")
         _check_header(header)
         for row in filter(None, reader):
             line = reader.line_num + offset

@@ -66,9 +66,12 @@ def read_progress(path: Path) -> Scalars:
     """Read ``progress.csv``.
 
     :param path: The file
-    :return: Its returns and lengths, by name; empty cells are no values
+    :return: Its returns and lengths, by name; empty cells are no values, and a file without a byte,
+        that of a run that has not logged yet, has none
     :raises UserError: It is not such a file; gives the reason alone
     """
+    if path.is_file() and not path.stat().st_size:
+        return {}
     table = read_csv(path, still_written=True)
     steps = table.text(STEPS)
     times = table.text(SECONDS) if SECONDS in table.header else [""] * len(steps)

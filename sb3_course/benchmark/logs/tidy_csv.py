@@ -64,7 +64,7 @@ def _run(algorithm: str, environment: str, seed: float) -> Run:
     check_name("algorithm", algorithm)
     check_name("environment", environment)
     if not (0 <= seed < MOST_SEED and seed == int(seed)):
-        raise UserError(f"seed {seed:g}; allowed: whole numbers from 0")
+        raise UserError(f"seed {seed:.10g}; allowed: whole numbers from 0 to {MOST_SEED - 1:,}")
     return algorithm, environment, int(seed)
 
 

@@ -3,7 +3,7 @@
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,12 @@ def write_zoo(results: "Iterable[RunResult]", folder: Path) -> None:
     :param folder: Folder to write to, ``results/GRID/zoo``
     """
     measured = [result for result in results if result.measurements]
-    names = folder_names(result.spec.algorithm for result in measured)
+    algorithms = folder_names(result.spec.algorithm for result in measured)
+    environments = _told_apart((result.spec.environment for result in measured), _in_path)
     runs: dict[str, list[RunResult]] = defaultdict(list)
     for result in sorted(measured, key=lambda result: result.spec.seed):
-        environment = re.sub(r"[/:]", "-", result.spec.environment)
-        runs[f"{names[result.spec.algorithm]}/{environment}"].append(result)
+        algorithm, environment = result.spec.algorithm, result.spec.environment
+        runs[f"{algorithms[algorithm]}/{environments[environment]}"].append(result)
     written = {
         f"{name}_{k}/{FILE}": evaluations(result)
         for name, seeds in runs.items()
@@ -50,15 +51,27 @@ def folder_names(algorithms: Iterable[str]) -> dict[str, str]:
     :param algorithms: Names as in a grid; names that differ in punctuation alone get a number
     :return: Name of the folder, by algorithm
     """
-    names: dict[str, str] = {}
-    for algorithm in sorted(set(algorithms)):
-        word = re.sub(r"[^a-z0-9]+", "-", algorithm.lower()).strip("-") or "algorithm"
-        name, k = word, 1
-        while name in names.values():
+    return _told_apart(algorithms, _one_word)
+
+
+def _one_word(algorithm: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", algorithm.lower()).strip("-") or "algorithm"
+
+
+def _in_path(environment: str) -> str:
+    return re.sub(r"[/:]", "-", environment)
+
+
+def _told_apart(names: Iterable[str], shortened: Callable[[str], str]) -> dict[str, str]:
+    """Return each name's short form, with a number from the second on that has the same."""
+    found: dict[str, str] = {}
+    for name in sorted(set(names)):
+        short, k = shortened(name), 1
+        while short in found.values():
             k += 1
-            name = f"{word}-{k}"
-        names[algorithm] = name
-    return names
+            short = f"{shortened(name)}-{k}"
+        found[name] = short
+    return found
 
 
 def evaluations(result: "RunResult") -> bytes:

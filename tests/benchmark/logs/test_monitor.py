@@ -96,8 +96,8 @@ def test_other_columns_do_no_harm(tmp_path):
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", "0 columns"),
-        ("#{}\n", "0 columns"),
+        ("", "empty: not even the names of columns"),
+        ("#{}\n", "empty: not even the names of columns"),
         ("#{}\nr,l\n1,2\n", "unknown column 't'"),
         ("#{}\nr,l,t\n", "no episode has ended"),
         ("#{}\nr,l,t\n1,2\n", "line 3: 2 cells for 3 columns"),

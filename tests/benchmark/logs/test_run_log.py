@@ -54,6 +54,15 @@ def test_the_best_kind_is_read(folder):
         assert run.points["return_mean"].tolist() == [value]
 
 
+def test_an_empty_progress_is_passed_over(folder):
+    """A run has such a file until its logger writes for the first time."""
+    (folder / "progress.csv").write_bytes(b"")
+    with pytest.raises(UserError, match="neither eval/mean_reward nor rollout/ep_rew_mean in it"):
+        read(folder)
+    monitor(folder / "0.monitor.csv", EPISODES)
+    assert read(folder).source == "monitor.csv"
+
+
 def test_damage_is_told_rather_than_passed_over(folder):
     """Training episodes in place of damaged evaluations would be other numbers, unasked."""
     monitor(folder / "0.monitor.csv", EPISODES)

@@ -83,6 +83,12 @@ def test_empty_cells_are_no_values(tmp_path):
     assert np.isnan(found["eval/mean_reward"].seconds).all()
 
 
+def test_a_run_that_has_not_logged_yet_has_no_values(tmp_path):
+    assert progress(tmp_path, "") == {}
+    with pytest.raises(UserError, match="No such file"):
+        read_progress(tmp_path / "other.csv")
+
+
 def test_a_line_that_is_still_written_is_left_out(tmp_path):
     found = progress(tmp_path, HEADER + "1.5,100,,\n2.5,200,,\n333.3,3")
     assert found["rollout/ep_rew_mean"].values == [1.5, 2.5]
@@ -91,7 +97,7 @@ def test_a_line_that_is_still_written_is_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", "0 columns"),
+        ("\n", "empty: not even the names of columns"),
         ("a,b\n1,2\n", "unknown column 'time/total_timesteps'"),
         (HEADER + "x,100,,\n", "line 2: rollout/ep_rew_mean: given 'x'; allowed: a number"),
         (HEADER + "1,x,,\n", "line 2: time/total_timesteps: given 'x'"),

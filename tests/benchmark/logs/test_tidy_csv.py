@@ -77,12 +77,16 @@ def test_runs_that_are_none_leave_others_alone(table):
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", "0 columns"),
+        ("", "empty: not even the names of columns"),
         ("a,b\n1,2\n", "without algorithm, environment, seed, step, return_mean (columns: a, b)"),
         ("algorithm,environment,seed,step,score\n", "without return_mean"),
         (HEADER + "A,E,x,1,2\n", "line 2: seed: given 'x'"),
         (HEADER + "A,E,-1,1,2\n", "line 2: seed -1; allowed"),
         (HEADER + "A,E,nan,1,2\n", "line 2: seed nan"),
+        (
+            HEADER + "A,E,4294967296,1,2\n",
+            "seed 4294967296; allowed: whole numbers from 0 to 4,",
+        ),
         (HEADER + "A,E,0.5,1,2\n", "line 2: seed 0.5"),
         (HEADER + " ,E,0,1,2\n", "line 2: algorithm ' '"),
         (HEADER + "A,E\x07,0,1,2\n", "line 2: environment 'E\\x07'"),

@@ -77,6 +77,14 @@ def test_names_that_are_no_folders_become_some(tmp_path):
     ]
 
 
+def test_environments_whose_names_meet_in_a_path_stay_two(tmp_path):
+    write_zoo([result("A", name) for name in ("Task/One-v0", "Task-One-v0")], tmp_path)
+    assert sorted(p.parent.name for p in tmp_path.rglob("*.npz")) == [
+        "Task-One-v0-2_1",
+        "Task-One-v0_1",
+    ]
+
+
 def test_writing_again_changes_no_byte_and_leaves_no_run_behind(tmp_path):
     write_zoo([result(seed=0), result(seed=1), result("NPG")], tmp_path)
     paths = sorted(tmp_path.rglob("*.npz"))
