@@ -18,7 +18,6 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_course.common.checkpoint import remember_environment
 from sb3_course.common.errors import Key, UserError, in_words, unknown
 from sb3_course.envs.backends import Backend
 from sb3_course.envs.config import EnvConfig
@@ -115,14 +114,12 @@ def build(
     logs = {} if tensorboard is None else {"tensorboard_log": str(tensorboard)}
     kwargs = {"seed": seed, "device": device, "verbose": verbose, **logs, **arguments}
     try:
-        model = find_algorithm(name)(env=env, **kwargs)
+        return find_algorithm(name)(env=env, **kwargs)
     except (Exception, SystemExit) as error:
         key = at_fault(name, params, env)
         env.close()
         given = f"{'.'.join(map(str, key))}: given {value(params, key)!r}; " if key else ""
         raise UserError(f"{given}{name} refuses it: {in_words(error)}") from error
-    remember_environment(model, config)
-    return model
 
 
 @contextmanager

@@ -116,9 +116,11 @@ def load_any(
     checkpoint.sb3_data(members)
     custom = None if trusted else checkpoint.plain_attributes(members, {})
     with checkpoint.reading(path):
-        return algorithm.load(
+        model = algorithm.load(
             checkpoint.as_zip(members), env=env, device=device, custom_objects=custom
         )
+    checkpoint.remember(model, header)
+    return model
 
 
 def load_to_predict(
@@ -141,9 +143,6 @@ def load_to_predict(
     if isinstance(model, CourseAlgorithm):
         model._normalization = None  # which the stand-in has, where it matters
     model.set_env(_stand_in(model, header))
-    if "env" in header:
-        vars(model)["env_id"] = header["env"]
-        vars(model)["env_settings"] = header.get("env_settings", {})
     return model
 
 

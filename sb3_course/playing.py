@@ -123,6 +123,12 @@ def _environment(
     except EnvConfigError as error:
         raise UserError(f"{path}: the settings of its environment: {error}") from error
     check_trusted(path, config, trusted, named=env_id is not None)
+    unknown = header.get("env_unknown", [])
+    if unknown and env_id is None:
+        raise UserError(
+            f"{path} was trained in {own} with {' and '.join(map(str, unknown))}, which its file "
+            f"cannot build again: add the environment, as in {own}, to play it without"
+        )
     return config
 
 

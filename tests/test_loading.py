@@ -11,6 +11,8 @@ import sb3_course
 from sb3_course import NPG, REINFORCE, loading
 from sb3_course.common import checkpoint
 from sb3_course.common.checkpoint import read_header
+from sb3_course.envs.config import EnvConfig
+from sb3_course.envs.make import CONFIG
 from tests.contract.helpers import copy_parameters, equal_tensors, small_model
 
 
@@ -151,9 +153,12 @@ def test_the_window_of_a_loaded_models_statistics_may_change(tmp_path):
 
 
 @pytest.mark.parametrize("algorithm", [A2C, sb3_course.NPG])
-def test_a_model_is_loaded_to_predict_where_its_environment_is_not(algorithm, npg, a2c, tmp_path):
+def test_a_model_is_loaded_to_predict_where_its_environment_is_not(
+    algorithm, npg, a2c, tmp_path, monkeypatch
+):
     model = a2c if algorithm is A2C else npg
-    vars(model).update(env_id="nowhere:CartPole-v1", env_settings={"kwargs": {"sutton": True}})
+    config = EnvConfig("nowhere:CartPole-v1", {"sutton": True})
+    monkeypatch.setitem(vars(model.get_env().unwrapped), CONFIG, config)
     loading.save(model, tmp_path / "model.zip")
     loaded = loading.load_to_predict(algorithm, tmp_path / "model.zip", trusted=False)
     assert weights(loaded) == weights(model)

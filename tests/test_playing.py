@@ -1,6 +1,7 @@
 import shutil
+from functools import partial
 
-import gymnasium
+import gymnasium as gym
 import numpy as np
 import pytest
 from stable_baselines3 import A2C
@@ -33,7 +34,7 @@ def test_a_saved_model_plays_where_and_as_it_trained(saved):
     played = list(playing.play(path, None, episodes=2, seed=5))
     by_hand = []
     for seed in (5, 6):
-        env = gymnasium.make("CartPole-v1")
+        env = gym.make("CartPole-v1")
         obs, _ = env.reset(seed=seed)
         total, over = 0.0, False
         while not over:
@@ -46,7 +47,7 @@ def test_a_saved_model_plays_where_and_as_it_trained(saved):
 
 def test_normalization_is_frozen_while_playing(saved):
     path, model = saved
-    env = DummyVecEnv([lambda: gymnasium.make("CartPole-v1")])
+    env = DummyVecEnv([lambda: gym.make("CartPole-v1")])
     loaded = playing.load_to_play(path, checkpoint.read_header(path), env, None, True)
     ours, theirs = loaded.get_vec_normalize_env(), model.get_vec_normalize_env()
     assert np.array_equal(ours.obs_rms.mean, theirs.obs_rms.mean)
@@ -178,6 +179,21 @@ def test_a_model_is_played_in_the_environment_that_its_file_describes(walker):
         next(playing.play(walker, EnvConfig(WALK.id, {"goal": 7}), 1, 0))
 
 
+def test_a_model_made_in_python_is_played_in_its_own_task(tmp_path):
+    make = partial(gym.make, "Pendulum-v1", g=1.0, max_episode_steps=30)
+    model = sb3_course.NPG("MlpPolicy", make(), device="cpu", seed=0)
+    model.save(tmp_path / "m.zip")
+    played = list(playing.play(tmp_path / "m.zip", None, 2, seed=4))
+    own = EnvConfig("Pendulum-v1", {"g": 1.0}, time_limit=30)
+    assert played == list(playing.play(tmp_path / "m.zip", own, 2, seed=4))
+    assert {length for _, length in played} == {30}
+    model.set_env(gym.wrappers.TransformReward(make(), lambda r: 2 * r))
+    model.save(tmp_path / "odd.zip")
+    with pytest.raises(UserError, match=r"odd.zip was trained in Pendulum-v1 with .*: add the env"):
+        next(playing.play(tmp_path / "odd.zip", None, 1, 0))
+    assert next(playing.play(tmp_path / "odd.zip", "Pendulum-v1", 1, 4)) == played[0]
+
+
 def test_a_film_shows_the_same_episodes(walker, tmp_path):
     pytest.importorskip("imageio_ffmpeg")
     config = EnvConfig(WALK.id, WALK.kwargs, (f"{OWN}:Scaled",), 3, 6)
@@ -201,6 +217,6 @@ def test_settings_stay_behind_with_their_environment(walker, tmp_path):
     loading.save(model, tmp_path / "again.zip")
     assert checkpoint.read_header(tmp_path / "again.zip")["env_settings"] == WALK.data(WALK.id)
     model = sb3_course.NPG("MlpPolicy", "CartPole-v1", device="cpu")
-    checkpoint.remember_environment(model, WALK)
+    checkpoint.remember(model, {"env": WALK.id, "env_settings": WALK.data(WALK.id)})
     loading.save(model, tmp_path / "other.zip")  # which acts elsewhere by now
     assert "env_settings" not in checkpoint.read_header(tmp_path / "other.zip")

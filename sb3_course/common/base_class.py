@@ -308,6 +308,7 @@ class CourseAlgorithm(BaseAlgorithm):
             )
             model._take_from(members, trusted=not weights_only)
         model._normalization = kept
+        checkpoint.remember(model, header)
         return model
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:

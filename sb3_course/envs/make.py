@@ -31,6 +31,8 @@ _CLASSES: dict[str, type[VecEnv]] = {
     "gymnasium": GymnasiumVecEnv,
 }
 
+CONFIG = "env_config"
+"""Attribute of a vector environment: what it was made from."""
 
 # Arguments that SB3's function has and ours passes on.
 _SB3_KWARGS = inspect.signature(env_util.make_vec_env).parameters.keys() - {
@@ -121,7 +123,28 @@ def make_vec_env(
         venv = _make_vector(config, n_envs, seed, verbose)
     else:
         venv = _make_gymnasium(config, n_envs, seed, backend, {})
+    if isinstance(config.id, str):
+        vars(venv.unwrapped)[CONFIG] = _whole(config, sb3_kwargs)
     return normalized(config.stack(venv), normalize)
+
+
+def config_of(venv: VecEnv) -> EnvConfig | None:
+    """Return what :func:`make_vec_env` has made an environment from, however it is wrapped.
+
+    :param venv: Vector environment
+    :return: Description; None for one of others, or of a function
+    """
+    config: EnvConfig | None = vars(venv.unwrapped).get(CONFIG)
+    return config
+
+
+def _whole(config: EnvConfig, sb3_kwargs: Mapping[str, Any]) -> EnvConfig:
+    """Add the wrapper that was given as SB3's function takes it."""
+    wrapper = sb3_kwargs.get("wrapper_class")
+    if wrapper is None:
+        return config
+    kwargs = sb3_kwargs.get("wrapper_kwargs") or {}
+    return replace(config, wrappers=(partial(wrapper, **kwargs) if kwargs else wrapper,))
 
 
 def normalized(venv: VecEnv, normalize: bool | dict[str, Any]) -> VecEnv:

@@ -13,7 +13,6 @@ from sb3_course.building import being_made
 from sb3_course.common.checkpoint import (
     CheckpointError,
     place_to_save,
-    remember_environment,
     resolve,
 )
 from sb3_course.common.errors import UserError
@@ -163,7 +162,7 @@ def _model(options: Options, expert: Expert | None, print_line: Callable[[str], 
         returns = [float(t.rews.sum()) for t in demonstrations]
         print_line(f"the expert's returns: {', '.join(f'{value:,.0f}' for value in returns)}")
     try:
-        model = DAgger(
+        return DAgger(
             "MlpPolicy",
             env,
             eval_env=eval_env,
@@ -176,8 +175,6 @@ def _model(options: Options, expert: Expert | None, print_line: Callable[[str], 
         )
     except ValueError as error:
         raise UserError(str(error)) from error
-    remember_environment(model, options.env)
-    return model
 
 
 def _frozen(model: BC) -> Expert:

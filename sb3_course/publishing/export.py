@@ -118,11 +118,12 @@ def metadata(model: BaseAlgorithm, graph: PolicyGraph) -> dict[str, Any]:
         else {}
     )
     venv: Any = normalization_to_predict(model)
+    described = checkpoint.description_of(model)
     normalized = [] if venv is None or not venv.norm_obs else venv.norm_obs_keys or [*graph.inputs]
     return {
         "class": type(model).__name__,
-        "env": checkpoint.environment_id(model),
-        "env_settings": vars(model).get("env_settings", {}),
+        "env": described.env,
+        "env_settings": described.settings,
         "inputs": [
             {"name": name, **_described(space), "normalized": name in normalized}
             for name, space in graph.inputs.items()

@@ -29,15 +29,14 @@ from sb3_course.common.checkpoint.archive import (
     unpack_arrays,
     write_members,
 )
+from sb3_course.common.checkpoint.description import description_of, remember
 from sb3_course.common.checkpoint.header import (
     LIBRARIES,
     checked_header,
     describe,
-    environment_id,
     normalization_of,
     plain_attributes,
     read_header,
-    remember_environment,
     sb3_data,
 )
 from sb3_course.common.checkpoint.normalization import (
@@ -57,7 +56,7 @@ __all__ = [
     "as_zip",
     "checked_header",
     "describe",
-    "environment_id",
+    "description_of",
     "is_sealed_here",
     "normalization_in",
     "normalization_of",
@@ -67,7 +66,7 @@ __all__ = [
     "read_header",
     "read_members",
     "reading",
-    "remember_environment",
+    "remember",
     "resolve",
     "sb3_data",
     "unpack_arrays",

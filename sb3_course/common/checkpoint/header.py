@@ -18,8 +18,8 @@ from sb3_course.common.checkpoint.archive import (
     read_members,
     unpack_arrays,
 )
+from sb3_course.common.checkpoint.description import description_of
 from sb3_course.common.checkpoint.normalization import STATISTICS, normalization, wrappers_above
-from sb3_course.envs.config import EnvConfig
 
 #: Libraries in which plain names of classes are looked up, in this order.
 LIBRARIES = ("sb3_course", "stable_baselines3", "sb3_contrib")
@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "class": (str,),
     "env": (str, type(None)),
     "env_settings": (dict,),
+    "env_unknown": (list,),
     "module": (str,),
     "vec_normalize_class": (str,),
     "attributes": (dict,),
@@ -44,14 +45,16 @@ def describe(algorithm: BaseAlgorithm, members: Members) -> dict[str, Any]:
     :param members: Content by name of SB3's file, to which arrays are added
     :return: Header
     """
+    described = description_of(algorithm)
     header: dict[str, Any] = {
         "class": type(algorithm).__name__,
         "version": version("sb3-course"),
-        "env": environment_id(algorithm),
+        "env": described.env,
     }
-    settings = vars(algorithm).get("env_settings")
-    if settings and header["env"] == vars(algorithm).get("env_id"):
-        header["env_settings"] = settings
+    if described.settings:
+        header["env_settings"] = described.settings
+    if described.unknown:
+        header["env_unknown"] = described.unknown
     module = type(algorithm).__module__
     if module.partition(".")[0] not in (*LIBRARIES, "__main__"):
         header["module"] = module  # where the class of one's own is imported from
@@ -87,35 +90,6 @@ def normalization_of(algorithm: BaseAlgorithm) -> dict[str, Any] | None:
         return kept  # of a file, loaded without an environment
     above = wrappers_above(algorithm.get_env(), venv)
     return {**normalization(venv), "above_vec_normalize": above}
-
-
-def remember_environment(algorithm: BaseAlgorithm, config: EnvConfig) -> None:
-    """Note what an algorithm's environment is built from, which the file then says.
-
-    :param algorithm: Algorithm of this package or another
-    :param config: Environment that it acts in, by its id
-    """
-    vars(algorithm)["env_id"] = config.id
-    vars(algorithm).pop("env_settings", None)
-    if settings := config.data(config.name):
-        vars(algorithm)["env_settings"] = settings
-
-
-def environment_id(algorithm: BaseAlgorithm) -> str | None:
-    """Return the id of the environment that an algorithm acts in.
-
-    :param algorithm: Algorithm of this package or another. Its attribute ``env_id``, if it has
-        one, knows what the environment does not: the module in ``module:id``, and the id after
-        the environment's process has ended
-    :return: Gymnasium's id, or None if there is none
-    """
-    env, saved_id = algorithm.get_env(), vars(algorithm).get("env_id")
-    try:
-        specs = [] if env is None else env.get_attr("spec", 0)
-    except (AttributeError, EOFError, OSError):  # the VecEnv has no specs, or has ended
-        specs = []
-    spec_id: str | None = next((getattr(spec, "id", None) for spec in specs), None)
-    return saved_id if spec_id is None or str(saved_id).endswith(f":{spec_id}") else spec_id
 
 
 def read_header(path: CheckpointPath) -> dict[str, Any]:

@@ -1,0 +1,178 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.wrappers import RescaleAction, TimeLimit
+from stable_baselines3 import A2C
+from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecFrameStack
+
+import sb3_course
+from sb3_course import NPG, loading, make_vec_env
+from sb3_course.common.checkpoint import description_of, read_header
+from tests.own_envs import Scaled
+
+OWN = "tests.own_envs"
+WALK = f"{OWN}:Walk-v0"
+RESCALED = {"gymnasium.wrappers:RescaleAction": {"min_action": -1.0, "max_action": 1.0}}
+
+
+class Drawn(gym.Wrapper):
+    """A wrapper with arguments, which it does not record."""
+
+    def __init__(self, env, size=3):
+        super().__init__(env)
+
+
+class Alone(gym.Wrapper):
+    """A wrapper without arguments."""
+
+
+class Around(VecEnvWrapper):
+    def reset(self):
+        return self.venv.reset()
+
+    def step_wait(self):
+        return self.venv.step_wait()
+
+
+def ours(env_id="Pendulum-v1", **settings):
+    return lambda: make_vec_env(env_id, 2, seed=0, backend="dummy", **settings)
+
+
+def gymnasium_s(*wrap, **settings):
+    def make():
+        env = gym.make("Pendulum-v1", **settings)
+        for wrapper in wrap:
+            env = wrapper(env)
+        return env
+
+    return make
+
+
+def rescaled(env):
+    return RescaleAction(env, -1.0, 1.0)
+
+
+PENDULUM = "Pendulum-v1"
+KINDS = {
+    "plain": (ours(), PENDULUM, {}, []),
+    "arguments": (ours(env_kwargs={"g": 1.0}), PENDULUM, {"kwargs": {"g": 1.0}}, []),
+    "NumPy's numbers": (
+        ours(env_kwargs={"g": np.float32(1.0)}),
+        PENDULUM,
+        {"kwargs": {"g": 1.0}},
+        [],
+    ),
+    "limit": (ours(time_limit=7), PENDULUM, {"time_limit": 7}, []),
+    "frames": (ours(frame_stack=3), PENDULUM, {"frame_stack": 3}, []),
+    "frames around": (lambda: VecFrameStack(ours()(), 3), PENDULUM, {"frame_stack": 3}, []),
+    "wrappers": (ours(wrappers=[RESCALED]), PENDULUM, {"wrappers": [RESCALED]}, []),
+    "class as a wrapper": (ours(wrappers=Scaled), PENDULUM, {"wrappers": [f"{OWN}:Scaled"]}, []),
+    "wrapper_class": (
+        ours(wrapper_class=RescaleAction, wrapper_kwargs={"min_action": -1.0, "max_action": 1.0}),
+        PENDULUM,
+        {
+            "wrappers": [
+                {
+                    "gymnasium.wrappers.transform_action:RescaleAction": dict(
+                        RESCALED["gymnasium.wrappers:RescaleAction"]
+                    )
+                }
+            ]
+        },
+        [],
+    ),
+    "module": (ours(WALK), WALK, {}, []),
+    "a function": (
+        ours(gymnasium_s(g=1.0)),
+        PENDULUM,
+        {"kwargs": {"g": 1.0}},
+        [],
+    ),
+    "SB3's": (
+        lambda: sb3_make_vec_env(PENDULUM, 2, env_kwargs={"g": 1.0}),
+        PENDULUM,
+        {"kwargs": {"g": 1.0}},
+        [],
+    ),
+    "Gymnasium's": (
+        gymnasium_s(g=1.0, max_episode_steps=30),
+        PENDULUM,
+        {"kwargs": {"g": 1.0}, "time_limit": 30},
+        [],
+    ),
+    "a limit around": (
+        gymnasium_s(lambda env: TimeLimit(env, 9)),
+        PENDULUM,
+        {"time_limit": 9},
+        [],
+    ),
+    "a recorded wrapper": (
+        gymnasium_s(rescaled),
+        PENDULUM,
+        {
+            "wrappers": [
+                {
+                    "gymnasium.wrappers.transform_action:RescaleAction": {
+                        "min_action": -1.0,
+                        "max_action": 1.0,
+                    }
+                }
+            ]
+        },
+        [],
+    ),
+    "a wrapper of the environment alone": (
+        gymnasium_s(Alone),
+        PENDULUM,
+        {"wrappers": [f"{__name__}:Alone"]},
+        [],
+    ),
+    "a wrapper with arguments": (gymnasium_s(Drawn), PENDULUM, {}, ["the wrapper Drawn"]),
+    "a function as a wrapper": (
+        ours(wrappers=lambda env: env),
+        PENDULUM,
+        {},
+        ["a wrapper that no file can name, <lambda>"],
+    ),
+    "no limit": (gymnasium_s(max_episode_steps=-1), PENDULUM, {}, ["no time limit"]),
+    "an object": (
+        lambda: DummyVecEnv([lambda: gym.make("FrozenLake-v1", desc=np.array([list("SG")]))]),
+        "FrozenLake-v1",
+        {},
+        ["an argument desc of type ndarray"],
+    ),
+    "around all": (lambda: Around(ours()()), PENDULUM, {}, ["a Around around its environments"]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_says_what_its_environment_is_built_from(kind, tmp_path):
+    make, env, settings, unknown = KINDS[kind]
+    model = NPG("MlpPolicy", make(), device="cpu")
+    found = description_of(model)
+    assert (found.env, found.settings) == (env, settings)
+    assert len(found.unknown) == len(unknown)
+    assert all(map(str.startswith, found.unknown, unknown))
+    model.save(tmp_path / "m")
+    header = read_header(tmp_path / "m.zip")
+    assert header.get("env_settings", {}) == settings
+    assert header.get("env_unknown", []) == found.unknown
+
+
+def test_another_environment_brings_its_own_description(tmp_path):
+    NPG("MlpPolicy", ours(env_kwargs={"g": 1.0})(), device="cpu").save(tmp_path / "m")
+    model = sb3_course.load(tmp_path / "m", env=ours(env_kwargs={"g": 20.0})(), device="cpu")
+    assert description_of(model).settings == {"kwargs": {"g": 20.0}}
+    model.set_env(ours()())
+    assert description_of(model).settings == {}
+    model = sb3_course.load(tmp_path / "m", device="cpu")
+    assert description_of(model).settings == {"kwargs": {"g": 1.0}}
+    model.save(tmp_path / "again")
+    assert read_header(tmp_path / "again.zip")["env_settings"] == {"kwargs": {"g": 1.0}}
+
+
+def test_models_of_sb3_say_so_as_well(tmp_path):
+    model = A2C("MlpPolicy", gymnasium_s(g=1.0)(), device="cpu")
+    loading.save(model, tmp_path / "m.zip")
+    assert read_header(tmp_path / "m.zip")["env_settings"] == {"kwargs": {"g": 1.0}}
