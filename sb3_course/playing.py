@@ -150,6 +150,9 @@ def check_trusted(path: Path, config: EnvConfig, trusted: bool, named: bool = Fa
         raise UserError(untrusted(path, f"puts wrappers around its environment, {names}"))
 
 
+BESIDE = "vec*normalize*.pkl", "*-v[0-9]*/vecnormalize.pkl"
+"""Where SB3's examples and RL Zoo keep normalization statistics, below the model's folder."""
+
 PICKLES = "holds pickled Python, as every file of SB3's own does"
 """What an unknown file may not ask to have read."""
 
@@ -165,11 +168,31 @@ def load_to_play(
     :param name: Name of the algorithm, for a file that does not name it
     :param trusted: Whether to read pickles and import the module of the class
     :return: Loaded model
-    :raises UserError: If the algorithm cannot load the file, or it does not fit the environment
+    :raises UserError: If the algorithm cannot load the file, it does not fit the environment, or
+        its weights are not finite
     """
     algorithm = find_class(path, header, name, trusted)
     with _told(path):
-        return loading.load_any(algorithm, path, env, "freeze", trusted)
+        model = loading.load_any(algorithm, path, env, "freeze", trusted)
+    for key, weights in model.policy.state_dict().items():
+        if not weights.isfinite().all():
+            raise UserError(f"{path}: its weights {key} are not finite: the training has diverged")
+    return model
+
+
+def normalization_beside(path: Path) -> Path | None:
+    """Return the file of ``VecNormalize`` statistics that lies beside a file of SB3's own.
+
+    SB3 and RL Zoo keep them apart from the model, whose file does not tell whether it needs them.
+
+    :param path: Model file
+    :return: File, which is not read; None if there is none, or the model's file has its own
+    :raises UserError: The file is not a model, or is damaged
+    """
+    if opened(path, False)[0]:
+        return None
+    folder = path.parent
+    return next((f for pattern in BESIDE for f in sorted(folder.glob(pattern))), None)
 
 
 def open_policy(path: Path, name: str | None, trust: bool) -> BaseAlgorithm:

@@ -264,7 +264,8 @@ def save(model: BaseAlgorithm, file: Path, tell: Tell, ask: Callable[[], str] | 
     :return: File that it was saved to
     :raises OSError: If no place takes it
     """
-    spare = Path(tempfile.gettempdir()) / f"sb3-course-{file.name}"
+    name = f"sb3-course-{file.stem}-{secrets.token_hex(4)}{file.suffix}"
+    spare = Path(tempfile.gettempdir()) / name
     while True:
         try:
             loading.save(model, file)
@@ -277,6 +278,44 @@ def save(model: BaseAlgorithm, file: Path, tell: Tell, ask: Callable[[], str] | 
                 file = spare
             else:
                 file = checkpoint.resolve(ask().strip() or file)
+
+
+class _Finish:
+    """Lets a training be saved although a signal comes after its last step; a second one ends it.
+
+    :param tell: Function that gets a line when the signal comes
+    """
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self.number = 0
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        if self.number:
+            raise KeyboardInterrupt(number)
+        self.number = number
+        self._tell("stopping once the model is saved; once more stops at once, and loses it")
+
+
+@contextmanager
+def finishing(tell: Tell) -> Iterator[_Finish]:
+    """Protect what follows a training from the signals that stop one, in the main thread alone.
+
+    :param tell: Function that gets a line when a signal comes
+    :yield: Object whose ``number`` is that of the signal, 0 for none
+    """
+    finish = _Finish(tell)
+    if threading.current_thread() is not threading.main_thread():
+        yield finish
+        return
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = {number: signal.signal(number, finish.receive) for number in numbers}
+    try:
+        yield finish
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Stop(BaseCallback):

@@ -179,6 +179,14 @@ def test_a_model_is_played_in_the_environment_that_its_file_describes(walker):
         next(playing.play(walker, EnvConfig(WALK.id, {"goal": 7}), 1, 0))
 
 
+def test_weights_that_are_not_finite_are_told(tmp_path):
+    model = A2C("MlpPolicy", "CartPole-v1", device="cpu")
+    model.policy.action_net.bias.data[0] = float("nan")
+    loading.save(model, tmp_path / "m.zip")
+    with pytest.raises(UserError, match=r"weights action_net.bias are not finite"):
+        next(playing.play(tmp_path / "m.zip", None, 1, 0))
+
+
 def test_a_model_made_in_python_is_played_in_its_own_task(tmp_path):
     make = partial(gym.make, "Pendulum-v1", g=1.0, max_episode_steps=30)
     model = sb3_course.NPG("MlpPolicy", make(), device="cpu", seed=0)

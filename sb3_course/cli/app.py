@@ -99,6 +99,9 @@ def invoke(arguments: Sequence[str]) -> int:
         return MISUSED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except SystemExit as left:  # as pygame's environments do when their window is closed
+        print_error(f"an environment or module of yours has left by sys.exit({left.code!r})")
+        return FAILED
     except OSError as error:
         if error.filename is None:
             raise

@@ -18,9 +18,17 @@ from sb3_course.cli.parts.options import (
     environment,
     existing_model,
     parameters,
+    warn_of_normalization,
     whole_number,
 )
-from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, OK, print_error, print_line
+from sb3_course.cli.parts.terminal import (
+    FAILED,
+    INTERRUPTED,
+    OK,
+    print_error,
+    print_line,
+    stop_on_sigterm,
+)
 from sb3_course.common.tracking.tracker import check_trackers
 from sb3_course.envs.backends import Backend
 from sb3_course.envs.config import EnvConfig
@@ -173,12 +181,14 @@ def train(
             )
         print_line(f"going on at {model.num_timesteps:,} of {setup.timesteps:,} steps")
     begun = model.num_timesteps
-    code = _learn(model, setup, file, tables)
-    if code != OK and model.num_timesteps == begun:
-        print_line("nothing is saved: no step was made")
-        return code
-    ask = _another_place if sys.stdin.isatty() and sys.stderr.isatty() else None
-    file = training.save(model, file, print_error, ask)
+    with training.finishing(print_line) as finish:
+        code = _learn(model, setup, file, tables)
+        if code != OK and model.num_timesteps == begun:
+            print_line("nothing is saved: no step was made")
+            return code
+        ask = _another_place if sys.stdin.isatty() and sys.stderr.isatty() else None
+        file = training.save(model, file, print_error, ask)
+    code = 128 + finish.number if code == OK and finish.number else code
     option = ["--algo", setup.algo] if ":" in setup.algo else []  # a file names the class alone
     command = shlex.join(["sb3-course", "enjoy", str(file), *option])
     print_line(f"saved {file}; to watch it: {command}")
@@ -232,13 +242,15 @@ def enjoy(
 
     sb3-course enjoy saved_by_sb3.zip CartPole-v1 --algo A2C --trust --episodes 20
     """
-    from statistics import mean, pstdev
+    import numpy as np
 
+    stop_on_sigterm()  # before pygame listens to it
     file = existing_model(model)
     if video is not None and render:
         raise typer.BadParameter("--video and --render exclude each other")
     from sb3_course.playing import environment_of, play
 
+    warn_of_normalization(file)
     given: EnvConfig | str | None = env
     if env_kwargs or wrapper:
         given = environment(environment_of(file, env, trust), env_kwargs, wrapper)
@@ -246,7 +258,7 @@ def enjoy(
     for total, length in play(file, given, episodes, seed, video, render, algo, trust):
         returns.append(total)
         print_line(f"episode {len(returns)}: return {total:,.1f} in {length:,} steps")
-    print_line(f"mean return {mean(returns):,.1f} ± {pstdev(returns):,.1f}")
+    print_line(f"mean return {np.mean(returns):,.1f} ± {np.std(returns):,.1f}")
     if video is not None:
         print_line(f"saved {video}")
     return OK
@@ -273,7 +285,7 @@ def _learn(
     except FloatingPointError as error:
         print_error(f"stopped after {model.num_timesteps:,} steps: {error}")
         return FAILED
-    except Exception:
+    except (Exception, SystemExit):  # by which pygame's environments leave with their window
         traceback.print_exc()
         print_error(f"stopped after {model.num_timesteps:,} steps by the error above")
         return FAILED

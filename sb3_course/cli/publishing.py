@@ -5,13 +5,17 @@ from typing import Annotated
 
 import typer
 
-from sb3_course.cli.parts.options import existing_model
-from sb3_course.cli.parts.terminal import OK, print_line
+from sb3_course.cli.parts.options import existing_model, warn_of_normalization
+from sb3_course.cli.parts.terminal import OK, print_line, stop_on_sigterm
 from sb3_course.common.files import check_not_read
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Saved model.")]
 Algo = Annotated[
-    str | None, typer.Option(metavar="ALGO", help="Class of a model that SB3 itself saved.")
+    str | None,
+    typer.Option(
+        metavar="ALGO",
+        help="Class of a model that SB3 itself saved; its file has no normalization.",
+    ),
 ]
 Trust = Annotated[bool, typer.Option("--trust", help="Read pickles in MODEL, which can do harm.")]
 
@@ -50,12 +54,15 @@ def export(
     form: Format = "onnx" if onnx else "torchscript"
     suffix = exporting.SUFFIXES[form]
     to = file.with_suffix(suffix) if out is None else out
+    if out is not None and (out.is_dir() or not out.name):
+        raise typer.BadParameter(f"OUT: {str(out)!r} is a folder; allowed: a file {suffix}")
     if not to.suffix:
         to = to.with_suffix(suffix)
     if to.suffix != suffix:
         raise typer.BadParameter(f"OUT: given {to}; allowed with --{form}: a file {suffix}")
     check_not_read("OUT", to, [file])
     exporting.require(form)
+    warn_of_normalization(file)
     written = exporting.export_file(file, to, form, algo, trust)
     print_line(
         f"saved {written.path} ({written.size:,} bytes); on {exporting.N_CHECKED} observations its "
@@ -98,9 +105,11 @@ def card(
     from sb3_course.publishing import hub
     from sb3_course.publishing.card import Options, make_card
 
+    stop_on_sigterm()  # before pygame listens to it
     file = existing_model(model)
     folder = out or file.with_suffix("")
     repo = None if push is None else hub.repository(push)
+    warn_of_normalization(file)
     make_card(Options(file, folder, env, episodes, algo, trust, repo), print_line)
     print_line(f"saved {folder}")
     if repo is not None:

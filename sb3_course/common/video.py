@@ -66,12 +66,32 @@ class Film:
                 ffmpeg_log_level="error",
             )
             self._writer.send(None)
-        self._writer.send(np.ascontiguousarray(frame))
+        try:
+            self._writer.send(np.ascontiguousarray(frame))
+        except OSError as error:  # ffmpeg has printed why
+            raise UserError("the video cannot be written; is the disk full?") from error
 
     def close(self) -> None:
-        """Wait until the video is complete."""
+        """Wait until ffmpeg has ended."""
         if self._writer is not None:
             self._writer.close()
+
+    def check(self) -> None:
+        """Check a video that is closed.
+
+        :raises UserError: It has no frame, or the file is not whole
+        """
+        from imageio_ffmpeg import count_frames_and_secs
+
+        if self._writer is None:
+            raise UserError(
+                "no frame was recorded; does a wrapper's reset() drop the seed, by which an "
+                "episode to record is told?"
+            )
+        try:
+            count_frames_and_secs(str(self._path))
+        except Exception as error:  # ffmpeg has printed why
+            raise UserError("the video cannot be written whole; is the disk full?") from error
 
 
 @contextmanager
@@ -90,6 +110,7 @@ def film(path: Path) -> Iterator[Film]:
             yield video
         finally:
             video.close()
+        video.check()
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -166,7 +187,10 @@ class Filmed(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def _add_frame(self) -> None:
         if self._recording:
-            frame = self.env.render()
+            try:
+                frame = self.env.render()
+            except Exception as error:
+                raise UserError(f"render() failed in the middle: {in_words(error)}") from error
             self._film.add(frame, frames_per_second(self.env))
 
 

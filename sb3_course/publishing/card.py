@@ -68,7 +68,7 @@ def make_card(options: Options, tell: Callable[[str], None]) -> None:
     :param options: Arguments of the command
     :param tell: Function that prints a line
     :raises UserError: If the file is not a model or not trusted with what it needs, its environment
-        cannot be made here, or the folder is not empty
+        cannot be made here, a return is not finite, or the folder is not empty
     """
     _check_free(options.folder)
     config = environment_of(options.path, options.env, options.trust)
@@ -128,6 +128,11 @@ def _evaluated(options: Options, config: EnvConfig) -> dict[str, Any]:
         returns, lengths = evaluate(model, envs, seed)
     finally:
         envs.close()
+    if not np.isfinite(returns).all():
+        wrong = int(np.flatnonzero(~np.isfinite(returns))[0])
+        raise UserError(
+            f"the return of episode {wrong + 1} is {returns[wrong]}: a card needs finite returns"
+        )
     return {
         "mean_reward": float(returns.mean()),
         "std_reward": float(returns.std()),

@@ -23,7 +23,8 @@ METADATA = "sb3_course"
 """Under this name a file tells of itself, as JSON."""
 
 TOLERANCE = 1e-5
-"""Largest difference of actions in a Box, relative to those above 1."""
+"""Largest difference of actions in a Box, relative to those above 1; to half the Box's range where
+the policy's output is squashed and then stretched over it."""
 
 MOST_TIES = 0.01
 """Share of the observations whose whole-numbered action may differ: two logits may be equal but
@@ -112,7 +113,10 @@ def compare(model: BaseAlgorithm, run: Callable[[Obs], Array], observations: Obs
         )
     if isinstance(model.action_space, spaces.Box):
         error = np.abs(given.astype(np.float64) - expected)
-        difference, most = float((error / np.maximum(1, np.abs(expected))).max()), TOLERANCE
+        scale = np.maximum(1, np.abs(expected))
+        if getattr(model.policy, "squash_output", False):
+            scale = np.maximum(scale, (model.action_space.high - model.action_space.low) / 2)
+        difference, most = float((error / scale).max()), TOLERANCE
     else:
         wrong = (given != expected).reshape(len(given), -1).any(axis=1)
         difference, most = float(wrong.mean()), MOST_TIES

@@ -1,8 +1,12 @@
 import json
+import os
+import pickle
+import signal
 
 import pytest
 from stable_baselines3 import A2C
 
+from sb3_course import loading
 from sb3_course.cli import app, models
 from sb3_course.cli.parts import terminal
 from sb3_course.common.checkpoint import read_header
@@ -67,6 +71,7 @@ def test_train_and_enjoy(tmp_path, monkeypatch, capsys, algo):
         (KeyboardInterrupt, terminal.INTERRUPTED),
         (FloatingPointError, terminal.FAILED),
         (OSError, terminal.FAILED),
+        (SystemExit, terminal.FAILED),
     ],
 )
 def test_what_was_learned_before_a_stop_is_saved(tmp_path, capsys, monkeypatch, stopped_by, code):
@@ -78,6 +83,31 @@ def test_what_was_learned_before_a_stop_is_saved(tmp_path, capsys, monkeypatch, 
     assert app.invoke(["train", "A2C", "CartPole-v1", "--n-envs", "1"]) == code
     assert "after 5 steps" in capsys.readouterr().err
     assert (tmp_path / "model.zip").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_model_is_saved_loses_nothing(tmp_path, capsys, monkeypatch, number):
+    def interrupted(model, file):
+        os.kill(os.getpid(), number)
+        keep(model, file)
+
+    def impatient(model, file):
+        os.kill(os.getpid(), number)
+        interrupted(model, file)
+
+    monkeypatch.chdir(tmp_path)
+    keep, before = loading.save, signal.getsignal(number)
+    monkeypatch.setattr(loading, "save", interrupted)
+    words = ["train", "A2C", "CartPole-v1", "--n-envs", "1", "--timesteps", "5"]
+    assert app.invoke(words) == 128 + number
+    said = capsys.readouterr().out
+    assert "stopping once the model is saved; once more stops at once" in said
+    assert "saved model.zip" in said and "to go on: sb3-course train --resume model.zip" in said
+    assert read_header(tmp_path / "model.zip")["env"] == "CartPole-v1"
+    monkeypatch.setattr(loading, "save", impatient)
+    assert app.invoke([*words, "--out", "lost.zip"]) == terminal.INTERRUPTED
+    assert not (tmp_path / "lost.zip").exists()
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize("stopped_by", [KeyboardInterrupt, OSError])
@@ -221,3 +251,28 @@ def test_a_resumed_training_is_the_same_run_in_its_tracker(tmp_path, monkeypatch
     assert "--track-video requires --track" in capsys.readouterr().err
     assert app.invoke([*NPG_ON_CARTPOLE, "--track", "wanbd"]) == terminal.MISUSED
     assert "did you mean 'wandb'" in capsys.readouterr().err
+
+
+def test_statistics_beside_a_file_of_sb3_are_told_to_be_unread(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    model = A2C("MlpPolicy", "CartPole-v1", device="cpu")
+    (tmp_path / "CartPole-v1").mkdir()
+    for place in ("CartPole-v1/vecnormalize.pkl", "vec_normalize.pkl"):
+        for name, save in (("theirs", A2C.save), ("ours", loading.save)):
+            save(model, tmp_path / f"{name}.zip")
+            words = ["enjoy", f"{name}.zip", "CartPole-v1", "--algo", "A2C", "--trust"]
+            (tmp_path / place).write_bytes(pickle.dumps("never read"))
+            assert app.invoke([*words, "--episodes", "1"]) == terminal.OK
+            told = capsys.readouterr().err
+            assert (f"{place} is not read" in told) == (name == "theirs")
+            (tmp_path / place).unlink()
+            assert app.invoke([*words, "--episodes", "1"]) == terminal.OK
+            assert capsys.readouterr().err == ""
+
+
+def test_returns_that_are_no_numbers_are_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    A2C("MlpPolicy", "CartPole-v1", device="cpu").save("m")
+    monkeypatch.setattr("sb3_course.playing.play", lambda *_: iter([(float("nan"), 3), (1.0, 4)]))
+    assert app.invoke(["enjoy", "m", "CartPole-v1"]) == terminal.OK
+    assert capsys.readouterr().out.endswith("mean return nan ± nan\n")

@@ -32,6 +32,8 @@ def test_export_writes_beside_the_model_or_where_it_is_told(model, tmp_path, cap
         (["export", "model.zip"], ["--onnx", "--torchscript"]),
         (["export", "model.zip", "--onnx", "--torchscript"], ["one of --onnx and --torchscript"]),
         (["export", "model.zip", "a.pt", "--onnx"], ["a.pt", ".onnx"]),
+        (["export", "model.zip", ".", "--onnx"], ["OUT: '.' is a folder; allowed: a file .onnx"]),
+        (["export", "model.zip", "folder", "--torchscript"], ["OUT: 'folder' is a folder"]),
         (["export", "m.pt", "--torchscript"], ["OUT: m.pt is read as well, and kept"]),
         (["export", "m.pt", "./m.pt", "--torchscript"], ["is read as well, and kept"]),
         (["export", "folder", "--onnx"], ["folder is a folder; allowed: the file of a model"]),

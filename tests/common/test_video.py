@@ -12,6 +12,7 @@ from imageio_ffmpeg import read_frames
 from sb3_course.common.errors import UserError
 from sb3_course.common.video import (
     DEFAULT_FPS,
+    Film,
     film,
     filmed_env,
     follow,
@@ -200,6 +201,41 @@ def test_a_frame_that_is_no_image_or_of_another_size_is_refused(frame, said, tmp
     with pytest.raises(UserError, match=said), film(tmp_path / "out.mp4") as video:
         video.add(np.zeros((33, 65, 3), np.uint8), 20)
         video.add(frame, 20)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_film_without_a_frame_is_told(painter, tmp_path):
+    with (
+        pytest.raises(UserError, match="no frame was recorded; does a wrapper's reset"),
+        film(tmp_path / "out.mp4") as video,
+    ):
+        filmed_env(painter, video).reset()  # without a seed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_film_that_is_not_whole_is_told(tmp_path, monkeypatch):
+    """As ffmpeg leaves one on a full disk, without an error of its own."""
+    path, close = tmp_path / "out.mp4", Film.close
+
+    def cut(self):
+        close(self)
+        self._path.write_bytes(self._path.read_bytes()[:500])
+
+    monkeypatch.setattr(Film, "close", cut)
+    with pytest.raises(UserError, match="cannot be written whole"), film(path) as video:
+        video.add(np.zeros((34, 64, 3), np.uint8), 20)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_to_render_in_the_middle_is_told(painter, tmp_path, monkeypatch):
+    with (
+        pytest.raises(UserError, match="render.. failed in the middle: ZeroDivisionError"),
+        film(tmp_path / "out.mp4") as video,
+    ):
+        env = filmed_env(painter, video)
+        env.reset(seed=0)
+        monkeypatch.setattr(Painter, "render", lambda self: 1 / 0)
+        env.step(0)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -55,6 +55,15 @@ def test_the_hub_reads_the_result_from_the_card(made):
     assert {"CartPole-v1", "NPG", "reinforcement-learning"} <= set(read.data.tags)
 
 
+def test_a_return_that_is_no_number_is_told(made, tmp_path, monkeypatch):
+    _, place, _ = made
+    infinite = np.array([1.0, np.inf, np.nan]), np.array([1, 2, 3])
+    monkeypatch.setattr(card, "evaluate", lambda *_: infinite)
+    with pytest.raises(UserError, match="the return of episode 2 is inf: a card needs finite"):
+        make_card(Options(place / "model.zip", tmp_path / "card", episodes=3), print)
+    assert not (tmp_path / "card").exists()
+
+
 def test_the_results_are_those_of_the_episodes(made):
     model, place, lines = made
     results = json.loads((place / "card" / "results.json").read_text())

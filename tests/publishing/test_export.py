@@ -7,7 +7,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from sb3_contrib import RecurrentPPO
-from stable_baselines3 import A2C
+from stable_baselines3 import A2C, SAC, TD3
 from stable_baselines3.common.vec_env import VecFrameStack
 from torch.distributions import Distribution
 
@@ -17,7 +17,8 @@ from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import evaluate, evaluation_envs
 from sb3_course.common.files import shipped
 from sb3_course.publishing import export
-from sb3_course.publishing.exported import METADATA, runner, sample_observations
+from sb3_course.publishing.exported import METADATA, compare, runner, sample_observations
+from tests.contract.helpers import any_env
 from tests.publishing.helpers import KINDS, make
 
 ALIKE = {
@@ -142,6 +143,20 @@ def test_a_file_is_exported_where_its_environment_does_not_exist(tmp_path, algor
     extra = {METADATA: ""}
     th.jit.load(tmp_path / "model.pt", _extra_files=extra)
     assert json.loads(extra[METADATA])["env"] == "nowhere:Pendulum-v1"
+
+
+@pytest.mark.parametrize("algorithm", [SAC, TD3])
+def test_rounding_is_compared_with_the_range_that_actions_are_stretched_over(algorithm, tmp_path):
+    env = any_env(spaces.Box(-100, 100, (3,)), spaces.Box(-1000, 1000, (2,)))
+    model = algorithm("MlpPolicy", env, seed=0, device="cpu")
+    written = export.export_model(model, tmp_path / "a.onnx", "onnx")
+    assert written.difference < 1e-5
+
+    def wrong(obs):
+        return model.predict(obs, deterministic=True)[0] + 0.1
+
+    with pytest.raises(UserError, match=r"by 0.0001, more than 1e-05"):
+        compare(model, wrong, sample_observations(model, 10))
 
 
 def test_a_file_of_sb3_needs_its_class_and_trust(tmp_path):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sb3_course.cli.parts.terminal import print_error
 from sb3_course.common.tracking.tracker import TRACKERS
 from sb3_course.envs.config import EnvConfig, EnvConfigError
 
@@ -54,6 +55,21 @@ def whole_number(text: str) -> int:
     if not (number >= 1 and number.is_integer()):
         raise typer.BadParameter(f"{text!r}; allowed: a whole number of at least 1, as in 1e5")
     return int(number)
+
+
+def warn_of_normalization(file: Path) -> None:
+    """Say that statistics which lie beside a file of SB3's own are not read.
+
+    :param file: Model file
+    """
+    from sb3_course.playing import normalization_beside
+
+    found = normalization_beside(file)
+    if found is not None:
+        print_error(
+            f"{found} is not read: if {file} was trained behind this VecNormalize, it does not see "
+            "here what it was trained on; sb3_course.loading.save(model, file) keeps both together"
+        )
 
 
 def existing_model(path: Path) -> Path:
