@@ -2,15 +2,11 @@
 
 import re
 import secrets
-import signal
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -29,17 +25,13 @@ from sb3_course.common.tracking.tracker import TrackedRun, Tracking
 from sb3_course.envs.config import EnvConfig, EnvConfigError
 from sb3_course.envs.make import make_vec_env
 from sb3_course.playing import PICKLES, check_trusted, find_class, untrusted
+from sb3_course.stopping import Stop, Tell
 
 EPISODES = 10
 """Episodes of an evaluation during training."""
 
-PATIENCE = 10
-"""Seconds that the rest of a batch may take once the training is to stop."""
-
 PROJECT = "sb3-course"
 """Project of trackers that trainings belong to."""
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -202,7 +194,7 @@ def train(
     if model.tensorboard_log is None:  # SB3's own logger makes a folder for no file
         formats: list[KVWriter] = [HumanOutputFormat(sys.stdout)] if tables else []
         model.set_logger(Logger(folder=None, output_formats=formats))
-    stop = _Stop(tell)
+    stop = Stop(tell)
     with stop.listening(), tracked(_track(model, setup, tell)) as trackers:
         model.learn(
             setup.timesteps - model.num_timesteps,
@@ -278,94 +270,3 @@ def save(model: BaseAlgorithm, file: Path, tell: Tell, ask: Callable[[], str] | 
                 file = spare
             else:
                 file = checkpoint.resolve(ask().strip() or file)
-
-
-class _Finish:
-    """Lets a training be saved although a signal comes after its last step; a second one ends it.
-
-    :param tell: Function that gets a line when the signal comes
-    """
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self.number = 0
-
-    def receive(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal."""
-        if self.number:
-            raise KeyboardInterrupt(number)
-        self.number = number
-        self._tell("stopping once the model is saved; once more stops at once, and loses it")
-
-
-@contextmanager
-def finishing(tell: Tell) -> Iterator[_Finish]:
-    """Protect what follows a training from the signals that stop one, in the main thread alone.
-
-    :param tell: Function that gets a line when a signal comes
-    :yield: Object whose ``number`` is that of the signal, 0 for none
-    """
-    finish = _Finish(tell)
-    if threading.current_thread() is not threading.main_thread():
-        yield finish
-        return
-    numbers = signal.SIGINT, signal.SIGTERM
-    before = {number: signal.signal(number, finish.receive) for number in numbers}
-    try:
-        yield finish
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class _Stop(BaseCallback):
-    """Ends a training between two batches once a signal has come, so that it can go on exactly.
-
-    A second signal, or a batch that takes longer than :data:`PATIENCE`, ends it at once.
-
-    :param tell: Function that gets a line when the signal comes
-    """
-
-    def __init__(self, tell: Tell) -> None:
-        super().__init__()
-        self._tell = tell
-        self._number = 0
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Listen to Ctrl-C, SIGTERM and the end of the patience, in the main thread alone.
-
-        :yield: Nothing
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        handlers: dict[int, Any] = dict.fromkeys((signal.SIGINT, signal.SIGTERM), self._receive)
-        if hasattr(signal, "SIGALRM"):
-            handlers[signal.SIGALRM] = self._end
-        before = {number: signal.signal(number, handlers[number]) for number in handlers}
-        try:
-            yield
-        finally:
-            if hasattr(signal, "alarm"):
-                signal.alarm(0)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self._number:
-            self._end()
-        self._number = number
-        self._tell("stopping at the end of this batch; once more stops at once")
-        if hasattr(signal, "alarm"):
-            signal.alarm(PATIENCE)
-
-    def _end(self, *_: Any) -> None:
-        raise KeyboardInterrupt(self._number)
-
-    def _on_rollout_start(self) -> None:
-        if self._number:
-            self._end()
-
-    def _on_step(self) -> bool:
-        return True

@@ -127,6 +127,7 @@ def train(
     """
     from sb3_course import training
     from sb3_course.common import checkpoint
+    from sb3_course.stopping import finishing
 
     if resume is None:
         if algo is None or env is None:
@@ -181,7 +182,7 @@ def train(
             )
         print_line(f"going on at {model.num_timesteps:,} of {setup.timesteps:,} steps")
     begun = model.num_timesteps
-    with training.finishing(print_line) as finish:
+    with finishing(print_line) as finish:
         code = _learn(model, setup, file, tables)
         if code != OK and model.num_timesteps == begun:
             print_line("nothing is saved: no step was made")

@@ -134,10 +134,7 @@ def _has_arguments(entry_point: str) -> bool:
 
 
 def _named(wrapper: WrapperName) -> WrapperName:
-    """Return a wrapper by its name, with plain arguments.
-
-    :raises ValueError: It cannot be imported, or its arguments are not plain
-    """
+    """Return a wrapper by its name, with plain arguments; ValueError if it has no such form."""
     if isinstance(wrapper, Mapping):
         ((name, kwargs),) = wrapper.items()
         find_wrapper(name)
