@@ -26,6 +26,7 @@ from sb3_course.imitation.dagger import DAgger
 from sb3_course.imitation.demonstrations import load_demonstrations
 from sb3_course.imitation.experts import Expert, as_expert, demonstrate, load_expert
 from sb3_course.loading import is_trusted
+from sb3_course.stopping import finishing
 
 EXPERTS = shipped("results/experts")
 """Folder of the project's own experts."""
@@ -110,8 +111,10 @@ def imitate(options: Options, print_line: Callable[[str], None]) -> bool:
         print_line(f"interrupted after {model.n_rounds} rounds")
     finally:  # also after an error: what has been learned is not lost
         if out is not None:
-            model.save(out)
+            with finishing(print_line) as finish:
+                model.save(out)
             print_line(f"saved {out}")
+            finished = finished and not finish.number
     if options.video is not None and finished:
         record(players, options.env, options.video)
         print_line(f"recorded {options.video}")

@@ -131,6 +131,22 @@ def test_ctrl_c_saves_what_there_is(files, capsys, tmp_path, monkeypatch):
     assert sb3_course.load(model, device="cpu").n_rounds == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_model_is_saved_loses_nothing(
+    files, capsys, tmp_path, monkeypatch, number
+):
+    def save(self, path):
+        os.kill(os.getpid(), number)
+        keep(self, path)
+
+    keep, model = homework.DAgger.save, tmp_path / "bc.zip"
+    monkeypatch.setattr(homework.DAgger, "save", save)
+    arguments = ["imitate", "Pendulum-v1", "--expert", files[0], "--demos", files[1]]
+    assert invoke([*arguments, "--out", str(model)]) == 130
+    assert "once more stops at once" in capsys.readouterr().out
+    assert sb3_course.load(model, device="cpu").n_rounds == 1
+
+
 @pytest.mark.parametrize("error", [FloatingPointError, RuntimeError])
 def test_an_error_saves_what_there_is(files, capsys, tmp_path, monkeypatch, error):
     def fails(self, *args, **kwargs):
