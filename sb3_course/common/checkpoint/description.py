@@ -5,6 +5,7 @@ says the id, the arguments, the time limit and the wrappers, but not the argumen
 does not record them. What cannot be told is listed, so that nobody takes the rest for the whole.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,14 +14,17 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import ENV_ID_RE, EnvSpec, WrapperSpec
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStack
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecEnvWrapper, VecFrameStack
 
 from sb3_course.envs.config import EnvConfig, WrapperName, find_wrapper
 from sb3_course.envs.make import config_of
 
 OBSERVERS = ("Monitor", "RecordEpisodeStatistics", "RecordVideo")
 """Wrappers of SB3 and Gymnasium that change nothing."""
+STANDARD = ("", "Monitor", "OrderEnforcing", "PassiveEnvChecker", "TimeLimit")
+"""Wrappers of ``gymnasium.make`` and SB3, whose arguments can be pickled."""
 MISSING = object()
 
 
@@ -69,7 +73,7 @@ def remember(algorithm: BaseAlgorithm, header: Mapping[str, Any]) -> None:
 def _described(venv: VecEnv) -> Description | None:
     config, unknown = config_of(venv), list[str]()
     if config is None:
-        spec = _spec(venv)
+        spec = spec_of(venv)
         if spec is None:
             return None
         config = _config(spec, unknown)
@@ -92,18 +96,37 @@ def _described(venv: VecEnv) -> Description | None:
     return Description(str(config.id), config.data(str(config.id)), unknown)
 
 
-def _spec(venv: VecEnv) -> gymnasium.envs.registration.EnvSpec | None:
+def spec_of(venv: VecEnv) -> EnvSpec | None:
+    """Return Gymnasium's spec of the first environment.
+
+    A process of ``SubprocVecEnv`` ends, and its training with it, where it is to send what cannot
+    be pickled, such as the lambda of a ``TransformReward``, which is in the spec. So it is asked
+    which wrappers there are, and for the spec only if these have no such arguments.
+
+    :param venv: Vector environment
+    :return: Spec; without the arguments of wrappers in other processes; None if there is none
+    """
     try:
+        if isinstance(venv.unwrapped, SubprocVecEnv):
+            (name,) = venv.env_method("__str__", indices=[0])
+            *around, kind, env_id = ["", "", *str(name).strip("<>").split("<")]
+            unsafe = [name for name in around if name not in STANDARD]
+            if not kind or ENV_ID_RE.fullmatch(env_id) is None:
+                return None
+            if unsafe:
+                wrappers = tuple(WrapperSpec(name, "", None) for name in reversed(unsafe))
+                plain = copy.copy(gymnasium.registry.get(env_id, EnvSpec(env_id)))
+                plain.additional_wrappers += wrappers
+                return plain
         specs = venv.get_attr("spec", 0)
     except (AttributeError, EOFError, OSError):  # the VecEnv has no specs, or has ended
         return None
-    spec = specs[0] if specs else None
-    return spec if isinstance(spec, gymnasium.envs.registration.EnvSpec) else None
+    return specs[0] if specs and isinstance(specs[0], EnvSpec) else None
 
 
-def _config(spec: gymnasium.envs.registration.EnvSpec, unknown: list[str]) -> EnvConfig:
+def _config(spec: EnvSpec, unknown: list[str]) -> EnvConfig:
     """Return what a spec says, and add what it leaves open."""
-    plain = gymnasium.registry.get(spec.id, gymnasium.envs.registration.EnvSpec(spec.id))
+    plain = gymnasium.registry.get(spec.id, EnvSpec(spec.id))
     kwargs = {
         key: value
         for key, value in spec.kwargs.items()

@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.checkpoint import wrappers_above
+from sb3_course.common.checkpoint.description import spec_of
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import (
     evaluate,
@@ -110,13 +111,16 @@ def evaluation_envs_like(env: VecEnv, n: int) -> VecEnv | None:
 
 def _wrappers_of(env: VecEnv) -> list[WrapperSpec]:
     """Return Gymnasium's descriptions of the wrappers around the first environment."""
-    around = env.get_attr("spec")[0].additional_wrappers
+    spec = spec_of(env)
+    around = () if spec is None else spec.additional_wrappers
     return [wrapper for wrapper in around if wrapper.name != Monitor.class_name()]
 
 
 def _made_again(env: VecEnv) -> EnvConfig:
     """Return how to make the first environment again, wrappers apart: returns are those below."""
-    spec = copy.copy(env.get_attr("spec")[0])
+    spec: Any = copy.copy(spec_of(env))
+    if spec is None:
+        raise ValueError("it has no id")
     spec.additional_wrappers = ()
     return EnvConfig(spec, wrappers=tuple(map(_again, _wrappers_of(env))))
 

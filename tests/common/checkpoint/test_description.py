@@ -1,10 +1,15 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.wrappers import RescaleAction, TimeLimit
+from gymnasium.wrappers import RescaleAction, TimeLimit, TransformReward
 from stable_baselines3 import A2C
 from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecFrameStack
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecEnvWrapper,
+    VecFrameStack,
+)
 
 import sb3_course
 from sb3_course import NPG, loading, make_vec_env
@@ -158,6 +163,23 @@ def test_a_file_says_what_its_environment_is_built_from(kind, tmp_path):
     header = read_header(tmp_path / "m.zip")
     assert header.get("env_settings", {}) == settings
     assert header.get("env_unknown", []) == found.unknown
+
+
+def test_processes_survive_being_asked(tmp_path):
+    """A spec with a lambda in it cannot be sent, and whoever tries has ended."""
+    doubled = gymnasium_s(lambda env: TransformReward(env, lambda reward: 2 * reward), g=1.0)
+    for make, settings, unknown in [
+        (gymnasium_s(g=1.0), {"kwargs": {"g": 1.0}}, []),
+        (doubled, {}, ["the wrapper TransformReward, which does not record its arguments"]),
+    ]:
+        venv = SubprocVecEnv([make] * 2, start_method="fork")
+        model = NPG("MlpPolicy", venv, n_steps=4, device="cpu").learn(8)
+        found = description_of(model)
+        assert (found.env, found.settings, found.unknown) == (PENDULUM, settings, unknown)
+        model.save(tmp_path / "m")
+        assert model.learn(8, reset_num_timesteps=False).num_timesteps == 16
+        venv.close()
+        assert description_of(model).env is None  # nobody can be asked any more
 
 
 def test_another_environment_brings_its_own_description(tmp_path):
