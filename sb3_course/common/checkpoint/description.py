@@ -23,7 +23,7 @@ from sb3_course.envs.make import config_of
 
 OBSERVERS = ("Monitor", "RecordEpisodeStatistics", "RecordVideo")
 """Wrappers of SB3 and Gymnasium that change nothing."""
-STANDARD = ("", "Monitor", "OrderEnforcing", "PassiveEnvChecker", "TimeLimit")
+STANDARD = ("Monitor", "OrderEnforcing", "PassiveEnvChecker", "TimeLimit")
 """Wrappers of ``gymnasium.make`` and SB3, whose arguments can be pickled."""
 MISSING = object()
 
@@ -108,11 +108,11 @@ def spec_of(venv: VecEnv) -> EnvSpec | None:
     """
     try:
         if isinstance(venv.unwrapped, SubprocVecEnv):
-            (name,) = venv.env_method("__str__", indices=[0])
-            *around, kind, env_id = ["", "", *str(name).strip("<>").split("<")]
-            unsafe = [name for name in around if name not in STANDARD]
-            if not kind or ENV_ID_RE.fullmatch(env_id) is None:
+            (name,) = venv.env_method("__str__", indices=[0])  # <Monitor<CartPoleEnv<CartPole-v1>>>
+            *classes, env_id = str(name).strip("<>").split("<")
+            if not classes or ENV_ID_RE.fullmatch(env_id) is None:
                 return None
+            unsafe = [wrapper for wrapper in classes[:-1] if wrapper not in STANDARD]
             if unsafe:
                 wrappers = tuple(WrapperSpec(name, "", None) for name in reversed(unsafe))
                 plain = copy.copy(gymnasium.registry.get(env_id, EnvSpec(env_id)))
@@ -140,7 +140,7 @@ def _config(spec: EnvSpec, unknown: list[str]) -> EnvConfig:
         if wrapper.name in OBSERVERS or wrapper.entry_point.startswith("sb3_course."):
             continue
         if wrapper.kwargs is None and _has_arguments(wrapper.entry_point):
-            unknown.append(f"the wrapper {wrapper.name}, which does not record its arguments")
+            unknown.append(f"the wrapper {wrapper.name}, whose arguments are not known")
         else:
             name = wrapper.entry_point
             wrappers.append({name: dict(wrapper.kwargs)} if wrapper.kwargs else name)

@@ -170,7 +170,7 @@ def test_processes_survive_being_asked(tmp_path):
     doubled = gymnasium_s(lambda env: TransformReward(env, lambda reward: 2 * reward), g=1.0)
     for make, settings, unknown in [
         (gymnasium_s(g=1.0), {"kwargs": {"g": 1.0}}, []),
-        (doubled, {}, ["the wrapper TransformReward, which does not record its arguments"]),
+        (doubled, {}, ["the wrapper TransformReward, whose arguments are not known"]),
     ]:
         venv = SubprocVecEnv([make] * 2, start_method="fork")
         model = NPG("MlpPolicy", venv, n_steps=4, device="cpu").learn(8)
