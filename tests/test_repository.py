@@ -142,6 +142,14 @@ def test_a_wrong_pointer_is_seen():
     assert missing_paths("`results/GRID/.lock` `sb3_course/NAME.py` `import x.py` `a/b`") == []
 
 
+def test_what_a_program_wrote_is_kept_in_results_and_in_tests_data_alone():
+    endings = {".zip", ".pt", ".pth", ".pkl", ".npz", ".onnx", ".mp4", ".log", ".html", ".gz"}
+    kept = ROOT / "results", ROOT / "tests" / "data"
+    others = [path for path in tracked() if not any(path.is_relative_to(it) for it in kept)]
+    assert len(others) > 700
+    assert [path.name for path in others if path.suffix.lower() in endings] == []
+
+
 def test_no_file_is_large():
     assert [path.name for path in tracked() if path.stat().st_size > LARGEST] == []
 
