@@ -74,7 +74,7 @@ class ISPG(REINFORCE):
     With ``n_epochs=1`` and ``n_batches=1`` every weight is 1, and this is REINFORCE.
 
     Logged in addition to REINFORCE's keys: ``train/ess/0`` of the newest batch, ``train/ess/1`` of
-    the one before …, and ``train/dropped_batches`` so far. A checkpoint does not hold past batches.
+    the one before …, and ``train/dropped_batches`` so far. A checkpoint holds the past batches.
 
     ``stats_window_size``, ``tensorboard_log``, ``policy_kwargs``, ``verbose``, ``seed``, ``device``
     and ``_init_setup_model`` are described in :class:`.PolicyGradientAlgorithm`.
@@ -111,6 +111,8 @@ class ISPG(REINFORCE):
     :raises ValueError: A parameter is out of its range; names it and what is allowed
     :raises FloatingPointError: In training, an importance weight overflows
     """
+
+    past_batches: list[Batch]
 
     def __init__(  # noqa: DOC101, DOC103
         self,
@@ -195,10 +197,6 @@ class ISPG(REINFORCE):
                     "balance_heuristic=True excludes self_normalize and normalize_advantage, "
                     f"which depend on a single batch, {alone}"
                 )
-
-    def _setup_model(self) -> None:
-        super()._setup_model()
-        self.past_batches: list[Batch] = []
 
     def train(self) -> None:
         """Take ``n_epochs`` steps over the past batches, then fit the critic."""
@@ -306,7 +304,8 @@ class ISPG(REINFORCE):
         """Return the advantages, centered and scaled if ``normalize_advantage``, of shape (M,)."""
         a, w = rollout.flat(advantages), rollout.flat(weights)
         if self.normalize_advantage:
-            a = a - w * a.sum() / w.sum()  # w c, not c, is what has no expected effect
+            total = w.sum() or 1.0  # where all weights underflow there is nothing to center
+            a = a - w * a.sum() / total  # w c, not c, is what has no expected effect
             a /= a.std() + 1e-8
         tensor: th.Tensor = self.to_tensor(a)
         return tensor
@@ -340,6 +339,10 @@ class ISPG(REINFORCE):
         batches = [b._replace(behaviors=[])._asdict() for b in self.past_batches]
         plain = [b | {"rollout": b["rollout"].arrays()} for b in batches]
         return {"past_batches": plain} if plain else {}
+
+    def _attach_policy(self) -> None:
+        super()._attach_policy()
+        self.past_batches = []  # others would hold parameters of the policy before
 
     def _set_training_memory(self, memory: dict[str, Any]) -> None:
         """Take what :meth:`_training_memory` returned."""

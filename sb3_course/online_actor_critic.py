@@ -1,7 +1,7 @@
 """Online actor-critic over synchronized parallel actors (CS285 lecture 6)."""
 
 import math
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch as th
@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.collection.collector import check_finite, step_wait, truncations
 from sb3_course.collection.observations import (
+    Obs,
     TensorObs,
     as_declared,
     map_obs,
@@ -23,6 +24,7 @@ from sb3_course.common.validation import check_count
 
 Self = TypeVar("Self", bound="OnlineActorCritic")
 
+Known: TypeAlias = tuple[TensorObs, th.Tensor, th.Tensor, th.Tensor]
 LOG_INTERVAL = 10_000
 TRANSIENT = "_transition"
 """Attribute that the next environment step makes again."""
@@ -51,6 +53,16 @@ class Transition(NamedTuple):
     rewards: th.Tensor
     next_obs: TensorObs
     alive: th.Tensor
+
+
+class Step(NamedTuple):
+    """The arrays of a step of N environments, of which the transition is made."""
+
+    obs: Obs
+    actions: Any
+    rewards: Any
+    next_obs: Obs
+    alive: Any
 
 
 class OnlineActorCritic(PolicyGradientAlgorithm):
@@ -93,6 +105,8 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
     :param max_grad_norm: Maximum norm of the policy's gradient; None for no clipping
     :raises ValueError: A parameter is out of its range; names it and what is allowed
     """
+
+    _pending: Step | None = None  # collected, but not trained on, while a callback runs
 
     def __init__(  # noqa: DOC101, DOC103
         self,
@@ -172,7 +186,15 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         return {k: v for k, v in super().__getstate__().items() if k != TRANSIENT}
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), TRANSIENT]
+        return [*super()._excluded_save_params(), TRANSIENT, "_pending"]
+
+    def _training_memory(self) -> dict[str, Any]:
+        """Return the step that is not trained on yet, if a callback saves the model."""
+        return {} if self._pending is None else {"pending": self._pending._asdict()}
+
+    def _set_training_memory(self, memory: dict[str, Any]) -> None:
+        """Take what :meth:`_training_memory` returned."""
+        self._pending = Step(**memory["pending"])
 
     def collect_rollouts(
         self,
@@ -193,12 +215,17 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         assert self._last_obs is not None
         if self.policy.training:
             self.policy.set_training_mode(False)
+        if self._pending is not None:  # a callback had saved this model, or was interrupted
+            self._keep(self._pending)
+            self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
+            self.train()
         callback.on_rollout_start()
         actor, critic = self._functions()
         version = self._version()
         last_obs = as_declared(self._last_obs, self.observation_space)
         check_finite("observation", last_obs, step=self.num_timesteps)
-        obs = self.to_tensor(map_obs(owned, last_obs))
+        last_obs = map_obs(owned, last_obs)
+        obs = self.to_tensor(last_obs)
         with th.no_grad():
             sampled, clipped_actions = self.clip_actions(actor.act(obs))
             env.step_async(clipped_actions)  # functions of s and a are computed during the step
@@ -207,8 +234,8 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         check_finite("reward", rewards, step=self.num_timesteps)
         next_obs = true_next_obs(new_obs, dones, infos)
         check_finite("observation", next_obs, step=self.num_timesteps)
-        terminated = dones & ~truncations(dones, infos)
-        next_obs = self.to_tensor(map_obs(owned, next_obs))
+        alive = (~(dones & ~truncations(dones, infos))).astype(np.float32)
+        step = Step(last_obs, sampled, rewards, map_obs(owned, next_obs), alive)
         self._last_obs, self._last_episode_starts = new_obs, dones
         step_locals = {
             "new_obs": new_obs,
@@ -223,25 +250,35 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             "n_steps": 1,
             "running": np.ones_like(dones),
         }
-        if not self.after_step(callback, step_locals):
+        self._pending = step
+        go_on = self.after_step(callback, step_locals)
+        self._pending = None
+        if not go_on:
             return False
-        if self._version() != version:  # a callback has changed weights
+        if self._version() == version:
+            self._keep(step, (obs, log_prob, entropy, values))
+        else:  # a callback has changed weights
+            self._keep(step)
             actor, critic = self._functions()
-            with th.no_grad():
-                log_prob, entropy = actor.evaluate(obs, self.to_tensor(sampled))
-                values = critic.evaluate(obs)
-        self._transition = Transition(
-            obs,
-            log_prob,
-            entropy,
-            values,
-            self.to_tensor(rewards),  # which a callback may have changed, as in SB3
-            next_obs,
-            self.to_tensor((~terminated).astype(np.float32)),
-        )
         callback.on_rollout_end()
         actor.optimizer, critic.optimizer = self.actor_optimizer, self.critic_optimizer
         return True
+
+    def _keep(self, step: Step, known: Known | None = None) -> None:
+        """Keep a step for :meth:`train`, with s, log π, H and V if they are known."""
+        self._pending = None
+        if known is None:
+            actor, critic = self._functions()
+            obs = self.to_tensor(step.obs)
+            with th.no_grad():
+                log_prob, entropy = actor.evaluate(obs, self.to_tensor(step.actions))
+                known = obs, log_prob, entropy, critic.evaluate(obs)
+        self._transition = Transition(
+            *known,
+            self.to_tensor(step.rewards),  # which a callback may have changed, as in SB3
+            self.to_tensor(step.next_obs),
+            self.to_tensor(step.alive),
+        )
 
     def _version(self) -> int:
         """Return a number that grows when a parameter is changed in place."""

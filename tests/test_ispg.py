@@ -326,3 +326,19 @@ class Until475(BaseCallback):
 
     def _on_step(self):
         return self.steps == np.inf
+
+
+def test_another_policy_clears_the_past_batches():
+    model = cartpole(n_batches=2, min_ess=0.0, ratio="step").learn(200)
+    assert len(model.past_batches) == 2
+    spaces = model.observation_space, model.action_space
+    model.policy = type(model.policy)(*spaces, lambda _: 1e-3, net_arch=[8])
+    model.learn(200, reset_num_timesteps=False)
+    assert all(len(b.theta) == len(model.past_batches[0].theta) for b in model.past_batches)
+
+
+def test_a_batch_whose_weights_underflow_has_no_gradient_when_centered():
+    model = cartpole(normalize_advantage=True, baseline=None).learn(64)
+    steps = model.rollout.mask.shape
+    advantages = model._centered(model.rollout, np.zeros(steps), np.zeros(steps))
+    assert not advantages.any()

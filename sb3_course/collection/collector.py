@@ -84,6 +84,7 @@ class WholeEpisodes:
         self.min_episodes = min_episodes
         self.started = 0
         self.running = np.zeros(n_envs, dtype=bool)
+        self._first_steps = np.zeros(n_envs, dtype=np.int64)
         self._start(range(n_envs), step=0)
 
     def _is_open(self, step: int) -> bool:
@@ -96,16 +97,19 @@ class WholeEpisodes:
         for n in environments:
             if self._is_open(step):
                 self.running[n] = True
+                self._first_steps[n] = step
                 self.started += 1
 
     def advance(self, step: int, dones: Array) -> None:
         """See :class:`CollectionBudget`."""
-        if step >= MAX_EPISODE_STEPS + (self.n_steps or 0):
-            raise RuntimeError(unending(int(np.flatnonzero(self.running)[0]), step))
         if dones.any():
             ended = np.flatnonzero(self.running & dones)
             self.running[ended] = False
             self._start(ended, step)
+        if step >= MAX_EPISODE_STEPS:
+            late = self.running & (step - self._first_steps >= MAX_EPISODE_STEPS)
+            if late.any():
+                raise RuntimeError(unending(int(np.flatnonzero(late)[0]), MAX_EPISODE_STEPS))
         if self.n_episodes is not None or not self.running.any():
             return
         if step == max(10 * (self.n_steps or 0), LONG_EPISODE_STEPS):

@@ -282,6 +282,8 @@ class CourseAlgorithm(BaseAlgorithm):
         header = checkpoint.checked_header(members)
         cls._check_class(path, header.get("class"))
         cls._check_names(kwargs, checkpoint.sb3_data(members))
+        if "n_steps" in {*kwargs, *(custom_objects or ())} and hasattr(cls, "_computed_n_steps"):
+            kwargs["_computed_n_steps"] = None  # it is given now
         if "stats_window_size" in kwargs:
             kwargs["_stats_window_size"] = kwargs.pop("stats_window_size")  # SB3's attribute
         if weights_only:
@@ -348,12 +350,10 @@ class CourseAlgorithm(BaseAlgorithm):
     @classmethod
     def _check_class(cls, path: checkpoint.CheckpointPath, saved: str | None) -> None:
         """Refuse a file of another class; a user's class loads the files of its bases as well."""
-        own = cls.__module__.startswith("sb3_course")
+        own = cls.__module__.partition(".")[0] == "sb3_course"
         known = {cls.__name__} if own else {base.__name__ for base in cls.__mro__}
         if saved not in known:
+            use = f": use {saved}.load" if saved else ""
             raise checkpoint.CheckpointError(
-                f"{path} was saved by {saved or 'another library'}, not by {cls.__name__}: use "
-                f"{saved}.load, or sb3_course.load, which finds the class"
-                if saved
-                else f"{path} was saved by another library, not by {cls.__name__}"
+                f"{path} was saved by {saved or 'another library'}, not by {cls.__name__}{use}"
             )

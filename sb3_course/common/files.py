@@ -48,11 +48,12 @@ def read_whole(path: Path, most_bytes: int) -> bytes:
 def write_atomically(path: pathlib.Path, content: bytes) -> None:
     """Write a file so that a reader sees either the old content or the new one, never a part.
 
-    :param path: File to write; missing folders are created
+    :param path: File to write, or a symbolic link to it; missing folders are created
     :param content: New content
     :raises OSError: It cannot be written, as on a full disk; names this file, whose old content
         stays
     """
+    path = pathlib.Path(os.path.realpath(path))  # a symbolic link stays one
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(TEMPORARY, f".{path.name}.", path.parent)

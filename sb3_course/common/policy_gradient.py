@@ -199,6 +199,12 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
             check_number("max_grad_norm", self.max_grad_norm, 0, above=True, more="or None")
         check_count("n_critic_updates", self.n_critic_updates)
         check_count("batch_size", self.batch_size, none=True)
+        one = not self.whole_episodes and (self.n_steps, self.n_envs) == (1, 1)
+        if self.normalize_advantage and one:
+            raise ValueError(
+                "normalize_advantage=True needs at least 2 transitions in a batch, got n_steps=1 "
+                "from 1 environment"
+            )
         for name in ("learning_rate", "critic_learning_rate"):
             rate = getattr(self, name)
             if not callable(rate) and (rate, name) != (None, "critic_learning_rate"):
@@ -374,8 +380,9 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         :param include: Names of attributes to keep although they are excluded by default
         :return: Content by name
         """
+        exclude = set(exclude or ())  # an iterator can be read once
         members = super().file_members(exclude, include)
-        if "training_state" not in (exclude or ()):
+        if "training_state" not in exclude:
             state = self._saved_state or training_state.take(self)  # loaded, but not yet in use
             training_state.write(state, members)
         return members

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.type_aliases import Schedule
 
 MAX_SEED = 2**32 - 1  # the largest that numpy.random.seed takes
+PACKAGE = "sb3_course."
 
 
 def check(name: str, value: object, ok: bool | np.bool_, takes: str) -> None:
@@ -102,12 +103,14 @@ def check_flag(name: str, value: object) -> None:
 
 
 def check_flags(model: object) -> None:
-    """Check every attribute that the constructor takes as True or False.
+    """Check every attribute that a constructor of this package takes as True or False.
 
     :param model: Model, with its constructor's arguments as attributes
     :raises ValueError: One is neither
     """
-    for name, parameter in inspect.signature(type(model)).parameters.items():
+    classes = [base for base in type(model).__mro__ if base.__module__.startswith(PACKAGE)]
+    cls = classes[0] if classes else type(model)
+    for name, parameter in inspect.signature(cls).parameters.items():
         if isinstance(parameter.default, bool) and name in vars(model):
             check_flag(name, getattr(model, name))
 

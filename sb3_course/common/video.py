@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import gymnasium
 import numpy as np
 
-from sb3_course.collection.observations import Array
+from sb3_course.collection.observations import Array, map_obs, stack_obs
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import evaluation_env
 from sb3_course.envs.config import EnvConfig, EnvId
@@ -330,7 +330,7 @@ def _play(act: Player, env: gymnasium.Env[Any, Any], seed: int, seconds: float) 
     for step in range(round(seconds * SMALL_FPS) * every):
         if step % every == 0:
             frames.append(_image(env))
-        action = act(obs[None])[0]
+        action = act(stack_obs([map_obs(np.asarray, obs)]))[0]
         if isinstance(space, gymnasium.spaces.Box):
             action = np.clip(action, space.low, space.high)
         obs, _, terminated, truncated, _ = env.step(action)

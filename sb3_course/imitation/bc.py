@@ -378,8 +378,9 @@ class BC(CourseAlgorithm):
         :param include: Names of attributes to keep although they are excluded by default
         :return: Content by name
         """
+        exclude = set(exclude or ())  # an iterator can be read once
         members = super().file_members(exclude, include)
-        if "dataset" not in (exclude or ()):
+        if "dataset" not in exclude:
             members[DEMONSTRATIONS] = checkpoint.pack_arrays(self.dataset.state())
         return members
 

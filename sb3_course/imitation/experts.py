@@ -243,9 +243,11 @@ def demonstrate(
 
 def _trajectories(rollout: collection.Rollout) -> list[TrajectoryWithRew]:
     trajectories = []
-    for number in range(rollout.n_trajectories):
-        steps, environments = np.nonzero(rollout.mask & (rollout.trajectory == number))
-        n = environments[0]
+    counted = np.nonzero(rollout.mask)
+    numbers = rollout.trajectory[counted]
+    order = np.argsort(numbers, kind="stable")
+    for part in np.split(order, np.cumsum(np.bincount(numbers))[:-1]):
+        steps, n = counted[0][part], counted[1][part[0]]
         end = int(steps[-1]), int(n)
         if end not in rollout.terminal_obs:
             raise KeyError(

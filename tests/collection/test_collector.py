@@ -150,9 +150,17 @@ def test_an_episode_without_end_is_an_error(monkeypatch):
     monkeypatch.setattr("sb3_course.collection.collector.MAX_EPISODE_STEPS", 50)
     env = scripted({"rewards": (0.0,) * 1000})
     with pytest.raises(
-        RuntimeError, match="environment 0 has not ended its episode within 55 step"
+        RuntimeError, match="environment 0 has not ended its episode within 50 step"
     ):
         collect_whole_episodes(env, n_steps=5)
+
+
+@pytest.mark.parametrize("budget", [{"n_steps": 120}, {"n_episodes": 40}])
+def test_many_episodes_may_take_longer_than_one(budget, monkeypatch):
+    monkeypatch.setattr("sb3_course.collection.collector.MAX_EPISODE_STEPS", 50)
+    env = scripted({"rewards": (1.0,) * 4}, {"rewards": (1.0,) * 30})
+    rollout = collect_whole_episodes(env, **budget)
+    assert len(rollout.mask) > 100 and rollout.n_trajectories >= 30
 
 
 @pytest.mark.parametrize(("length", "warned"), [(50, False), (51, True), (60, True)])

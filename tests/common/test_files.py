@@ -217,3 +217,12 @@ def test_a_wheel_has_them_inside(monkeypatch, tmp_path):
 def test_what_is_asked_for_is_in_the_wheel(path):
     assert (ROOT / path).exists()
     assert f'"{path}" = "sb3_course/shipped/{path}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_a_symbolic_link_stays_one(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "latest").symlink_to("runs/model")
+    for content in (b"old", b"new"):
+        write_atomically(tmp_path / "latest", content)
+        assert (tmp_path / "latest").is_symlink()
+        assert (tmp_path / "runs" / "model").read_bytes() == content

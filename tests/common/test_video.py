@@ -18,8 +18,10 @@ from sb3_course.common.video import (
     follow,
     frames_per_second,
     has_screen,
+    record,
     use_no_screen,
 )
+from sb3_course.envs.config import EnvConfig
 
 
 class Painter(gymnasium.Env):
@@ -257,3 +259,31 @@ def test_a_folder_is_no_video(tmp_path):
 def test_an_environment_may_leave_its_frames_per_second_open(painter, monkeypatch):
     monkeypatch.setattr(Painter, "metadata", {**Painter.metadata, "render_fps": None})
     assert frames_per_second(gymnasium.make(painter)) == DEFAULT_FPS
+
+
+class Dicts(Painter):
+    observation_space = spaces.Dict({"image": spaces.Box(-1, 1, (1,))})
+
+    def reset(self, seed=None, options=None):
+        obs, info = super().reset(seed=seed)
+        return {"image": obs}, info
+
+    def step(self, action):
+        obs, *others = super().step(action)
+        return {"image": obs}, *others
+
+
+@pytest.mark.parametrize(("env_id", "shape"), [("FrozenLake-v1", (1,)), ("Dicts-v0", (1, 1))])
+def test_players_of_any_observations_are_filmed(env_id, shape, tmp_path):
+    seen = []
+
+    def player(obs):
+        seen.append(np.shape(obs["image"] if isinstance(obs, dict) else obs))
+        return np.zeros(1, np.int64)
+
+    gymnasium.register("Dicts-v0", Dicts)
+    try:
+        record({"one": player}, EnvConfig(env_id), tmp_path / "a.mp4", seconds=1.0, size=64)
+    finally:
+        del gymnasium.registry["Dicts-v0"]
+    assert (tmp_path / "a.mp4").exists() and set(seen) == {shape}

@@ -369,9 +369,10 @@ def test_actions_that_do_not_start_at_zero_are_refused(space):
 
 @pytest.mark.parametrize("algorithm", [NPG, sb3_course.BatchActorCritic])
 def test_one_transition_with_normalized_advantages_is_refused(algorithm):
-    model = algorithm("MlpPolicy", "CartPole-v1", n_steps=1, normalize_advantage=True)
-    with pytest.raises(ValueError, match="at least 2 transitions"):
-        model.learn(2)
+    with pytest.raises(ValueError, match=r"at least 2 transitions .* n_steps=1 from 1 env"):
+        algorithm("MlpPolicy", "CartPole-v1", n_steps=1, normalize_advantage=True)
+    env = make_vec_env("CartPole-v1", 2)
+    algorithm("MlpPolicy", env, n_steps=1, normalize_advantage=True, device="cpu").learn(8)
 
 
 class Dropout(FlattenExtractor):

@@ -14,6 +14,7 @@ import torch as th
 from gymnasium import spaces
 from sb3_contrib import TRPO
 from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.callbacks import CheckpointCallback
 
 import sb3_course
 from sb3_course import loading, make_vec_env
@@ -349,3 +350,57 @@ def test_a_seed_that_is_given_after_loading_is_obeyed(algorithm, way, tmp_path):
 
     assert equal_tensors(go_on(3), go_on(3))
     assert not equal_tensors(go_on(3), go_on(4))
+
+
+class Sticky(gymnasium.Wrapper):
+    """Every fifth action is one of the space's own generator."""
+
+    def reset(self, **kwargs):
+        self.t = 0
+        return super().reset(**kwargs)
+
+    def step(self, action):
+        self.t += 1
+        return super().step(self.action_space.sample() if self.t % 5 == 0 else action)
+
+
+@every_class
+def test_the_generators_of_spaces_go_on(algorithm, tmp_path):
+    kwargs = {} if algorithm is sb3_course.OnlineActorCritic else {"n_steps": 20}
+
+    def env(seed):
+        made = Sticky(gymnasium.make("CartPole-v1"))
+        made.action_space.seed(seed)
+        return made
+
+    model = algorithm("MlpPolicy", env(3), seed=0, device="cpu", **kwargs).learn(60)
+    model.save(tmp_path / "model")
+    expected = copy_parameters(model.learn(60, reset_num_timesteps=False))
+    loaded = algorithm.load(tmp_path / "model", env=env(4), device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded.learn(60, reset_num_timesteps=False)
+    assert equal_tensors(expected, copy_parameters(loaded))
+
+
+@pytest.mark.parametrize("normalize", ["", " normalized"])
+def test_an_online_training_that_a_callback_saves_loses_no_update(normalize, tmp_path):
+    kind = "CartPole-v1" + normalize
+    model = model_in(kind, sb3_course.OnlineActorCritic, {})
+    model.learn(200, callback=CheckpointCallback(50, str(tmp_path), "at"))  # of 2 environments
+    path = tmp_path / "at_100_steps.zip"
+    loaded = sb3_course.load(path, env=environments(kind, seed=5), device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded.learn(100, reset_num_timesteps=False)
+    assert loaded._n_updates == model._n_updates
+    assert equal_tensors(copy_parameters(model), copy_parameters(loaded))
+
+
+@every_class
+def test_a_model_that_was_not_trained_has_nothing_to_lose(algorithm, tmp_path):
+    model_in("CartPole-v1", algorithm, {}).save(tmp_path / "model")
+    loaded = algorithm.load(tmp_path / "model", env=environments("CartPole-v1"), device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded.learn(40, reset_num_timesteps=False)

@@ -5,6 +5,7 @@ import pytest
 from stable_baselines3.common.env_util import make_vec_env
 
 import sb3_course
+from sb3_course.common import checkpoint
 from tests.contract.helpers import copy_parameters, equal_tensors, every_class, small_model
 
 
@@ -72,3 +73,44 @@ def test_set_parameters_restores_what_get_parameters_returned(algorithm):
     other = small_model(algorithm, "CartPole-v1", seed=1)
     other.set_parameters(parameters)
     assert equal_tensors(copy_parameters(model), copy_parameters(other))
+
+
+@pytest.mark.parametrize("way", ["kwargs", "custom_objects"])
+@pytest.mark.parametrize("n_steps", [1024, 1000])
+def test_a_given_number_of_steps_is_kept_also_if_it_is_the_default_of_other_envs(
+    way, n_steps, tmp_path
+):
+    sb3_course.NPG("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "model")
+    env = make_vec_env("CartPole-v1", 4)
+    assert sb3_course.NPG.load(tmp_path / "model", env).n_steps == 256
+    given = {"n_steps": n_steps}
+    kwargs = given if way == "kwargs" else {"custom_objects": given}
+    assert sb3_course.NPG.load(tmp_path / "model", env, **kwargs).n_steps == n_steps
+
+
+@every_class
+def test_what_is_excluded_may_be_an_iterator(algorithm, tmp_path):
+    model = small_model(algorithm, "CartPole-v1").learn(64)
+    model.save(tmp_path / "model", exclude=iter(["training_state", "gamma"]))
+    members = checkpoint.read_members(tmp_path / "model")
+    assert not [name for name in members if "training_state" in name]
+
+
+class TestNamedLikeThePackage:
+    """A package of somebody else's may begin with our name."""
+
+    def test_its_classes_load_the_files_of_their_bases(self, tmp_path):
+        own = type("Own", (sb3_course.NPG,), {"__module__": "sb3_course_extensions.own"})
+        small_model(sb3_course.NPG, "CartPole-v1").save(tmp_path / "model")
+        assert type(own.load(tmp_path / "model")) is own
+        small_model(own, "CartPole-v1").save(tmp_path / "own")
+        with pytest.raises(checkpoint.CheckpointError, match=r"by Own, not by NPG: use Own.load$"):
+            sb3_course.NPG.load(tmp_path / "own")
+
+    def test_its_arguments_are_its_own(self):
+        class Own(sb3_course.NPG):
+            def __init__(self, *args, fancy=True, **kwargs):
+                self.fancy = {"deep": fancy}
+                super().__init__(*args, **kwargs)
+
+        assert small_model(Own, "CartPole-v1").fancy == {"deep": True}

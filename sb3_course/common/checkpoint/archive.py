@@ -58,17 +58,29 @@ def write_members(path: CheckpointPath, members: Members, header: dict[str, Any]
     header = header | {DIGESTS: digests}
     header[DIGESTS][HEADER] = _digest_of_header(header)
     header[SEAL] = seal(_canonical(header))
+    everything = members | {HEADER: json.dumps(header, indent=2).encode()}
+    content = _zipped(everything, zipfile.ZIP_DEFLATED)
+    if _is_bomb(sum(map(len, everything.values())), len(content)):  # zeros, as of visits counted
+        content = _zipped(everything, zipfile.ZIP_STORED)
+    if isinstance(path, io.BufferedIOBase):
+        path.write(content)
+    else:
+        write_atomically(resolve(path), content)
+
+
+def _zipped(members: Members, large: int) -> bytes:
+    """Return members as a zip file, of which the large ones are stored in a way of their own."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in members.items():
-            large = len(content) > 2**16 and not name.endswith(".pth")  # weights do not shrink
-            kind = zipfile.ZIP_DEFLATED if large else zipfile.ZIP_STORED
+            is_large = len(content) > 2**16 and not name.endswith(".pth")  # weights do not shrink
+            kind = large if is_large else zipfile.ZIP_STORED
             archive.writestr(name, content, kind, compresslevel=1)
-        archive.writestr(HEADER, json.dumps(header, indent=2))
-    if isinstance(path, io.BufferedIOBase):
-        path.write(buffer.getvalue())
-    else:
-        write_atomically(resolve(path), buffer.getvalue())
+    return buffer.getvalue()
+
+
+def _is_bomb(unpacked: int, size: int) -> bool:
+    return unpacked > max(FREE_BYTES, MAX_GROWTH * size)
 
 
 def read_members(path: CheckpointPath) -> Members:
@@ -205,7 +217,7 @@ def _check_entries(path: CheckpointPath, entries: list[zipfile.ZipInfo], size: i
     if any(entry.flag_bits & 1 for entry in entries):
         raise CheckpointError(f"{path} is encrypted, which no checkpoint is")
     unpacked = sum(entry.file_size for entry in entries)
-    if unpacked > max(FREE_BYTES, MAX_GROWTH * size):
+    if _is_bomb(unpacked, size):
         raise CheckpointError(
             f"{path} would unpack to {unpacked:,} bytes, from {size:,}: allowed are "
             f"{MAX_GROWTH} times its size"

@@ -119,7 +119,7 @@ def spec_of(venv: VecEnv) -> EnvSpec | None:
                 plain.additional_wrappers += wrappers
                 return plain
         specs = venv.get_attr("spec", 0)
-    except (AttributeError, EOFError, OSError):  # the VecEnv has no specs, or has ended
+    except Exception:  # a VecEnv of one's own may refuse in any way, and saving goes on without it
         return None
     return specs[0] if specs and isinstance(specs[0], EnvSpec) else None
 

@@ -61,9 +61,9 @@ _BOOKKEEPERS = (Monitor, VecMonitor, VecNormalize, OrderEnforcing, PassiveEnvChe
 _BOOKKEEPING = {"_elapsed_steps"}
 """Layers and attributes that are no settings, also where environments have been used before."""
 
-
-_SMALL = (int, float, complex, str, bytes, bool, type(None))
-"""What is kept in a file although it is a setting: references to it would take as much."""
+_WHOLE = (int, float, complex, str, bytes, bool, type(None), gym.Space)
+"""What is kept in a file although it is a setting: a reference to it would take as much, or it has
+a generator, as a space has."""
 
 
 class NotKeptError(Exception):
@@ -272,7 +272,7 @@ def _pickled(layers: list[Any], settings: Held) -> bytes:
         id(value): (i, attribute)
         for i, (layer, (_, attributes)) in enumerate(zip(layers, states, strict=True))
         for attribute, value in attributes.items()
-        if _label(i, layer, attribute) in settings and not isinstance(value, _SMALL)
+        if _label(i, layer, attribute) in settings and not isinstance(value, _WHOLE)
     }
     buffer = io.BytesIO()
     _Pickler(buffer, layers, kept).dump(states)

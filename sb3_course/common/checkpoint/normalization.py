@@ -4,6 +4,7 @@ import math
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.type_aliases import GymEnv
@@ -79,7 +80,9 @@ def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -
         or if there is none and the checkpoint's was below another wrapper or of another class
     :raises CheckpointError: If settings or statistics are missing, not finite or of another shape
     """
-    venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: Monitor(env)])
+    if not isinstance(env, VecEnv):
+        single = env if is_wrapped(env, Monitor) else Monitor(env)
+    venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: single])
     settings, above = _settings(header), header.get("above_vec_normalize", [])
     wrapper = unwrap_vec_normalize(venv)
     if wrapper is None and above:

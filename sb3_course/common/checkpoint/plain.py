@@ -98,7 +98,7 @@ def _encode_other(value: Any, arrays: Arrays) -> tuple[str, Any]:
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufc":
         return _encode_array(value, arrays)
     if isinstance(value, th.Tensor) and value.layout == th.strided:
-        return "tensor", _store(value.detach().cpu().numpy(), arrays)
+        return "tensor", _store(_as_array(value), arrays)
     if isinstance(value, spaces.Space):
         return "space", _encode_space(value, arrays)
     if kind.__name__ in _SCHEDULES and kind.__module__ == utils.__name__:
@@ -118,6 +118,13 @@ def _encode_array(value: Any, arrays: Arrays) -> tuple[str, Any]:
     return "array", [_store(value.transpose(order), arrays), order]
 
 
+def _as_array(tensor: th.Tensor) -> Any:
+    try:
+        return tensor.detach().cpu().numpy()
+    except (RuntimeError, TypeError) as error:  # NumPy has no bfloat16, and no conjugate views
+        raise NotPlainError(f"a tensor that NumPy does not have: {error}") from error
+
+
 def _store(value: Any, arrays: Arrays) -> str:
     name = str(len(arrays))
     arrays[name] = np.asarray(value)
@@ -131,9 +138,9 @@ def _encode_space(space: spaces.Space[Any], arrays: Arrays) -> list[Any]:
     if type(space) is spaces.Box:
         return plain(space.low, space.high, list(space.shape), space.dtype.str)
     if type(space) is spaces.Discrete:
-        return plain(int(space.n), int(space.start))
+        return plain(int(space.n), int(space.start), space.dtype.str)
     if type(space) is spaces.MultiDiscrete:
-        return plain(np.asarray(space.nvec), np.asarray(space.start))
+        return plain(np.asarray(space.nvec), np.asarray(space.start), space.dtype.str)
     if type(space) is spaces.MultiBinary:
         return plain(space.n if isinstance(space.n, int) else [int(n) for n in space.n])
     if type(space) is spaces.Dict:
@@ -152,13 +159,16 @@ def _decode_array(content: Any, arrays: Arrays, depth: int) -> Any:
 def _decode_space(content: Any, arrays: Arrays, depth: int) -> spaces.Space[Any]:
     kind, *rest = content
     values = [decode(value, arrays, depth) for value in rest]
+    if kind in ("Discrete", "MultiDiscrete"):
+        number, start, *kept = values  # without the type, as it was before it was kept
+        dtype = np.dtype(kept[0] if kept else np.int64)
+        given = {} if dtype == np.int64 else {"dtype": dtype.type}  # older Gymnasium takes none
+        made: Any = getattr(spaces, kind)
+        space: spaces.Space[Any] = made(number, start=start, **given)
+        return space
     if kind == "Box":
         low, high, shape, dtype = values
         return spaces.Box(low, high, tuple(shape), np.dtype(dtype).type)
-    if kind == "Discrete":
-        return spaces.Discrete(values[0], start=values[1])
-    if kind == "MultiDiscrete":
-        return spaces.MultiDiscrete(values[0], start=values[1])
     if kind == "MultiBinary":
         return spaces.MultiBinary(values[0])
     if kind == "Dict":

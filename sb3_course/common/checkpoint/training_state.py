@@ -58,8 +58,10 @@ def take(model: BaseAlgorithm) -> TrainingState:
     :return: Its state
     """
     states, why_not, env = None, "the model has no environment", model.get_env()
-    if vars(model).get("_inside_batch") or vars(model).get("_last_obs") is None:
+    if vars(model).get("_inside_batch"):
         why_not = "it was saved inside a batch"
+    elif vars(model).get("_last_obs") is None:
+        why_not = ""  # there were none
     elif env is not None:
         try:
             seen_in, first = vars(model).get("_first_look", (None, None))
@@ -110,7 +112,7 @@ def put(model: BaseAlgorithm, state: TrainingState) -> str | None:
         owner._set_training_memory(state.memory)
     env = model.get_env()
     if state.environments is None or env is None:
-        return state.why_not
+        return state.why_not or None
     try:
         environments.put(env, state.environments)
     except environments.NotKeptError as error:

@@ -11,6 +11,12 @@ from torch.optim import optimizer as global_hooks
 
 FUSED_STEPS = {th.optim.Adam: th._fused_adam_, th.optim.AdamW: th._fused_adamw_}
 """Kernels that ``Optimizer.step`` calls after checks that cost several times as much."""
+DECOUPLED = "decoupled_weight_decay"
+KNOWN_OPTIONS = {
+    *("params", "lr", "initial_lr", "betas", "eps", "weight_decay", DECOUPLED, "maximize"),
+    *("amsgrad", "foreach", "capturable", "differentiable", "fused"),
+}
+"""Options of these optimizers that the kernels take, or that change nothing here."""
 
 
 def views_like(flat: th.Tensor, parameters: Sequence[nn.Parameter]) -> list[th.Tensor]:
@@ -145,15 +151,18 @@ def is_fused(optimizer: th.optim.Optimizer) -> bool:
     """Return whether one call of a kernel is all that ``optimizer.step()`` would do.
 
     :param optimizer: Optimizer
-    :return: Whether it is a fused Adam or AdamW with one group, without AMSGrad, hooks and a
-        ``step`` of the user's
+    :return: Whether it is a fused Adam or AdamW with one group, without AMSGrad, an option that
+        changes its step otherwise, hooks and a ``step`` of the user's
     """
     groups: list[dict[str, Any]] = optimizer.param_groups
+    is_adamw = type(optimizer) is th.optim.AdamW
     return (
         type(optimizer) in FUSED_STEPS
         and len(groups) == 1
         and bool(groups[0].get("fused"))
         and not groups[0]["amsgrad"]
+        and groups[0].keys() <= KNOWN_OPTIONS
+        and bool(groups[0].get(DECOUPLED, is_adamw)) == is_adamw
         and not (optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
         and not (
             global_hooks._global_optimizer_pre_hooks or global_hooks._global_optimizer_post_hooks

@@ -199,3 +199,12 @@ def test_object_arrays_are_not_unpickled(tmp_path):
     with pytest.raises(CheckpointError, match="allow_pickle=False"):
         checkpoint.unpack_arrays({"data.npz": content.getvalue()}, "data.npz")
     assert not (tmp_path / "owned").exists()
+
+
+def test_what_shrinks_as_much_as_a_bomb_is_stored_as_it_is(tmp_path, monkeypatch):
+    """A file that is written can be read: visits that an environment counts are mostly zeros."""
+    monkeypatch.setattr(archive, "FREE_BYTES", 1000)
+    members = MEMBERS | {"zeros.npz": bytes(10_000_000)}
+    checkpoint.write_members(tmp_path / "model", members, {"class": "A2C"})
+    read = checkpoint.read_members(tmp_path / "model")
+    assert {name: read[name] for name in members} == members

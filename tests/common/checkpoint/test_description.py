@@ -198,3 +198,21 @@ def test_models_of_sb3_say_so_as_well(tmp_path):
     model = A2C("MlpPolicy", gymnasium_s(g=1.0)(), device="cpu")
     loading.save(model, tmp_path / "m.zip")
     assert read_header(tmp_path / "m.zip")["env_settings"] == {"kwargs": {"g": 1.0}}
+
+
+@pytest.mark.parametrize("error", [NotImplementedError, KeyError, RuntimeError])
+def test_a_vecenv_that_tells_nothing_costs_no_model(error, tmp_path):
+    class Silent(Around):
+        def get_attr(self, attr_name, indices=None):
+            if attr_name == "render_mode":
+                return [None] * self.num_envs
+            raise error(attr_name)
+
+    class Base(Silent):
+        """A VecEnv of its own, not a wrapper around one of SB3's."""
+
+        unwrapped = property(lambda self: self)
+
+    model = NPG("MlpPolicy", Base(ours("CartPole-v1")()), n_steps=8, device="cpu")
+    model.learn(16).save(tmp_path / "model")
+    assert NPG.load(tmp_path / "model").num_timesteps == 16

@@ -8,6 +8,7 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3 import A2C
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_course import REINFORCE, loading
@@ -138,3 +139,9 @@ def test_a_checkpoint_names_its_environment():
     assert named(model) == "CartPole-v1"
     model.set_env(Gone(made))
     assert named(model) == "Pendulum-v1"
+
+
+def test_a_monitor_is_not_wrapped_in_another_one():
+    env = Monitor(gymnasium.make("Pendulum-v1"))
+    wrapped = checkpoint.wrap_normalized(env, header_of(normalized()), "train")
+    assert wrapped.unwrapped.envs[0] is env

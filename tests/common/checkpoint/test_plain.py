@@ -26,6 +26,7 @@ def there_and_back(value):
         *(deque([1, 2], maxlen=5), deque(), {"net_arch": {"pi": [64], "vf": [8, 8]}}),
         *(spaces.Discrete(3, start=2), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(4)),
         spaces.MultiBinary([2, 3]),
+        spaces.MultiDiscrete([2, 3], dtype=np.int32),
         spaces.Box(np.array([-1, -np.inf]), np.array([np.inf, 2]), dtype=np.float64),
         spaces.Box(0, 255, (3, 4), dtype=np.uint8),
         spaces.Dict({"b": spaces.Discrete(2), "a": spaces.Box(-1, 1, (2,))}),
@@ -50,6 +51,28 @@ def test_arrays_and_tensors_come_back_with_their_types():
     assert there_and_back(np.float32(2.5)) == 2.5
     assert th.equal(there_and_back(th.arange(3)), th.arange(3))
     assert there_and_back(OrderedDict(a=1)) == {"a": 1}
+
+
+def test_discrete_spaces_keep_their_type():
+    try:
+        space = spaces.Discrete(3, dtype=np.int32)
+    except TypeError:
+        pytest.skip("this Gymnasium has no Discrete of another type")
+    assert there_and_back(space) == space
+    assert there_and_back(spaces.MultiDiscrete([2, 3], dtype=np.int32)).dtype == np.int32
+
+
+def test_a_discrete_space_of_a_file_that_kept_no_type_is_read():
+    old = {"$space": ["Discrete", 3, 2]}
+    assert plain.decode(old, {}) == spaces.Discrete(3, start=2)
+
+
+@pytest.mark.parametrize(
+    "tensor", [th.ones(2, dtype=th.bfloat16), th.ones(2, dtype=th.complex64).conj()]
+)
+def test_a_tensor_that_numpy_does_not_have_is_not_plain(tensor):
+    with pytest.raises(plain.NotPlainError, match="NumPy does not have"):
+        plain.encode(tensor, {})
 
 
 def test_an_array_of_a_file_that_kept_no_order_of_axes_is_read():

@@ -10,6 +10,7 @@ from torch import nn
 
 from sb3_course.common.networks.actors import AutogradActor, EngineActor, make_actor
 from sb3_course.common.networks.critics import AutogradCritic, EngineCritic, make_critic
+from sb3_course.common.networks.step import is_fused
 from sb3_course.common.parameter_groups import split_parameters
 
 OBS, BATCH = spaces.Box(-1, 1, (5,)), 17
@@ -17,6 +18,7 @@ TORQUES, CHOICE = spaces.Box(-1, 1, (3,)), spaces.Discrete(4)
 ADAM = (th.optim.Adam, {"lr": 1e-2, "eps": 1e-5, "fused": True})
 OPTIMIZERS = [
     (th.optim.AdamW, {"lr": 1e-2, "weight_decay": 0.1, "fused": True}),
+    (th.optim.Adam, {"lr": 1e-2, "weight_decay": 0.5, "fused": True}),
     (th.optim.Adam, {"lr": 1e-2, "amsgrad": True}),
     (th.optim.Adam, {"lr": 1e-2, "maximize": True, "fused": True}),
     (th.optim.RMSprop, {"lr": 1e-3}),
@@ -280,3 +282,22 @@ def test_multi_discrete_actions_take_the_autograd_path_and_their_critic_the_engi
     optimizer = th.optim.Adam(actor)
     assert type(make_actor(policy, actor, optimizer)) is AutogradActor
     assert type(make_critic(policy, critic, optimizer)) is EngineCritic
+
+
+def test_decoupled_weight_decay_of_adam_is_that_of_autograd():
+    settings = {"lr": 1e-2, "weight_decay": 0.5, "fused": True, "decoupled_weight_decay": True}
+    try:
+        th.optim.Adam([th.zeros(1)], **settings)
+    except TypeError:
+        pytest.skip("this torch has no such option")
+    pair = Pair(TORQUES, {}, th.optim.Adam, settings)
+    for _ in range(20):
+        pair.step()
+    assert pair.distance() < 1e-5
+
+
+def test_an_option_that_is_not_known_leaves_the_step_to_the_optimizer():
+    optimizer = th.optim.Adam([nn.Parameter(th.zeros(1))], fused=True)
+    assert is_fused(optimizer)
+    optimizer.param_groups[0]["new"] = True
+    assert not is_fused(optimizer)
