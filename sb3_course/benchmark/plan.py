@@ -12,7 +12,12 @@ from rich.console import Console
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
 from sb3_course.benchmark.definition.yaml_source import GridSource
 from sb3_course.benchmark.execution.clusters.shared_folder import unshared
-from sb3_course.benchmark.execution.rerun import check_user_code, replace_stored, staging_store
+from sb3_course.benchmark.execution.rerun import (
+    check_user_code,
+    other_user_code,
+    replace_stored,
+    staging_store,
+)
 from sb3_course.benchmark.storage import manifest
 from sb3_course.benchmark.storage.grids import RESULTS
 from sb3_course.benchmark.storage.references import read_references
@@ -104,7 +109,7 @@ def plan_grid(
     remove_abandoned(kept.folder)
     manifest.read_manifest(kept.folder)  # a damaged one is told before hours of work, not after
     read_references(kept.folder)
-    store = staging_store(kept) if rerun else kept
+    store = staging_store(kept, loaded.runs()) if rerun else kept
     runs = runner.select(loaded.runs(), only)
     todo = runner.to_do(runs, store)
     if not (rerun or keep):
@@ -185,6 +190,8 @@ def run_plan(
                     manifest.write_manifest(*facts)
             raise
         manifest.write_manifest(*facts)
+        if console is not None and (words := other_user_code(plan.runs, store)):
+            console.print(words, markup=False)
     results = store.read(plan.runs)
     if plan.rerun:
         if any(result.failure is not None for result in results):

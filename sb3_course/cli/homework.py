@@ -173,6 +173,11 @@ def _experiment(
         return INTERRUPTED
     for result in published.failures:
         print_error(f"failed: {result.spec.label}: {result.reason}")
+    if published.kept:
+        print_error(
+            f"stored results in {planned.kept.folder} are unchanged: the same command continues"
+        )
+        return FAILED
     _show(experiment.title, published.outcomes)
     if fraction < 1:
         print_line(f"With {fraction:g} of the steps; what is expected is expected of all of them.")

@@ -48,15 +48,16 @@ def read_whole(path: Path, most_bytes: int) -> bytes:
 def write_atomically(path: pathlib.Path, content: bytes) -> None:
     """Write a file so that a reader sees either the old content or the new one, never a part.
 
-    :param path: File to write, or a symbolic link to it; missing folders are created
+    :param path: File to write, or a symbolic link to a regular file, which stays one; missing
+        folders are created
     :param content: New content
     :raises OSError: It cannot be written, as on a full disk; names this file, whose old content
         stays
     """
-    path = pathlib.Path(os.path.realpath(path))  # a symbolic link stays one
+    place = path.resolve() if path.is_symlink() and path.is_file() else path  # a link stays one
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(TEMPORARY, f".{path.name}.", path.parent)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(TEMPORARY, f".{place.name}.", place.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -65,7 +66,7 @@ def write_atomically(path: pathlib.Path, content: bytes) -> None:
             mask = os.umask(0)
             os.umask(mask)
             os.chmod(temporary, 0o666 & ~mask)
-            os.replace(temporary, path)
+            os.replace(temporary, place)
         except BaseException:
             with suppress(OSError):  # it is gone where Ctrl-C came just after the move
                 os.unlink(temporary)

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -22,6 +25,8 @@ from sb3_course.homework import imitation_runs
 from sb3_course.imitation import load_cs285_demonstrations, load_cs285_expert
 from sb3_course.imitation.homework import HOMEWORK, N_EVALUATED
 
+Round: TypeAlias = tuple[str, int, float, int, float, float]
+"""Environment, seed, the expert's return, number of the round, mean and deviation of returns."""
 NAME = "homework_hw1"
 NOTES: Mapping[str, Mapping[int, int]] = {
     "Ant-v4": {0: 4795},
@@ -127,7 +132,7 @@ def execute(
     :param print_line: Function that prints a line
     """
     stored = imitation_runs.run_files(folder, Run)
-    finished = stored.names()
+    finished = _sound(stored, runs)
     todo = [run for run in runs if run.name not in finished]
     print_line(f"{NAME}: {len(runs)} runs, {len(runs) - len(todo)} done, {len(todo)} to do")
     with warnings.catch_warnings():
@@ -136,7 +141,7 @@ def execute(
             mine = [run for run in todo if run.environment == task.environment]
             if mine:
                 _execute(task, mine, stored, print_line)
-    if stored.names() >= {run.name for run in runs}:
+    if _sound(stored, runs).keys() >= {run.name for run in runs}:
         stored.pack()
 
 
@@ -162,15 +167,25 @@ def read(runs: Sequence[Run], folder: Path) -> pd.DataFrame:
     :param folder: Folder of the results
     :return: Table with one row per round: ``environment, seed, expert, round, mean, std``
     """
-    stored = imitation_runs.run_files(folder, Run)
-    texts = stored.read({run.name for run in runs})
+    found = _sound(imitation_runs.run_files(folder, Run), runs)
     return pd.DataFrame(
-        [row for run in runs if run.name in texts for row in _rounds(texts[run.name].text)],
+        [row for run in runs for row in found.get(run.name, ())],
         columns=["environment", "seed", "expert", "round", "mean", "std"],
     )
 
 
-def _rounds(text: str) -> Iterator[tuple[str, int, float, int, float, float]]:
+def _sound(stored: RunFiles, runs: Sequence[Run]) -> dict[str, list[Round]]:
+    """Return the rounds of the finished runs, without those that are damaged."""
+    found = {}
+    for name, run in stored.read({run.name for run in runs}).items():
+        with suppress(KeyError, TypeError, ValueError):
+            rounds = list(_rounds(run.text))
+            if all(math.isfinite(number) for row in rounds for number in row[1:]):
+                found[name] = rounds
+    return found
+
+
+def _rounds(text: str) -> Iterator[Round]:
     facts = json.loads(text)
     for measured in facts["rounds"]:
         yield (

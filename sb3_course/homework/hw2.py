@@ -12,6 +12,7 @@ from sb3_course.benchmark.plan import GridPlan, plan_grid, run_plan
 from sb3_course.benchmark.reporting.drawing import files
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.returns_table import csv_of, tidy
+from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 from sb3_course.common.files import shipped, write_atomically, write_whole
 from sb3_course.homework import learning_curves
@@ -21,8 +22,8 @@ from sb3_course.homework.own_returns import read_own
 
 FIGURE, WITH_OWN = "learning_curves", "with_own_returns"
 """Names of the figure without and with a student's returns."""
-STORED = ("runs.jsonl", "manifest.json")
-"""Files of a grid's finished runs."""
+STORED = ("manifest.json", "runs.jsonl")
+"""Files of a grid's finished runs; the runs come last, so that a copy is whole if it has them."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,13 @@ class Published:
     :param figure: Figure, as PNG
     :param outcomes: What came of each expectation, and of those that a student's returns meet
     :param failures: Runs that failed
+    :param kept: Whether stored results stay as they were, since new runs failed
     """
 
     figure: Path | None
     outcomes: list[Outcome]
     failures: list[RunResult]
+    kept: bool = False
 
 
 def plan(
@@ -74,7 +77,7 @@ def bring(name: str, results: Path) -> None:
     :param results: Folder of all results
     """
     source, target = shipped(f"results/{name}"), results / name
-    if target.exists() or not (source / STORED[0]).is_file():
+    if Store(target).finished() or not (source / STORED[-1]).is_file():
         return
     for file in STORED:
         write_atomically(target / file, (source / file).read_bytes())
@@ -100,7 +103,9 @@ def run(
     :return: What came of it
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
-    run_plan(planned, workers=workers, report=False, console=console, command=command)
+    ended = run_plan(planned, workers=workers, report=False, console=console, command=command)
+    if planned.rerun and ended.failures:
+        return Published(None, [], ended.failures, kept=True)
     return publish(experiment, planned, own)
 
 

@@ -20,7 +20,7 @@ from sb3_course.benchmark.reporting.content import Table
 from sb3_course.benchmark.reporting.drawing import files
 from sb3_course.benchmark.reporting.page.templates import render
 from sb3_course.benchmark.storage import provenance
-from sb3_course.common.files import write_whole
+from sb3_course.common.files import read_kept, write_whole
 from sb3_course.common.tracking import code
 from sb3_course.lectures import FIGURES
 from sb3_course.lectures.toolkit import FONT_SCALE, Conclusion, Note, check_finite, silent
@@ -65,6 +65,8 @@ def make_figure(name: str, quick: bool, folder: Path, note: Note = silent) -> Co
     :raises FloatingPointError: If a number is not finite; the message names it and nothing is
         written
     """
+    for kept in (CONCLUSIONS, "manifest.json"):  # a damaged one is told before the measurement
+        _entries(folder / kept)
     module = import_module(f"sb3_course.lectures.{name}")
     config = module.QUICK if quick else module.Config()
     table = check_finite(module.measure(config, note), name)
@@ -133,7 +135,13 @@ def _write_manifest(folder: Path, name: str, quick: bool, seconds: float) -> Non
 
 
 def _entries(path: Path) -> dict[str, Any]:
-    entries: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return read_kept(path, _mapping, "measure its figures again") or {}
+
+
+def _mapping(content: bytes) -> dict[str, Any]:
+    entries = json.loads(content)
+    if not isinstance(entries, dict):
+        raise ValueError("no mapping")
     return entries
 
 

@@ -221,8 +221,17 @@ def test_what_is_asked_for_is_in_the_wheel(path):
 
 def test_a_symbolic_link_stays_one(tmp_path):
     (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "model").write_bytes(b"old")
     (tmp_path / "latest").symlink_to("runs/model")
-    for content in (b"old", b"new"):
-        write_atomically(tmp_path / "latest", content)
-        assert (tmp_path / "latest").is_symlink()
-        assert (tmp_path / "runs" / "model").read_bytes() == content
+    write_atomically(tmp_path / "latest", b"new")
+    assert (tmp_path / "latest").is_symlink()
+    assert (tmp_path / "runs" / "model").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: None])
+def test_a_link_to_anything_but_a_regular_file_is_replaced(tmp_path, make):
+    make(tmp_path / "target")
+    (tmp_path / "link").symlink_to("target")
+    write_atomically(tmp_path / "link", b"new")
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "link").read_bytes() == b"new" and not (tmp_path / "target").is_file()

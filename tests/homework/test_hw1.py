@@ -1,4 +1,5 @@
 import importlib
+import re
 
 import pandas as pd
 import pytest
@@ -94,3 +95,21 @@ def test_rows_are_means_over_seeds():
     assert [row[1] for row in rows] == ["BC", "DAgger, 1 round", "DAgger, 3 rounds"]
     assert rows[1][2:] == ("2", "1,500", "± 707", "± 10", "30%", "5,408")
     assert rows[2][-2:] == ("70%", "—")
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{}", '{"rounds": NaN}', "NaN"])
+def test_a_damaged_run_is_made_again(damage, files, tmp_path, monkeypatch):
+    small(monkeypatch)
+    tasks, _ = hw1.find_tasks(files)
+    runs, out, lines = hw1.plan(tasks, seeds=1, rounds=0), tmp_path / "out", []
+    hw1.execute(tasks, runs, out, lines.append)
+    whole = hw1.read(runs, out)
+    (text,) = hw1.imitation_runs.run_files(out, hw1.Run).read({runs[0].name}).values()
+    broken = re.sub(r'("eval/mean_reward": *)[-\d.]+', r"\1NaN", text.text)
+    (out / "runs.jsonl").unlink()
+    (out / "runs").mkdir(exist_ok=True)
+    (out / "runs" / f"{runs[0].name}.json").write_text(broken if damage == "NaN" else damage)
+    assert hw1.read(runs, out).empty
+    hw1.execute(tasks, runs, out, lines.append)
+    assert any("1 runs, 0 done, 1 to do" in line for line in lines[2:])
+    pd.testing.assert_frame_equal(hw1.read(runs, out), whole)

@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from sb3_course.benchmark.plan import GridOutcome
 from sb3_course.benchmark.storage import manifest
 from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.common.errors import UserError
@@ -125,3 +126,23 @@ def test_ones_own_curves_do_not_depend_on_each_other():
     both = learning_curves.own_curves(pd.concat([mine, other]))
     pd.testing.assert_frame_equal(both[both["algorithm"] == "a"], alone)
     assert len(both[both["algorithm"] == "b"]) == 11
+
+
+@pytest.mark.parametrize("left", ["", ".rerun/commit", "figures"])
+def test_a_folder_without_runs_is_none_to_keep(left, tmp_path):
+    """An interrupted --fresh leaves one."""
+    package = tmp_path / "package" / "results"
+    planned = stored(package)
+    manifest.write_manifest(planned.grid, planned.kept.folder, "made up", 1, 0.0)
+    planned.kept.pack()
+    (tmp_path / "mine" / "homework_cheetah" / left).mkdir(parents=True)
+    assert hw2.plan(CHEETAH, 2, 1.0, tmp_path / "mine", []).todo == []
+
+
+def test_new_runs_that_fail_are_told_and_change_nothing(tmp_path, monkeypatch):
+    stored(tmp_path)
+    planned = hw2.plan(CHEETAH, 2, 1.0, tmp_path, [], fresh=True)
+    failed = [RunResult(spec=planned.runs[0], failure="made to fail")]
+    monkeypatch.setattr(hw2, "run_plan", lambda *_, **__: GridOutcome(failed, None))
+    published = hw2.run(CHEETAH, planned)
+    assert published == hw2.Published(None, [], failed, kept=True)

@@ -12,6 +12,7 @@ from rich.console import Console
 from sb3_course.benchmark.reporting.drawing.files import two_schemes
 from sb3_course.cli import app
 from sb3_course.cli.parts import terminal
+from sb3_course.common.errors import UserError
 from sb3_course.lectures import FIGURES, check_names, natural_path
 from sb3_course.lectures import compounding_error as compounding
 from sb3_course.lectures.run import formula, make_figures, publish
@@ -209,3 +210,12 @@ def test_a_formula_is_a_reproducible_svg_as_large_as_its_content():
     assert widths[0] < widths[1] < 200
     with pytest.raises(ValueError, match="frak"):
         formula(r"$\fraktion{1}$")
+
+
+@pytest.mark.parametrize("file", ["conclusions.json", "manifest.json"])
+@pytest.mark.parametrize("content", ["", '{"kl', "[]"])
+def test_a_damaged_file_is_told_before_anything_is_measured(file, content, tmp_path, monkeypatch):
+    (tmp_path / file).write_text(content)
+    monkeypatch.setattr(compounding, "measure", lambda *_: pytest.fail("it is measured"))
+    with pytest.raises(UserError, match=rf"{file} is damaged .*; delete it, and measure"):
+        make_quietly([NAME], tmp_path)

@@ -1,5 +1,7 @@
 """Repetition of stored runs, whose results are replaced once all new runs have finished."""
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +15,8 @@ from sb3_course.benchmark.storage.provenance import (
     SOURCE_OF,
     digest_of_code,
     of_user,
+    user_code,
+    user_modules,
 )
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
@@ -28,6 +32,17 @@ def check_user_code(runs: Sequence[RunSpec], store: Store) -> None:
     :param store: Store with their results
     :raises UserError: A module has changed since; names it and the number of runs
     """
+    if words := other_user_code(runs, store):
+        raise UserError(words)
+
+
+def other_user_code(runs: Sequence[RunSpec], store: Store) -> str:
+    """Return which finished runs were made with other modules of the user's than there are now.
+
+    :param runs: Runs of a grid
+    :param store: Store with their results
+    :return: What has changed, for how many runs, and what to do; empty if nothing has
+    """
     settings = {spec.names: spec.model_dump(mode="json") for spec in runs}
     code = {names: of_user(data) for names, data in settings.items()}
     finished = store.finished() if any(code.values()) else set()
@@ -36,26 +51,31 @@ def check_user_code(runs: Sequence[RunSpec], store: Store) -> None:
         then = result.made_with or {}
         now = code[result.spec.names]
         changed.update(key for key in now if key in then and then[key] != now[key])
-    if changed:
-        parts = [f"{n} runs with another {k.removeprefix(SOURCE_OF)}" for k, n in changed.items()]
-        raise UserError(
-            f"{store.folder} has {' and '.join(parts)}, which has changed since: --rerun "
-            "(rerun=True) makes them again, --keep (keep=True) keeps them as they are"
-        )
+    parts = [f"{n} runs with another {k.removeprefix(SOURCE_OF)}" for k, n in changed.items()]
+    if not parts:
+        return ""
+    return (
+        f"{store.folder} has {' and '.join(parts)}, which has changed since: --rerun "
+        "(rerun=True) makes them again, --keep (keep=True) keeps them as they are"
+    )
 
 
-def staging_store(store: Store) -> Store:
+def staging_store(store: Store, runs: Sequence[RunSpec]) -> Store:
     """Return the store in which new runs wait until all have finished, one per state of the code.
 
-    So the same command continues from there, and never with runs of other code.
+    So the same command continues from there, and never with runs of other code, be it this
+    package's, the user's or that of other versions.
 
     :param store: Store whose results are to be replaced
+    :param runs: All runs of the grid
     :return: Store inside its folder
     """
     code = git_commit()
     if code is None or code.endswith("-dirty"):  # which can be any code
         code = f"{code or versions()['sb3-course']}-{digest_of_code()}"
-    return Store(store.folder / FOLDER / code)
+    users = user_code(user_modules([spec.model_dump(mode="json") for spec in runs]))
+    others = json.dumps([versions(), users], sort_keys=True).encode()
+    return Store(store.folder / FOLDER / f"{code}-{hashlib.sha256(others).hexdigest()[:12]}")
 
 
 def replace_stored(store: Store, staged: Store, specs: Sequence[RunSpec], whole: bool) -> None:
@@ -71,8 +91,10 @@ def replace_stored(store: Store, staged: Store, specs: Sequence[RunSpec], whole:
         settings are obsolete, and are removed
     """
     manifest, results = read_manifest(staged.folder), staged.read(specs)
-    if not results:
-        return  # another process, which executed some of the runs, has already replaced them
+    if not results:  # another process, which executed some of the runs, has already replaced them
+        if not staged.finished():
+            (staged.folder / "manifest.json").unlink(missing_ok=True)
+        return
     for result in results:
         store.write(result)
     if whole:

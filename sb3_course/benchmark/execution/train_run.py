@@ -111,9 +111,10 @@ def run_one(
     torch.set_num_threads(1)
     config = spec.config
     model = model_of(spec, tensorboard)
+    code = made_with(spec)  # now, as files may be edited while it trains
     past = _Past()
     if checkpoints is not None and not hasattr(model, "replay_buffer"):  # which no file holds
-        model, past = _continued(model, spec, checkpoints.file)
+        model, past = _continued(model, spec, code, checkpoints.file)
     track = None if tracking is None else _track(spec, tracking, past.spec is not None)
     evaluation = EvaluationCallback(
         spec.env,
@@ -143,7 +144,7 @@ def run_one(
                 measurements=evaluation.measurements,
                 trained=evaluation.trained,
                 seconds=seconds(),
-                made_with=made_with(spec),
+                made_with=code,
             )
             loading.save(model, file, {PAST: now.model_dump_json().encode()})
 
@@ -162,7 +163,7 @@ def run_one(
         spec=spec,
         measurements=evaluation.measurements,
         seconds=seconds(),
-        made_with=made_with(spec),
+        made_with=code,
     )
 
 
@@ -220,11 +221,14 @@ class _Past(BaseModel):
     made_with: dict[str, str | None] | None = None
 
 
-def _continued(model: BaseAlgorithm, spec: RunSpec, file: Path) -> tuple[BaseAlgorithm, _Past]:
+def _continued(
+    model: BaseAlgorithm, spec: RunSpec, code: dict[str, str | None], file: Path
+) -> tuple[BaseAlgorithm, _Past]:
     """Return the model of the run's checkpoint and what it had done; the new one if there is none.
 
     :param model: New model, in whose environments the other one goes on
     :param spec: Run
+    :param code: What it is made with
     :param file: Checkpoint
     :return: Model that is ready to go on, and what it had done
     """
@@ -236,7 +240,7 @@ def _continued(model: BaseAlgorithm, spec: RunSpec, file: Path) -> tuple[BaseAlg
         past = _Past.model_validate_json(read_members(file)[PAST])
         if past.spec != spec:
             raise CheckpointError(f"{file} is of another run")
-        if past.made_with != made_with(spec):
+        if past.made_with != code:
             raise CheckpointError(f"{file} was made with other code or versions")
         trusted = loading.is_trusted(file)
         loaded, lost = loading.load_to_continue(type(model), file, env, trusted)

@@ -1,5 +1,6 @@
 """Tables, figures, one self-contained page and a README from the results of a grid."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def publish(grid: Grid, store: Store) -> Path:
     :param store: Store of the grid's results
     :return: Path of the page
     """
+    then = store.changed_at()
     results = store.read(grid.runs())
     table = tidy(results)
     write_whole(store.folder / "returns.csv", csv_of(table))
@@ -43,6 +45,8 @@ def publish(grid: Grid, store: Store) -> Path:
     record = Record(results, len(grid.runs()), read_manifest(store.folder) or {}, text)
     page = write_page(grid.name, sections(analysis, record), store.folder)
     write_zoo(results, store.folder / "zoo")
+    if store.changed_at() != then:  # a run has ended meanwhile, which the page does not have
+        os.utime(page, ns=(then, then))
     return page
 
 

@@ -10,6 +10,7 @@ learns nothing, and one that gains half as much, is computed from the stored run
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from math import comb
 from typing import TypeAlias
 
 import numpy as np
@@ -21,9 +22,9 @@ from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.statistics.hypothesis_tests.rank_test import (
     alarm,
     alarm_probability,
-    critical_value,
 )
 from sb3_course.benchmark.statistics.metrics import Array
+from sb3_course.benchmark.storage.provenance import REGISTRATION_OF, SOURCE_OF
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
@@ -34,9 +35,9 @@ FALSE_ALARM = 1e-3
 """Largest probability that a round fails although nothing has changed."""
 MIN_POWER = 0.99
 """Smallest probability with which a policy that learns nothing must be noticed."""
-UNDER_TEST, OWN = frozenset({"git_commit", "sb3-course"}), "sb3_course"
+UNDER_TEST = frozenset({"git_commit", "sb3-course"})
 """Recorded conditions that may differ, because the code is what a regression test examines; so may
-the source of this package's modules."""
+the sources and registrations of the user's modules."""
 
 
 class Verdict(str, Enum):
@@ -155,15 +156,17 @@ def stored_tasks(grid: Grid, store: Store, seeds: int = 1) -> dict[Task, list[Ru
     tasks = by_task(finished)
     names = list(dict.fromkeys(spec.names for spec in grid.runs()))
     false_alarm = FALSE_ALARM / len(names)
+    needed = fewest_stored(seeds, false_alarm)
     for task in names:
         runs = tasks.get(task, [])
         found = f"{' on '.join(task)} has {len(runs)} stored runs in {store.folder}"
-        needed = fewest_stored(seeds, false_alarm)
         if len(runs) < needed:
+            able = [k for k in range(1, len(runs)) if has_alarm(len(runs) - k, k, false_alarm)]
+            other = f", or take --seeds {able[0]}, for which there are enough" if able else ""
             raise UserError(
                 f"{found}; with --seeds {seeds} a test needs at least {needed}, so that its false "
                 f"alarms are below 1 in {1 / FALSE_ALARM:,.0f}: run the grid with `sb3-course run` "
-                "and at least this many seeds, or train more of them again"
+                f"and at least this many seeds{other}"
             )
         power, _ = powers(runs, seeds, false_alarm)  # fail before anything is trained
         if power < MIN_POWER:
@@ -183,9 +186,20 @@ def fewest_stored(k: int, false_alarm: float) -> int:
     :return: Smallest number with which an alarm is possible
     """
     n = 1
-    while critical_value(n, k, false_alarm / 2) < 0:
+    while not has_alarm(n, k, false_alarm):
         n += 1
     return n + k
+
+
+def has_alarm(n: int, k: int, false_alarm: float) -> bool:
+    """Return whether an alarm is possible: whether U = 0, one choice of all, is improbable enough.
+
+    :param n: Number of stored runs that are not trained again
+    :param k: Number of new runs
+    :param false_alarm: Largest probability of a false alarm
+    :return: Whether the critical value is 0 or more
+    """
+    return false_alarm / 2 * comb(n + k, k) >= 1
 
 
 def compare(
@@ -238,7 +252,7 @@ def same_conditions(stored: RunResult, new: RunResult) -> bool:
         {
             name: value
             for name, value in (result.made_with or {}).items()
-            if name not in UNDER_TEST and OWN not in name
+            if name not in UNDER_TEST and not name.startswith((SOURCE_OF, REGISTRATION_OF))
         }
         for result in (stored, new)
     )

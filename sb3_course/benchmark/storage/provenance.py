@@ -19,6 +19,8 @@ from sb3_course.common.tracking.code import git_commit, versions
 
 SOURCE_OF = "source of "
 """Begins the keys of :func:`user_code`."""
+REGISTRATION_OF = "registration of "
+"""Begins the other keys of :func:`of_user`."""
 
 
 @cache
@@ -76,7 +78,7 @@ def of_user(data: Any) -> dict[str, str | None]:
     for module, name in sorted(user_names(data)):
         if module in sys.modules and (registration := _registration(name)):
             digest = hashlib.sha256(registration.encode()).hexdigest()[:12]
-            code[f"registration of {module}:{name}"] = digest
+            code[f"{REGISTRATION_OF}{module}:{name}"] = digest
     return code
 
 

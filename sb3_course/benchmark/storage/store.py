@@ -177,9 +177,12 @@ class Store:
         :param page: File derived from the results, such as a report
         :return: Whether the page exists and is newer than every result
         """
+        return page.exists() and page.stat().st_mtime_ns > self.changed_at()
+
+    def changed_at(self) -> int:
+        """Return when the last result was added or removed, in nanoseconds since 1970."""
         failed = self.folder / "failed"
-        changed = max(self._runs.changed_at(), failed.stat().st_mtime_ns if failed.is_dir() else 0)
-        return page.exists() and page.stat().st_mtime_ns > changed
+        return max(self._runs.changed_at(), failed.stat().st_mtime_ns if failed.is_dir() else 0)
 
     def _failures(self, ids: Iterable[str]) -> dict[str, StoredRun]:
         found = {}

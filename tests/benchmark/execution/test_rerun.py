@@ -199,7 +199,7 @@ def test_a_command_that_was_killed_after_its_last_run_continues(stored, monkeypa
 def test_two_commands_that_end_together_replace_once(stored, monkeypatch):
     """The other one copies everything and cleans up while this one is at its first copy."""
     specs = load_grid(Path("grid.yaml")).runs()
-    staged = rerun.staging_store(stored)
+    staged = rerun.staging_store(stored, specs)
     for spec in specs:
         staged.write(ended(spec, made_with={"git_commit": "new"}))
     manifest = {"commands": ["sb3-course run new.yaml --store"], "duration_seconds": 1.0}
@@ -237,3 +237,26 @@ def test_the_digest_changes_with_a_line_and_with_a_name(tmp_path, monkeypatch):
         (tmp_path / "benchmark" / name).write_text(text)
         digests.append(provenance.digest_of_code())
     assert len(set(digests)) == 3 and digests[-1] == digests[-2]
+
+
+def test_new_runs_of_other_user_code_or_versions_do_not_count(stored, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / "of_a_user.py"
+    module.write_text("from stable_baselines3 import A2C as Mine")
+    runs = load_grid(content(algorithms={"A": {"class": "of_a_user:Mine"}})).runs()
+    first = rerun.staging_store(stored, runs).folder
+    assert rerun.staging_store(stored, runs).folder == first
+    module.write_text("from stable_baselines3 import A2C as Mine  # edited")
+    second = rerun.staging_store(stored, runs).folder
+    monkeypatch.setattr(rerun, "versions", lambda: {"torch": "another", "sb3-course": "1"})
+    assert len({first, second, rerun.staging_store(stored, runs).folder}) == 3
+
+
+def test_a_manifest_without_a_run_does_not_wait_for_the_next_command(stored):
+    """Another command has replaced the runs; what this one writes is not of the next rerun."""
+    specs = load_grid(Path("grid.yaml")).runs()
+    staged = rerun.staging_store(stored, specs)
+    staged.folder.mkdir(parents=True)
+    (staged.folder / "manifest.json").write_text("{}")
+    rerun.replace_stored(stored, staged, specs, whole=True)
+    assert not (staged.folder / "manifest.json").exists()

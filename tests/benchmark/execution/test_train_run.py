@@ -3,14 +3,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from sb3_course.benchmark.definition.checks import checked_grid
 from sb3_course.benchmark.execution import train_run
 from sb3_course.benchmark.execution.clusters import shared_folder
 from sb3_course.benchmark.execution.heartbeat import heartbeat_file, heartbeats
 from sb3_course.benchmark.execution.train_run import KEPT, Checkpoints, portable, run_one
+from sb3_course.benchmark.storage import provenance
 from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.common.tracking import callback
 from sb3_course.common.tracking.tracker import Tracking
-from tests.benchmark.helpers import HERE, changed, tiny
+from tests.benchmark.helpers import HERE, changed, content, tiny
 
 SPEC = tiny().runs()[0]
 
@@ -216,3 +218,27 @@ def test_metrics_are_named_as_sb3_names_them():
         "eval/success_rate": 0.5,
         "eval/distance": 3.0,
     }
+
+
+MODULE = """
+from pathlib import Path
+from stable_baselines3 import A2C
+
+
+class Edited(A2C):
+    def learn(self, *args, **kwargs):
+        super().learn(*args, **kwargs)
+        Path(__file__).write_text("# edited while it trains")
+        return self
+"""
+
+
+def test_a_run_is_made_with_the_code_that_it_began_with(tmp_path, monkeypatch):
+    (tmp_path / "edited_meanwhile.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    algorithms = {"Mine": {"class": "edited_meanwhile:Edited"}}
+    spec = checked_grid(content(algorithms=algorithms)).runs()[0]
+    before = provenance.user_code(["edited_meanwhile"])
+    result = run_one(spec)
+    assert result.made_with.items() >= before.items()
+    assert provenance.user_code(["edited_meanwhile"]) != before

@@ -74,13 +74,14 @@ def test_verdicts(means, made_with, expected):
     assert comparison.power == 1.0
 
 
-def test_the_source_of_the_package_is_what_a_test_examines():
+def test_sources_are_what_a_test_examines():
+    """This package's, and those of whoever has an algorithm or an environment of their own."""
     other = {**LATER, "source of sb3_course.envs.dilemmas": "0", "registration of sb3_course": "0"}
     new = [made_up(s, 1.0, 10.5 + s, 20.0 + s, made_with=other) for s in (20, 21, 22)]
     assert compare(STORED, new).verdict is Verdict.CHANGED
-    of_users = {**LATER, "source of my_module": "0"}
+    of_users = {**LATER, "source of my_module": "0", "registration of my_module:Mine-v0": "0"}
     new = [made_up(s, 1.0, 10.5 + s, 20.0 + s, made_with=of_users) for s in (20, 21, 22)]
-    assert compare(STORED, new).verdict is Verdict.ALIKE
+    assert compare(STORED, new).verdict is Verdict.CHANGED
 
 
 def test_the_first_evaluation_counts_for_the_exact_comparison():
@@ -163,6 +164,29 @@ def test_too_few_stored_runs_are_rejected(tmp_path, count, seeds):
     n = needed - seeds
     assert critical_value(n, seeds, 5e-4) == 0
     assert critical_value(n - 1, seeds, 5e-4) == -1
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 12])
+@pytest.mark.parametrize("false_alarm", [0.1, 1e-3])
+def test_the_fewest_runs_are_those_from_which_on_there_is_a_critical_value(k, false_alarm):
+    n = regression.fewest_stored(k, false_alarm) - k
+    assert critical_value(n, k, false_alarm / 2) >= 0
+    assert n == 1 or critical_value(n - 1, k, false_alarm / 2) == -1
+
+
+def test_the_fewest_runs_of_many_tasks_are_known_at_once():
+    assert regression.fewest_stored(1, 1e-3 / 48) == 96_000
+    assert regression.fewest_stored(10**6, 1e-3) == 10**6 + 1
+
+
+def test_a_number_of_seeds_that_works_is_named(tmp_path):
+    for result in STORED[:16]:
+        Store(tmp_path).write(result)
+    for given in (1, 15):
+        with pytest.raises(UserError, match=r"take --seeds (\d+)") as caught:
+            regression.stored_tasks(tiny(seeds=16), Store(tmp_path), given)
+        (seeds,) = map(int, re.findall(r"take --seeds (\d+)", str(caught.value)))
+        regression.stored_tasks(tiny(seeds=16), Store(tmp_path), seeds)
 
 
 # -- the command ----------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def spanned(rows: pd.DataFrame) -> tuple[float, float]:
     if not np.isfinite(numbers).any():
         return 0.0, 1.0
     low, high = float(np.nanmin(numbers)), float(np.nanmax(numbers))
-    return low, high if high > low else low + 1.0
+    return low, high if high > low else low + max(1.0, abs(low))  # 1e17 + 1 is 1e17
 
 
 def drawn(

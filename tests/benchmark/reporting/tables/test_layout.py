@@ -81,6 +81,13 @@ def test_an_interval_is_drawn_on_the_scale_of_its_column():
     assert layout.drawn(single._replace(point=np.nan), scale, "#000000") is None
 
 
+@pytest.mark.parametrize("value", [0.0, -3.0, 1e17, -1e17, 1e100])
+def test_equal_numbers_of_any_size_are_drawn(value):
+    rows = estimates(("A", "a", value, value, value, 2))
+    (row,) = layout.records(rows)
+    assert layout.drawn(row, layout.spanned(rows), "#000000").point == 2
+
+
 @pytest.mark.parametrize(("n", "widths"), [(8, [8]), (9, [4, 5]), (20, [6, 7, 7])])
 def test_a_table_wider_than_a_page_is_divided(n, widths):
     header = ["Algorithm", *map(str, range(n))]
