@@ -30,8 +30,8 @@ class BatchActorCritic(PolicyGradientAlgorithm):
     ======================================  ==================================================
     symbol                                  variable
     ======================================  ==================================================
-    y = Σ_{t'≥t} γ^{t'-t} r_t' + γ^k V      ``critic_target="mc"``: rewards to the episode's end,
-                                            V only after a time limit and the batch's edge
+    y = Σ_{t'≥t} γ^{t'-t} r_t'              ``critic_target="mc"``: rewards to the episode's end,
+    + γ^{T-t} V(s_T)                        V only after a time limit and the batch's edge
     y = r_t + γ V(s_{t+1})                  ``"td"``: bootstrapped, with V before this batch
     y = Â_t + V(s_t)                        ``"gae"``: λ-returns, likewise
     λ                                       ``gae_lambda``; 0 gives the lecture's Â = δ
@@ -155,7 +155,7 @@ class BatchActorCritic(PolicyGradientAlgorithm):
         :return: Targets y_t, of shape (T, N)
         """
         rewards, ends = rollout.rewards, rollout.ends
-        if self.critic_target == "mc":  # y_t = Σ_{t'≥t} γ^{t'−t} r_t' + γ^k V
+        if self.critic_target == "mc":  # y_t = Σ_{t'≥t} γ^{t'−t} r_t' + γ^{T−t} V(s_T)
             bootstrap_values = rollout.bootstrap_values(self.predict_values)
             return estimators.reward_to_go(rewards, ends, self.gamma, bootstrap_values)
         values, next_values = self.predict_rollout(rollout)

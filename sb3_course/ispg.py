@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     ``theta``      (P,)        parameters of π'
     ``to_go``      (T, N)      Σ_{t'≥t} γ^{t'-t} r_t'
     ``baseline``   (T, N)      b, from a critic that had not seen the batch
-    ``behaviors``  K × (T, N)  log products of each stored policy, newest first, if known
+    ``behaviors``  B × (T, N)  log products of each stored policy, newest first, if known
     =============  ==========  ===========================================================
     """
 
@@ -55,7 +55,7 @@ class ISPG(REINFORCE):
     ==================  =========================================  =================  ============
     ``ratio``           [wQ]_t                                     w_t                is it biased
     ==================  =========================================  =================  ============
-    ``"trajectory"``    (ρ_0 … ρ_T) Q̂_t                            ρ_0 … ρ_T          no
+    ``"trajectory"``    (ρ_0 … ρ_{T-1}) Q̂_t                        ρ_0 … ρ_{T-1}      no
     ``"per_decision"``  Σ_{t'≥t} γ^{t'-t} (ρ_0 … ρ_t') r_t'        ρ_0 … ρ_t          no
     ``"prefix"``        (ρ_0 … ρ_t) Q̂_t                            ρ_0 … ρ_t          Q̂ is of π'
     ``"step"``          ρ_t Q̂_t                                    ρ_t                and so is s_t
@@ -68,13 +68,15 @@ class ISPG(REINFORCE):
     Three switches trade variance for bias: ``self_normalize`` divides by the mean weight (over the
     trajectories at each time, or over the steps for ``"step"``), which adds a bias of O(1/K);
     ``max_weight`` uses min(w, max_weight), which shrinks the contribution of what π_θ makes much
-    likelier, a bias that more data do not remove; and a batch whose effective sample size is less
-    than ``min_ess`` is dropped (the newest is always used once).
+    likelier, a bias that more data do not remove; and a batch whose effective sample size, of the
+    weights at its trajectories' last steps, is less than ``min_ess`` is dropped (the newest is
+    always used once).
 
     With ``n_epochs=1`` and ``n_batches=1`` every weight is 1, and this is REINFORCE.
 
-    Logged in addition to REINFORCE's keys: ``train/ess/0`` of the newest batch, ``train/ess/1`` of
-    the one before …, and ``train/dropped_batches`` so far. A checkpoint holds the past batches.
+    Logged in addition to REINFORCE's keys, without ``train/grad_variance``: ``train/ess/0`` of the
+    newest batch, ``train/ess/1`` of the one before …, and ``train/dropped_batches`` so far. A
+    checkpoint holds the past batches.
 
     ``stats_window_size``, ``tensorboard_log``, ``policy_kwargs``, ``verbose``, ``seed``, ``device``
     and ``_init_setup_model`` are described in :class:`.PolicyGradientAlgorithm`.

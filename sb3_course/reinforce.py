@@ -52,7 +52,7 @@ class REINFORCE(PolicyGradientAlgorithm):
     ``estimator_variance`` measures both).
 
     A return holds rewards alone, also at a time limit. Only with ``baseline="value"`` is the unseen
-    rest after a time limit valued, γ^{T-t} V(s_T), by one call of the critic per batch.
+    rest after a time limit valued, γ^{T-t} V(s_T).
 
     ``stats_window_size``, ``tensorboard_log``, ``policy_kwargs``, ``verbose``, ``seed``, ``device``
     and ``_init_setup_model`` are described in :class:`.PolicyGradientAlgorithm`.

@@ -266,15 +266,26 @@ def command(name: str) -> str:
     rows = [
         [
             ", ".join(f"`{o}`" for o in getattr(p, "opts", [p.name]) if o) or f"`{p.name}`",
-            " ".join((p.help or "").split()),
+            with_options(" ".join((p.help or "").split())),
         ]
         for p in parsed.params
         if p.name != "help"
     ]
     words, _, examples = cleandoc(parsed.help or "").partition("For example:")
-    words = re.sub(r"(?<![`\w-])--[a-z][a-z-]*", r"`\g<0>`", words)
+    words = with_options(words)
     lines = "\n".join(line.strip() for line in examples.splitlines() if line.strip())
     return f"{words}\n\n```sh\n{lines}\n```\n\n{table(['argument', 'meaning'], rows)}"
+
+
+def with_options(text: str) -> str:
+    """Set the options in a help text as code, where they are not yet.
+
+    :param text: Help of a command or an option
+    :return: Markdown
+    """
+    parts = re.split(r"(`[^`]*`)", text)  # every second one is code already
+    parts[::2] = [re.sub(r"(?<![\w-])--[a-z][a-z-]*", r"`\g<0>`", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def exercises(theme: str) -> str:

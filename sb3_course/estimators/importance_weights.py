@@ -48,7 +48,7 @@ def log_importance_weights(ratio: str, new: Array, old: Array, rollout: Rollout)
     ================  ================================================================
     ``ratio``         weight at step t, with ρ = π_θ(a|s) / π_old(a|s)
     ================  ================================================================
-    ``trajectory``    ρ_0 ρ_1 … ρ_T, the same at each step
+    ``trajectory``    ρ_0 ρ_1 … ρ_{T-1}, the same at each step
     ``per_decision``  ρ_0 … ρ_t, of the reward at t (Precup 2000)
     ``prefix``        ρ_0 … ρ_t
     ``step``          ρ_t

@@ -217,6 +217,12 @@ def test_every_command_is_in_the_reference():
     listed = re.findall(r"```\{command\} ([\w ]+)", text("reference/commands.md"))
     assert sorted(listed) == sorted(commands_in(typer.main.get_command(app)))
     assert "`--save-every`" in facts.command("train")
+    given = "see `run GRID --rerun`, --resume's way and --track, not a--b"
+    expected = "see `run GRID --rerun`, `--resume`'s way and `--track`, not a--b"
+    assert facts.with_options(given) == expected
+    for name in listed:
+        plain = re.sub(r"```.*?```|`[^`]*`", "", facts.command(name), flags=re.S)
+        assert not re.search(r"(?<![\w-])--[a-z]", plain)
     with pytest.raises(KeyError, match="gone"):
         facts.command("gone")
 
