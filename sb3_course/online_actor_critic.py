@@ -216,7 +216,8 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         if self.policy.training:
             self.policy.set_training_mode(False)
         if self._pending is not None:  # a callback had saved this model, or was interrupted
-            self._keep(self._pending)
+            step, self._pending = self._pending, None
+            self._keep(step)
             self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
             self.train()
         callback.on_rollout_start()
@@ -266,7 +267,6 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
 
     def _keep(self, step: Step, known: Known | None = None) -> None:
         """Keep a step for :meth:`train`, with s, log π, H and V if they are known."""
-        self._pending = None
         if known is None:
             actor, critic = self._functions()
             obs = self.to_tensor(step.obs)

@@ -16,6 +16,7 @@ import argparse
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -110,11 +111,11 @@ def play(values: Values, gamma: float, seed: int) -> float:
     :param seed: Seed of the episode
     :return: Sum of the rewards, without discount
     """
-    env = gymnasium.make("Pendulum-v1")
+    env: Any = gymnasium.make("Pendulum-v1")
     env.reset(seed=seed)
     total = 0.0
     for t in range(STEPS):
-        angle, velocity = env.unwrapped.state  # type: ignore[attr-defined]
+        angle, velocity = env.unwrapped.state
         reward, theta, omega = step(angle, velocity, FINE_TORQUES)
         q = reward + gamma * Bilinear(theta, omega)(values(t + 1))
         torque = FINE_TORQUES[[np.argmax(q)]].astype(np.float32)

@@ -173,7 +173,7 @@ def _experiment(
         return INTERRUPTED
     for result in published.failures:
         print_error(f"failed: {result.spec.label}: {result.reason}")
-    if published.kept:
+    if planned.rerun and published.failures:
         print_error(
             f"stored results in {planned.kept.folder} are unchanged: the same command continues"
         )

@@ -33,13 +33,11 @@ class Published:
     :param figure: Figure, as PNG
     :param outcomes: What came of each expectation, and of those that a student's returns meet
     :param failures: Runs that failed
-    :param kept: Whether stored results stay as they were, since new runs failed
     """
 
     figure: Path | None
     outcomes: list[Outcome]
     failures: list[RunResult]
-    kept: bool = False
 
 
 def plan(
@@ -105,7 +103,7 @@ def run(
     """
     ended = run_plan(planned, workers=workers, report=False, console=console, command=command)
     if planned.rerun and ended.failures:
-        return Published(None, [], ended.failures, kept=True)
+        return Published(None, [], ended.failures)
     return publish(experiment, planned, own)
 
 

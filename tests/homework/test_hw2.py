@@ -145,4 +145,4 @@ def test_new_runs_that_fail_are_told_and_change_nothing(tmp_path, monkeypatch):
     failed = [RunResult(spec=planned.runs[0], failure="made to fail")]
     monkeypatch.setattr(hw2, "run_plan", lambda *_, **__: GridOutcome(failed, None))
     published = hw2.run(CHEETAH, planned)
-    assert published == hw2.Published(None, [], failed, kept=True)
+    assert published == hw2.Published(None, [], failed)

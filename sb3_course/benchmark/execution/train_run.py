@@ -115,7 +115,7 @@ def run_one(
     past = _Past()
     if checkpoints is not None and not hasattr(model, "replay_buffer"):  # which no file holds
         model, past = _continued(model, spec, code, checkpoints.file)
-    track = None if tracking is None else _track(spec, tracking, past.spec is not None)
+    track = None if tracking is None else _track(spec, code, tracking, past.spec is not None)
     evaluation = EvaluationCallback(
         spec.env,
         config.evaluation_steps,
@@ -187,13 +187,15 @@ def model_of(spec: RunSpec, tensorboard: Path | None = None) -> BaseAlgorithm:
     )
 
 
-def _track(spec: RunSpec, tracking: Tracking, continued: bool) -> Track:
+def _track(
+    spec: RunSpec, code: dict[str, str | None], tracking: Tracking, continued: bool
+) -> Track:
     """Return the callback that tracks a run."""
     run = TrackedRun(
         id=spec.id,
         name=spec.label,
         group=f"{spec.algorithm} · {spec.environment}",
-        config={**spec.model_dump(mode="json"), "code": made_with(spec)},
+        config={**spec.model_dump(mode="json"), "code": code},
         tags=(spec.algorithm, spec.environment),
         continued=continued,
     )
