@@ -17,8 +17,8 @@ def published(monkeypatch, tmp_path):
 
     def plan(experiment, *arguments):
         calls.append((experiment.name, *arguments))
-        grid = SimpleNamespace(name=experiment.name)
-        return SimpleNamespace(grid=grid, runs=[1, 2], todo=[1])
+        grid = SimpleNamespace(rerun=False, name=experiment.name)
+        return SimpleNamespace(rerun=False, grid=grid, runs=[1, 2], todo=[1])
 
     def run(experiment, planned, own, **how):
         if outcome.error is not None:
