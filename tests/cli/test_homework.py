@@ -17,7 +17,7 @@ def published(monkeypatch, tmp_path):
 
     def plan(experiment, *arguments):
         calls.append((experiment.name, *arguments))
-        grid = SimpleNamespace(rerun=False, name=experiment.name)
+        grid = SimpleNamespace(name=experiment.name)
         return SimpleNamespace(rerun=False, grid=grid, runs=[1, 2], todo=[1])
 
     def run(experiment, planned, own, **how):
