@@ -38,9 +38,7 @@ def figures(
 
     sb3-course figures
 
-    sb3-course figures natural_path kl_expansion --quick
-
-    sb3-course figures --quick --out my_figures
+    sb3-course figures natural_path kl_expansion --quick --out my_figures
     """
     chosen = check_names(names or [])
     from sb3_course.lectures.run import make_figures

@@ -29,7 +29,7 @@ from sb3_course.collection.images import AddedTranspose
 from sb3_course.collection.observations import Array
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import unknown
-from sb3_course.common.validation import scheduled
+from sb3_course.common.validation import is_own, scheduled
 from sb3_course.envs.gymnasium_vec_env import GymnasiumVecEnv
 
 Self = TypeVar("Self", bound="CourseAlgorithm")
@@ -350,8 +350,7 @@ class CourseAlgorithm(BaseAlgorithm):
     @classmethod
     def _check_class(cls, path: checkpoint.CheckpointPath, saved: str | None) -> None:
         """Refuse a file of another class; a user's class loads the files of its bases as well."""
-        own = cls.__module__.partition(".")[0] == "sb3_course"
-        known = {cls.__name__} if own else {base.__name__ for base in cls.__mro__}
+        known = {cls.__name__} if is_own(cls) else {base.__name__ for base in cls.__mro__}
         if saved not in known:
             use = f": use {saved}.load" if saved else ""
             raise checkpoint.CheckpointError(

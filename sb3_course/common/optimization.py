@@ -38,7 +38,11 @@ def fit_critic(
 
 
 def minibatches(
-    n: int, n_updates: int, batch_size: int | None, device: th.device
+    n: int,
+    n_updates: int,
+    batch_size: int | None,
+    device: th.device,
+    generator: th.Generator | None = None,
 ) -> Iterator[th.Tensor | slice]:
     """Yield the indices of minibatches, reshuffled each time that the data are used up.
 
@@ -46,14 +50,15 @@ def minibatches(
     :param n_updates: Number of minibatches
     :param batch_size: Size of a minibatch; None, or at least n, for all transitions each time
     :param device: Device of the indices
+    :param generator: Random generator of that device; None for PyTorch's own
     :yield: Index tensor of shape (batch_size,), or a slice that selects everything
     """
     if batch_size is None or batch_size >= n:
         yield from [slice(None)] * n_updates
     else:
-        order, position = th.randperm(n, device=device), 0
+        position = n
         for _ in range(n_updates):
             if position + batch_size > n:
-                order, position = th.randperm(n, device=device), 0
+                order, position = th.randperm(n, device=device, generator=generator), 0
             yield order[position : position + batch_size]
             position += batch_size

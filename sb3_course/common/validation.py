@@ -102,13 +102,22 @@ def check_flag(name: str, value: object) -> None:
     check(name, value, isinstance(value, (bool, np.bool_)), "True or False")
 
 
+def is_own(cls: type) -> bool:
+    """Return whether a class is of this package, rather than a user's.
+
+    :param cls: Class
+    :return: Whether it is
+    """
+    return cls.__module__.startswith(PACKAGE)
+
+
 def check_flags(model: object) -> None:
     """Check every attribute that a constructor of this package takes as True or False.
 
     :param model: Model, with its constructor's arguments as attributes
     :raises ValueError: One is neither
     """
-    classes = [base for base in type(model).__mro__ if base.__module__.startswith(PACKAGE)]
+    classes = [base for base in type(model).__mro__ if is_own(base)]
     cls = classes[0] if classes else type(model)
     for name, parameter in inspect.signature(cls).parameters.items():
         if isinstance(parameter.default, bool) and name in vars(model):

@@ -9,6 +9,7 @@ import numpy as np
 import torch as th
 
 from sb3_course.collection.observations import Array, Obs
+from sb3_course.common.optimization import minibatches
 
 KEY = "obs:"
 CHUNK = 1_000
@@ -129,7 +130,7 @@ class Dataset:
 
 
 class SeededMinibatches:
-    """Indices of minibatches, reshuffled each time that the data are used up.
+    """Minibatches that can be drawn from any one on, since every :data:`CHUNK` are seeded anew.
 
     :param n: Number of transitions
     :param batch_size: Size of a minibatch; at least n for all transitions each time
@@ -141,8 +142,7 @@ class SeededMinibatches:
     def __init__(
         self, n: int, batch_size: int, device: th.device, seed: tuple[int, ...], start: int = 0
     ) -> None:
-        self._n, self._batch_size, self._seed = n, batch_size, seed
-        self._generator = th.Generator(device)
+        self._n, self._batch_size, self._device, self._seed = n, batch_size, device, seed
         self._number = start - start % CHUNK
         while self._number < start:
             self.draw()
@@ -152,22 +152,12 @@ class SeededMinibatches:
 
         :return: Index tensor of shape (batch_size,), or a slice that selects everything
         """
-        number, self._number = self._number, self._number + 1
-        if self._batch_size >= self._n:
-            return slice(None)
-        if number % CHUNK == 0:
-            self._generator.manual_seed(draw_seed(*self._seed, number // CHUNK))
-            self._shuffle()
-        elif self._position + self._batch_size > self._n:
-            self._shuffle()
-        indices = self._order[self._position : self._position + self._batch_size]
-        self._position += self._batch_size
-        return indices
-
-    def _shuffle(self) -> None:
-        device = self._generator.device
-        self._order = th.randperm(self._n, device=device, generator=self._generator)
-        self._position = 0
+        if self._number % CHUNK == 0:
+            generator = th.Generator(self._device)
+            generator.manual_seed(draw_seed(*self._seed, self._number // CHUNK))
+            self._chunk = minibatches(self._n, CHUNK, self._batch_size, self._device, generator)
+        self._number += 1
+        return next(self._chunk)
 
 
 def draw_seed(*numbers: int) -> int:

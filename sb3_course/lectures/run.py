@@ -20,6 +20,8 @@ from sb3_course.benchmark.reporting.content import Table
 from sb3_course.benchmark.reporting.drawing import files
 from sb3_course.benchmark.reporting.page.templates import render
 from sb3_course.benchmark.storage import provenance
+from sb3_course.benchmark.storage.run_files import locked
+from sb3_course.common.errors import UserError
 from sb3_course.common.files import read_kept, write_whole
 from sb3_course.common.tracking import code
 from sb3_course.lectures import FIGURES
@@ -39,7 +41,9 @@ def make_figures(names: Sequence[str], quick: bool, folder: Path, console: Conso
         figures ``conclusions.json``, ``manifest.json`` and ``report.html``
     :param console: Console that progress is shown on
     :return: Names of the figures whose claim does not hold in their numbers
+    :raises UserError: As of :func:`make_figure`, before anything is measured
     """
+    _check_kept(names, quick, folder)
     doubtful = []
     with one_thread(), _display(console, len(names)) as display:
         for name in names:
@@ -64,9 +68,10 @@ def make_figure(name: str, quick: bool, folder: Path, note: Note = silent) -> Co
     :return: Conclusion of the figure
     :raises FloatingPointError: If a number is not finite; the message names it and nothing is
         written
+    :raises UserError: If the folder has a full measurement that a quick one would replace, or a
+        damaged file
     """
-    for kept in (CONCLUSIONS, "manifest.json"):  # a damaged one is told before the measurement
-        _entries(folder / kept)
+    _check_kept([name], quick, folder)
     module = import_module(f"sb3_course.lectures.{name}")
     config = module.QUICK if quick else module.Config()
     table = check_finite(module.measure(config, note), name)
@@ -134,6 +139,18 @@ def _write_manifest(folder: Path, name: str, quick: bool, seconds: float) -> Non
     _write_entry(folder / "manifest.json", name, entry)
 
 
+def _check_kept(names: Sequence[str], quick: bool, folder: Path) -> None:
+    """Check, before a measurement, that a folder can be read and loses no longer measurement."""
+    _entries(folder / "manifest.json")
+    kept = _entries(folder / CONCLUSIONS)
+    full = [name for name in names if quick and not kept.get(name, {"quick": True})["quick"]]
+    if full:
+        raise UserError(
+            f"{folder} has full measurements of {', '.join(full)}, which quick ones would replace; "
+            "choose another folder (--out DIR)"
+        )
+
+
 def _entries(path: Path) -> dict[str, Any]:
     return read_kept(path, _mapping, "measure its figures again") or {}
 
@@ -147,8 +164,9 @@ def _mapping(content: bytes) -> dict[str, Any]:
 
 def _write_entry(path: Path, name: str, entry: dict[str, Any]) -> None:
     """Write what is known of a figure into a file that holds it for all of them."""
-    entries = dict(sorted((_entries(path) | {name: entry}).items()))
-    write_whole(path, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+    with locked(path.with_name(".lock")):  # others may make other figures
+        entries = dict(sorted((_entries(path) | {name: entry}).items()))
+        write_whole(path, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
 
 
 def publish(folder: Path) -> Path:

@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import re
 from dataclasses import replace
 from io import StringIO
@@ -13,7 +14,7 @@ from sb3_course.benchmark.reporting.drawing.files import two_schemes
 from sb3_course.cli import app
 from sb3_course.cli.parts import terminal
 from sb3_course.common.errors import UserError
-from sb3_course.lectures import FIGURES, check_names, natural_path
+from sb3_course.lectures import FIGURES, check_names, natural_path, run
 from sb3_course.lectures import compounding_error as compounding
 from sb3_course.lectures.run import formula, make_figures, publish
 
@@ -39,6 +40,38 @@ def test_a_figure_is_reproduced_byte_for_byte(tmp_path):
     content = json.loads((tmp_path / "one" / "conclusions.json").read_text())[NAME]
     assert content["quick"] and content["config"]["n_walks"] == 50
     assert f"{content['numbers']['exponent_bc']:.2f}" in content["sentence"]
+
+
+def test_quick_figures_do_not_replace_full_ones(tmp_path, capsys):
+    store(tmp_path, NAME)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert app.invoke(["figures", NAME, "--quick", "--out", str(tmp_path)]) == terminal.MISUSED
+    error = capsys.readouterr().err
+    assert f"{tmp_path} has full measurements of {NAME}" in error
+    assert "--out" in error
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with pytest.raises(UserError, match=NAME):
+        run.make_figure(NAME, True, tmp_path)
+
+
+def test_two_commands_lose_no_figure_of_each_other(tmp_path, monkeypatch):
+    """The second one comes while the first has read the entries and not yet written them."""
+    started, write = [], run.write_whole
+    fork, path = multiprocessing.get_context("fork"), tmp_path / "manifest.json"
+
+    def joined_by_another(path, text):
+        if not started:
+            second = fork.Process(target=run._write_entry, args=[path, "natural_path", {}])
+            started.append(second)
+            second.start()
+            second.join(0.5)  # which waits for this one's lock
+        write(path, text)
+
+    monkeypatch.setattr(run, "write_whole", joined_by_another)
+    run._write_entry(path, NAME, {})
+    started[0].join()
+    assert started[0].exitcode == 0
+    assert json.loads(path.read_text()) == {NAME: {}, "natural_path": {}}
 
 
 def test_the_page_is_self_contained_and_names_missing_figures(tmp_path):

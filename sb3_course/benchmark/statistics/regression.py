@@ -10,7 +10,6 @@ learns nothing, and one that gains half as much, is computed from the stored run
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from math import comb
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +21,7 @@ from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.statistics.hypothesis_tests.rank_test import (
     alarm,
     alarm_probability,
+    has_alarm,
 )
 from sb3_course.benchmark.statistics.metrics import Array
 from sb3_course.benchmark.storage.provenance import REGISTRATION_OF, SOURCE_OF
@@ -161,7 +161,7 @@ def stored_tasks(grid: Grid, store: Store, seeds: int = 1) -> dict[Task, list[Ru
         runs = tasks.get(task, [])
         found = f"{' on '.join(task)} has {len(runs)} stored runs in {store.folder}"
         if len(runs) < needed:
-            able = [k for k in range(1, len(runs)) if has_alarm(len(runs) - k, k, false_alarm)]
+            able = [k for k in range(1, len(runs)) if has_alarm(len(runs) - k, k, false_alarm / 2)]
             other = f", or take --seeds {able[0]}, for which there are enough" if able else ""
             raise UserError(
                 f"{found}; with --seeds {seeds} a test needs at least {needed}, so that its false "
@@ -186,20 +186,9 @@ def fewest_stored(k: int, false_alarm: float) -> int:
     :return: Smallest number with which an alarm is possible
     """
     n = 1
-    while not has_alarm(n, k, false_alarm):
+    while not has_alarm(n, k, false_alarm / 2):
         n += 1
     return n + k
-
-
-def has_alarm(n: int, k: int, false_alarm: float) -> bool:
-    """Return whether an alarm is possible: whether U = 0, one choice of all, is improbable enough.
-
-    :param n: Number of stored runs that are not trained again
-    :param k: Number of new runs
-    :param false_alarm: Largest probability of a false alarm
-    :return: Whether the critical value is 0 or more
-    """
-    return false_alarm / 2 * comb(n + k, k) >= 1
 
 
 def compare(

@@ -63,6 +63,17 @@ def critical_value(n: int, k: int, false_alarm: float) -> int:
     return n * k
 
 
+def has_alarm(n: int, k: int, false_alarm: float) -> bool:
+    """Return whether an alarm is possible: whether U = 0, one choice of all, is improbable enough.
+
+    :param n: Number of stored runs
+    :param k: Number of new runs
+    :param false_alarm: Largest probability of a false alarm on one side
+    :return: Whether :func:`critical_value` is 0 or more, without counting the choices
+    """
+    return false_alarm * comb(n + k, k) >= 1
+
+
 def size(n: int, k: int, u: int) -> float:
     """Compute P(U <= u) if nothing has changed.
 

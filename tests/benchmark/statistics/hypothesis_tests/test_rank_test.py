@@ -10,6 +10,7 @@ from sb3_course.benchmark.statistics.hypothesis_tests.rank_test import (
     alarm_probability,
     arrangements,
     critical_value,
+    has_alarm,
     pairs_won,
     size,
 )
@@ -40,6 +41,12 @@ def test_the_law_of_u_is_scipys(shift):
 def test_the_critical_value_is_the_largest_that_keeps_the_false_alarms(n, k, false_alarm):
     u = critical_value(n, k, false_alarm)
     assert size(n, k, u) <= false_alarm < size(n, k, u + 1)
+
+
+@pytest.mark.parametrize("false_alarm", [1.0, 0.1, 0.05, 1e-3])
+def test_an_alarm_is_possible_if_there_is_a_critical_value(false_alarm):
+    for n, k in product(range(1, 8), range(1, 5)):
+        assert has_alarm(n, k, false_alarm) == (critical_value(n, k, false_alarm) >= 0)
 
 
 def test_too_few_runs_can_raise_no_alarm():
