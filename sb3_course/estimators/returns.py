@@ -28,7 +28,7 @@ def reward_to_go(
     _check_shapes(rewards=rewards, ends=ends)
     if np.ndim(bootstrap_values):
         _check_shapes(rewards=rewards, bootstrap_values=bootstrap_values)
-    returns = np.asarray(rewards) + gamma * np.asarray(bootstrap_values, dtype=np.float64)
+    returns = _float64(rewards) + gamma * _float64(bootstrap_values)
     discount = gamma * ~np.asarray(ends, dtype=bool)
     for t in range(len(returns) - 2, -1, -1):
         returns[t] += discount[t] * returns[t + 1]
@@ -58,8 +58,8 @@ def next_values(values: Array, ends: Array, bootstrap_values: Array) -> Array:
     :return: V(s_{t+1}), 0 after a terminal state
     """
     _check_shapes(values=values, ends=ends, bootstrap_values=bootstrap_values)
-    shifted = bootstrap_values.copy()
-    shifted[:-1] += np.where(ends[:-1], 0.0, values[1:])
+    shifted = np.array(bootstrap_values, dtype=np.float64)
+    shifted[:-1] += np.where(np.asarray(ends[:-1], dtype=bool), 0.0, values[1:])
     return shifted
 
 
@@ -75,7 +75,7 @@ def td_errors(rewards: Array, values: Array, next_values: Array, gamma: float) -
     :return: TD errors δ_t
     """
     _check_shapes(rewards=rewards, values=values, next_values=next_values)
-    return rewards + gamma * next_values - values
+    return _float64(rewards) + gamma * _float64(next_values) - _float64(values)
 
 
 def gae(deltas: Array, ends: Array, gamma: float, gae_lambda: float) -> Array:
@@ -110,6 +110,11 @@ def running_sum(values: Array, ends: Array) -> Array:
     for t in range(1, len(sums)):
         sums[t] += np.where(ends[t - 1], 0.0, sums[t - 1])
     return sums
+
+
+def _float64(array: Array | float) -> Array:
+    # NumPy 1 would keep float32 beside a number
+    return np.asarray(array, dtype=np.float64)
 
 
 def _check_shapes(**arrays: Array | float) -> None:

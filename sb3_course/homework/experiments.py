@@ -85,7 +85,7 @@ class Experiment:
         """
         if not 0 < fraction <= 1:
             raise UserError(f"fraction {fraction:g}; allowed: above 0, up to 1")
-        grid: dict[str, Any] = read_yaml(self.path.read_text())
+        grid: dict[str, Any] = read_yaml(self.path.read_text(encoding="utf-8"))
         if seeds is not None:
             grid["seeds"] = seeds
         if fraction < 1:

@@ -287,11 +287,12 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     best, worst = float(table["level"].min()), float(table["level"].max())
     td, mc = cell(table, worst, GAE, 0.0), cell(table, worst, MONTE_CARLO, 1.0)
     of_best, of_worst = best_lambda(table, best), best_lambda(table, worst)
+    other = f"an error of {best:g}" if best else "a perfect critic"
     return Conclusion(
         f"With a critic error of {worst:g} standard deviations of the values, the one-step "
         f"advantage has a bias of {td['bias']:.2f} and a standard deviation of "
         f"{td['deviation']:.2f}, the Monte Carlo advantage {mc['bias']:.2f} and "
-        f"{mc['deviation']:.2f}. The λ with the lowest error is {of_best:g} with a perfect critic "
+        f"{mc['deviation']:.2f}. The λ with the lowest error is {of_best:g} with {other} "
         f"and {of_worst:g} with this one.",
         td["bias"] > 2 * mc["bias"]
         and mc["deviation"] > 1.2 * td["deviation"]
@@ -301,7 +302,7 @@ def conclude(table: pd.DataFrame) -> Conclusion:
             "deviation_one_step": td["deviation"],
             "bias_monte_carlo": mc["bias"],
             "deviation_monte_carlo": mc["deviation"],
-            "best_lambda_perfect_critic": of_best,
+            "best_lambda_best_critic": of_best,
             "best_lambda_worst_critic": of_worst,
         },
     )

@@ -53,7 +53,7 @@ CAPTION = (
     "Updates until nine tenths of the possible gain are reached, by the scale of the parameters, "
     "with the same KL in every step; at the top, not within the updates that were made. Left: the "
     "lecture's policy a ~ N(ks, σ²), with k = cκ and κ as the parameter. Middle: softmax policies "
-    "on tabular MDPs whose features have scales from 1 to c; mean and range over MDPs. Right: "
+    "on tabular MDPs whose features have scales from 1 to c; median and range over MDPs. Right: "
     "distance from the best return of the left policy at c = 1 (solid) and the largest c (dashed). "
     "Exact gradients and Fisher matrices: there are no samples and no intervals. Damping adds λ to "
     "the Fisher matrix's diagonal, as NPG does."
@@ -203,7 +203,10 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
     :param note: Function that is called with the progress
     :return: Table with :data:`COLUMNS`; ``value`` is the number of updates (``count``) or the
         distance from the best return (``path``, of the Gaussian policy at two scales)
+    :raises ValueError: The scales lack 1, with which the others are compared
     """
+    if 1.0 not in config.scales:
+        raise ValueError(f"scales: given {config.scales}; allowed: those with 1.0 among them")
     rows = []
     problems = [(GAUSSIAN, 0), *((SOFTMAX, mdp) for mdp in range(config.n_mdps))]
     for name, mdp in track(problems, note, lambda item: f"{item[0]} policy"):
@@ -230,7 +233,7 @@ def _counts(axes: Axes, rows: pd.DataFrame, palette: Palette, title: str) -> Non
     for kind, color in palette.items():
         by_scale = rows[rows["kind"] == kind].groupby("scale")["value"]
         order = 3 if kind == NATURAL else 2  # above the damped one, which is often the same
-        axes.plot(by_scale.mean(), color=color, marker="o", ms=3, zorder=order)
+        axes.plot(by_scale.median(), color=color, marker="o", ms=3, zorder=order)
         axes.fill_between(
             by_scale.min().index, by_scale.min(), by_scale.max(), color=color, alpha=0.12
         )
@@ -271,36 +274,44 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     """
     counts = table[table["part"] == "count"]
     cap = table["update"].max()
-    mean = counts.groupby(["problem", "scale", "kind"])["value"].mean()
+    groups = counts.groupby(["problem", "scale", "kind"])["value"]
+    median, unfinished = groups.median(), groups.agg(lambda updates: int((updates >= cap).sum()))
     scales = sorted(counts["scale"].unique())
     low, high = scales[0], scales[-1]
 
     def said(problem: str, kind: str, scale: float) -> str:
-        value = mean[problem, scale, kind]
-        return f"more than {cap:.0f}" if value >= cap else f"{value:.3g}"
+        at = (problem, scale, kind)
+        if median[at] >= cap:
+            return f"more than {cap:.0f}"
+        late = f" ({unfinished[at]} of them more than {cap:.0f})" if unfinished[at] else ""
+        return f"{median[at]:.3g}{late}"
 
-    natural = {p: [mean[p, c, NATURAL] for c in scales] for p in (GAUSSIAN, SOFTMAX)}
-    ill = {p: max(mean[p, low, VANILLA], mean[p, high, VANILLA]) for p in (GAUSSIAN, SOFTMAX)}
+    problems = (GAUSSIAN, SOFTMAX)
+    natural = {p: [median[p, c, NATURAL] for c in scales] for p in problems}
+    ill = {p: max(median[p, low, VANILLA], median[p, high, VANILLA]) for p in problems}
+    alike = all(median[p, 1.0, VANILLA] < 1.25 * median[p, 1.0, NATURAL] for p in problems)
+    slower = any(median[p, low, DAMPED] > 1.25 * median[p, low, NATURAL] for p in problems)
+    cost = "gives some of it away" if slower else "gives little of it away"
     return Conclusion(
         f"With parameters of one scale it takes {said(GAUSSIAN, NATURAL, 1.0)} natural and "
         f"{said(GAUSSIAN, VANILLA, 1.0)} vanilla updates of the Gaussian policy, and "
         f"{said(SOFTMAX, NATURAL, 1.0)} and {said(SOFTMAX, VANILLA, 1.0)} of the softmax policies "
-        f"(means over MDPs): F⁻¹ gains nothing there. At a scale of {high:g} it takes "
+        f"(medians over MDPs): F⁻¹ gains {'nothing' if alike else 'something'} there. "
+        f"At a scale of {high:g} it takes "
         f"{said(GAUSSIAN, NATURAL, high)} and {said(GAUSSIAN, VANILLA, high)}, and "
         f"{said(SOFTMAX, NATURAL, high)} and {said(SOFTMAX, VANILLA, high)}; at {low:g}, "
         f"{said(GAUSSIAN, NATURAL, low)} and {said(GAUSSIAN, VANILLA, low)}, and "
-        f"{said(SOFTMAX, NATURAL, low)} and {said(SOFTMAX, VANILLA, low)}. Damping gives some of "
-        f"it away where parameters are small: at {low:g} the damped steps are "
+        f"{said(SOFTMAX, NATURAL, low)} and {said(SOFTMAX, VANILLA, low)}. Damping {cost} "
+        f"where parameters are small: at {low:g} the damped steps are "
         f"{said(GAUSSIAN, DAMPED, low)} and {said(SOFTMAX, DAMPED, low)}.",
         all(
-            max(natural[p]) - min(natural[p]) <= 1
-            and mean[p, 1.0, VANILLA] < 1.25 * mean[p, 1.0, NATURAL]
-            and ill[p] > 3 * max(natural[p])
-            for p in (GAUSSIAN, SOFTMAX)
-        ),
+            max(natural[p]) - min(natural[p]) <= 1 and ill[p] > 3 * max(natural[p])
+            for p in problems
+        )
+        and alike,
         {
-            f"updates, {problem}, scale {scale:g}, {kind}": float(mean[problem, scale, kind])
-            for problem in (GAUSSIAN, SOFTMAX)
+            f"updates, {problem}, scale {scale:g}, {kind}": float(median[problem, scale, kind])
+            for problem in problems
             for scale in scales
             for kind in KINDS
         },

@@ -219,7 +219,7 @@ def _drawing(folder: Path, name: str) -> str:
     if not path.exists():
         module = import_module(f"sb3_course.lectures.{name}")
         files.save(module.draw(read(folder / f"{name}.csv")), folder, name, FONT_SCALE)
-    return path.read_text()
+    return path.read_text(encoding="utf-8")
 
 
 def formula(tex: str) -> str:

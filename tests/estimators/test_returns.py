@@ -128,3 +128,18 @@ def test_running_sum_by_hand():
 def test_arrays_of_different_shapes_are_refused(call, given):
     with pytest.raises(ValueError, match=given + ".*; allowed: the same for all"):
         call(np.zeros(4), np.zeros((4, 1)))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int64])
+def test_all_is_computed_in_double_precision(kind):
+    ones, ends = np.ones((4, 1), kind), np.zeros((4, 1))
+    after = next_values(ones, ends, ones)
+    results = (
+        reward_to_go(ones, ends, 0.9),
+        after,
+        td_errors(ones, ones, ones, 0.9),
+        gae(ones, ends, 0.9, 0.9),
+        running_sum(ones, ends),
+    )
+    assert {result.dtype for result in results} == {np.dtype(np.float64)}
+    assert td_errors(ones, ones, ones, 0.9)[0, 0] == 0.9

@@ -53,6 +53,15 @@ def test_single_precision_is_precise_enough_and_worse_is_not():
     assert verdict("reward_to_go", RIGHT.format("returns.round(3)")).state is State.WRONG
 
 
+def test_an_error_of_pytorch_is_no_unfinished_exercise():
+    """PyTorch raises NotImplementedError for an operator that a type lacks."""
+    found = verdict("reward_to_go", RIGHT.format("torch.tensor(ends) @ torch.tensor(ends).T"))
+    assert found.state is State.WRONG
+    assert f"{PATH}:" in found.lines[0]
+    unfinished = RIGHT.format("returns").replace("return returns", "raise NotImplementedError")
+    assert verdict("reward_to_go", unfinished).state is State.TO_DO
+
+
 def test_two_mistakes_at_once_are_both_told():
     source = RIGHT.format("returns").replace(" * ~ends[t]", "").replace("gamma * ", "")
     source = source.replace("+= returns", "+= returns")

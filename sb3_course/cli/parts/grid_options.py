@@ -77,7 +77,7 @@ def runtime_env_in(file: Path | None) -> dict[str, Any] | None:
     if file is None:
         return None
     try:
-        content = read_yaml(file.read_text())
+        content = read_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--runtime-env: {file} cannot be read: {error}") from error
     except YAMLError as error:

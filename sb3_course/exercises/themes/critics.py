@@ -26,9 +26,11 @@ def advantage_step(
     no_values: bool = False,
     over_states: bool = False,
     standardized: bool = False,
+    standardized_by_n: bool = False,
     summed: bool = False,
     descends: bool = False,
     no_log: bool = False,
+    stays: bool = False,
 ) -> Array:
     """Compute θ + α 1/M Σ ∇log π (Q̂ - V), or what a mistake makes of it.
 
@@ -41,15 +43,18 @@ def advantage_step(
     :param broadcast: Multiply every log π with every advantage
     :param no_values: Leave V out
     :param over_states: Normalize π over the states
-    :param standardized: Standardize the advantages
+    :param standardized: Standardize the advantages, with the deviation that PyTorch has
+    :param standardized_by_n: The same with a deviation of all M, as NumPy has it
     :param summed: Sum over the transitions
     :param descends: Step backward
     :param no_log: Take the gradient of π
+    :param stays: Take no step
     :return: New θ, of shape (S, A)
     """
     weights = returns.numpy() - (0 if no_values else values.numpy())
-    if standardized:
-        weights = (weights - weights.mean()) / weights.std()
+    if standardized or standardized_by_n:
+        deviation_of_all = weights.std(ddof=0 if standardized_by_n else 1)
+        weights = (weights - weights.mean()) / deviation_of_all
     if broadcast:
         weights = np.full_like(weights, weights.mean())
     s, a = states.numpy(), actions.numpy().ravel()
@@ -57,13 +62,13 @@ def advantage_step(
         move = moved(theta.T, weights, a, s, no_log).T
     else:
         move = moved(theta, weights, s, a, no_log)
-    move = move / (1 if summed else len(weights))
+    move = move * (0 if stays else 1 if summed else 1 / len(weights))
     return np.asarray(theta.detach().numpy() + (-1 if descends else 1) * learning_rate * move)
 
 
 def _advantage_cases() -> tuple[Case, ...]:
     cases = []
-    for seed, (label, n) in enumerate({"three transitions": 3, "eight transitions": 8}.items()):
+    for seed, (label, n) in enumerate({"three transitions": 3, "eight transitions": 8}.items(), 4):
         rng = np.random.default_rng(seed)
         arguments: dict[str, Any] = {
             "theta": th.tensor(world().theta, requires_grad=True),
@@ -108,9 +113,12 @@ ADVANTAGE_STEP = Exercise(
         "no_values": "V is not subtracted",
         "over_states": "π is normalized over the states instead of over the actions",
         "standardized": "the advantages are standardized: the step then has no scale",
+        "standardized_by_n": "the advantages are standardized, with the deviation of all of them: "
+        "the step then has no scale",
         "summed": "this sums over the transitions instead of averaging",
         "descends": DOWN,
         "no_log": NO_LOG,
+        "stays": "θ does not move",
     },
     _measure_advantage,
     "the expected step is that of ∇J, over all pairs of trajectories",

@@ -66,6 +66,7 @@ def reinforce(
     summed: bool = False,
     per_step: bool = False,
     standardized: bool = False,
+    standardized_by_n: bool = False,
     descends: bool = False,
     no_log: bool = False,
 ) -> Array:
@@ -80,17 +81,19 @@ def reinforce(
     :param none: Take no baseline
     :param summed: Sum over the trajectories
     :param per_step: Average over the transitions
-    :param standardized: Divide by the standard deviation
+    :param standardized: Divide by the standard deviation, as PyTorch has it
+    :param standardized_by_n: The same with a deviation of all K, as NumPy has it
     :param descends: Step backward
     :param no_log: Take the gradient of π
     :return: New θ, of shape (S, A)
     """
     totals = rewards.numpy().sum(axis=0)
     k = len(totals)
-    others = totals.mean() if own or standardized else (totals.sum() - totals) / (k - 1)
+    whole = own or standardized or standardized_by_n
+    others = totals.mean() if whole else (totals.sum() - totals) / (k - 1)
     weights = totals - (0 if none else others)
-    if standardized:
-        weights = weights / totals.std()
+    if standardized or standardized_by_n:
+        weights = weights / totals.std(ddof=0 if standardized_by_n else 1)
     n = 1 if summed else states.numel() if per_step else k
     spread = np.broadcast_to(weights, states.shape)
     move = moved(theta, spread, states.numpy(), actions.numpy(), no_log) / n
@@ -135,6 +138,8 @@ REINFORCE_STEP = Exercise(
         "per_step": "this averages over the transitions: the gradient of J is a mean over the "
         "trajectories",
         "standardized": "the returns are standardized: the step then has no scale, and is not α∇J",
+        "standardized_by_n": "the returns are standardized, with the deviation of all of them: "
+        "the step then has no scale, and is not α∇J",
         "descends": DOWN,
         "no_log": NO_LOG,
     },

@@ -1,6 +1,6 @@
 import pytest
 
-from sb3_course.exercises.checking import State
+from sb3_course.exercises.checking import State, close
 from sb3_course.exercises.themes.critics import ADVANTAGE_STEP, CRITIC_STEP
 from tests.exercises.answers import edited, given, verdict
 
@@ -19,7 +19,10 @@ ACTOR_WRONG = [
     ([("returns - values", "returns")], "no_values"),
     ([("log_softmax(theta, dim=1)", "log_softmax(theta, dim=0)")], "over_states"),
     ([("returns - values", "returns - values\n    advantages = (advantages - advantages.mean()) "
-       "/ advantages.std(correction=0)")], "standardized"),
+       "/ (advantages.std() + 1e-8)")], "standardized"),
+    ([("returns - values", "returns - values\n    advantages = (advantages - advantages.mean()) "
+       "/ advantages.std(correction=0)")], "standardized_by_n"),
+    ([("log_prob * advantages", "log_prob.detach() * advantages + 0 * theta.sum()")], "stays"),
     ([(".mean()", ".sum()")], "summed"),
     ([("loss = -", "loss = ")], "descends"),
     ([("torch.log_softmax", "torch.softmax")], "no_log"),
@@ -61,6 +64,13 @@ CRITIC_WRONG = [
 @pytest.mark.parametrize("source", ACTORS)
 def test_right_steps_by_advantages(source):
     assert verdict("advantage_update", source).state is State.DONE
+
+
+@pytest.mark.parametrize("case", ADVANTAGE_STEP.cases, ids=lambda case: case.label)
+def test_the_planted_bug_changes_every_step_by_advantages(case):
+    """Equal transitions would leave only the sum of their advantages, and many mistakes alike."""
+    right = ADVANTAGE_STEP.answer(**case.arguments)
+    assert not close(ADVANTAGE_STEP.answer(**case.arguments, broadcast=True), right)
 
 
 @pytest.mark.parametrize(("edits", "flag"), ACTOR_WRONG)

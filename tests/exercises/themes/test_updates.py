@@ -30,7 +30,9 @@ MEAN_WRONG = [
     ([("(log_prob * advantages).mean()", "(log_prob * advantages).sum() / states.numel()")],
      "per_step"),
     ([("returns - (returns.sum() - returns) / (len(returns) - 1)",
-       "(returns - returns.mean()) / returns.std(correction=0)")], "standardized"),
+       "(returns - returns.mean()) / (returns.std() + 1e-8)")], "standardized"),
+    ([("returns - (returns.sum() - returns) / (len(returns) - 1)",
+       "(returns - returns.mean()) / returns.std(correction=0)")], "standardized_by_n"),
     ([("loss = -", "loss = ")], "descends"),
     ([("[states, actions].sum(dim=0)", "[states, actions].exp().sum(dim=0)")], "no_log"),
 ]  # fmt: skip
