@@ -142,4 +142,4 @@ def test_all_is_computed_in_double_precision(kind):
         running_sum(ones, ends),
     )
     assert {result.dtype for result in results} == {np.dtype(np.float64)}
-    assert td_errors(ones, ones, ones, 0.9)[0, 0] == 0.9
+    assert td_errors(ones, ones, ones, 0.9)[0, 0] == pytest.approx(0.9, abs=1e-12)
