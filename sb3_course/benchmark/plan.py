@@ -160,7 +160,8 @@ def run_plan(
     from sb3_course.benchmark.execution import runner
     from sb3_course.benchmark.execution.executors import make_executor
 
-    _check_arguments(executor, workers, retries, track)
+    check_execution(executor, workers, retries)
+    check_sequence("track", track)
     started = time.time()
     trackers = tuple(dict.fromkeys([*plan.grid.track, *track]))
     check_trackers(trackers)
@@ -207,13 +208,19 @@ def run_plan(
     return GridOutcome(results, page)
 
 
-def _check_arguments(executor: Any, workers: Any, retries: Any, track: Any) -> None:
+def check_execution(executor: Any, workers: Any, retries: Any) -> None:
+    """Check the arguments that say where runs are executed.
+
+    :param executor: Name of an executor
+    :param workers: Number of runs at a time; None for one for each core
+    :param retries: Number of times that a run whose process died is started again
+    :raises UserError: One is another; the message says which are allowed
+    """
     if executor not in get_args(ExecutorKind):
         raise UserError(unknown("executor", executor, get_args(ExecutorKind)))
     check_whole("retries", retries, 0)
     if workers is not None:
         check_whole("workers", workers, 1)
-    check_sequence("track", track)
 
 
 def publish_grid(grid: Grid, store: Store) -> Path:

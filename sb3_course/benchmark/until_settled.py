@@ -1,12 +1,13 @@
 """Add seeds to a grid in rounds, until its questions are settled by a sequential test."""
 
 from collections.abc import Callable, Sequence
+from itertools import count, islice
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
-from sb3_course.benchmark.definition.field_types import MAX_SEED
+from sb3_course.benchmark.definition.field_types import MAX_SEED, MAX_SEEDS
 from sb3_course.benchmark.definition.grid import Grid, load_grid
 from sb3_course.benchmark.definition.yaml_source import GridSource
 from sb3_course.benchmark.plan import (
@@ -167,7 +168,7 @@ def _not_whole(
 
 
 def _begun(grid: Grid, max_seeds: int, folder: Path) -> Rounds:
-    """Return the rounds that were begun, or new ones."""
+    """Return the rounds that were begun, or new ones, whose seeds no search has chosen by."""
     if not grid.questions:
         raise UserError(
             "--until-settled needs questions: in the grid, as in "
@@ -178,16 +179,19 @@ def _begun(grid: Grid, max_seeds: int, folder: Path) -> Rounds:
     block = len(grid.seeds)
     if max_seeds < block:
         raise UserError(f"--max-seeds {max_seeds}; allowed: at least the grid's {block} seeds")
-    first = max(grid.seeds) + 1
-    if first + max_seeds - block > MAX_SEED + 1:
+    if max_seeds > MAX_SEEDS:
+        raise UserError(f"--max-seeds {max_seeds}; allowed: up to {MAX_SEEDS:,}")
+    first, n_more = max(grid.seeds) + 1, max_seeds // block - 1
+    search = grid.search
+    taken = set() if search is None else {*search.seeds, *search.fresh_seeds()}
+    free = list(islice((seed for seed in count(first) if seed not in taken), n_more * block))
+    if free and free[-1] > MAX_SEED:
         raise UserError(
             f"--max-seeds {max_seeds} adds seeds from {first} upwards; allowed: seeds up to "
             f"{MAX_SEED}"
         )
-    more = (
-        range(first + i * block, first + (i + 1) * block) for i in range(max_seeds // block - 1)
-    )
-    planned = Rounds(seeds=[list(grid.seeds), *map(list, more)], questions=grid.questions)
+    more = [free[i * block : (i + 1) * block] for i in range(n_more)]
+    planned = Rounds(seeds=[list(grid.seeds), *more], questions=grid.questions)
     begun = read_rounds(folder)
     if begun is None:
         return planned

@@ -113,6 +113,21 @@ def test_plans_that_cannot_be_are_refused(tmp_path):
         run(tmp_path, execution, max_seeds=40)
 
 
+def test_seeds_that_a_search_has_chosen_by_are_left_out(tmp_path):
+    search = {
+        "algorithms": {"good": {"gamma": [0.9, 0.99]}},
+        "seeds": [5, 6],
+        "confirm": {"seeds": [9, 15]},
+    }
+    run(tmp_path, Execution(), grid={**GRID, "search": search})
+    assert read_rounds(tmp_path / "mine").seeds == [[0, 1, 2, 3], [4, 7, 8, 10], [11, 12, 13, 14]]
+
+
+def test_the_number_of_seeds_has_a_bound(tmp_path):
+    with pytest.raises(UserError, match="--max-seeds 1000000; allowed: up to 10,000"):
+        run(tmp_path, Execution(), max_seeds=1_000_000)
+
+
 def test_a_plan_whose_questions_or_seeds_have_changed_is_refused(tmp_path):
     run(tmp_path, Execution())
     execution = Execution()

@@ -25,7 +25,7 @@ _NEED_CHECKS: set[Backend] = {"envpool", "gymnasium"}
 
 
 def check_constructors(
-    specs: Iterable[RunSpec], grid: GridSource, search: Search | None = None
+    specs: Iterable[RunSpec], grid: GridSource | Source, search: Search | None = None
 ) -> list[str]:
     """Build the algorithm of every run once, on the spaces of its environment.
 
@@ -33,13 +33,13 @@ def check_constructors(
     seconds that importing torch takes.
 
     :param specs: Runs to check
-    :param grid: Grid of the runs, for error messages
+    :param grid: Grid of the runs, for error messages; a source that has been read is not read again
     :param search: Search whose values are checked as well, those of the algorithms of the runs
     :return: Lines on environments with settings for which backend ``auto`` stands for ``dummy``
     :raises GridError: If an environment cannot be made on this machine, or a constructor refuses
         its settings; the message names the hyper-parameter at fault if it is a single one
     """
-    source, specs = Source(grid), list(specs)
+    source, specs = grid if isinstance(grid, Source) else Source(grid), list(specs)
     mistakes = list(_mistakes(specs, source, {} if search is None else search.algorithms))
     if mistakes:
         raise source.error(mistakes)

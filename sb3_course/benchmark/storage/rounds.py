@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from itertools import accumulate, chain
-from operator import add
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -74,8 +73,10 @@ def with_rounds(grid: Grid, rounds: Rounds | None) -> Grid:
     if rounds is None:
         return grid
     own = {name: algorithm.seeds for name, algorithm in grid.algorithms.items()}
-    allowed = [None, *accumulate(map(list, rounds.seeds), add)]
-    if grid.seeds != rounds.seeds[0] or any(seeds not in allowed for seeds in own.values()):
+    joined, ends = list(chain(*rounds.seeds)), set(accumulate(map(len, rounds.seeds)))
+    given = [seeds for seeds in own.values() if seeds is not None]
+    whole = all(len(seeds) in ends and seeds == joined[: len(seeds)] for seeds in given)
+    if grid.seeds != rounds.seeds[0] or not whole:
         raise UserError(
             f"the seeds of {grid.name} have changed since `run --until-settled` began with "
             f"{', '.join(map(str, rounds.seeds[0]))}, on which its rounds depend: set them back, "

@@ -1,6 +1,7 @@
 """The journal in which Optuna keeps studies: a line for each event, written by several commands."""
 
 import errno
+import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -70,14 +71,30 @@ def open_journal(folder: Path) -> JournalStorage:
     backend = JournalFileBackend(str(path), lock_obj=lock)
     try:
         lock.acquire()
-        lock.release()
+        try:
+            _check_last_line(path)
+        finally:
+            lock.release()
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES):  # where it can be read all the same
             raise
     try:
         return JournalStorage(backend)
     except Exception as error:  # Optuna lets through whatever a wrong line leads to
-        raise UserError(
-            f"{path} is damaged ({in_words(error)}); move it away: the same command begins new "
-            "studies, and repeats no run that is stored"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _check_last_line(path: Path) -> None:
+    """Refuse a last line that Optuna would pass over, and fail at once another one follows."""
+    lines = path.read_bytes().splitlines()
+    try:
+        json.loads(lines[-1] if lines else b"{}")
+    except ValueError as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path} is damaged ({in_words(error)}); move it away: the same command begins new "
+        "studies, and repeats no run that is stored"
+    )

@@ -26,6 +26,8 @@ from sb3_course.benchmark.tuning.trials import (
     AGAIN,
     FAILED,
     HOPELESS,
+    REFUSED,
+    REFUSED_IN_A_ROW,
     cascade_of,
     n_counted,
     none_has_returned,
@@ -204,10 +206,14 @@ class SharedStudy:
         """Check that one of the trials has had a value, once several of them have ended.
 
         :param n: Number of trials that may end without one before
-        :raises Hopeless: If none has had a value; says why, and what to do
+        :raises Hopeless: If none has had a value, or the last :data:`REFUSED_IN_A_ROW` were all
+            refused; says why, and what to do
         """
         ended = self.trials(*(state for state in TrialState if state.is_finished()))
-        if len(ended) >= n and not any(t.intermediate_values for t in ended):
+        latest = ended[-REFUSED_IN_A_ROW:]
+        stuck = len(latest) == REFUSED_IN_A_ROW and all(REFUSED in t.user_attrs for t in latest)
+        if stuck or (len(ended) >= n and not any(t.intermediate_values for t in ended)):
+            ended = latest if stuck else ended
             raise Hopeless(
                 f"{self.subject.label}: {none_has_returned(ended)}; once that is mended, move the "
                 f"journal in {self._folder} away: no run that is stored is repeated"
@@ -265,7 +271,8 @@ class SharedStudy:
         if rung < trial.user_attrs.get(AGAIN, 0):
             return True
         trials, own = self.trials(), self._key(self.held(trial.number))
-        others = {self._key(t): values_of(t)[rung] for t in trials if len(values_of(t)) > rung}
+        sound = [t for t in trials if FAILED not in t.user_attrs and len(values_of(t)) > rung]
+        others = {self._key(t): values_of(t)[rung] for t in sound}
         others.pop(own, None)
         earlier = {self._key(t) for t in trials if t.number < trial.number}  # first on a tie
         better = sum((other, key in earlier) > (value, False) for key, other in others.items())

@@ -7,7 +7,7 @@ from optuna.trial import Trial
 
 from sb3_course.benchmark.definition.constructor_checks import check_constructors
 from sb3_course.benchmark.definition.grid import RunSpec
-from sb3_course.benchmark.definition.yaml_source import GridError, GridSource
+from sb3_course.benchmark.definition.yaml_source import GridError, Source
 from sb3_course.benchmark.execution.run_queue import RunLocks, RunQueue
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
@@ -144,10 +144,10 @@ class TrialQueue:
         return subject.runs(self._study.settings(trial), subject.rungs[rung])
 
 
-def refusal_by_constructors(source: GridSource) -> Refusal:
+def refusal_by_constructors(source: Source) -> Refusal:
     """Make the function that says why constructors refuse runs, if they do.
 
-    :param source: Grid, for messages
+    :param source: Grid as it was read at the beginning, for messages
     :return: Function from runs to a reason in one line, or None
     """
 

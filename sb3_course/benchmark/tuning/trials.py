@@ -15,6 +15,8 @@ AGAIN = "again"
 """Key of the rung up to which a trial goes for certain, as one with its settings has before."""
 HOPELESS = 10
 """Number of trials after which a study is given up if not one of them has had a value."""
+REFUSED_IN_A_ROW = 100
+"""Number of trials after which a study is given up if constructors have refused all of them."""
 
 
 def n_counted(trials: Iterable[FrozenTrial]) -> int:
@@ -87,7 +89,7 @@ def cascade_of(
     furthest: dict[str, FrozenTrial] = {}
     given = list(trials)
     ranges = subject.ranges
-    failed = {settings_key(t, ranges) for t in given if {FAILED, REFUSED} & t.user_attrs.keys()}
+    failed = {settings_key(t, ranges) for t in given if FAILED in t.user_attrs}
     for trial in filter(has_value, given):
         key = settings_key(trial, ranges)
         if key in failed:

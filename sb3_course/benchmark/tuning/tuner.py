@@ -13,12 +13,13 @@ from rich.console import Console
 from sb3_course.benchmark.definition.checks import checked_grid
 from sb3_course.benchmark.definition.constructor_checks import check_constructors
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
-from sb3_course.benchmark.definition.yaml_source import GridSource
+from sb3_course.benchmark.definition.yaml_source import GridSource, Source
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.executors import Executor, make_executor
 from sb3_course.benchmark.execution.heartbeat import logs_folder
 from sb3_course.benchmark.execution.rerun import check_user_code
 from sb3_course.benchmark.execution.run_queue import RunLocks
+from sb3_course.benchmark.plan import check_execution
 from sb3_course.benchmark.statistics.scores import Reference, references_of
 from sb3_course.benchmark.storage import manifest
 from sb3_course.benchmark.storage.grids import JOURNAL, RESULTS, TUNING
@@ -41,7 +42,7 @@ from sb3_course.benchmark.tuning.study import Hopeless, SharedStudy, abandoned, 
 from sb3_course.benchmark.tuning.subject import Subject, subjects_of
 from sb3_course.benchmark.tuning.trial_queue import TrialQueue, refusal_by_constructors
 from sb3_course.benchmark.tuning.tuned_grid import write_tuned
-from sb3_course.common.errors import UserError, refuse_in_worker, unknown
+from sb3_course.common.errors import UserError, check_sequence, refuse_in_worker, unknown
 from sb3_course.common.files import remove_abandoned
 
 SELECTORS = ("algorithm", "environment")
@@ -57,7 +58,7 @@ class TuningPlan:
     :param subjects: What each study is about
     """
 
-    source: GridSource
+    source: Source
     grid: Grid
     store: Store
     subjects: Sequence[Subject]
@@ -104,6 +105,7 @@ def plan_tuning(
     :raises UserError: If it has no search, seeds overlap, a condition matches nothing, scores need
         reference returns, or stored runs were made with other code of the user
     """
+    check_sequence("only", only)
     loaded = checked_grid(grid)
     if loaded.search is None:
         raise UserError(
@@ -120,8 +122,9 @@ def plan_tuning(
     _check_user_code(subjects, store)
     runs = [spec for subject in subjects for spec in subject.fresh_runs({})]
     store.check_free(runs)
-    check_constructors(runs, grid, loaded.search)
-    return TuningPlan(grid, loaded, store, subjects)
+    source = Source(grid)
+    check_constructors(runs, source, loaded.search)
+    return TuningPlan(source, loaded, store, subjects)
 
 
 def _references(grid: Grid, folder: Path) -> dict[str, Reference]:
@@ -138,6 +141,7 @@ def _references(grid: Grid, folder: Path) -> dict[str, Reference]:
 
 def _check_user_code(subjects: Sequence[Subject], store: Store) -> None:
     runs = [spec for subject in subjects for spec in subject.fresh_runs({})]
+    runs += [s for subject in subjects for rung in subject.rungs for s in subject.runs({}, rung)]
     if (store.folder / JOURNAL).exists():
         storage = open_journal(store.folder)
         for subject in subjects:
@@ -227,6 +231,7 @@ def tune_grid(
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
     refuse_in_worker("tune_grid")
+    check_execution(executor, workers, retries)
     plan = plan_tuning(grid, only=only, results=results)
     return run_tuning(
         plan,
@@ -264,6 +269,7 @@ def run_tuning(
     :raises Hopeless: If no trial of any study has had a return
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
+    check_execution(executor, workers, retries)
     started, folder = time.time(), plan.store.folder
     shown = console or Console(quiet=True)
 

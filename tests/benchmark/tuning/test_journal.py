@@ -60,6 +60,17 @@ def test_a_damaged_journal_says_what_to_do(tmp_path, line):
         open_journal(tmp_path)
 
 
+@pytest.mark.parametrize("line", ["", '{"op_code": 4, "wor', "\xff"])
+def test_a_damaged_last_line_is_told_before_anything_follows_it(tmp_path, line):
+    """Optuna passes over it, and fails once there is another line."""
+    with_trials(tmp_path, 1)
+    path = tmp_path / JOURNAL
+    path.write_bytes(before := path.read_bytes() + f"{line}\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"journal.log is damaged.*move it away"):
+        with_trials(tmp_path, 1)
+    assert path.read_bytes() == before
+
+
 def test_a_process_that_is_killed_while_it_writes_locks_nobody_out(tmp_path):
     code = (
         "import os, sys\n"

@@ -5,7 +5,14 @@ from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.tuning.journal import open_journal
 from sb3_course.benchmark.tuning.study import SharedStudy
 from sb3_course.benchmark.tuning.subject import subjects_of
-from sb3_course.benchmark.tuning.trials import FAILED, HOPELESS, REFUSED, ranked, values_of
+from sb3_course.benchmark.tuning.trials import (
+    FAILED,
+    HOPELESS,
+    REFUSED,
+    REFUSED_IN_A_ROW,
+    ranked,
+    values_of,
+)
 from sb3_course.common.errors import UserError
 from tests.benchmark.tuning.made_up import searched, study
 
@@ -110,6 +117,27 @@ def test_a_study_without_any_value_is_given_up(storage, tmp_path):
         one.fail(one.take(), FAILED, "ValueError: no such thing")
     with pytest.raises(UserError, match="none of 10 trials .* no such thing"):
         one.take()
+
+
+def test_a_study_whose_settings_are_refused_one_after_the_other_is_given_up(storage, tmp_path):
+    one = study(storage, tmp_path, trials=50, halving=1)
+    first = one.take()
+    while one.report(first, one.passed(first), 5.0):
+        pass
+    for _ in range(REFUSED_IN_A_ROW):
+        one.fail(one.take(), REFUSED, "too large")
+    with pytest.raises(UserError, match="none of 100 trials .* too large"):
+        one.take()
+    assert [t.number for t in ranked(one.trials(), one.subject)] == [0]
+
+
+def test_settings_that_failed_later_prune_no_others(storage, tmp_path):
+    one = study(storage, tmp_path, trials=50)
+    for value in (100.0, 101.0, 102.0):
+        trial = one.take()
+        assert one.report(trial, 0, value)
+        one.fail(trial, FAILED, "NaN")
+    assert one.report(one.take(), 0, 53.0)
 
 
 def test_who_was_pruned_too_early_goes_on_once_all_have_been_begun(storage, tmp_path):

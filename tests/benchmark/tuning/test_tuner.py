@@ -161,6 +161,32 @@ def test_settings_that_a_constructor_refuses_cost_no_run(tmp_path, monkeypatch):
     assert outcome.finals[0][1][0].by_seed
 
 
+def test_a_grid_file_may_be_moved_while_it_is_tuned(tmp_path, monkeypatch):
+    path = tmp_path / "grid.yaml"
+    path.write_text(yaml.safe_dump(searched()))
+    monkeypatch.setattr(tuner, "make_executor", lambda *_, **__: MadeUp())
+    plan = tuner.plan_tuning(path, results=tmp_path / "results")
+    path.unlink()
+    tuner.run_tuning(plan)
+    assert not any(REFUSED in t.user_attrs for t in trials(tmp_path / "results", searched()))
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"executor": "slurm"}, "executor.*slurm"),
+        ({"workers": 0}, "workers"),
+        ({"workers": "2"}, "workers"),
+        ({"retries": -1}, "retries"),
+        ({"only": "algorithm=A2C"}, "only"),
+    ],
+)
+def test_arguments_are_checked_before_anything_is_written(tmp_path, argument, message):
+    with pytest.raises(UserError, match=message):
+        tuner.tune_grid(searched(), results=tmp_path, **argument)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_bound_that_a_constructor_refuses_is_told_before_any_run(tmp_path, monkeypatch):
     grid = searched({"learning_rate": {"low": -1, "high": 1e-2}, "n_steps": [-1, 8, 16]})
     with pytest.raises(GridError) as error:
@@ -356,6 +382,17 @@ def test_runs_of_other_code_of_the_user_are_not_mixed_with_new_ones(tmp_path, mo
     tune(monkeypatch, tmp_path, grid, MadeUp(made_with={f"source of {HERE}": "another"}))
     with pytest.raises(UserError, match="runs with another .*helpers.*set it back, or move the"):
         tuner.plan_tuning(grid, results=tmp_path)
+
+
+def test_the_grids_own_trial_is_of_the_same_code_as_well(tmp_path, monkeypatch):
+    """It is run as the grid has it, whatever the ranges are by now."""
+    own = {"A2C": {"class": f"{HERE}:PassesOn", "params": {"gamma": 0.99}}}
+    first = MadeUp(made_with={f"source of {HERE}": "another"}, stops_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        tune(monkeypatch, tmp_path, searched({"gamma": [0.9, 0.99]}, algorithms=own), first)
+    other = searched({"gamma": [0.5, 0.9, 0.99]}, algorithms=own)
+    with pytest.raises(UserError, match="runs with another .*set it back, or move the"):
+        tuner.plan_tuning(other, results=tmp_path)
 
 
 def test_nothing_is_chosen_before_every_candidate_has_ended(tmp_path, monkeypatch):
