@@ -63,3 +63,10 @@ def test_the_measured_bias_equals_the_exact_one(n):
 def test_the_claim_holds():
     """The seed is fixed; with others, about 1 in 50 critic errors causes too little bias."""
     assert conclude(measure(SMALL)).holds
+
+
+def test_only_a_critic_without_error_is_called_perfect():
+    table = measure(SMALL)
+    assert "with a perfect critic" in conclude(table).sentence
+    sentence = conclude(table[table["level"] > 0]).sentence
+    assert "perfect" not in sentence and "with an error of" in sentence

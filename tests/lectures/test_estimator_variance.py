@@ -9,6 +9,7 @@ from sb3_course.lectures.estimator_variance import (
     QUICK,
     TABULAR,
     conclude,
+    exponents,
     measure,
     overall,
     relative,
@@ -22,6 +23,9 @@ def test_the_claim_holds_on_the_tabular_mdp():
     config = replace(QUICK, environments=(), n_seeds=1, n_trajectories=(4, 32), tabular_pool=1024)
     table = measure(config)
     assert conclude(table).holds
+    few = table[table["trajectories"] == 4].set_index(["stage", "seed", "source", "kind"])
+    of_few = few["variance"].reindex(pd.MultiIndex.from_frame(table[few.index.names]))
+    assert not conclude(table.assign(variance=of_few.to_numpy())).holds  # whatever K is
     assert set(table["kind"]) == set(KINDS)
     assert (table.loc[table["kind"] == VALUE, "variance"] > 0).all()
 
@@ -43,6 +47,21 @@ def test_ratios_of_variances_are_geometric_means_over_seeds_and_environments():
     assert relative(one, 8)[TABULAR, "fresh", TOTAL] == 1
     other = made_up({TOTAL: [1.0, 1.0], TO_GO: [0.125, 0.125]}, environment="elsewhere")
     assert overall(pd.concat([one, other]), 8)[TO_GO] == pytest.approx(np.sqrt(0.5 * 0.125))
+
+
+def test_the_exponent_of_a_power_law_is_found():
+    tables = [
+        made_up({TOTAL: [3 / k, 5 / k], TO_GO: [2 / k**1.5, 7 / k**1.5]}).assign(trajectories=k)
+        for k in (4, 8, 16)
+    ]
+    found = exponents(pd.concat(tables))
+    assert found[TOTAL] == pytest.approx(-1)
+    assert found[TO_GO] == pytest.approx(-1.5)
+
+
+def test_one_number_of_trajectories_says_nothing_of_their_number():
+    with pytest.raises(ValueError, match="allowed: two or more"):
+        measure(replace(QUICK, n_trajectories=(8,)))
 
 
 def test_sampled_variances_are_compared_with_exact_ones_of_the_same_kind():

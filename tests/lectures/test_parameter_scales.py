@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch as th
 
@@ -61,3 +62,21 @@ def test_the_claim_holds_and_would_not_without_ill_scaled_parameters():
     config = replace(SMALL, n_updates=150, scales=(0.01, 1.0, 100.0))
     assert conclude(measure(config)).holds
     assert not conclude(measure(replace(SMALL, scales=(0.9, 1.0, 1.1)))).holds
+
+
+def test_paths_that_do_not_arrive_are_told_and_do_not_move_the_others():
+    """Five MDPs of which two have not arrived within the updates that were made."""
+    table = measure(SMALL)
+    cap = table["update"].max()
+    at_high = (table["problem"] == SOFTMAX) & (table["scale"] == 30.0)
+    rows = table[at_high & (table["part"] == "count") & (table["kind"] == VANILLA)]
+    others = table.drop(index=rows.index)
+    made_up = [rows.assign(value=float(n), mdp=i) for i, n in enumerate((9, 10, 11, cap, cap))]
+    found = conclude(pd.concat([others, *made_up]))
+    assert f"11 (2 of them more than {cap:.0f})" in found.sentence
+    assert found.numbers[f"updates, {SOFTMAX}, scale 30, {VANILLA}"] == 11
+
+
+def test_scales_are_compared_with_one():
+    with pytest.raises(ValueError, match="scales: given .*0.1, 10.0.*those with 1.0"):
+        measure(replace(SMALL, scales=(0.1, 10.0)))
