@@ -147,6 +147,10 @@ class SeededMinibatches:
         while self._number < start:
             self.draw()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy by number, since a running generator cannot be copied."""
+        return type(self), (self._n, self._batch_size, self._device, self._seed, self._number)
+
     def draw(self) -> th.Tensor | slice:
         """Draw the next minibatch.
 

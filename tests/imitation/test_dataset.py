@@ -1,3 +1,6 @@
+import pickle
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch as th
@@ -96,6 +99,14 @@ def test_the_seed_decides_the_minibatches():
 @pytest.mark.parametrize("start", [2, CHUNK - 1, CHUNK, CHUNK + 4])
 def test_a_later_start_draws_the_same_minibatches(start):
     assert draw(8, start=start) == draw(start + 8)[start:]
+
+
+@pytest.mark.parametrize("start", [0, 2, CHUNK - 1, CHUNK])
+def test_a_copy_draws_the_same_minibatches(start):
+    minibatches = SeededMinibatches(10, 3, CPU, (1,), start)
+    for other in (deepcopy(minibatches), pickle.loads(pickle.dumps(minibatches))):
+        assert [other.draw().tolist() for _ in range(5)] == draw(5, start=start)
+    assert minibatches.draw().tolist() == draw(1, start=start)[0]
 
 
 @pytest.mark.parametrize("batch_size", [10, 11])
