@@ -10,8 +10,8 @@ of a lattice,
 until one of them is above the line. The actions that led there are then played in Gymnasium's own
 environment, whose return is written to `results/tuning_acrobot_bound/bound.csv`: a row with the
 mean of each seed. The best policy returns that much or more, since the search may miss a quicker
-way; one of 100,000 states in cells of half the width finds ways as long as these. It takes half a
-minute.
+way: on six starts one of 20,000 states in cells of half the width was shorter by 0.3 on average.
+It takes half a minute.
 """
 
 import argparse
