@@ -12,6 +12,7 @@ from sb3_course.collection.observations import (
     Obs,
     as_declared,
     compact,
+    finite,
     is_finite,
     last_observation,
     map_obs,
@@ -179,7 +180,7 @@ def collect(
             last = last_observation(infos[n])
             if last is None:
                 continue
-            terminal = as_declared(map_obs(owned, last), env.observation_space)
+            terminal = map_obs(owned, as_declared(last, env.observation_space))
             check_finite(f"last observation of environment {n}", terminal, step, of_one=True)
             terminal_obs[step, int(n)] = terminal
         store.append("truncated", truncated)
@@ -255,10 +256,11 @@ def check_finite(what: str, values: Obs, step: int, of_one: bool = False) -> Non
         for key, value in values.items():
             check_finite(f"{what} {key!r}", value, step, of_one)
     elif not is_finite(values):
-        where = tuple(np.argwhere(~np.isfinite(values))[0])
+        where = tuple(np.argwhere(~finite(values))[0])
         whose = what if of_one else f"{what} of environment {where[0]}"
+        why = ", which float32 does not hold" if np.isfinite(values[where]) else ""
         raise FloatingPointError(
-            f"the {whose} is {values[where]} at vector step {step} of the rollout"
+            f"the {whose} is {values[where]} at vector step {step} of the rollout{why}"
         )
 
 

@@ -97,6 +97,29 @@ def test_non_finite_experience_stops_learning_before_it_is_used(algorithm, what)
 
 
 @every_class
+@pytest.mark.parametrize("at", ["reset", "step"])
+def test_an_observation_that_float32_does_not_hold_meets_no_policy(algorithm, at):
+    class Large(Scripted):
+        def __init__(self):
+            super().__init__()
+            self.observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float64)
+            self.actions = []
+
+        def _obs(self):
+            large = at == "reset" or self.t > 0
+            return np.array([1e39 if large else 0.0])
+
+        def step(self, action):
+            self.actions.append(action)
+            return super().step(action)
+
+    env = Large()
+    with pytest.raises(FloatingPointError, match=r"is 1e\+39 at .* which float32 does not hold"):
+        small_model(algorithm, env).learn(100)
+    assert len(env.actions) == (at == "step")
+
+
+@every_class
 def test_overflow_stops_learning_before_it_reaches_the_networks(algorithm):
     env = DummyVecEnv([lambda: Scripted(rewards=(3e38, -3e38, 3e38))] * 2)
     model = small_model(algorithm, env, gamma=1.0)
