@@ -212,11 +212,17 @@ def step_wait(env: VecEnv) -> tuple[Obs, Array, Array, list[dict[str, Any]]]:
     :return: Observations as their space declares them, rewards as floats and dones as bool, both of
         shape (N,), and infos
     :raises TypeError: The observation is a tuple, for which SB3 has no policy
+    :raises ValueError: There is not one reward of each environment
     """
     new_obs, rewards, dones, infos = env.step_wait()
     if isinstance(new_obs, tuple):
         raise TypeError("Tuple observations are not supported: SB3 has no policy for them")
     rewards = np.asarray(rewards)
+    if rewards.shape != (env.num_envs,):
+        raise ValueError(
+            f"{type(env).__name__}.step() returned rewards of shape {rewards.shape}; allowed: "
+            f"({env.num_envs},), one of each environment"
+        )
     if rewards.dtype.kind != "f":
         rewards = rewards.astype(np.float64)
     new_obs = as_declared(new_obs, env.observation_space)

@@ -154,6 +154,8 @@ class CourseAlgorithm(BaseAlgorithm):
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         )
         assert isinstance(policy, ActorCriticPolicy), "_check_policy() has checked it"
+        if policy.use_sde:  # by a class of one's own
+            raise ValueError(f"{type(policy).__name__}: use_sde is not supported")
         self.policy = policy.to(self.device)
 
     def _optimizer(self, parameters: list[nn.Parameter], rate: Schedule) -> th.optim.Optimizer:
