@@ -115,6 +115,7 @@ class ISPG(REINFORCE):
     """
 
     past_batches: list[Batch]
+    _behavior: th.Tensor | None = None  # π' of the batch that train() takes next
 
     def __init__(  # noqa: DOC101, DOC103
         self,
@@ -230,9 +231,18 @@ class ISPG(REINFORCE):
             targets = self.to_tensor(new.rollout.flat(new.to_go))
             self.fit_critic(self.to_tensor(new.rollout.flat_obs), targets)
 
+    def _theta(self) -> th.Tensor:
+        """Return a copy of θ, of shape (P,)."""
+        return natural_gradient.flatten(self._actor_group).detach().clone()
+
+    def _keep_behavior(self) -> None:
+        self._behavior = self._theta()
+
     def _remember(self, rollout: Rollout) -> Batch:
-        """Store a batch while its policy still acts, forget the oldest; return it."""
-        theta = natural_gradient.flatten(self._actor_group).detach().clone()
+        """Store a batch with the policy that acted, forget the oldest; return it."""
+        theta, self._behavior = self._behavior, None
+        if theta is None or len(theta) != sum(p.numel() for p in self._actor_group):
+            theta = self._theta()
         to_go = self.returns_to_go(rollout)
         baseline = rollout.spread(self.baselines(rollout, self.q_hat(rollout, to_go)))
         new = Batch(rollout, theta, to_go, baseline, [None] * len(self.past_batches))
@@ -248,7 +258,7 @@ class ISPG(REINFORCE):
 
     def _log_old(self) -> list[Array]:
         """Compute what π_θ's products are divided by: π''s, or the mixture's, (T, N) each."""
-        now = natural_gradient.flatten(self._actor_group).detach().clone()
+        now = self._theta()
         for k, behavior in enumerate(self.past_batches):
             on = self.past_batches if self.balance_heuristic else [behavior]
             natural_gradient.assign(self._actor_group, behavior.theta)
@@ -279,7 +289,8 @@ class ISPG(REINFORCE):
 
     def _log_weights(self, old: list[Array], epoch: int) -> list[Array]:
         """Compute log w_t of each step of each batch under the current policy, (T, N) each."""
-        news = [b.behaviors[0] if epoch == 0 else None for b in self.past_batches]  # π_θ is it yet
+        first = epoch == 0 and th.equal(self.past_batches[0].theta, self._theta())  # π_θ is it yet
+        news = [b.behaviors[0] if first else None for b in self.past_batches]
         return [
             estimators.log_importance_weights(
                 self.ratio,
@@ -334,7 +345,7 @@ class ISPG(REINFORCE):
         self.past_batches = []
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "past_batches"]
+        return [*super()._excluded_save_params(), "past_batches", "_behavior"]
 
     def _training_memory(self) -> dict[str, Any]:
         """Return the past batches as plain values, without what can be computed from them."""

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -152,9 +153,11 @@ def normalization_to_predict(model: BaseAlgorithm) -> VecNormalize | None:
     :param model: Model, which may have been loaded without an environment
     :return: Normalization, that of a file around no environment and not updated; None where
         observations are not normalized
-    :raises CheckpointError: If that of the file was not the outermost wrapper, or is malformed
+    :raises CheckpointError: If it is not the outermost wrapper, or that of the file is malformed
     """
     venv = model.get_vec_normalize_env()
+    if isinstance(venv, VecNormalize) and venv.norm_obs:
+        _check_outermost(checkpoint.wrappers_above(model.get_env(), venv))
     kept = checkpoint.normalization_of(model) if venv is None else None
     stand_in = venv if kept is None else _stand_in(model, kept)
     return stand_in if isinstance(stand_in, VecNormalize) else None
@@ -166,12 +169,16 @@ def _stand_in(model: BaseAlgorithm, header: dict[str, Any]) -> VecEnv:
     settings, above = header.get("vec_normalize"), header.get("above_vec_normalize")
     if settings is None or (isinstance(settings, dict) and settings.get("norm_obs") is False):
         return venv
+    _check_outermost(above or [])
+    return checkpoint.wrap_normalized(venv, header, "freeze")
+
+
+def _check_outermost(above: Sequence[Any]) -> None:
     if above:
         raise CheckpointError(
             f"its observations are normalized below {', '.join(map(str, above))}, which only its "
             "environment can do"
         )
-    return checkpoint.wrap_normalized(venv, header, "freeze")
 
 
 def load_to_continue(

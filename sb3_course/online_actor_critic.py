@@ -1,6 +1,5 @@
 """Online actor-critic over synchronized parallel actors (CS285 lecture 6)."""
 
-import math
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -26,8 +25,8 @@ Self = TypeVar("Self", bound="OnlineActorCritic")
 
 Known: TypeAlias = tuple[TensorObs, th.Tensor, th.Tensor, th.Tensor]
 LOG_INTERVAL = 10_000
-TRANSIENT = "_transition"
-"""Attribute that the next environment step makes again."""
+TRANSIENT = ("_transition", "_last_update")
+"""Attributes that the next environment step makes again."""
 
 
 class Transition(NamedTuple):
@@ -63,6 +62,18 @@ class Step(NamedTuple):
     rewards: Any
     next_obs: Obs
     alive: Any
+
+
+class Update(NamedTuple):
+    """The numbers of an update, of which a log is made if there is one before the next update."""
+
+    log_prob: th.Tensor
+    advantages: th.Tensor
+    entropy: th.Tensor
+    value_loss: float
+    values: th.Tensor
+    targets: th.Tensor
+    grad_norm: float | None
 
 
 class OnlineActorCritic(PolicyGradientAlgorithm):
@@ -106,6 +117,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
     :raises ValueError: A parameter is out of its range; names it and what is allowed
     """
 
+    _last_update: Update | None = None
     _pending: Step | None = None  # collected, but not trained on, while a callback runs
 
     def __init__(  # noqa: DOC101, DOC103
@@ -166,27 +178,22 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         """
         check_count("log_interval", log_interval, none=True)
         self._drop_functions()
-        self._log_every = None if log_interval is None else max(1, log_interval // self.n_envs)
-        self._first_update = self._n_updates
+        self._last_update = None
         return super().learn(
             total_timesteps,
             callback,
-            self._log_every,
+            None if log_interval is None else max(1, log_interval // self.n_envs),
             tb_log_name,
             reset_num_timesteps,
             progress_bar,
         )
 
-    def _setup_model(self) -> None:
-        super()._setup_model()
-        self._log_every, self._first_update = None, 0
-
     def __getstate__(self) -> dict[str, Any]:
         """Return what can be pickled or copied: all but the functions and the last transition."""
-        return {k: v for k, v in super().__getstate__().items() if k != TRANSIENT}
+        return {k: v for k, v in super().__getstate__().items() if k not in TRANSIENT}
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), TRANSIENT, "_pending"]
+        return [*super()._excluded_save_params(), *TRANSIENT, "_pending"]
 
     def _training_memory(self) -> dict[str, Any]:
         """Return the step that is not trained on yet, if a callback saves the model."""
@@ -301,21 +308,27 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         next_values, new_values = critic.both(next_obs, obs)
         advantages = rewards + discount * next_values - new_values
         # θ ← θ + α 1/N Σ ∇_θ log π_θ(a|s) Â
-        limit = self.max_grad_norm
-        if self._is_before_a_log():
-            self.log_policy(-(log_prob * advantages).mean(), entropy)
-            self.logger.record("train/value_loss", value_loss)
-            self.log_explained_variance(values.cpu().numpy(), targets.cpu().numpy())
-            limit = math.inf if limit is None else limit
-        _, norm = actor.descend(advantages, self.ent_coef, limit)
-        if norm is None:
-            self._n_updates += 1
-        else:
-            self.record_update(norm)
+        _, norm = actor.descend(advantages, self.ent_coef, self.max_grad_norm)
+        self._n_updates += 1
+        numbers = log_prob, advantages, entropy, value_loss, values, targets, norm
+        self._last_update = Update(*numbers)
 
-    def _is_before_a_log(self) -> bool:
-        """Whether SB3's ``learn`` logs after the next step, and so this update's numbers."""
-        if self._log_every is None:
-            return False
-        update = self._n_updates - self._first_update + 1
-        return (update + 1) % self._log_every == 0
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write a log, with the numbers of the last update.
+
+        :param iteration: Number of the iteration
+        """
+        if (last := self._last_update) is not None:
+            self.log_policy(-(last.log_prob * last.advantages).mean(), last.entropy)
+            self.logger.record("train/value_loss", last.value_loss)
+            if len(last.values) > 1:
+                self.log_explained_variance(last.values.cpu().numpy(), last.targets.cpu().numpy())
+            norm = self._gradient_norm() if last.grad_norm is None else last.grad_norm
+            self.logger.record("train/grad_norm", norm)
+            self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        super().dump_logs(iteration)
+
+    def _gradient_norm(self) -> float:
+        """Return the norm of the last update's gradient, which the policy's parameters hold."""
+        gradients = [p.grad.flatten() for p in self.actor_parameters if p.grad is not None]
+        return th.cat(gradients).norm().item() if gradients else 0.0

@@ -22,6 +22,7 @@ SET_BY_THE_RUN = frozenset(
     {"self", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"}
 )
 """Constructor arguments that a run sets itself."""
+IMITATORS = ("BC", "DAgger")
 UNIONS = (Union, UnionType)
 
 
@@ -33,6 +34,10 @@ def find_algorithm(name: str) -> type[BaseAlgorithm]:
     :return: Class of the algorithm
     :raises UserError: If there is no such class
     """
+    if name in IMITATORS:
+        raise UserError(
+            f"{name} learns from an expert: `sb3-course imitate`, or its class in Python"
+        )
     known: dict[str, Any] = {}
     for library in LIBRARIES:
         if name in known:

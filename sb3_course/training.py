@@ -11,7 +11,9 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
+from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger, configure
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.utils import get_latest_run_id
 
 from sb3_course import building, loading, registry
 from sb3_course.common import checkpoint
@@ -50,6 +52,7 @@ class Setup:
     :param track_video: Whether they get a video of the trained policy
     :param tracked_as: Name of the run in trackers, so that a resumed training goes on there
     :param device: Device of the networks
+    :param logged_to: Folder of its TensorBoard log, so that a resumed training goes on there
     """
 
     algo: str
@@ -64,6 +67,7 @@ class Setup:
     track_video: bool = False
     tracked_as: str | None = None
     device: str = "cpu"
+    logged_to: str | None = None
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> "Setup":
@@ -123,7 +127,7 @@ def resume(
 
     :param path: File that ``sb3-course train`` saved
     :param trust: Whether to read pickles of a file that this user did not write here
-    :param tell: Function that gets a line if the running episodes are lost
+    :param tell: Function that gets a line if the running episodes or a replay buffer are lost
     :param device: Device of the networks; None for the one that it was started on
     :return: Model that is ready to go on, and what its training was started with
     :raises UserError: If the file is damaged, is another kind of file, or is not trusted
@@ -161,7 +165,9 @@ def resume(
         raise UserError(f"{path} cannot be loaded: {in_words(error)}") from error
     if lost is not None:
         tell(f"the running episodes start anew: {lost}")
-    return model, setup if trusted else replace(setup, track=())
+    if isinstance(model, OffPolicyAlgorithm) and model.num_timesteps > 0:
+        tell("the replay buffer starts empty, since no file holds it")
+    return model, setup if trusted else replace(setup, track=(), logged_to=None)
 
 
 def train(
@@ -184,16 +190,13 @@ def train(
     :param tables: Whether to print SB3's table after each batch
     :raises KeyboardInterrupt: It was stopped; its argument is the signal's number
     """
+    setup = _set_logger(model, setup, tables)
     vars(model)["training_setup"] = setup.data()
-    model.verbose = int(tables)  # SB3 prints tables beside TensorBoard's log if it is 1
     callbacks = list(callbacks)
     if setup.eval_every is not None:
         callbacks.append(EvaluateEvery(setup.eval_every, setup.env, EPISODES, setup.seed, tell))
     if setup.save_every is not None:
         callbacks.append(SaveEvery(setup.save_every, lambda saved: loading.save(saved, file), tell))
-    if model.tensorboard_log is None:  # SB3's own logger makes a folder for no file
-        formats: list[KVWriter] = [HumanOutputFormat(sys.stdout)] if tables else []
-        model.set_logger(Logger(folder=None, output_formats=formats))
     stop = Stop(tell)
     with stop.listening(), tracked(_track(model, setup, tell)) as trackers:
         model.learn(
@@ -201,6 +204,22 @@ def train(
             [*callbacks, stop, *trackers],
             reset_num_timesteps=model.num_timesteps == 0,
         )
+
+
+def _set_logger(model: BaseAlgorithm, setup: Setup, tables: bool) -> Setup:
+    """Make a logger, for TensorBoard in the folder where the training began; return the setup."""
+    model.verbose = int(tables)
+    if model.tensorboard_log is None:  # SB3's own logger makes a folder for no file
+        formats: list[KVWriter] = [HumanOutputFormat(sys.stdout)] if tables else []
+        model.set_logger(Logger(folder=None, output_formats=formats))
+        return setup
+    folder = setup.logged_to
+    if folder is None:  # numbered as SB3 does; it would go on in the folder of whoever came last
+        logs, name = Path(model.tensorboard_log).absolute(), type(model).__name__
+        number = get_latest_run_id(str(logs), name) + (model.num_timesteps == 0)
+        folder = str(logs / f"{name}_{number}")
+    model.set_logger(configure(folder, ["tensorboard", *["stdout"] * tables]))
+    return replace(setup, logged_to=folder)
 
 
 def new_run_id(algo: str, env: EnvConfig, seed: int) -> str:

@@ -342,3 +342,28 @@ def test_a_batch_whose_weights_underflow_has_no_gradient_when_centered():
     steps = model.rollout.mask.shape
     advantages = model._centered(model.rollout, np.zeros(steps), np.zeros(steps))
     assert not advantages.any()
+
+
+class Noise(BaseCallback):
+    """Changes the weights of the actor's last layer before a batch is trained on."""
+
+    def _on_step(self):
+        return True
+
+    def _on_rollout_end(self):
+        rollout, model = self.locals["rollout"], self.model
+        self.log_prob = model.log_probs(*model.tensors(rollout))
+        with th.no_grad():
+            model.policy.action_net.weight.normal_()
+
+
+def test_the_behavior_policy_is_the_one_that_has_acted():
+    callback = Noise()
+    model = cartpole(ratio="step", n_epochs=1, learning_rate=0.0).learn(1, callback)
+    rollout = model.rollout
+    changed = model.log_probs(*model.tensors(rollout))
+    (old,) = model._log_old()
+    assert np.allclose(rollout.flat(old), callback.log_prob.cpu(), atol=1e-5)
+    (log_w,) = model._log_weights([old], 0)
+    assert np.allclose(rollout.flat(log_w), (changed - callback.log_prob).cpu(), atol=1e-5)
+    assert model.logger.name_to_value["train/ess/0"] < 1

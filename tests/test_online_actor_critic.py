@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, LogEveryNTimesteps
+from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
@@ -128,7 +129,7 @@ def test_every_step_is_an_update_and_logs_count_environment_steps():
 
 
 def test_learning_rates_follow_their_schedule_at_every_step():
-    rates, logged = [], []
+    rates = []
     model = OnlineActorCritic(
         "MlpPolicy",
         DummyVecEnv([Scripted] * 4),
@@ -137,10 +138,45 @@ def test_learning_rates_follow_their_schedule_at_every_step():
         device="cpu",
     )
     model.actor_optimizer.step = lambda: rates.append(model.actor_optimizer.param_groups[0]["lr"])
-    model.dump_logs = lambda _: logged.append(model.logger.name_to_value["train/n_updates"])
     model.learn(400, log_interval=100)
     assert rates == pytest.approx(np.arange(0.99, -0.001, -0.01))
-    assert logged == [24, 49, 74, 99]
+
+
+class Lines(KVWriter):
+    """Keeps what is logged."""
+
+    def __init__(self):
+        self.lines = []
+
+    def write(self, key_values, key_excluded, step=0):
+        self.lines.append(dict(key_values))
+
+
+@pytest.mark.parametrize("policy", ["MlpPolicy", "Own"])
+def test_whoever_writes_a_log_finds_the_last_updates_numbers_in_it(policy):
+    """SB3's interval and its callback, with and without a norm that is computed for clipping."""
+    found = []
+    for max_grad_norm in (None, 1e9):
+        for callback, interval in ((None, 100), (LogEveryNTimesteps(100), None)):
+            env = DummyVecEnv([lambda: Scripted(space=spaces.Box(-1, 1, (1,)))] * 4)
+            kind, kwargs = Own if policy == "Own" else policy, {"max_grad_norm": max_grad_norm}
+            model = OnlineActorCritic(kind, env, **kwargs, seed=0, device="cpu")
+            model.set_logger(Logger(None, [log := Lines()]))
+            model.learn(400, callback, log_interval=interval)
+            assert [line["train/n_updates"] for line in log.lines] == [24, 49, 74, 99]
+            found.append({k: v for k, v in log.lines[-1].items() if k.startswith("train/")})
+    assert found[0].keys() >= {f"train/{name}" for name in ("value_loss", "entropy_loss", "std")}
+    assert found[0]["train/grad_norm"] > 0
+    for other in found[1:]:
+        assert other == pytest.approx(found[0], nan_ok=True)
+
+
+def test_one_environment_has_no_variance_to_explain():
+    model = OnlineActorCritic("MlpPolicy", Scripted(), seed=0)
+    model.set_logger(Logger(None, [lines := Lines()]))
+    model.learn(30, log_interval=10)
+    assert "train/value_loss" in lines.lines[-1]
+    assert "train/explained_variance" not in lines.lines[-1]
 
 
 def test_the_forward_pass_that_acts_is_the_one_that_is_differentiated(monkeypatch):

@@ -24,6 +24,7 @@ def test_plain_names_are_found_in_three_libraries(name, module):
     ("name", "expected"),
     [
         ("A2", "unknown algorithm 'A2'; did you mean 'A2C'?"),
+        ("DAgger", "DAgger learns from an expert: `sb3-course imitate`"),
         ("npg", "did you mean 'NPG'?"),
         ("no_module:Class", "cannot import 'no_module:Class': ModuleNotFoundError"),
         (f"{HERE}:tiny", "is not a subclass of BaseAlgorithm"),

@@ -14,6 +14,7 @@ from sb3_course import loading, training
 from sb3_course.cli import app
 from sb3_course.cli.parts import terminal
 from sb3_course.common.errors import UserError
+from sb3_course.envs.config import EnvConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ["train", "NPG", "CartPole-v1", "--backend", "dummy", "--n-envs", "2", "-p", "n_steps=50"]
@@ -258,6 +259,34 @@ def test_settings_of_a_stranger_are_told_and_not_followed(whole, monkeypatch, ch
     monkeypatch.setenv("XDG_CONFIG_HOME", "a third")
     with pytest.raises(UserError, match=expected):
         training.resume(Path("odd.zip"), False, print)
+
+
+def test_a_training_logs_where_it_began(tmp_path, monkeypatch):
+    """Not where the last one of the same name did, nor below the folder of today."""
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "A2C", "CartPole-v1", "--backend", "dummy", "--n-envs", "2"]
+    for name in ("one", "two"):
+        options = ["--timesteps", "100", "--tensorboard", "logs", "--out", f"{name}.zip"]
+        assert app.invoke([*words, *options]) == terminal.OK
+    folders = sorted(path.name for path in tmp_path.glob("logs/CartPole-v1/*"))
+    assert folders == ["A2C_1", "A2C_2"]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert app.invoke(["train", "--resume", "../one.zip", "--timesteps", "200"]) == terminal.OK
+    files = {path.parent.name for path in tmp_path.glob("logs/CartPole-v1/*/events*")}
+    assert files == {"A2C_1", "A2C_2"}
+    assert len(list(tmp_path.glob("logs/CartPole-v1/A2C_1/events*"))) == 2
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_replay_buffer_that_no_file_holds_is_told(tmp_path):
+    setup = training.Setup("DQN", EnvConfig("CartPole-v1"), 1, 0, "dummy", 150)
+    model = training.start(setup, {"learning_starts": 100}, False, None)
+    training.train(model, setup, tmp_path / "model.zip", print)
+    loading.save(model, tmp_path / "model.zip")
+    lines = []
+    training.resume(tmp_path / "model.zip", True, lines.append)
+    assert lines == ["the replay buffer starts empty, since no file holds it"]
 
 
 def test_a_training_stays_on_its_device_unless_another_one_is_asked_for(tmp_path, monkeypatch):

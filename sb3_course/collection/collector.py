@@ -12,6 +12,7 @@ from sb3_course.collection.observations import (
     Obs,
     as_declared,
     compact,
+    finite,
     is_finite,
     last_observation,
     map_obs,
@@ -179,7 +180,7 @@ def collect(
             last = last_observation(infos[n])
             if last is None:
                 continue
-            terminal = as_declared(map_obs(owned, last), env.observation_space)
+            terminal = map_obs(owned, as_declared(last, env.observation_space))
             check_finite(f"last observation of environment {n}", terminal, step, of_one=True)
             terminal_obs[step, int(n)] = terminal
         store.append("truncated", truncated)
@@ -211,11 +212,17 @@ def step_wait(env: VecEnv) -> tuple[Obs, Array, Array, list[dict[str, Any]]]:
     :return: Observations as their space declares them, rewards as floats and dones as bool, both of
         shape (N,), and infos
     :raises TypeError: The observation is a tuple, for which SB3 has no policy
+    :raises ValueError: There is not one reward of each environment
     """
     new_obs, rewards, dones, infos = env.step_wait()
     if isinstance(new_obs, tuple):
         raise TypeError("Tuple observations are not supported: SB3 has no policy for them")
     rewards = np.asarray(rewards)
+    if rewards.shape != (env.num_envs,):
+        raise ValueError(
+            f"{type(env).__name__}.step() returned rewards of shape {rewards.shape}; allowed: "
+            f"({env.num_envs},), one of each environment"
+        )
     if rewards.dtype.kind != "f":
         rewards = rewards.astype(np.float64)
     new_obs = as_declared(new_obs, env.observation_space)
@@ -255,10 +262,11 @@ def check_finite(what: str, values: Obs, step: int, of_one: bool = False) -> Non
         for key, value in values.items():
             check_finite(f"{what} {key!r}", value, step, of_one)
     elif not is_finite(values):
-        where = tuple(np.argwhere(~np.isfinite(values))[0])
+        where = tuple(np.argwhere(~finite(values))[0])
         whose = what if of_one else f"{what} of environment {where[0]}"
+        why = ", which float32 does not hold" if np.isfinite(values[where]) else ""
         raise FloatingPointError(
-            f"the {whose} is {values[where]} at vector step {step} of the rollout"
+            f"the {whose} is {values[where]} at vector step {step} of the rollout{why}"
         )
 
 

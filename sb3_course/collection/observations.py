@@ -12,6 +12,7 @@ Array: TypeAlias = np.ndarray[Any, Any]
 Obs: TypeAlias = Array | dict[str, Array]
 TensorObs: TypeAlias = th.Tensor | dict[str, th.Tensor]
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 N_EXAMPLES = 5
 """Number of random observations of :func:`example_observations`."""
 EXAMPLE_RANGE = 10.0
@@ -31,10 +32,11 @@ def map_obs(function: Callable[[Array], Array], obs: Obs) -> Obs:
 
 
 def as_declared(obs: Obs, space: spaces.Space[Any]) -> Obs:
-    """Return what is not of floats, although its space is, as float32.
+    """Return what is not of floats, although its space is, as float32, and no more than it has.
 
-    SB3's ``DummyVecEnv`` writes observations into arrays of the space's kind; ``SubprocVecEnv``
-    and others pass on whatever an environment returns, such as ``[0, 0]`` at the start.
+    SB3's ``DummyVecEnv`` writes observations into arrays of the space's kind, and leaves out what
+    the space does not name; ``SubprocVecEnv`` and others pass on whatever an environment returns,
+    such as ``[0, 0]`` at the start, and every VecEnv does with ``terminal_observation``.
 
     :param obs: Observation or batch, array or dict of arrays
     :param space: Its space
@@ -42,7 +44,7 @@ def as_declared(obs: Obs, space: spaces.Space[Any]) -> Obs:
     """
     if isinstance(obs, dict):
         assert isinstance(space, spaces.Dict)
-        return {key: _array_as_declared(value, space[key]) for key, value in obs.items()}
+        return {key: _array_as_declared(obs[key], part) for key, part in space.spaces.items()}
     return _array_as_declared(obs, space)
 
 
@@ -138,14 +140,23 @@ def join(parts: Sequence[Obs]) -> Obs:
 
 
 def is_finite(obs: Obs) -> bool:
-    """Return whether no number of an observation is nan or infinite.
+    """Return whether no number of an observation is nan or infinite as float32.
 
     :param obs: Array, or dict of arrays
     :return: Whether all are finite
     """
     if isinstance(obs, dict):
         return all(map(is_finite, obs.values()))
-    return obs.dtype.kind != "f" or bool(np.isfinite(obs).all())
+    return obs.dtype.kind != "f" or bool(finite(obs).all())
+
+
+def finite(array: Array) -> Array:
+    """Return which numbers are finite as float32, in which networks compute.
+
+    :param array: Floats, of any shape
+    :return: Whether each is, bool of the same shape
+    """
+    return np.isfinite(array) if array.dtype.itemsize <= 4 else np.abs(array) <= FLOAT32_MAX
 
 
 def last_observation(info: dict[str, Any]) -> Obs | None:

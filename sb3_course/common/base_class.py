@@ -4,6 +4,7 @@ import inspect
 import io
 import tempfile
 import warnings
+import weakref
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -55,6 +56,11 @@ def given_env(env: Any, verbose: int) -> GymEnv:
 
 UNUSED = ("forward", "evaluate_actions", "extract_features")
 """Methods of SB3's policies that this package does not call."""
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # a callback has written to it
+        folder.rmdir()
 
 
 def overrides(policy_class: type[BasePolicy], name: str) -> bool:
@@ -120,7 +126,7 @@ class CourseAlgorithm(BaseAlgorithm):
         self._current_progress_remaining = max(0.0, 1.0 - done)
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
-        """Prepare as SB3 does, and remove the empty folder that its logger made for no file."""
+        """Prepare as SB3 does; the folder of a logger without files goes with the logger."""
         if self.env is None:
             raise ValueError(
                 "the model has no environment to learn in: pass one to load(), as in "
@@ -130,8 +136,7 @@ class CourseAlgorithm(BaseAlgorithm):
         folder = Path(self.logger.get_dir() or ".")
         dated = folder.name.startswith("SB3-") and folder.parent == Path(tempfile.gettempdir())
         if dated and not self._custom_logger:
-            with suppress(OSError):  # it is in use after all
-                folder.rmdir()
+            weakref.finalize(self.logger, _remove_empty, folder)
         return prepared
 
     def _convert_number(self, name: str) -> None:
@@ -149,6 +154,8 @@ class CourseAlgorithm(BaseAlgorithm):
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         )
         assert isinstance(policy, ActorCriticPolicy), "_check_policy() has checked it"
+        if policy.use_sde:  # by a class of one's own
+            raise ValueError(f"{type(policy).__name__}: use_sde is not supported")
         self.policy = policy.to(self.device)
 
     def _optimizer(self, parameters: list[nn.Parameter], rate: Schedule) -> th.optim.Optimizer:

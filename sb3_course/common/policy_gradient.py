@@ -216,6 +216,9 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         """Return the budget of the next batch: which steps count, and when it is complete."""
         raise NotImplementedError
 
+    def _keep_behavior(self) -> None:
+        """Keep what is needed of the policy of a batch, which callbacks may change before train."""
+
     def collect_rollouts(
         self,
         env: VecEnv,
@@ -264,6 +267,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
             return False
         self._inside_batch = False
         self.rollout, dones = collected
+        self._keep_behavior()
         self._last_obs = self.rollout.last_obs
         self._last_episode_starts = dones
         if budget.whole_episodes:  # the last to end are the longest: a window over them is biased

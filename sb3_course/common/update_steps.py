@@ -80,16 +80,19 @@ class UpdateSteps(CourseAlgorithm):
     def _attach_policy(self) -> None:
         """Make the optimizers of ``self.policy``, and measure what its chunks may hold."""
         self._drop_functions()
-        if self.ent_coef and isinstance(self.policy.action_dist, SquashedDiagGaussianDistribution):
-            raise ValueError(
-                f"ent_coef must be 0 with a squashed Gaussian, whose entropy has no formula, got "
-                f"{self.ent_coef}"
-            )
+        self._check_entropy()
         self.chunk_size = transitions_per_chunk(self.policy)
         self._actor_group, self._critic_group = split_parameters(self.policy)
         self.actor_optimizer = self._optimizer(self._actor_group, self.lr_schedule)
         self.critic_optimizer = self._optimizer(self._critic_group, self.critic_lr_schedule)
         self.policy.optimizer = self.actor_optimizer
+
+    def _check_entropy(self) -> None:
+        if self.ent_coef and isinstance(self.policy.action_dist, SquashedDiagGaussianDistribution):
+            raise ValueError(
+                f"ent_coef must be 0 with a squashed Gaussian, whose entropy has no formula, got "
+                f"{self.ent_coef}"
+            )
 
     def _follow_policy(self) -> None:
         """Make new optimizers if the user has replaced the policy, or parameters of it."""
@@ -100,6 +103,7 @@ class UpdateSteps(CourseAlgorithm):
         """Return π_θ and V_φ of the present policy, made again if it is not what it was."""
         if self._made is None or not self._made[0].is_current(self._actor_group):
             self._follow_policy()
+            self._check_entropy()
             self._made = (
                 make_actor(self.policy, self._actor_group, self.actor_optimizer),
                 make_critic(self.policy, self._critic_group, self.critic_optimizer),

@@ -332,7 +332,7 @@ def _play(act: Player, env: gymnasium.Env[Any, Any], seed: int, seconds: float) 
             frames.append(_image(env))
         action = act(stack_obs([map_obs(np.asarray, obs)]))[0]
         if isinstance(space, gymnasium.spaces.Box):
-            action = np.clip(action, space.low, space.high)
+            action = np.clip(np.reshape(action, space.shape), space.low, space.high)
         obs, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
             break

@@ -111,8 +111,9 @@ class GymnasiumVecEnv(VecEnv):
         else:
             outcome = self.vector_env.step(self._actions)
         obs, raw, terminated, truncated, infos = outcome
-        rewards = np.asarray(raw, dtype=np.float64)
-        dones = np.asarray(terminated | truncated, dtype=bool)
+        rewards = np.array(raw, dtype=np.float64)  # copies: a partial reset may overwrite buffers
+        terminated, truncated = np.array(terminated, dtype=bool), np.array(truncated, dtype=bool)
+        dones = terminated | truncated
         self._returns += rewards
         self._lengths += 1
         obs = _copied(obs)
@@ -176,7 +177,7 @@ class GymnasiumVecEnv(VecEnv):
         """Reset all environments but the last, which must not change."""
         which = np.arange(self.num_envs) < self.num_envs - 1
         if which.any():
-            obs, _ = self.vector_env.reset(seed=0)
+            obs, _ = self.vector_env.reset()  # without a seed, which would outlast the check
             self._reset_some(_copied(obs), which)
 
     def close(self) -> None:
@@ -277,7 +278,7 @@ def _by_environment(infos: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
         if isinstance(value, Mapping):
             rows = _by_environment(value, n)
         elif isinstance(value, (np.ndarray, list, tuple)) and len(value) == n:
-            rows = value
+            rows = value.copy() if isinstance(value, np.ndarray) else value
         for i in np.flatnonzero(has):
             split[i][key] = rows[i]
     return split

@@ -156,8 +156,11 @@ def normalized(venv: VecEnv, normalize: bool | dict[str, Any]) -> VecEnv:
     """
     if normalize is False:
         return venv
-    if normalize is not True:
+    if isinstance(normalize, dict):
         return VecNormalize(venv, **normalize)
+    if normalize is not True:
+        takes = "True, False or a dict of VecNormalize's arguments"
+        raise ValueError(f"normalize must be {takes}, got {normalize!r}")
     space = venv.observation_space
     parts = space.spaces if isinstance(space, Dict) else {}
     boxes = [key for key, part in parts.items() if isinstance(part, Box)]

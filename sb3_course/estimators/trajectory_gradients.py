@@ -23,6 +23,8 @@ from sb3_course.estimators.chunks import (
 
 CHUNK_TRANSITIONS = 8192
 """Most transitions of one pass, also of a small policy."""
+COMPARED = 256
+"""Most transitions by which it is checked that a policy may be given preprocessed observations."""
 HELD_CHUNKS = 4
 """Most memory of gradients of single trajectories that are used again, in chunks' memory."""
 
@@ -82,6 +84,7 @@ class TrajectoryGradients:
         self._held: list[Block] = []
         # torch.func mixes up the batches of PReLU's weights, without an error.
         self._vectorized = not any(isinstance(part, nn.PReLU) for part in policy.modules())
+        self._compared = False
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks, those of the longest trajectories first."""
@@ -132,6 +135,8 @@ class TrajectoryGradients:
 
     def _jacobian(self, pieces: list[th.Tensor]) -> list[th.Tensor]:
         """Compute the weighted scores of pieces of trajectories, (B, W, …) by each parameter."""
+        if self._vectorized and not self._compared:
+            self._compared, self._vectorized = True, self._takes_preprocessed(pieces[0])
         if not self._vectorized:
             return self._one_by_one(pieces)
         try:
@@ -140,6 +145,27 @@ class TrajectoryGradients:
             jacobian = self._one_by_one(pieces)
             self._vectorized = False
             return jacobian
+
+    def _takes_preprocessed(self, rows: th.Tensor) -> bool:
+        """Return whether π is the same of preprocessed observations, in a space without bounds.
+
+        It is not if the policy's own code reads the space, or preprocesses by itself.
+        """
+        rows = rows[:COMPARED]
+        obs, actions = select(self.obs, rows), self.actions[rows]
+        devices = [self.policy.device] if self.policy.device.type == "cuda" else []
+        with th.no_grad(), th.random.fork_rng(devices), evaluating(self.policy):
+            expected = self.policy.get_distribution(obs).log_prob(actions)
+        try:
+            ready = self._preprocess(obs)
+            with th.no_grad(), th.random.fork_rng(devices), _preprocessed(self.policy, ready):
+                found = self.policy.get_distribution(ready).log_prob(actions)
+        except Exception:  # of the policy's own code
+            return False
+        return th.allclose(found, expected, rtol=1e-4, atol=1e-4, equal_nan=True)
+
+    def _preprocess(self, obs: TensorObs) -> TensorObs:
+        return preprocess_obs(obs, self.policy.observation_space, self.policy.normalize_images)
 
     def _one_by_one(self, pieces: list[th.Tensor]) -> list[th.Tensor]:
         """Do as :meth:`_all_at_once` with a forward pass for each piece."""
@@ -163,9 +189,7 @@ class TrajectoryGradients:
         places = _padded_places([len(piece) for piece in pieces], rows.device)
         real = places >= 0
         places = th.where(real, places, places[:, :1])
-        obs = preprocess_obs(
-            select(self.obs, rows), policy.observation_space, policy.normalize_images
-        )
+        obs = self._preprocess(select(self.obs, rows))
         padded_obs = (
             {key: values[places] for key, values in obs.items()}
             if isinstance(obs, dict)

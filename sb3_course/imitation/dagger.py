@@ -125,6 +125,8 @@ class DAgger(BC):
         _init_setup_model: bool = True,
     ) -> None:
         self.expert = expert
+        # Before this model's normalization, which the expert may share, learns from anything.
+        self._asked = expert, None if expert is None else as_expert(expert)
         self.n_steps = n_steps
         self.gradient_steps = gradient_steps
         self.beta_schedule = beta_schedule
@@ -151,8 +153,8 @@ class DAgger(BC):
             device=device,
             _init_setup_model=_init_setup_model,
         )
-        if env is not None and expert is not None:  # refuses what does not fit
-            as_expert(expert, None, self.action_space, self.observation_space)
+        if env is not None and self._asked[1] is not None:  # refuses what does not fit
+            as_expert(self._asked[1], None, self.action_space, self.observation_space)
 
     @property
     def _capacity(self) -> int | None:
@@ -329,7 +331,9 @@ class DAgger(BC):
                 "DAgger has no expert: pass DAgger(..., expert=...), or after loading "
                 "DAgger.load(path, env=env, expert=...)"
             )
-        expert = as_expert(self.expert, None, self.action_space, self.observation_space)
+        if self._asked[0] is not self.expert:  # after loading, or replaced
+            self._asked = self.expert, as_expert(self.expert)
+        expert = as_expert(self._asked[1], None, self.action_space, self.observation_space)
         return seeing_as_given(expert, self.env)
 
     def _seed(self, purpose: int) -> int:
@@ -372,4 +376,4 @@ class DAgger(BC):
             self.num_timesteps = now
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "expert", "eval_env"]
+        return [*super()._excluded_save_params(), "expert", "_asked", "eval_env"]

@@ -204,8 +204,9 @@ def _pair(item: Any) -> Pair:
             raise UserError(f"{what}; allowed: one object for each episode") from error
         _check_rows(obs, actions)
         return take(obs, 0, len(actions)), actions
+    keys = f" with the keys {sorted(map(str, item))}" if isinstance(item, Mapping) else ""
     raise UserError(
-        f"a {type(item).__name__} holds no demonstrations; allowed: objects with "
+        f"a {type(item).__name__}{keys} holds no demonstrations; allowed: objects with "
         + ", or ".join(" and ".join(names) for names in NAMES)
     )
 

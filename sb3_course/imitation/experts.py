@@ -48,7 +48,7 @@ def as_expert(
     :param expert: Model or policy of SB3 or sb3-contrib, callable from M observations to M
         actions, or path of a file for :func:`load_expert`
     :param vec_normalize: Normalization that a model was trained with, or None for that of the
-        model's environment, if it has one
+        model's environment, if it has one; its present statistics are kept
     :param action_space: Action space that a model's own has to equal; None for no check
     :param observation_space: Observation space whose shape a model's own has to have; None for no
         check
@@ -58,7 +58,10 @@ def as_expert(
     if isinstance(expert, (str, Path)):
         expert = load_expert(expert)
     if isinstance(expert, BaseAlgorithm) and vec_normalize is None:
-        vec_normalize = normalization_to_predict(expert)
+        try:
+            vec_normalize = normalization_to_predict(expert)
+        except CheckpointError as error:
+            raise UserError(f"the expert does not see raw observations: {error}") from error
     if isinstance(expert, (BaseAlgorithm, BasePolicy)):
         policy = expert.policy if isinstance(expert, BaseAlgorithm) else expert
         if hasattr(policy, "lstm_actor"):
@@ -66,7 +69,9 @@ def as_expert(
                 "a recurrent policy cannot be the expert: its actions depend on past observations"
             )
         check_spaces("expert does", policy, observation_space, action_space)
-        normalizer = copy.copy(vec_normalize)  # its statistics, whatever its environments do
+        normalizer = copy.copy(vec_normalize)  # as it is now, whatever its environments do
+        if normalizer is not None and hasattr(normalizer, "obs_rms"):
+            normalizer.obs_rms = copy.deepcopy(normalizer.obs_rms)
         choose = _mode if isinstance(policy, ActorCriticPolicy) else _predict
 
         def act(obs: Obs) -> Array:
@@ -209,6 +214,9 @@ def demonstrate(
 ) -> list[TrajectoryWithRew]:
     """Play episodes with an expert, and record them.
 
+    The recorded actions have the action space's shape, and are not clipped to its bounds, as the
+    environment's are: the expert's mean is easier to learn.
+
     Episodes count in the order in which they start, so that short ones are not over-represented.
 
     :param expert: Expert of any kind that :func:`as_expert` takes
@@ -231,7 +239,8 @@ def demonstrate(
         actions = label(act, obs, space)
         if not isinstance(space, spaces.Box):
             return actions, actions
-        return actions, np.clip(actions.reshape(-1, *space.shape), space.low, space.high)
+        actions = actions.reshape(-1, *space.shape)
+        return actions, np.clip(actions, space.low, space.high)
 
     schedule = collection.WholeEpisodes(env.num_envs, n_episodes=n_episodes)
     with unnormalized(env):

@@ -133,8 +133,9 @@ def default_expert(env_id: str) -> Path | None:
 
 def _expert(options: Options) -> Expert | None:
     path = options.expert or default_expert(options.env.name)
-    if options.expert is None and options.demos is not None and not options.dagger:
-        return None  # BC needs only the demonstrations
+    queried = options.dagger and options.collect
+    if options.expert is None and options.demos is not None and not queried:
+        return None  # the demonstrations are all that is needed
     if path is None:
         known = ", ".join(sorted(p.stem for p in EXPERTS.glob("*.zip"))) or "no environment"
         raise UserError(

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ def make_card(options: Options, tell: Callable[[str], None]) -> None:
     :raises UserError: If the file is not a model or not trusted with what it needs, its environment
         cannot be made here, a return is not finite, or the folder is not empty
     """
+    options = replace(options, path=checkpoint.resolve(options.path))
     _check_free(options.folder)
     config = environment_of(options.path, options.env, options.trust)
     results = _evaluated(options, config)

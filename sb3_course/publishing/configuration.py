@@ -1,6 +1,7 @@
 """What a model was trained with, as plain data."""
 
 import inspect
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +41,7 @@ def configuration(model: BaseAlgorithm, members: Members) -> dict[str, Any]:
         **started,
         "num_timesteps": model.num_timesteps,
         "hyper_parameters": _hyper_parameters(model),
-        "vec_normalize": header.get("vec_normalize"),
+        "vec_normalize": plain(header.get("vec_normalize")),
         "versions": _of_training(header, members),
     }
 
@@ -82,6 +83,8 @@ def plain(value: Any) -> Any:
     :return: Numbers, text and containers as they are, schedules as ``lin_0.05`` where RL Zoo can
         write them so, classes and functions by their names
     """
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):

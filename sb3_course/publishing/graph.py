@@ -45,7 +45,8 @@ class PolicyGraph(nn.Module):
         """Compute the actions.
 
         :param observations: Raw observations of shape (M, …), one tensor for each of ``inputs``
-        :return: Actions of shape (M, …), of the action space's dtype
+        :return: Actions of shape (M, …), of the action space's dtype; floats for whole numbers in a
+            Box, as ``predict`` returns them
         """
         normal = [
             normalize(obs) for normalize, obs in zip(self.normalizers, observations, strict=True)
@@ -105,8 +106,9 @@ class _Bounded(nn.Module):
     def __init__(self, space: spaces.Box, squashed: bool) -> None:
         super().__init__()
         self.shape, self.squashed = space.shape, squashed
-        self.register_buffer("low", th.as_tensor(space.low))
-        self.register_buffer("high", th.as_tensor(space.high))
+        numbers = np.result_type(np.float32, space.dtype)  # of whole numbers, too, as predict's
+        self.register_buffer("low", th.as_tensor(space.low.astype(numbers)))
+        self.register_buffer("high", th.as_tensor(space.high.astype(numbers)))
 
     def forward(self, actions: th.Tensor) -> th.Tensor:
         # The bounds may be float64, which rounded to float32 could lie outside of themselves.

@@ -8,6 +8,8 @@ import yaml
 
 LIBRARIES = ("sb3_course", "stable_baselines3", "sb3_contrib")
 """Packages from which classes are imported by their names alone."""
+INSTALL = "pip install --no-deps imitation==1.0.1"
+"""What BC and DAgger need besides: see :mod:`sb3_course.imitation`."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Facts:
         return "class" not in self.header or bool(self.header.get("pickled"))
 
     @property
+    def imitates(self) -> bool:
+        """Whether the model has learned from an expert."""
+        return self.module.startswith("sb3_course.imitation.")
+
+    @property
     def library(self) -> str:
         """First part of the module of the class."""
         return self.module.partition(".")[0]
@@ -61,8 +68,7 @@ def readme(facts: Facts) -> str:
     parts = [
         f"---\n{front}---",
         f"# {config['algorithm']} on {facts.env_id}",
-        f"A policy of `{config['algorithm']}` that has learned from {config['num_timesteps']:,} "
-        f"steps of `{config['env']}`"
+        f"A policy of `{config['algorithm']}` that has {_learned(facts)} `{config['env']}`"
         + (", with observations normalized." if _normalizes(config) else "."),
         "## Evaluation",
         _table(
@@ -153,10 +159,11 @@ def install(facts: Facts) -> str:
     """Return the command that installs what :func:`code` imports.
 
     :param facts: What the card says
-    :return: Command
+    :return: Command, or two in lines
     """
     hub = "" if facts.repo is None else "[hub]"
-    return f"pip install 'sb3-course{hub}'" + " sb3-contrib" * (facts.library == "sb3_contrib")
+    command = f"pip install 'sb3-course{hub}'" + " sb3-contrib" * (facts.library == "sb3_contrib")
+    return f"{command}\n{INSTALL}" if facts.imitates else command
 
 
 def watch(facts: Facts) -> str:
@@ -210,6 +217,12 @@ def code(facts: Facts) -> str:
             f"model = {model}",
         ]
     )
+
+
+def _learned(facts: Facts) -> str:
+    if facts.imitates:  # whose time steps are transitions of demonstrations
+        return "learned from an expert in"
+    return f"learned from {facts.config['num_timesteps']:,} steps of"
 
 
 def _normalizes(config: Mapping[str, Any]) -> bool:

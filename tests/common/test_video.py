@@ -273,6 +273,24 @@ class Dicts(Painter):
         return {"image": obs}, *others
 
 
+class Matrices(Painter):
+    action_space = spaces.Box(-1, 1, (2, 3))
+
+    def step(self, action):
+        assert action in self.action_space
+        return super().step(0)
+
+
+def test_flat_actions_get_the_shape_of_the_space(tmp_path):
+    gymnasium.register("Matrices-v0", Matrices)
+    try:
+        player = {"one": lambda obs: np.full((1, 6), 2.0, np.float32)}
+        record(player, EnvConfig("Matrices-v0"), tmp_path / "a.mp4", seconds=1.0, size=64)
+    finally:
+        del gymnasium.registry["Matrices-v0"]
+    assert (tmp_path / "a.mp4").exists()
+
+
 @pytest.mark.parametrize(("env_id", "shape"), [("FrozenLake-v1", (1,)), ("Dicts-v0", (1, 1))])
 def test_players_of_any_observations_are_filmed(env_id, shape, tmp_path):
     seen = []

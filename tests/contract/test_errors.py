@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from tests.contract.helpers import BOX, CLASSES, copy_parameters, every_class, small_model, takes
@@ -35,6 +36,30 @@ BAD_PARAMETERS = [
 def test_a_bad_parameter_is_named_with_what_is_allowed(algorithm, kwargs, message):
     with pytest.raises(ValueError, match=message):
         algorithm("MlpPolicy", "CartPole-v1", **kwargs)
+
+
+class Noisy(ActorCriticPolicy):
+    """Uses gSDE by itself."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs | {"use_sde": True})
+
+
+class InColumns(DummyVecEnv):
+    """Returns rewards of shape (N, 1)."""
+
+    def step_wait(self):
+        obs, rewards, dones, infos = super().step_wait()
+        return obs, rewards[:, None], dones, infos
+
+
+@every_class
+def test_a_policy_with_noise_of_its_own_and_rewards_in_columns_are_refused(algorithm):
+    with pytest.raises(ValueError, match="Noisy: use_sde is not supported"):
+        algorithm(Noisy, "Pendulum-v1")
+    model = small_model(algorithm, InColumns([Scripted] * 2))
+    with pytest.raises(ValueError, match=r"rewards of shape \(2, 1\); allowed: \(2,\)"):
+        model.learn(10)
 
 
 @every_class
@@ -94,6 +119,29 @@ def test_non_finite_experience_stops_learning_before_it_is_used(algorithm, what)
     with pytest.raises(FloatingPointError, match=rf"{what} of environment 1 is nan at .*step \d"):
         model.learn(100)
     assert all(th.isfinite(p).all() for p in copy_parameters(model).values())
+
+
+@every_class
+@pytest.mark.parametrize("at", ["reset", "step"])
+def test_an_observation_that_float32_does_not_hold_meets_no_policy(algorithm, at):
+    class Large(Scripted):
+        def __init__(self):
+            super().__init__()
+            self.observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float64)
+            self.actions = []
+
+        def _obs(self):
+            large = at == "reset" or self.t > 0
+            return np.array([1e39 if large else 0.0])
+
+        def step(self, action):
+            self.actions.append(action)
+            return super().step(action)
+
+    env = Large()
+    with pytest.raises(FloatingPointError, match=r"is 1e\+39 at .* which float32 does not hold"):
+        small_model(algorithm, env).learn(100)
+    assert len(env.actions) == (at == "step")
 
 
 @every_class

@@ -1,7 +1,9 @@
 """``learn``, its callbacks and its logs work as SB3's do."""
 
 import copy
+import gc
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,7 +217,21 @@ def test_no_empty_folder_is_left_where_nothing_is_logged_to_files(algorithm, tmp
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for verbose in (0, 1):
         small_model(algorithm, "CartPole-v1", verbose=verbose).learn(30)
+    gc.collect()  # model and callbacks refer to each other
     assert list(tmp_path.glob("SB3-*")) == []
+
+
+@every_class
+def test_a_callback_may_write_to_the_loggers_folder(algorithm, tmp_path, monkeypatch):
+    class Writes(BaseCallback):
+        def _on_step(self):
+            (Path(self.logger.get_dir()) / "mine.txt").write_text("kept")
+            return True
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    small_model(algorithm, "CartPole-v1").learn(30, Writes())
+    gc.collect()
+    assert [path.read_text() for path in tmp_path.glob("SB3-*/mine.txt")] == ["kept"]
 
 
 def imitator(algorithm):

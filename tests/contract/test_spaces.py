@@ -11,9 +11,11 @@ from tests.contract.helpers import (
     any_env,
     copy_parameters,
     equal_tensors,
+    every_class,
     every_variant,
     small_model,
 )
+from tests.worlds import RandomSpaces
 
 
 def assert_learns_and_predicts(model, total_timesteps):
@@ -39,6 +41,24 @@ def test_every_observation_space(algorithm, kwargs, observations):
     for actions in ("box", "discrete"):
         env = any_env(space, ACTIONS[actions])
         assert_learns_and_predicts(small_model(algorithm, env, policy, **kwargs), 60)
+
+
+class SaysMore(RandomSpaces):
+    """Returns a key that its space does not have, as for debugging."""
+
+    def reset(self, seed=None, options=None):
+        obs, info = super().reset(seed=seed)
+        return obs | {"debug": "at the start"}, info
+
+    def step(self, action):
+        obs, *rest = super().step(action)
+        return (obs | {"debug": np.nan}, *rest)
+
+
+@every_class
+def test_keys_of_observations_that_the_space_does_not_have_are_left_out(algorithm):
+    env = SaysMore(OBSERVATIONS["dict"], ACTIONS["discrete"])
+    assert_learns_and_predicts(small_model(algorithm, env, "MultiInputPolicy"), 60)
 
 
 @every_variant

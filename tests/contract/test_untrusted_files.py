@@ -49,7 +49,7 @@ def test_a_model_is_the_same_without_pickles(algorithm, tmp_path):
     assert loaded.observation_space == model.observation_space
     assert loaded.lr_schedule(0.25) == model.lr_schedule(0.25) == 0.25e-3
     for name, value in vars(model).items():
-        if isinstance(value, (int, float, str, bool)) and name != "_log_every":  # of one learn()
+        if isinstance(value, (int, float, str, bool)):
             assert getattr(loaded, name) == value, name
 
 

@@ -168,6 +168,49 @@ def test_what_cannot_reset_one_environment_is_refused():
     assert not infos[0]["TimeLimit.truncated"]
 
 
+class OwnBuffers(ResetsAll):
+    """Returns its buffers, which a reset overwrites; time limits of 3, 4, ... steps."""
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        which = (options or {}).get("reset_mask", np.ones(self.num_envs, dtype=bool))
+        if options is None or "reset_mask" not in options:
+            n = self.num_envs
+            self.obs, self.t = np.zeros((n, 1)), np.zeros(n, dtype=int)
+            self.rewards, self.ended, self.limit = np.zeros(n), np.zeros((2, n), bool), None
+        self.obs[which] = self.np_random.uniform(size=(which.sum(), 1))
+        self.t[which], self.rewards[which], self.ended[:, which] = 0, 0.0, False
+        return self.obs, {}
+
+    def step(self, actions):
+        self.t += 1
+        self.rewards[:] = 1.0
+        self.ended[1] = self.t >= 3 + np.arange(self.num_envs)
+        return self.obs, self.rewards, *self.ended, {"t": self.t}
+
+
+def test_buffers_that_a_reset_overwrites_are_read_before():
+    venv = GymnasiumVecEnv(OwnBuffers(2))
+    venv.reset()
+    outcomes = [venv.step(np.zeros(2, dtype=int)) for _ in range(4)]
+    assert [rewards.tolist() for _, rewards, _, _ in outcomes] == [[1, 1]] * 4
+    assert [dones.tolist() for _, _, dones, _ in outcomes[2:]] == [[True, False], [False, True]]
+    assert [infos[i]["TimeLimit.truncated"] for i, (*_, infos) in enumerate(outcomes[2:])] == [
+        True,
+        True,
+    ]
+    assert [infos[i]["t"] for i, (*_, infos) in enumerate(outcomes[2:])] == [3, 4]
+
+
+def test_without_a_seed_every_training_has_other_episodes():
+    """Also where a reset shows first whether the wrapped environments can be reset one by one."""
+    make = partial(gym.make_vec, "CartPole-v1", 3, vectorization_mode="sync")
+    wrapped = [gym.wrappers.vector.RecordEpisodeStatistics(make()) for _ in range(2)]
+    for one, other in (wrapped, [OwnBuffers(2), OwnBuffers(2)]):
+        first, second = GymnasiumVecEnv(one).reset(), GymnasiumVecEnv(other).reset()
+        assert not np.array_equal(first, second)
+
+
 def test_make_vec_env_falls_back_to_what_can_be_reset(capsys):
     """CartPole's own vector environment resets with the next step, all or none."""
     venv = make_vec_env("CartPole-v1", 3, seed=5, backend="gymnasium", time_limit=30)

@@ -361,3 +361,8 @@ def test_a_single_wrapper_needs_no_list(wrapper: Any, backend: Any) -> None:
     venv = make_vec_env("FrozenLake-v1", 2, backend=backend, verbose=0, wrappers=given)
     assert venv.observation_space.shape == (16,)
     venv.close()
+
+
+def test_normalize_is_true_false_or_arguments():
+    with pytest.raises(ValueError, match="normalize must be True, False or a dict .* got None"):
+        make_vec_env("CartPole-v1", normalize=None)

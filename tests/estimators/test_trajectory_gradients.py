@@ -183,6 +183,39 @@ def test_images_that_are_not_divided_by_255():
     assert expected.abs().max() > 10  # a difference of 255 times would show
 
 
+class ReadsItsSpace(ActorCriticPolicy):
+    """Divides observations by the bounds of its space."""
+
+    def get_distribution(self, obs):
+        return super().get_distribution(obs / th.as_tensor(self.observation_space.high))
+
+
+class PreprocessesByItself(ActorCriticPolicy):
+    """Takes bytes, also where it gets floats."""
+
+    def get_distribution(self, obs):
+        return super().get_distribution(obs.float() / 255 - 0.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "space"),
+    [
+        (ReadsItsSpace, spaces.Box(-5, 5, (3,))),
+        (PreprocessesByItself, spaces.Box(0, 255, (36, 36, 3), "uint8")),
+    ],
+)
+def test_a_policy_may_do_what_it_likes_with_observations_and_their_space(kind, space):
+    space.seed(0)
+    th.manual_seed(0)
+    policy = kind(space, spaces.Discrete(3), lambda _: 1e-3, net_arch=[4])
+    obs = th.stack([th.as_tensor(space.sample()) for _ in range(15)])
+    actions, weights = th.arange(15) % 3, th.randn(15, 2)
+    parameters, _ = split_parameters(policy)
+    expected = one_by_one(policy, parameters, obs, actions, weights)
+    got = TrajectoryGradients(policy, parameters, obs, actions, weights, TRAJECTORY).whole()
+    assert th.allclose(got, expected, atol=1e-5)
+
+
 class Noisy(FlattenExtractor):
     """Draws random numbers whenever it is called."""
 

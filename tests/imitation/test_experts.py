@@ -5,12 +5,18 @@ from gymnasium import spaces
 from sb3_contrib import TQC
 from stable_baselines3 import A2C, DQN, SAC
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize, VecTransposeImage
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecFrameStack,
+    VecNormalize,
+    VecTransposeImage,
+)
 
 from sb3_course import NPG, DAgger, loading
 from sb3_course.common.errors import UserError
 from sb3_course.imitation import as_expert, demonstrate, load_expert
 from sb3_course.imitation.experts import CHUNK, label
+from tests.contract.helpers import any_env
 from tests.imitation.helpers import balance, homework_expert, write
 from tests.worlds import Scripted
 
@@ -35,6 +41,40 @@ def test_a_model_with_its_statistics(algorithm):
         np.testing.assert_allclose(got, expected, atol=1e-6)
     without = as_expert(model.policy)(raw)
     assert not np.allclose(np.clip(without, -2, 2), expected)
+
+
+def test_an_expert_keeps_the_normalization_that_it_had():
+    """Also where the imitator learns in the expert's own environments."""
+    venv = normalized("CartPole-v1")
+    model = NPG("MlpPolicy", venv, device="cpu", seed=0)
+    model.policy.action_net.weight.data *= 100.0
+    states = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
+    before = as_expert(model)(states)
+    far = {"obs": 20.0 * states + 5.0, "acts": np.zeros(500, dtype=int)}
+    learner = DAgger(
+        "MlpPolicy", venv, model, far, n_steps=50, gradient_steps=2, n_eval_episodes=0, device="cpu"
+    )
+    for _ in range(2):
+        learner.learn(100, reset_num_timesteps=False)
+        np.testing.assert_array_equal(learner._find_expert(100)(states), before)
+    assert (as_expert(model)(states) != before).mean() > 0.1  # as it is from now on
+
+
+def test_a_model_with_wrappers_above_its_normalization_is_no_expert():
+    venv = VecFrameStack(normalized("Pendulum-v1"), 2)
+    model = A2C("MlpPolicy", venv, device="cpu")
+    with pytest.raises(UserError, match="normalized below VecFrameStack"):
+        as_expert(model)
+
+
+@pytest.mark.parametrize("shape", [(), (2, 3)])
+def test_demonstrated_actions_have_the_shape_of_the_space(shape):
+    env = any_env(action_space=spaces.Box(-1, 1, shape))
+    model = A2C("MlpPolicy", env, device="cpu", seed=0)
+    for trajectory in demonstrate(model, env):
+        assert trajectory.acts.shape == (len(trajectory), *shape)
+    learner = DAgger("MlpPolicy", env, model, demonstrate(model, env), n_eval_episodes=0)
+    assert learner.dataset.size > 0
 
 
 def test_a_gaussian_expert_is_not_clipped():

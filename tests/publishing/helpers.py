@@ -39,6 +39,8 @@ KINDS = {
         for name, space in OBSERVATIONS.items()
         if name != "dict"
     },
+    "whole numbers": (NPG, "MlpPolicy", BOX, spaces.Box(0, 10, (2,), np.int32), {}),
+    "bytes": (NPG, "MlpPolicy", BOX, spaces.Box(0, 10, (2,), np.uint8), {}),
     "float64 actions": (NPG, "MlpPolicy", BOX, NARROW, {}),
     "normalized mlp": (NPG, "MlpPolicy", BOX, ACTIONS["box"], ALL),
     "normalized float64": (NPG, "MlpPolicy", OBSERVATIONS["box64"], spaces.Discrete(3), ALL),

@@ -7,7 +7,7 @@ import yaml
 from huggingface_hub import ModelCard
 from stable_baselines3 import A2C
 
-from sb3_course import NPG, building, loading
+from sb3_course import BC, NPG, building, loading
 from sb3_course.common.errors import UserError
 from sb3_course.envs.config import EnvConfig
 from sb3_course.publishing import card, readme
@@ -168,6 +168,16 @@ def test_a_file_of_sb3_itself_gets_a_card(tmp_path, monkeypatch):
     namespace = {}
     exec(text.split("```python\n")[1].split("```")[0], namespace)
     assert type(namespace["model"]) is A2C
+
+
+def test_a_card_of_an_imitator_does_not_speak_of_environment_steps(tmp_path):
+    demonstrations = {"obs": np.zeros((8, 4)), "acts": np.zeros(8, dtype=int)}
+    model = BC("MlpPolicy", "CartPole-v1", demonstrations, batch_size=4, device="cpu").learn(8)
+    loading.save(model, tmp_path / "bc.zip")
+    make_card(Options(tmp_path / "bc", tmp_path / "card", "CartPole-v1", 2), lambda line: None)
+    text = (tmp_path / "card" / "README.md").read_text()
+    assert "that has learned from an expert in `CartPole-v1`" in text
+    assert "pip install 'sb3-course'\npip install --no-deps imitation==" in text
 
 
 def test_what_cannot_be_rendered_has_no_video(tmp_path):

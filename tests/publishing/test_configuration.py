@@ -20,6 +20,7 @@ class Small(ActorCriticPolicy):
         (None, None),
         (True, True),
         (1e-3, 1e-3),
+        ({"clip_obs": float("inf")}, {"clip_obs": "inf"}),
         ({"net_arch": {"pi": (8, 8)}}, {"net_arch": {"pi": [8, 8]}}),
         (torch.nn.ReLU, "torch.nn.modules.activation:ReLU"),
         (FloatSchedule(ConstantSchedule(0.2)), 0.2),

@@ -288,6 +288,7 @@ class SharedStudy:
         trial.set_user_attr(kind, reason)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            trial.set_constraint("ended", 1.0)  # else its values on earlier rungs would rank it
             self._study.tell(trial, state=TrialState.PRUNED)
         self._release(trial)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from sb3_course.benchmark.definition.field_types import LONGEST_NAME
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.definition.search import with_settings
 from sb3_course.benchmark.definition.yaml_source import dump
@@ -23,6 +24,8 @@ from sb3_course.common.files import write_whole
 from sb3_course.common.tracking.code import git_commit, versions
 
 NAME = "tuned.yaml"
+ENDING = "_tuned"
+"""End of the name of a tuned grid."""
 Chosen = Sequence[tuple[Subject, Sequence[Final]]]
 
 
@@ -58,7 +61,7 @@ def tuned_content(grid: Grid, chosen: Chosen) -> dict[str, Any]:
     :return: Keys and values of a grid file
     """
     content: dict[str, Any] = grid.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    content["name"] = f"{grid.name}_tuned"
+    content["name"] = grid.name[: LONGEST_NAME - len(ENDING)] + ENDING
     for subject, finals in chosen:
         if not is_decided(finals):
             continue

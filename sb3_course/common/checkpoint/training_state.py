@@ -22,6 +22,7 @@ from sb3_course.common.checkpoint.archive import (
     pack_arrays,
     unpack_arrays,
 )
+from sb3_course.common.checkpoint.layers import NotKeptError
 
 STATE, STATE_ARRAYS = "training_state.json", "training_state.npz"
 ENVIRONMENTS = "environments.pkl"
@@ -65,8 +66,9 @@ def take(model: BaseAlgorithm) -> TrainingState:
     elif env is not None:
         try:
             seen_in, first = vars(model).get("_first_look", (None, None))
-            states = environments.take(env, first if seen_in is env else None)
-        except environments.NotKeptError as error:
+            seen = first if seen_in is env else None
+            states = environments.take(env, seen, vars(model).get("policy"))
+        except NotKeptError as error:
             why_not = str(error)
     memory: dict[str, Any] = getattr(model, "_training_memory", dict)()
     episodes = {} if states is None else _present(model, _EPISODES)
@@ -92,7 +94,7 @@ def look(model: BaseAlgorithm) -> None:
         return
     try:
         vars(model)["_first_look"] = env, environments.look(env)
-    except environments.NotKeptError:
+    except NotKeptError:
         vars(model)["_first_look"] = env, None  # their states cannot be kept either
 
 
@@ -115,7 +117,7 @@ def put(model: BaseAlgorithm, state: TrainingState) -> str | None:
         return state.why_not or None
     try:
         environments.put(env, state.environments)
-    except environments.NotKeptError as error:
+    except NotKeptError as error:
         return str(error)
     vars(model).update(state.episodes)
     return None

@@ -45,6 +45,7 @@ class Structure:
                 module._backward_hooks,
                 module._backward_pre_hooks,
             ]
+        self._policy, self._action_dist = policy, policy.action_dist
         self._parts = [part for table in self._tables for part in table.values()]
         self._parameters = list(policy.parameters())
         self._attributes = [vars(owner) for owner in (*modules, policy.action_dist)]
@@ -58,7 +59,9 @@ class Structure:
 
     @property
     def is_same(self) -> bool:
-        """Whether the policy still has the modules and the parameters that it had."""
+        """Whether the policy still has its modules, parameters and kind of distribution."""
+        if self._policy.action_dist is not self._action_dist:
+            return False
         parts = chain.from_iterable(table.values() for table in self._tables)
         return sum(map(len, self._tables)) == len(self._parts) and all(map(is_, parts, self._parts))
 

@@ -140,6 +140,19 @@ def test_settings_that_failed_later_prune_no_others(storage, tmp_path):
     assert one.report(one.take(), 0, 53.0)
 
 
+def test_settings_that_failed_later_are_among_the_worst_for_the_sampler(storage, tmp_path):
+    """Optuna puts what violates a constraint behind all else, also if it was pruned at its best."""
+    one = study(storage, tmp_path, trials=50)
+    trial = one.take()
+    assert one.report(trial, 0, 100.0)
+    one.fail(trial, FAILED, "NaN")
+    pruned = one.take()
+    while one.report(pruned, 0, -1.0):
+        pruned = one.take()
+    assert sum(one.held(trial.number).constraints.values()) > 0
+    assert not one.held(pruned.number).constraints
+
+
 def test_who_was_pruned_too_early_goes_on_once_all_have_been_begun(storage, tmp_path):
     one = study(storage, tmp_path, trials=6, seeds=1)  # two rungs, of which a third goes on
     for value in (6.0, 1.0, 2.0, 5.0, 3.0, 4.0):

@@ -5,6 +5,7 @@ from functools import partial
 import gymnasium
 import numpy as np
 import pytest
+import torch as th
 from gymnasium import spaces
 from gymnasium.utils import EzPickle
 from gymnasium.wrappers import FrameStackObservation, TransformReward
@@ -19,6 +20,7 @@ from stable_baselines3.common.vec_env import (
 )
 
 from sb3_course.common.checkpoint import environments
+from sb3_course.envs.gymnasium_vec_env import GymnasiumVecEnv
 from sb3_course.envs.make import make_vec_env
 
 
@@ -212,6 +214,56 @@ def test_states_of_other_environments_are_refused(other, why):
     venv.reset(), target.reset()
     with pytest.raises(environments.NotKeptError, match=why):
         environments.put(target, environments.take(venv))
+
+
+class Draws(gymnasium.Env):
+    """Draws its observations from a generator that it is given, and may have an opponent."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, generator, opponent=None):
+        self.generator, self.opponent = generator, opponent
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.generator.random(1).astype(np.float32), {}
+
+    def step(self, action):
+        return self.generator.random(1).astype(np.float32), 1.0, False, False, {}
+
+
+def test_what_environments_share_is_not_copied():
+    shared, policy = np.random.default_rng(0), th.nn.Linear(1, 1)
+    together = DummyVecEnv([lambda: Draws(shared)] * 2)
+    with pytest.raises(environments.NotKeptError, match="environments share a Generator"):
+        environments.take(together)
+    plays = DummyVecEnv([lambda: Draws(np.random.default_rng(0), [policy])])
+    with pytest.raises(environments.NotKeptError, match="holds the model's policy"):
+        environments.take(plays, policy=policy)
+    environments.take(plays, policy=th.nn.Linear(1, 1))  # a fixed opponent
+    environments.take(DummyVecEnv([lambda: Draws(np.random.default_rng(0))] * 2))
+
+
+@pytest.mark.skipif(
+    not hasattr(gymnasium.vector, "AutoresetMode"), reason="Gymnasium 1.0 has no autoreset modes"
+)
+def test_gymnasiums_vector_wrappers_go_on_as_well():
+    def make():
+        vector = gymnasium.make_vec(
+            "CartPole-v1",
+            2,
+            vectorization_mode="sync",
+            vector_kwargs={"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP},
+        )
+        return GymnasiumVecEnv(gymnasium.wrappers.vector.NormalizeReward(vector))
+
+    one, other = make(), make()
+    one.seed(0)
+    one.reset(), other.reset()
+    steps(one, 60, seed=1), steps(other, 3, seed=2)
+    environments.put(other, environments.take(one))
+    assert steps(other, 50, seed=4) == steps(one, 50, seed=4)
 
 
 def test_a_state_is_small():

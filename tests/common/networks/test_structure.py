@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
@@ -103,7 +104,10 @@ def test_an_actor_is_not_current_once_a_module_or_a_parameter_is_another():
     def weights(policy):
         policy.load_state_dict(copy.deepcopy(policy.state_dict()), assign=True)
 
-    for change in (layer, more, head, weights):
+    def distribution(policy):
+        policy.action_dist = SquashedDiagGaussianDistribution(3)
+
+    for change in (layer, more, head, weights, distribution):
         pair = Pair(TORQUES, {})
         assert all(current(pair))
         for policy in pair.policies:
@@ -239,6 +243,16 @@ def test_weights_that_are_assigned_during_training_are_trained(make):
 
     model = make().learn(40, Once(assign))
     assert trains(model, model.policy.action_net)
+
+
+def test_a_distribution_that_is_replaced_between_two_trainings_acts():
+    model = batches(NPG)().learn(5)
+    model.policy.action_dist = SquashedDiagGaussianDistribution(1)
+    assert abs(model.learn(400, Once(lambda _: None)).rollout.actions).max() <= 1
+    model.ent_coef = 0.1
+    model.policy.action_dist = SquashedDiagGaussianDistribution(1)
+    with pytest.raises(ValueError, match="ent_coef must be 0 with a squashed Gaussian"):
+        model.learn(5)
 
 
 @pytest.mark.parametrize("make", [online, clone], ids=["online", "BC"])

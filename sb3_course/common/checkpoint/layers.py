@@ -1,0 +1,242 @@
+"""The state of a chain of layers, such as an environment and its wrappers, as a pickle.
+
+A state is what the attributes of the layers hold, pickled together so that what they share stays
+shared. Settings, and the layers themselves, are references to those that the state is put into. A
+MuJoCo simulation is copied as a whole (``mjData``), since its derived quantities lag the positions
+by one substep and would not come out the same if they were computed again.
+"""
+
+import io
+import pickle
+import random
+import sys
+import types
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import EzPickle
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
+from stable_baselines3.common.monitor import Monitor, ResultsWriter
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+
+from sb3_course.common.checkpoint.looks import Held, words
+
+# What belongs to a process and not to a state: the environment that goes on keeps its own.
+_RESOURCES = (
+    *(types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.ModuleType),
+    *(partial, type, io.IOBase, ResultsWriter),
+)
+_RESOURCE_MODULES = ("pygame", "gymnasium.envs.mujoco.mujoco_rendering", "logging")
+_RANDOM = (np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
+_VEC_NORMALIZE = ("returns", "old_obs", "old_reward")
+_NO_STATE = {
+    *("env", "venv", "spec", "_cached_spec", "class_attributes", "_saved_kwargs"),
+    *("render_mode", "t_start"),
+}
+"""Links to the next layer, what describes a layer (wrappers keep their arguments, too), how it is
+shown, and when SB3's monitors were made."""
+
+
+_BOOKKEEPERS = (Monitor, VecMonitor, VecNormalize, OrderEnforcing, PassiveEnvChecker)
+_BOOKKEEPING = {"_elapsed_steps"}
+"""Layers and attributes that are no settings, also where environments have been used before."""
+
+_WHOLE = (int, float, complex, str, bytes, bool, type(None), gym.Space)
+"""What is kept in a file although it is a setting: a reference to it would take as much, or it has
+a generator, as a space has."""
+
+
+class NotKeptError(Exception):
+    """The state of an environment cannot be kept; says why."""
+
+
+def layers_of(env: Any) -> list[Any]:
+    """Return an environment's wrappers and the environment inside.
+
+    :param env: Environment
+    :return: Layers, the outermost first
+    """
+    layers = [env]
+    while isinstance(layers[-1], gym.Wrapper):
+        layers.append(layers[-1].env)
+    return layers
+
+
+def look_at(layers: list[Any]) -> Held:
+    """Return what the plain attributes of layers hold.
+
+    :param layers: Layers
+    :return: What they hold, without bookkeeping
+    """
+    named = (
+        (_label(i, layer, name), words(value))
+        for i, layer in enumerate(layers)
+        for name, value in _attributes(layer).items()
+        if name not in _BOOKKEEPING and not isinstance(layer, _BOOKKEEPERS)
+    )
+    return {name: held for name, held in named if held is not None}
+
+
+def _label(i: int, layer: Any, attribute: str) -> str:
+    return f"{i} {name_of(layer)}.{attribute}"
+
+
+def pickled(layers: list[Any], settings: Held, apart: "Apart | None" = None) -> bytes:
+    """Pickle the attributes of layers together, without the content of those that are settings.
+
+    :param layers: Layers
+    :param settings: What is a setting, as of :func:`look_at`
+    :param apart: What checks that no two states share an object of which neither may have a copy
+    :return: Pickle, for :func:`unpickle`
+    :raises NotKeptError: An attribute cannot be pickled, or is shared
+    """
+    states = [(name_of(layer), _attributes(layer)) for layer in layers]
+    kept = {
+        id(value): (i, attribute)
+        for i, (layer, (_, attributes)) in enumerate(zip(layers, states, strict=True))
+        for attribute, value in attributes.items()
+        if _label(i, layer, attribute) in settings and not isinstance(value, _WHOLE)
+    }
+    buffer = io.BytesIO()
+    if apart is not None:
+        apart.begin()
+    _Pickler(buffer, layers, kept, apart).dump(states)
+    return buffer.getvalue()
+
+
+def unpickle(layers: list[Any], content: bytes) -> None:
+    """Put layers into the state that :func:`pickled` returned.
+
+    :param layers: As many layers of the same kinds
+    :param content: Trusted pickle
+    :raises NotKeptError: They are of other kinds; names both
+    """
+    states = _Unpickler(io.BytesIO(content), layers).load()
+    names, found = [name for name, _ in states], [name_of(layer) for layer in layers]
+    if names != found:
+        raise NotKeptError(f"the state is of {chain(names)}, not of {chain(found)}")
+    for layer, (_, attributes) in zip(layers, states, strict=True):
+        for name, value in attributes.items():
+            if name == "data" and _is_simulation(vars(layer).get(name)):
+                _mujoco().mj_copyData(layer.data, layer.model, value)
+            else:
+                vars(layer)[name] = value
+
+
+def _attributes(layer: Any) -> dict[str, Any]:
+    """Return the attributes that make up the state of one layer."""
+    if isinstance(layer, VecNormalize):
+        return {name: vars(layer)[name] for name in _VEC_NORMALIZE if name in vars(layer)}
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        if name not in _NO_STATE and not _is_resource(value)
+    }
+
+
+def _is_resource(value: Any) -> bool:
+    module = type(value).__module__
+    return (
+        isinstance(value, _RESOURCES)
+        or module.startswith(_RESOURCE_MODULES)
+        or (module.startswith("mujoco") and not _is_simulation(value))
+    )
+
+
+def _is_simulation(value: Any) -> bool:
+    mujoco = _mujoco()
+    return mujoco is not None and isinstance(value, mujoco.MjData)
+
+
+def _mujoco() -> Any:
+    return sys.modules.get("mujoco")
+
+
+class Apart:
+    """Refuses what several states hold together, and would each have a copy of.
+
+    Of such objects those are known whose copies are never meant: random generators, and the policy
+    that is trained.
+
+    :param policy: The policy that is trained; None if nobody trains
+    """
+
+    def __init__(self, policy: Any) -> None:
+        self._policy, self._states = policy, 0
+        self._holders: dict[int, tuple[int, Any]] = {}
+        self._of_spaces: set[int] = set()  # which environments and wrappers share harmlessly
+
+    def begin(self) -> None:
+        """Begin the next state."""
+        self._states += 1
+
+    def check(self, value: Any) -> None:
+        """Check an object that the present state holds.
+
+        :param value: Object
+        :raises NotKeptError: It would have a copy
+        """
+        if value is self._policy and value is not None:
+            raise NotKeptError("an environment holds the model's policy, and would have a copy")
+        if isinstance(value, gym.Space) and (generator := value._np_random) is not None:
+            self._of_spaces |= {id(generator), id(generator.bit_generator)}
+        if isinstance(value, _RANDOM) and id(value) not in self._of_spaces:
+            holder, _ = self._holders.setdefault(id(value), (self._states, value))
+            if holder != self._states:
+                raise NotKeptError(f"environments share a {name_of(value)}, and would have copies")
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles attributes, with references to the layers themselves and to their settings."""
+
+    def __init__(
+        self,
+        buffer: io.BytesIO,
+        layers: list[Any],
+        settings: dict[int, Any],
+        apart: Apart | None = None,
+    ) -> None:
+        super().__init__(buffer, protocol=4)
+        self._numbers = settings | {id(layer): i for i, layer in enumerate(layers)}
+        self._apart = apart
+
+    def persistent_id(self, value: Any) -> int | tuple[int, str] | None:
+        if self._apart is not None:
+            self._apart.check(value)
+        number: int | tuple[int, str] | None = self._numbers.get(id(value))
+        if number is None and isinstance(value, EzPickle):
+            name = name_of(value)
+            raise NotKeptError(f"{name} pickles its constructor's arguments, not its state")
+        return number
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, buffer: io.BytesIO, layers: list[Any]) -> None:
+        super().__init__(buffer)
+        self._layers = layers
+
+    def persistent_load(self, number: int | tuple[int, str]) -> Any:
+        if isinstance(number, int):
+            return self._layers[number]
+        i, attribute = number
+        return vars(self._layers[i])[attribute]
+
+
+def name_of(layer: Any) -> str:
+    """Return the name of an object's class.
+
+    :param layer: Layer, or another object
+    :return: Name
+    """
+    return type(layer).__qualname__
+
+
+def chain(names: list[str]) -> str:
+    """Return how layers are nested, in words.
+
+    :param names: Names of layers, the outermost first
+    :return: Names as calls would be nested
+    """
+    return "(".join(names) + ")" * (len(names) - 1) if names else "no wrapper"
