@@ -30,6 +30,7 @@ GRIDS = {
     "mujoco": "the homework's tasks",
     "reuse": "classic control, with a quarter of the steps",
     "natural_gradient": "classic control, with as many seeds as it takes",
+    "natural_gradient_ppo": "classic control, with thirty seeds",
 }
 DRAWING = re.compile(r'<figure id="(\w+)-figure".*?src="data:image/svg\+xml,([^"]*)"', re.S)
 

@@ -197,8 +197,9 @@ def test_stored_runs_are_of_their_grid(path):
     assert {id.rpartition("_seed")[0] for id in others} <= by_cell
 
 
-def test_the_grid_of_one_question_has_the_settings_of_classic_control():
-    ids = {spec.id for spec in load_grid(BENCHMARKS / "natural_gradient.yaml").runs()}
+@pytest.mark.parametrize("name", ["natural_gradient", "natural_gradient_ppo"])
+def test_the_grid_of_one_question_has_the_settings_of_classic_control(name):
+    ids = {spec.id for spec in load_grid(BENCHMARKS / f"{name}.yaml").runs()}
     assert ids <= {spec.id for spec in load_grid(BENCHMARKS / "classic.yaml").runs()}
 
 
