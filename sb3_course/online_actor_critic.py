@@ -310,8 +310,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         # θ ← θ + α 1/N Σ ∇_θ log π_θ(a|s) Â
         _, norm = actor.descend(advantages, self.ent_coef, self.max_grad_norm)
         self._n_updates += 1
-        numbers = log_prob, advantages, entropy, value_loss, values, targets, norm
-        self._last_update = Update(*numbers)
+        self._last_update = Update(log_prob, advantages, entropy, value_loss, values, targets, norm)
 
     def dump_logs(self, iteration: int = 0) -> None:
         """Write a log, with the numbers of the last update.
