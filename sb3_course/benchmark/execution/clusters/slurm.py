@@ -43,9 +43,9 @@ submit)
   echo "submitted: array $${array%%;*}, report $${report%%;*}"
   ;;
 run)
-  command= out_of_time= stopped=
+  command= out_of_time= stopped= signaled=
   stop() {
-    stopped=yes
+    stopped=yes signaled=yes
     [ -z "$$command" ] || kill -TERM "$$command" || true
   }
   # The time limit is near: stop, and let Slurm start this task again.
@@ -55,12 +55,11 @@ run)
   $run &
   command=$$!
   [ -z "$$stopped" ] || stop # a signal came before there was a command
-  code=0
-  wait "$$command" || code=$$?
-  while kill -0 "$$command" 2> /dev/null; do # a signal ends the wait, not the command
-    code=0
+  while # a signal ends the wait with a code of its own, which is not the command's
+    signaled= code=0
     wait "$$command" || code=$$?
-  done
+    [ -n "$$signaled" ]
+  do :; done
   if [ -n "$$out_of_time" ] && [ "$$code" -ne 0 ] &&
     [ "$${SLURM_RESTART_COUNT:-0}" -lt $most_restarts ]; then
     scontrol requeue "$$SLURM_JOB_ID"

@@ -124,6 +124,20 @@ def test_a_task_does_not_start_again_for_ever(folder, monkeypatch):
     assert len(calls(folder)) == 1
 
 
+# Bash takes this in the place of its own: one that returns when the command has ended.
+SLOW_KILL = """() {
+  [ "$1" != -0 ] || return 1
+  builtin kill "$@"
+  while grep -qs "^State:.[^Z]" "/proc/${!#}/status"; do :; done
+}"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_task_knows_the_code_of_a_command_that_ends_at_once(folder, monkeypatch, number):
+    monkeypatch.setenv("BASH_FUNC_kill%%", SLOW_KILL)
+    assert signaled(folder, number) == 130
+
+
 def test_a_task_that_is_canceled_or_preempted_stops_its_command_and_leaves_the_rest_to_slurm(
     folder,
 ):
