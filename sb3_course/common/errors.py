@@ -3,6 +3,7 @@
 import multiprocessing
 from collections.abc import Iterable
 from difflib import get_close_matches
+from numbers import Integral
 
 
 class UserError(ValueError):
@@ -17,7 +18,7 @@ def check_whole(name: str, value: object, least: int) -> None:
     :param least: Smallest number that is allowed
     :raises UserError: If it is no whole number, or a smaller one
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise UserError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 

@@ -30,7 +30,7 @@ from sb3_course.common.validation import (
     check_flags,
     check_number,
     check_observation_space,
-    check_seed,
+    checked_seed,
     scheduled,
 )
 
@@ -190,8 +190,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         """Check all parameters before anything is built."""
         self._check_policy()
         check_flags(self)
-        if self.seed is not None:
-            check_seed(self.seed)
+        self.seed = checked_seed(self.seed)
         check_number("gamma", self.gamma, 0, 1)
         check_number("gae_lambda", self.gae_lambda, 0, 1)
         check_number("ent_coef", self.ent_coef)
@@ -370,8 +369,9 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         episodes start anew.
 
         :param seed: Seed; None to change nothing
+        :raises ValueError: It is not a whole number from 0 to 2³² - 1
         """
-        super().set_random_seed(seed)
+        super().set_random_seed(checked_seed(seed))
         if seed is not None and self._saved_state is not None:
             self._saved_state = training_state.seeded_anew(self._saved_state)
 

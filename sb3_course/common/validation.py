@@ -124,15 +124,19 @@ def check_flags(model: object) -> None:
             check_flag(name, getattr(model, name))
 
 
-def check_seed(value: object) -> None:
+def checked_seed(value: object) -> int | None:
     """Check that all random generators can be seeded with a number.
 
     :param value: Given seed
-    :raises ValueError: It is not an int from 0 to 2³² - 1
+    :return: The seed as an int, since Python's generator takes none of NumPy's
+    :raises ValueError: It is neither None nor a whole number from 0 to 2³² - 1
     """
-    whole = isinstance(value, int) and not isinstance(value, bool)  # Python takes no np.integer
+    if value is None:
+        return None
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     ok = whole and 0 <= value <= MAX_SEED  # type: ignore[operator]
-    check("seed", value, ok, f"an int from 0 to {MAX_SEED}, or None")
+    check("seed", value, ok, f"a whole number from 0 to {MAX_SEED}, or None")
+    return int(value)  # type: ignore[call-overload,no-any-return]
 
 
 def check_action_space(space: spaces.Space[Any]) -> None:

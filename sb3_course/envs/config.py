@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ class EnvConfig:
         object.__setattr__(self, "kwargs", dict(self.kwargs))
         for name, most in (("frame_stack", MOST_FRAMES), ("time_limit", MOST_STEPS)):
             number = getattr(self, name)
+            if isinstance(number, Integral) and not isinstance(number, bool):  # NumPy's, too
+                number = int(number)
+                object.__setattr__(self, name, number)
             if number is not None and not (type(number) is int and 1 <= number <= most):
                 allowed = f"whole numbers from 1 to {most:,}, or none"
                 raise EnvConfigError((name,), f"given {number!r}; allowed: {allowed}")

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium.spaces import Box, Dict
 from stable_baselines3.common import env_util
 from stable_baselines3.common.monitor import Monitor
@@ -96,16 +97,16 @@ def make_vec_env(
         with them ``"auto"`` stands for ``vec_env_cls``, by default ``DummyVecEnv``
     :return: Vector environment, whose backend :func:`backend_of` names
     :raises TypeError: If SB3's function has no such argument, or the backend excludes it
-    :raises ValueError: If the backend is unknown, there is less than one environment, or a wrapper
-        or an argument is refused
+    :raises ValueError: If the backend is unknown, the number of environments or the seed is no
+        whole number or too small, or a wrapper or an argument is refused
     :raises ImportError: If the backend is ``"envpool"`` and EnvPool is not installed
     """
     if backend != "auto" and backend not in _CLASSES:
         raise ValueError(
             f"unknown backend {backend!r}: it must be one of {', '.join(('auto', *_CLASSES))}"
         )
-    if n_envs < 1:
-        raise ValueError(f"n_envs must be at least 1, got {n_envs}")
+    n_envs = _whole_number("n_envs", n_envs, 1)
+    seed = None if seed is None else _whole_number("seed", seed, 0)
     if isinstance(env_id, EnvConfig):
         if env_kwargs or wrappers or (frame_stack, time_limit) != (None, None):
             raise TypeError("an EnvConfig has its own settings: give them there alone")
@@ -126,6 +127,13 @@ def make_vec_env(
     if isinstance(config.id, str):
         vars(venv.unwrapped)[CONFIG] = _whole(config, sb3_kwargs)
     return normalized(config.stack(venv), normalize)
+
+
+def _whole_number(name: str, value: object, least: int) -> int:
+    """Return an argument as an int, where Gymnasium takes none of NumPy's whole numbers."""
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least:
+        return int(value)
+    raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
 def config_of(venv: VecEnv) -> EnvConfig | None:

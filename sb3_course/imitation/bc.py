@@ -26,7 +26,7 @@ from sb3_course.common.validation import (
     check_flags,
     check_number,
     check_observation_space,
-    check_seed,
+    checked_seed,
     scheduled,
 )
 from sb3_course.imitation.dataset import Dataset, SeededMinibatches
@@ -161,8 +161,7 @@ class BC(CourseAlgorithm):
         """Check all parameters before anything is built."""
         self._check_policy()
         check_flags(self)
-        if self.seed is not None:
-            check_seed(self.seed)
+        self.seed = checked_seed(self.seed)
         check_count("batch_size", self.batch_size)
         check_number("ent_coef", self.ent_coef)
         if not callable(self.learning_rate):
@@ -184,7 +183,9 @@ class BC(CourseAlgorithm):
         """Seed all random generators, and what the draws of this model derive from.
 
         :param seed: Seed; None to change nothing
+        :raises ValueError: It is not a whole number from 0 to 2³² - 1
         """
+        seed = checked_seed(seed)
         super().set_random_seed(seed)
         if seed is not None:
             self.seed = self.seed_entropy = seed  # a file's model begins with it

@@ -220,9 +220,9 @@ every_schedule = pytest.mark.parametrize(("algorithm", "parameter"), SCHEDULED)
 
 
 def make(algorithm, **kwargs):
-    size = {} if algorithm is OnlineActorCritic else {"n_steps": 200}
+    size = {} if algorithm in (OnlineActorCritic, BC) else {"n_steps": 200}
     env = make_vec_env("CartPole-v1", 2, seed=0)
-    return algorithm("MlpPolicy", env, seed=0, device="cpu", **size, **kwargs)
+    return algorithm("MlpPolicy", env, **{"seed": 0, "device": "cpu", **size, **kwargs})
 
 
 @every_schedule
@@ -475,13 +475,27 @@ def test_numbers_of_numpy_are_numbers(name, parameter):
         assert all(th.equal(one, other) for one, other in zip(learned, expected, strict=True))
 
 
-@pytest.mark.parametrize("seed", [-1, 2**32, 0.5, True, np.int64(1)])
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.5, True, np.int64(-1), "3"])
 def test_a_seed_that_numpy_cannot_take_is_refused_before_anything_is_built(seed):
     with pytest.raises(
         ValueError, match=f"^seed must be .*{2**32 - 1}.*, got {re.escape(repr(seed))}"
     ):
         NPG("MlpPolicy", "CartPole-v1", seed=seed)
-    NPG("MlpPolicy", "CartPole-v1", seed=2**32 - 1, device="cpu")
+    model = NPG("MlpPolicy", "CartPole-v1", seed=2**32 - 1, device="cpu")
+    with pytest.raises(ValueError, match=f"^seed must be .*, got {re.escape(repr(seed))}"):
+        model.set_random_seed(seed)
+
+
+@pytest.mark.parametrize("algorithm", [REINFORCE, ISPG, NPG, OnlineActorCritic, BC])
+def test_a_seed_of_numpy_is_that_number(algorithm):
+    more = {"demonstrations": demonstrations()} if algorithm is BC else {}
+    learned = []
+    for kind in (np.int64, int):
+        model = make(algorithm, seed=kind(3), **more).learn(64)
+        model.set_random_seed(kind(7))
+        learned.append([*model.learn(64).policy.parameters()])
+        assert type(model.seed) is int
+    assert all(th.equal(one, other) for one, other in zip(*learned, strict=True))
 
 
 @pytest.mark.parametrize("high", [np.inf, 1.0])

@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import (
 from sb3_course.envs import EnvConfig, EnvPoolVecEnv, backend_of, make_vec_env
 from sb3_course.envs._envpool_spec import UnsupportedEnvError
 from sb3_course.envs.config import EnvConfigError
+from sb3_course.envs.make import config_of
 from tests.worlds import RandomSpaces
 
 
@@ -170,14 +171,31 @@ def test_callables_go_through_stable_baselines3() -> None:
     ("kwargs", "message"),
     [
         ({"backend": "jax"}, "auto, envpool, dummy, subproc, gymnasium"),
-        ({"n_envs": 0, "backend": "auto"}, "n_envs must be at least 1"),
-        ({"n_envs": 0, "backend": "dummy"}, "n_envs must be at least 1"),
+        ({"n_envs": 0}, "n_envs must be a whole number of at least 1, got 0"),
+        ({"n_envs": 1.5}, "n_envs must be a whole number of at least 1, got 1.5"),
+        ({"n_envs": "3"}, "n_envs must be a whole number of at least 1, got '3'"),
+        ({"n_envs": True}, "n_envs must be a whole number of at least 1, got True"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"seed": 1.5, "backend": "envpool"}, "seed must be a whole number of at least 0, got 1.5"),
         ({"env_id": make_cartpole, "backend": "envpool"}, "an environment id, not a callable"),
     ],
 )
 def test_bad_input(kwargs: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_vec_env(**{"env_id": "CartPole-v1", **kwargs})
+
+
+@pytest.mark.parametrize("backend", ["dummy", "envpool", "gymnasium"])
+def test_numbers_of_numpy_are_numbers(backend: str) -> None:
+    numbers = {"n_envs": 2, "seed": 3, "time_limit": 30}
+    made, same = (
+        make_vec_env(
+            "CartPole-v1", **{name: kind(n) for name, n in numbers.items()}, backend=backend
+        )
+        for kind in (np.int64, int)
+    )
+    np.testing.assert_array_equal(made.reset(), same.reset())
+    assert config_of(made) == config_of(same)
 
 
 def test_backend_of_knows_only_these_backends() -> None:

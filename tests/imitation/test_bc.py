@@ -192,8 +192,8 @@ def test_learning_prints_nothing_and_writes_nothing(capfd, tmp_path, monkeypatch
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"ent_coef": float("nan")}, "ent_coef"),
         ({"policy_kwargs": {"use_sde": True}}, "use_sde"),
-        ({"seed": "a"}, "seed must be an int"),
-        ({"seed": -1}, "seed must be an int"),
+        ({"seed": "a"}, "seed must be a whole number"),
+        ({"seed": -1}, "seed must be a whole number"),
         ({"demonstrations": {"obs": np.zeros((2, 3)), "acts": [0, 1]}}, "shape"),
     ],
 )

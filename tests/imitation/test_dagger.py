@@ -630,7 +630,7 @@ def test_a_callback_stops_learning_and_discards_the_round():
         ({"n_eval_episodes": 1.5}, "n_eval_episodes must be a whole number of at least 0"),
         ({"n_eval_episodes": None}, "n_eval_episodes must be a whole number of at least 0"),
         ({"collect": "no"}, "collect must be True or False, got 'no'"),
-        ({"seed": 1.5}, "seed must be an int"),
+        ({"seed": 1.5}, "seed must be a whole number"),
     ],
 )
 def test_a_bad_parameter_is_named(kwargs, message):

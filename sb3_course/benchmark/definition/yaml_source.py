@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import yaml
 
 from sb3_course.common.errors import Key, UserError
@@ -87,7 +88,8 @@ class File:
     def of(cls, data: Mapping[str, Any]) -> "File":
         """Make a file from its content.
 
-        :param data: Keys and values that a grid file could hold
+        :param data: Keys and values that a grid file could hold; ranges, and NumPy's numbers and
+            arrays, stand for lists and numbers
         :return: The file, with :data:`MAPPING` as its path
         :raises GridError: If the mapping holds values that a YAML file cannot hold
         """
@@ -134,6 +136,19 @@ class _GridDumper(yaml.SafeDumper):
     """Dumper of plain data, whose output :class:`GridLoader` reads as the same data."""
 
     yaml_implicit_resolvers = GridLoader.yaml_implicit_resolvers
+
+    def represent_numpy(self, value: "np.generic | np.ndarray[Any, Any]") -> yaml.Node:
+        """Represent a number of NumPy as Python's, and an array as lists of them."""
+        return self.represent_data(value.tolist())
+
+    def represent_range(self, values: range) -> yaml.Node:
+        """Represent a range as a list, which is no longer than one that the loader refuses."""
+        return self.represent_data(list(values[: MOST_VALUES + 1]))
+
+
+_GridDumper.add_multi_representer(np.generic, _GridDumper.represent_numpy)  # type: ignore[type-abstract]
+_GridDumper.add_multi_representer(np.ndarray, _GridDumper.represent_numpy)
+_GridDumper.add_representer(range, _GridDumper.represent_range)
 
 
 def dump(data: Any) -> str:

@@ -1,5 +1,6 @@
 import os
 
+import numpy as np
 import pytest
 
 from sb3_course.benchmark.definition.yaml_source import GridError, Mistake, Source, dump
@@ -213,6 +214,38 @@ def test_mistakes_in_a_mapping_are_reported_with_their_keys_alone():
 )
 def test_a_mapping_that_is_not_a_grid_is_reported_without_a_line(write, data, expected):
     assert of_mapping(data).startswith(expected)
+
+
+def test_numbers_of_numpy_and_ranges_are_plain_data():
+    data = {
+        "seeds": range(2, 5),
+        "steps": np.int64(10),
+        "kl": np.float64(0.1),
+        "rates": [np.float32(0.5), np.bool_(True), np.str_("1e3")],
+        "many": np.logspace(0, 2, 3),
+        "none": np.array(3),
+    }
+    read = Source(data).data
+    assert read == {
+        "seeds": [2, 3, 4],
+        "steps": 10,
+        "kl": 0.1,
+        "rates": [0.5, True, "1e3"],
+        "many": [1.0, 10.0, 100.0],
+        "none": 3,
+    }
+    assert {type(value) for value in read["many"]} == {float}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.complex64(1j), "grid: a.0: given np.complex64(1j) of type complex64; allowed: numbers"),
+        (range(10**12), "grid: not valid YAML: more than 10,000 keys"),
+    ],
+)
+def test_what_is_too_much_of_numpy_is_refused(value, expected):
+    assert of_mapping({"a": [value]}).startswith(expected)
 
 
 def test_a_mapping_includes_files_of_the_working_directory(write):
