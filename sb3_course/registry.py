@@ -106,8 +106,8 @@ def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any
     :param name: Name of the algorithm, as in :func:`find_algorithm`
     :param params: Hyper-parameters by name
     :return: Keyword arguments of the constructor, including ``policy``
-    :raises UserError: If a name is unknown, a number or dict is needed where there is none, or a
-        schedule is given where the constructor takes none
+    :raises UserError: If a name is unknown, also that of the default policy, a number or dict is
+        needed where there is none, or a schedule is given where the constructor takes none
     """
     allowed = hyper_parameters(find_algorithm(name))
     for key in params:
@@ -118,8 +118,12 @@ def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any
         needed = _needed_kind(allowed.get(key), given)
         if needed:
             raise UserError(f"{key} of {name} must be {needed}, got {params[key]!r}")
-    if ":" in str(arguments["policy"]):
-        arguments["policy"] = find_class("policy", arguments["policy"], {}, BasePolicy)
+    policy, policies = arguments["policy"], find_algorithm(name).policy_aliases
+    if ":" in str(policy):
+        arguments["policy"] = find_class("policy", policy, {}, BasePolicy)
+    elif isinstance(policy, str) and policies and policy not in policies:
+        # As of the default one, which RecurrentPPO, for one, does not have.
+        raise UserError(unknown(f"policy of {name}", policy, policies))
     if isinstance(arguments.get("train_freq"), list):
         # SB3 takes a tuple such as (1, "episode"), where YAML has a list.
         arguments["train_freq"] = tuple(arguments["train_freq"])

@@ -103,6 +103,8 @@ def test_schedules_come_by_name():
         ("PPO", {"target_kl": "small"}, "target_kl of PPO must be a number, got 'small'"),
         ("TRPO", {"learning_rate": {"a": 1}}, "learning_rate of TRPO must be a number, got {'a'"),
         ("NPG", {"policy_kwargs": 3}, "policy_kwargs of NPG must be a dict, got 3"),
+        ("RecurrentPPO", {}, "unknown policy of RecurrentPPO 'MlpPolicy'; did you mean 'MlpLstmP"),
+        ("NPG", {"policy": "Mlp"}, "unknown policy of NPG 'Mlp'; allowed: CnnPolicy, MlpPolicy, "),
     ],
 )
 def test_what_is_no_number_is_told_before_anything_is_trained(name, params, expected):

@@ -35,7 +35,6 @@ def of(class_, params, **settings) -> dict:
     [
         (of("A2C", {"gamma": 1, "learning_rate": -1}), "params.learning_rate", "given -1; A2C ref"),
         (of("A2C", {"policy": "CnnPolicy"}), "params.policy", "You should use NatureCNN only with"),
-        (of("A2C", {"policy": "Mlp"}), "params.policy", "Policy Mlp unknown"),
         (
             of("A2C", {"policy_kwargs": {"net_arch": [4], "arch": [4]}}),
             "params.policy_kwargs.arch",
