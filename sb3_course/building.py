@@ -36,7 +36,7 @@ def refusal(name: str, params: Mapping[str, Any], env: VecEnv) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the run will repeat them
-            arguments = constructor_arguments(name, params)
+            arguments = constructor_arguments(name, params, env.observation_space)
             find_algorithm(name)(env=env, seed=0, device="cpu", verbose=0, **arguments)
     except (Exception, SystemExit) as error:
         return in_words(error)
@@ -107,10 +107,11 @@ def build(
     """
     config = EnvConfig.of(environment)
     check_environment(config.id)
-    arguments = constructor_arguments(name, params)
+    constructor_arguments(name, params)  # mistakes are told before an environment is made
     set_random_seed(seed)
     with being_made(config):
         env = make_vec_env(config, n_envs, seed, backend, normalize, verbose=verbose)
+    arguments = constructor_arguments(name, params, env.observation_space)
     logs = {} if tensorboard is None else {"tensorboard_log": str(tensorboard)}
     kwargs = {"seed": seed, "device": device, "verbose": verbose, **logs, **arguments}
     try:

@@ -6,6 +6,7 @@ from importlib import import_module
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
+from gymnasium.spaces import Dict, Space
 from stable_baselines3.common import torch_layers
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
@@ -86,7 +87,22 @@ def _needed_kind(annotation: Any, given: Any) -> str | None:
     return "a dict" if kinds == {dict} and not isinstance(given, (dict, NoneType)) else None
 
 
-def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+def default_policy(algorithm: type[BaseAlgorithm], space: Space[Any] | None = None) -> str:
+    """Return the name of the policy that an algorithm gets where none is given.
+
+    :param algorithm: Algorithm class
+    :param space: Observation space; None if it is not known
+    :return: Its ``MultiInputPolicy`` for a Dict, and its ``MlpPolicy`` for any other space, or what
+        the class has of that kind, such as RecurrentPPO's ``MlpLstmPolicy``
+    """
+    kind = "MultiInput" if isinstance(space, Dict) else "Mlp"
+    names = [name for name in algorithm.policy_aliases if name.startswith(kind)]
+    return names[0] if names else f"{kind}Policy"
+
+
+def constructor_arguments(
+    name: str, params: Mapping[str, Any], space: Space[Any] | None = None
+) -> dict[str, Any]:
     """Check hyper-parameters against a constructor, and replace names in them by what they name.
 
     ==================================== =========================================================
@@ -94,7 +110,8 @@ def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any
     ==================================== =========================================================
     any                                  ``lin_0.05`` falls linearly from 0.05 to 0 over the run,
                                          as in RL Zoo
-    ``policy``                           ``module:Class``, or a name of SB3's
+    ``policy``                           ``module:Class``, or a name of SB3's; without it
+                                         :func:`default_policy`
     ``policy_kwargs.activation_fn``      a class of ``torch.nn``, such as ``Tanh``
     ``policy_kwargs.optimizer_class``    a class of ``torch.optim``, such as ``AdamW``, or SB3's
                                          ``RMSpropTFLike``
@@ -105,24 +122,25 @@ def constructor_arguments(name: str, params: Mapping[str, Any]) -> dict[str, Any
 
     :param name: Name of the algorithm, as in :func:`find_algorithm`
     :param params: Hyper-parameters by name
+    :param space: Observation space, if it is known, which decides the default policy
     :return: Keyword arguments of the constructor, including ``policy``
-    :raises UserError: If a name is unknown, also that of the default policy, a number or dict is
-        needed where there is none, or a schedule is given where the constructor takes none
+    :raises UserError: If a name is unknown, a number or dict is needed where there is none, or a
+        schedule is given where the constructor takes none
     """
-    allowed = hyper_parameters(find_algorithm(name))
+    algorithm = find_algorithm(name)
+    allowed = hyper_parameters(algorithm)
     for key in params:
         if key not in allowed:
             raise UserError(unknown(f"hyper-parameter of {name}", key, allowed))
-    arguments = {"policy": "MlpPolicy", **with_schedules(params)}
+    arguments = {"policy": default_policy(algorithm, space), **with_schedules(params)}
     for key, given in arguments.items():
         needed = _needed_kind(allowed.get(key), given)
         if needed:
             raise UserError(f"{key} of {name} must be {needed}, got {params[key]!r}")
-    policy, policies = arguments["policy"], find_algorithm(name).policy_aliases
+    policy, policies = arguments["policy"], algorithm.policy_aliases
     if ":" in str(policy):
         arguments["policy"] = find_class("policy", policy, {}, BasePolicy)
     elif isinstance(policy, str) and policies and policy not in policies:
-        # As of the default one, which RecurrentPPO, for one, does not have.
         raise UserError(unknown(f"policy of {name}", policy, policies))
     if isinstance(arguments.get("train_freq"), list):
         # SB3 takes a tuple such as (1, "episode"), where YAML has a list.

@@ -24,6 +24,7 @@ from sb3_course.common.tracking.callback import Track, tracked
 from sb3_course.common.tracking.code import git_commit, versions
 from sb3_course.common.tracking.film import episode_film
 from sb3_course.common.tracking.tracker import TrackedRun, Tracking
+from sb3_course.common.video import check_renders
 from sb3_course.envs.config import EnvConfig, EnvConfigError
 from sb3_course.envs.make import make_vec_env
 from sb3_course.playing import PICKLES, check_trusted, find_class, untrusted
@@ -103,6 +104,9 @@ def start(
     :raises UserError: If something does not exist or does not fit; names it
     """
     building.check_device(setup.device)
+    if setup.track_video:
+        building.check_environment(setup.env.id)
+        check_renders(setup.env)
     logs = None if tensorboard is None else building.place_to_log(tensorboard, setup.env.name)
     model = building.build(
         setup.algo,

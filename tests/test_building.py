@@ -1,8 +1,20 @@
+import gymnasium
 import pytest
+from gymnasium import spaces
 from stable_baselines3 import A2C
 
 from sb3_course import building
 from sb3_course.common.errors import UserError
+from tests.worlds import RandomSpaces
+
+gymnasium.register(
+    "Dict-v0",
+    entry_point=RandomSpaces,
+    kwargs={
+        "observation_space": spaces.Dict(a=spaces.Box(-1, 1, (2,)), b=spaces.Discrete(3)),
+        "action_space": spaces.Discrete(2),
+    },
+)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +63,17 @@ def test_an_environment_that_cannot_be_made_is_told(monkeypatch):
     monkeypatch.setattr(building, "make_vec_env", fail)
     with pytest.raises(UserError, match="cannot be made here: ImportError: no MuJoCo"):
         building.build("A2C", {}, "CartPole-v1", 2, 3, "dummy", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("NPG", "MultiInputPolicy"), ("RecurrentPPO", "MultiInputLstmPolicy")]
+)
+def test_observations_in_a_dict_get_a_policy_for_them(name, expected):
+    model = building.build(name, {}, "Dict-v0", 1, 0, "dummy", False)
+    assert model.policy_class is model.policy_aliases[expected]
+    assert building.refusal(name, {}, model.get_env()) is None
+    with pytest.raises(UserError, match="policy: given 'MlpPolicy'|unknown policy"):
+        building.build(name, {"policy": "MlpPolicy"}, "Dict-v0", 1, 0, "dummy", False)
 
 
 class Exits(A2C):

@@ -1,4 +1,5 @@
 import pytest
+from gymnasium import spaces
 from stable_baselines3 import A2C, DQN
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.torch_layers import NatureCNN
@@ -6,7 +7,12 @@ from torch import nn, optim
 
 import sb3_course
 from sb3_course.common.errors import UserError
-from sb3_course.registry import constructor_arguments, find_algorithm, hyper_parameters
+from sb3_course.registry import (
+    constructor_arguments,
+    default_policy,
+    find_algorithm,
+    hyper_parameters,
+)
 from tests.benchmark.helpers import HERE, PassesOn
 
 
@@ -70,6 +76,21 @@ def test_unknown_classes_of_the_policy_are_told(key, name, expected):
     assert expected in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "space", "expected"),
+    [
+        ("NPG", None, "MlpPolicy"),
+        ("NPG", spaces.Box(-1, 1, (2,)), "MlpPolicy"),
+        ("NPG", spaces.Dict(a=spaces.Discrete(2)), "MultiInputPolicy"),
+        ("RecurrentPPO", None, "MlpLstmPolicy"),
+        ("RecurrentPPO", spaces.Dict(a=spaces.Discrete(2)), "MultiInputLstmPolicy"),
+        ("ARS", spaces.Dict(a=spaces.Discrete(2)), "MultiInputPolicy"),  # which it tells it lacks
+    ],
+)
+def test_the_default_policy_is_that_of_the_observations(name, space, expected):
+    assert default_policy(find_algorithm(name), space) == expected
+
+
 def test_a_policy_of_ones_own_comes_as_module_and_class():
     name = "stable_baselines3.common.policies:ActorCriticPolicy"
     policy = constructor_arguments("A2C", {"policy": name})["policy"]
@@ -103,7 +124,11 @@ def test_schedules_come_by_name():
         ("PPO", {"target_kl": "small"}, "target_kl of PPO must be a number, got 'small'"),
         ("TRPO", {"learning_rate": {"a": 1}}, "learning_rate of TRPO must be a number, got {'a'"),
         ("NPG", {"policy_kwargs": 3}, "policy_kwargs of NPG must be a dict, got 3"),
-        ("RecurrentPPO", {}, "unknown policy of RecurrentPPO 'MlpPolicy'; did you mean 'MlpLstmP"),
+        (
+            "RecurrentPPO",
+            {"policy": "MlpPolicy"},
+            "unknown policy of RecurrentPPO 'MlpPolicy'; did you mean 'MlpLstmPolicy'",
+        ),
         ("NPG", {"policy": "Mlp"}, "unknown policy of NPG 'Mlp'; allowed: CnnPolicy, MlpPolicy, "),
     ],
 )

@@ -216,26 +216,33 @@ def drawn_env(
     :return: Environment, already reset
     :raises UserError: If the environment renders no images here
     """
-    use_no_screen()
-    name, modes = EnvConfig.of(env).name, list[str]()
+    check_renders(env)
     try:
-        modes += render_modes(env)
-        frame = None
-        if "rgb_array" in modes:
-            made = evaluation_env(env, inside, render_mode="rgb_array")
-            follow(made)
-            made.reset()
-            frame = made.render()
+        made = evaluation_env(env, inside, render_mode="rgb_array")
+        follow(made)
+        made.reset()
+        check_frame(made.render())
+    except Exception as error:
+        name = EnvConfig.of(env).name
+        raise UserError(f"{name} cannot be rendered here: {in_words(error)}") from error
+    return made
+
+
+def check_renders(env: EnvConfig | EnvId) -> None:
+    """Check that an environment declares that it renders images, without rendering one.
+
+    :param env: Environment, with its settings
+    :raises UserError: If it does not, or cannot be made
+    """
+    use_no_screen()  # before MuJoCo is first imported, when it reads the choice
+    name = EnvConfig.of(env).name
+    try:
+        modes = render_modes(env)
     except Exception as error:
         raise UserError(f"{name} cannot be rendered here: {in_words(error)}") from error
-    if not (isinstance(frame, np.ndarray) and frame.ndim == 3):
+    if "rgb_array" not in modes:
         declared = ", ".join(modes) or "none"
         raise UserError(f"{name} renders no images (rgb_array); its render modes: {declared}")
-    try:
-        check_frame(frame)
-    except UserError as error:
-        raise UserError(f"{name} cannot be rendered here: {error}") from error
-    return made
 
 
 def render_modes(env: EnvConfig | EnvId) -> list[str]:

@@ -18,7 +18,7 @@ from sb3_course.common.checkpoint import (
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import evaluation_envs
 from sb3_course.common.files import check_not_read, shipped
-from sb3_course.common.video import check_video, record, use_no_screen
+from sb3_course.common.video import check_renders, check_video, record
 from sb3_course.envs.config import EnvConfig
 from sb3_course.envs.make import make_vec_env
 from sb3_course.imitation.bc import BC
@@ -26,6 +26,7 @@ from sb3_course.imitation.dagger import DAgger
 from sb3_course.imitation.demonstrations import load_demonstrations
 from sb3_course.imitation.experts import Expert, as_expert, demonstrate, load_expert
 from sb3_course.loading import is_trusted
+from sb3_course.registry import default_policy
 from sb3_course.stopping import finishing
 
 EXPERTS = shipped("results/experts")
@@ -90,7 +91,7 @@ def imitate(options: Options, print_line: Callable[[str], None]) -> bool:
     """
     if options.video is not None:
         check_video(options.video)
-        use_no_screen()  # before MuJoCo is first imported, when it reads the choice
+        check_renders(options.env)
     out = None if options.out is None else place_to_save(options.out)
     if out is not None:
         given = (options.expert, options.demos)
@@ -167,7 +168,7 @@ def _model(options: Options, expert: Expert | None, print_line: Callable[[str], 
         print_line(f"the expert's returns: {', '.join(f'{value:,.0f}' for value in returns)}")
     try:
         return DAgger(
-            "MlpPolicy",
+            default_policy(DAgger, env.observation_space),
             env,
             eval_env=eval_env,
             expert=expert,

@@ -249,6 +249,11 @@ def test_a_resumed_training_is_the_same_run_in_its_tracker(tmp_path, monkeypatch
     capsys.readouterr()
     assert app.invoke([*NPG_ON_CARTPOLE, "--track-video"]) == terminal.MISUSED
     assert "--track-video requires --track" in capsys.readouterr().err
+    blind = [
+        "sb3_course.envs.dilemmas:Dilemmas-v0" if w == "CartPole-v1" else w for w in NPG_ON_CARTPOLE
+    ]
+    assert app.invoke([*blind, "--track", "tensorboard", "--track-video"]) == terminal.MISUSED
+    assert "renders no images (rgb_array); its render modes: none" in capsys.readouterr().err
     assert app.invoke([*NPG_ON_CARTPOLE, "--track", "wanbd"]) == terminal.MISUSED
     assert "did you mean 'wandb'" in capsys.readouterr().err
 

@@ -108,7 +108,9 @@ def test_the_missing_library_is_named(tmp_path, monkeypatch):
 
 def test_an_environment_that_draws_nothing_is_refused(painter, tmp_path, monkeypatch):
     with (
-        pytest.raises(UserError, match="Blind-v0 renders no images"),
+        pytest.raises(
+            UserError, match="Blind-v0 cannot be rendered here: render.. returns a NoneType"
+        ),
         film(tmp_path / "a.mp4") as v,
     ):
         filmed_env("Blind-v0", v)

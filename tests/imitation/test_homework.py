@@ -103,6 +103,10 @@ def test_our_own_experts_are_there(env_id):
         (["CartPole-v1", "--demos", "no.npz"], "no.npz does not exist"),
         (["CartPole-v1", "--expert", "no.zip"], "no.zip does not exist"),
         (["CartPole-v1", "--expert", "x.zip", "--video", "x.avi"], "a file that ends in .mp4"),
+        (
+            ["sb3_course.envs.dilemmas:Dilemmas-v0", "--expert", "x.zip", "--video", "x.mp4"],
+            "renders no images (rgb_array); its render modes: none",
+        ),
         (["CartPole-v1", "--rounds", "0"], "--rounds"),
         (["CartPole-v1", "--demos", "no.npz", "--rounds", "3"], "--rounds requires --dagger"),
         (["CartPole-v1", "--demos", "no.npz", "--algo", "PPO"], "--algo requires --expert"),
