@@ -153,8 +153,8 @@ def run_plan(
     :param console: Console on which progress is shown
     :param command: Command to record in the manifest; None for the call of :func:`.run_grid`
     :return: Results and the page of the report
-    :raises UserError: If an argument is not what is allowed, or a tracker is unknown or not
-        installed
+    :raises UserError: If an argument is not what is allowed, a tracker is unknown or not
+        installed, or an environment renders no images for a video
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
     from sb3_course.benchmark.execution import runner
@@ -163,12 +163,10 @@ def run_plan(
     check_execution(executor, workers, retries)
     check_sequence("track", track)
     started = time.time()
-    trackers = tuple(dict.fromkeys([*plan.grid.track, *track]))
-    check_trackers(trackers)
+    tracking = _tracking(plan, track, track_video)
     store, kept = plan.store, plan.kept
     if plan.todo:
         log_folder = None if tensorboard is None else Path(tensorboard)
-        tracking = Tracking(trackers, plan.grid.name, Path.cwd(), track_video)
         runs_on = make_executor(
             executor,
             plan.grid,
@@ -177,7 +175,7 @@ def run_plan(
             workers,
             address,
             log_folder,
-            tracking if trackers else None,
+            tracking,
             runtime_env,
         )
         command = command or f"sb3_course.benchmark.run_grid({plan.grid.name!r})"
@@ -221,6 +219,19 @@ def check_execution(executor: Any, workers: Any, retries: Any) -> None:
     check_whole("retries", retries, 0)
     if workers is not None:
         check_whole("workers", workers, 1)
+
+
+def _tracking(plan: GridPlan, track: Sequence[str], video: bool) -> Tracking | None:
+    """Return what follows the runs, once it is checked that it can; None without trackers."""
+    from sb3_course.common.video import check_renders
+
+    trackers = tuple(dict.fromkeys([*plan.grid.track, *track]))
+    check_trackers(trackers)
+    if not trackers:
+        return None
+    for env in {spec.env.name: spec.env for spec in plan.todo if video}.values():
+        check_renders(env)
+    return Tracking(trackers, plan.grid.name, Path.cwd(), video)
 
 
 def publish_grid(grid: Grid, store: Store) -> Path:

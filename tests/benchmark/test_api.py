@@ -344,6 +344,13 @@ def test_a_wrong_argument_is_told_before_anything_runs(arguments, message):
     assert not Path("results").exists()
 
 
+def test_a_video_that_cannot_be_is_told_before_anything_runs():
+    blind = {"sb3_course.envs.dilemmas:Dilemmas-v0": {"total_timesteps": 200}}
+    with pytest.raises(UserError, match="Dilemmas-v0 renders no images"):
+        run_grid(GRID | {"environments": blind}, track=["tensorboard"], track_video=True)
+    assert not Path("results").exists()
+
+
 @pytest.mark.parametrize("arguments", [{"n_seeds": 0}, {"workers": 0}])
 def test_a_comparison_needs_whole_numbers(arguments):
     with pytest.raises(UserError, match="must be a whole number of at least 1, got 0"):
