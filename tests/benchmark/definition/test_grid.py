@@ -175,7 +175,7 @@ def test_stored_results_keep_their_names(name, known):
     [
         ("classic", 480, "0f23b9f983447713"),
         ("demo", 36, "3f7c78e89862ef5f"),
-        ("mujoco", 412, "1ae4fdcc175b6b2a"),
+        ("mujoco", 472, "48b7fcd11c2d6502"),
     ],
 )
 def test_runs_without_new_settings_keep_their_ids(name, n, digest):
