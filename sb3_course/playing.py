@@ -17,6 +17,7 @@ from sb3_course.common import checkpoint
 from sb3_course.common.checkpoint import CheckpointError
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import evaluate, evaluation_env
+from sb3_course.common.files import check_not_read
 from sb3_course.common.video import check_video, film, filmed_env, has_screen, render_modes
 from sb3_course.envs.config import EnvConfig, EnvConfigError
 from sb3_course.registry import find_algorithm
@@ -58,6 +59,7 @@ def play(
     check_environment(config.id)
     if video is not None:
         check_video(video)
+        check_not_read("--video", video, [path])
     if render and not has_screen():
         raise UserError("--render needs a screen, and there is none; --video FILE.mp4 does not")
     with being_made(config):

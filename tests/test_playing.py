@@ -209,6 +209,15 @@ def test_a_film_shows_the_same_episodes(walker, tmp_path):
     assert plain == list(playing.play(walker, config, 2, seed=4, video=tmp_path / "a.mp4"))
 
 
+def test_no_film_takes_the_place_of_the_model(walker, tmp_path):
+    pytest.importorskip("imageio_ffmpeg")
+    model = tmp_path / "m.mp4"
+    model.write_bytes(walker.read_bytes())
+    with pytest.raises(UserError, match=r"--video: .*m\.mp4 is read as well, and kept"):
+        next(playing.play(model, EnvConfig(WALK.id, WALK.kwargs), 1, seed=4, video=model))
+    assert model.read_bytes() == walker.read_bytes()
+
+
 @pytest.mark.parametrize(
     "settings", [{"kwargs": 3}, {"frame_stack": -1}, {"wrappers": [3]}, {"mystery": 1}, {"id": 2}]
 )

@@ -93,9 +93,13 @@ def imitate(options: Options, print_line: Callable[[str], None]) -> bool:
         check_video(options.video)
         check_renders(options.env)
     out = None if options.out is None else place_to_save(options.out)
+    given = [resolve(Path(path)) for path in (options.expert, options.demos) if path is not None]
     if out is not None:
-        given = (options.expert, options.demos)
-        check_not_read("--out", out, [resolve(Path(path)) for path in given if path is not None])
+        check_not_read("--out", out, given)
+    if options.video is not None:
+        check_not_read("--video", options.video, given)
+        if out is not None and options.video.resolve() == out.resolve():
+            raise UserError(f"--video: {options.video} is --out as well; allowed: another file")
     expert = _expert(options)
     model = _model(options, expert, print_line)
     model.set_logger(Logger(None, [_RoundPrinter(print_line)]))

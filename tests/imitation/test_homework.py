@@ -107,6 +107,14 @@ def test_our_own_experts_are_there(env_id):
             ["sb3_course.envs.dilemmas:Dilemmas-v0", "--expert", "x.zip", "--video", "x.mp4"],
             "renders no images (rgb_array); its render modes: none",
         ),
+        (
+            ["CartPole-v1", "--expert", "x.mp4", "--video", "x.mp4"],
+            "--video: x.mp4 is read as well, and kept; allowed: another file",
+        ),
+        (
+            ["CartPole-v1", "--demos", "no.npz", "--out", "x.mp4", "--video", "x.mp4"],
+            "--video: x.mp4 is --out as well; allowed: another file",
+        ),
         (["CartPole-v1", "--rounds", "0"], "--rounds"),
         (["CartPole-v1", "--demos", "no.npz", "--rounds", "3"], "--rounds requires --dagger"),
         (["CartPole-v1", "--demos", "no.npz", "--algo", "PPO"], "--algo requires --expert"),

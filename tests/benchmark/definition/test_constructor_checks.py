@@ -249,8 +249,10 @@ def test_arguments_that_envpool_does_not_know_are_told_before_anything_runs(refu
 
 def test_algorithms_are_checked_on_the_spaces_that_wrappers_make(refusals):
     settings = {**CARTPOLE, "id": f"{OWN}:Walk-v0", "wrappers": [f"{OWN}:AsDict"]}
-    (line,) = refusals(environments={"A walk": settings})
-    assert "algorithms.A2C" in line
+    assert refusals(environments={"A walk": settings}) == []  # with MultiInputPolicy
+    flat = of("A2C", {"policy": "MlpPolicy"})
+    (line,) = refusals(environments={"A walk": settings}, **flat)
+    assert "algorithms.a.params.policy: given 'MlpPolicy'" in line
     assert "MultiInputPolicy" in line
     settings = {**CARTPOLE, "id": f"{OWN}:Walk-v0", "frame_stack": 3, "normalize": True}
     assert refusals(environments={"A walk": settings}) == []
