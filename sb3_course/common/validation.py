@@ -133,10 +133,11 @@ def checked_seed(value: object) -> int | None:
     """
     if value is None:
         return None
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    ok = whole and 0 <= value <= MAX_SEED  # type: ignore[operator]
-    check("seed", value, ok, f"a whole number from 0 to {MAX_SEED}, or None")
-    return int(value)  # type: ignore[call-overload,no-any-return]
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        seed = int(value)
+        if 0 <= seed <= MAX_SEED:
+            return seed
+    raise ValueError(f"seed must be a whole number from 0 to {MAX_SEED}, or None, got {value!r}")
 
 
 def check_action_space(space: spaces.Space[Any]) -> None:
