@@ -1,7 +1,6 @@
 """Build models from what grid files and the command line say, and tell early what cannot be."""
 
 import re
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.common.errors import Key, UserError, in_words, unknown
+from sb3_course.common.files import check_can_write_into
 from sb3_course.envs.backends import Backend
 from sb3_course.envs.config import EnvConfig
 from sb3_course.envs.make import make_vec_env
@@ -178,6 +178,17 @@ def check_environment(name: Any) -> None:
         raise UserError(f"{name!r} cannot be looked up: {in_words(error)}") from error
 
 
+def check_logs(folder: Path) -> None:
+    """Check that TensorBoard logs can be written, before anything is trained.
+
+    :param folder: Folder of the logs; missing ones are created
+    :raises UserError: If TensorBoard is not installed, or the folder cannot be written
+    """
+    if find_spec("tensorboard") is None:
+        raise UserError("--tensorboard needs TensorBoard: pip install 'sb3-course[tensorboard]'")
+    check_can_write_into("--tensorboard", folder)
+
+
 def place_to_log(folder: Path, env_id: str) -> Path:
     """Return an environment's folder of TensorBoard logs, where SB3 numbers an algorithm's runs.
 
@@ -186,13 +197,6 @@ def place_to_log(folder: Path, env_id: str) -> Path:
     :return: Subfolder for this environment
     :raises UserError: If TensorBoard is not installed, or the folder cannot be written
     """
-    if find_spec("tensorboard") is None:
-        raise UserError("--tensorboard needs TensorBoard: pip install 'sb3-course[tensorboard]'")
     place = folder / re.sub(r"[/:]", "-", env_id)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise UserError(f"--tensorboard: {place} cannot be written ({error.strerror})") from error
+    check_logs(place)
     return place

@@ -22,7 +22,15 @@ ROOT = Path(__file__).resolve().parents[1]
 GRIDS = ("benchmarks/classic.yaml", "benchmarks/mujoco.yaml")
 IN_GRIDS = {**{name: name for name in NAMES.values()}, "REINFORCE": "REINFORCE (value baseline)"}
 """Algorithm of the grids by class: of REINFORCE's variants the one that the class is by default."""
-DEFAULT = {"n_envs": 8, "n_timesteps": 1_000_000, "policy": "MlpPolicy", "normalize": True}
+DEFAULT = {"n_envs": 8, "n_timesteps": 1_000_000, "normalize": True}
+ATARI = {
+    "n_envs": 8,
+    "n_timesteps": 10_000_000,
+    "policy": "CnnPolicy",
+    "env_wrapper": ["stable_baselines3.common.atari_wrappers.AtariWrapper"],
+    "frame_stack": 4,
+}
+"""What RL Zoo takes for every game of Atari."""
 
 
 def text_of(name: str) -> str:
@@ -37,6 +45,8 @@ def text_of(name: str) -> str:
         "grids, not this.",
         "# For all other environments: the constructor's defaults.",
         _yaml({"default": DEFAULT}),
+        "# Games of Atari: RL Zoo's wrappers and the constructor's defaults.",
+        _yaml({"atari": ATARI}),
     ]
     for path, grid in _grids().items():
         parts += [f"# {path}, {algorithm}"]

@@ -24,6 +24,7 @@ from sb3_course.benchmark.storage.references import read_references
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.rounds import read_rounds, with_rounds
 from sb3_course.benchmark.storage.store import Store
+from sb3_course.building import check_logs
 from sb3_course.common.errors import UserError, check_sequence, check_whole, unknown
 from sb3_course.common.files import remove_abandoned
 from sb3_course.common.tracking.tracker import Tracking, check_trackers
@@ -154,7 +155,8 @@ def run_plan(
     :param command: Command to record in the manifest; None for the call of :func:`.run_grid`
     :return: Results and the page of the report
     :raises UserError: If an argument is not what is allowed, a tracker is unknown or not
-        installed, or an environment renders no images for a video
+        installed, an environment renders no images for a video, or the logs of TensorBoard cannot
+        be written
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
     from sb3_course.benchmark.execution import runner
@@ -167,6 +169,8 @@ def run_plan(
     store, kept = plan.store, plan.kept
     if plan.todo:
         log_folder = None if tensorboard is None else Path(tensorboard)
+        if log_folder is not None:
+            check_logs(log_folder)
         runs_on = make_executor(
             executor,
             plan.grid,

@@ -1,6 +1,5 @@
 """The whole command line: all commands, and how errors are reported."""
 
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from sb3_course.cli import (
     tuning,
 )
 from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, MISUSED, OK, print_error
-from sb3_course.common.errors import UserError
+from sb3_course.common.errors import UserError, show_anywhere
 
 app = typer.Typer(
     help="""Policy gradients on Stable-Baselines3: train them, compare them, publish the comparison.
@@ -136,7 +135,5 @@ def main() -> None:
     """Run the command line and exit with its code."""
     # As `python -m` does, but last: a grid's module:Class may be in the working directory.
     sys.path.append(str(Path.cwd()))
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal in ASCII shows an escape instead
-            stream.reconfigure(errors="backslashreplace")
+    show_anywhere()
     sys.exit(invoke(sys.argv[1:]))

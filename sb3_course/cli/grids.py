@@ -25,6 +25,7 @@ from sb3_course.cli.parts.terminal import (
     stop_on_sigterm,
 )
 from sb3_course.common.errors import UserError
+from sb3_course.common.files import check_can_write_into
 
 if TYPE_CHECKING:
     from sb3_course.benchmark.definition.grid import Grid
@@ -88,6 +89,7 @@ def references(
 
     loaded = checked_grid(grid)
     folder = results / loaded.name
+    check_can_write_into("--results", folder)
     found = read_references(folder)
     code = OK
     for name in unknown_random(loaded):

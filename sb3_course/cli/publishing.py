@@ -7,7 +7,7 @@ import typer
 
 from sb3_course.cli.parts.options import existing_model, warn_of_normalization
 from sb3_course.cli.parts.terminal import OK, print_line, stop_on_sigterm
-from sb3_course.common.files import check_not_read
+from sb3_course.common.files import check_can_write, check_not_read
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Saved model.")]
 Algo = Annotated[
@@ -61,6 +61,7 @@ def export(
     if to.suffix != suffix:
         raise typer.BadParameter(f"OUT: given {to}; allowed with --{form}: a file {suffix}")
     check_not_read("OUT", to, [file])
+    check_can_write("OUT", to)
     exporting.require(form)
     warn_of_normalization(file)
     written = exporting.export_file(file, to, form, algo, trust)

@@ -1,6 +1,8 @@
 """Mistakes that a user can correct, each described in one line."""
 
+import io
 import multiprocessing
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Integral
@@ -8,6 +10,13 @@ from numbers import Integral
 
 class UserError(ValueError):
     """Mistake in the user's input, with a message that explains what to change."""
+
+
+def show_anywhere() -> None:
+    """Let output that a terminal cannot show, such as one in ASCII, be an escape instead."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def check_whole(name: str, value: object, least: int) -> None:

@@ -150,6 +150,43 @@ def shipped(path: str) -> Path:
     return inside if inside.exists() else PACKAGE.parent / path
 
 
+def check_can_write(option: str, file: Path) -> None:
+    """Check, before work whose result it will hold, that a file can be written.
+
+    :param option: What the file was given by, for the message
+    :param file: File to write; missing folders are created
+    :raises UserError: If it cannot, as on a full disk, or below a file
+    """
+    try:
+        if file.is_dir():
+            raise UserError(f"{option}: {file} is a folder; allowed: a file")
+        _try_to_write(file.parent)
+    except OSError as error:
+        raise UserError(f"{option}: {file} cannot be written ({error.strerror})") from error
+
+
+def check_can_write_into(option: str, folder: Path) -> None:
+    """Check, before work whose results it will hold, that files can be written into a folder.
+
+    :param option: What the folder was given by, for the message
+    :param folder: Folder; missing ones are created
+    :raises UserError: If they cannot, as on a full disk, or where it is a file
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{option}: {folder} is a file; allowed: a folder")
+        _try_to_write(folder)
+    except OSError as error:
+        raise UserError(f"{option}: {folder} cannot be written ({error.strerror})") from error
+
+
+def _try_to_write(folder: Path) -> None:
+    """Create a folder and, for a moment, a file in it: permissions do not tell all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(prefix=".", suffix=TEMPORARY, dir=folder) as file:
+        file.write(b"x")
+
+
 def check_not_read(option: str, file: Path, read: Iterable[Path]) -> None:
     """Check that a file to write is none of those that are read.
 

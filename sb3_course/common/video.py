@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -15,6 +14,7 @@ import numpy as np
 from sb3_course.collection.observations import Array, map_obs, stack_obs
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import evaluation_env
+from sb3_course.common.files import check_can_write
 from sb3_course.envs.config import EnvConfig, EnvId
 
 DEFAULT_FPS = 30.0
@@ -140,14 +140,7 @@ def check_video(path: Path) -> None:
     """
     if path.suffix.lower() != ".mp4":
         raise UserError(f"--video: given {str(path)!r}; allowed: a file that ends in .mp4")
-    if path.is_dir():
-        raise UserError(f"--video: {path} is a folder; allowed: a file")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
-            pass
-    except OSError as error:
-        raise UserError(f"--video: {path} cannot be written ({error.strerror})") from error
+    check_can_write("--video", path)
     try:
         import_module("imageio_ffmpeg")
     except ImportError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from sb3_course.common.errors import UserError, unknown
+from sb3_course.common.errors import UserError, show_anywhere, unknown
 from sb3_course.exercises.student_file import function, kept_running, load, start, statements
 
 if TYPE_CHECKING:
@@ -106,4 +106,5 @@ def _verdicts(path: Path, names: Sequence[str]) -> "dict[str, Verdict]":
 
 
 if __name__ == "__main__":
+    show_anywhere()
     sys.exit(invoke(sys.argv[1:]))

@@ -23,7 +23,7 @@ from sb3_course.benchmark.storage.provenance import machine
 from sb3_course.collection.collector import WholeEpisodes, collect
 from sb3_course.collection.observations import Array, Obs
 from sb3_course.collection.rollout import Rollout
-from sb3_course.common.files import write_whole
+from sb3_course.common.files import check_can_write_into, write_whole
 from sb3_course.common.tracking import code
 from sb3_course.estimators import importance_weights
 from sb3_course.homework.one_parameter_mdp import (
@@ -249,8 +249,10 @@ def analyze(
     :param config: Setting; None for the default one
     :param note: Function that is told what is done
     :return: Table of :func:`measure`, and :func:`disagreements` in it
+    :raises UserError: If the folder cannot be written
     """
     config = config or Config()
+    check_can_write_into("--results", folder)
     note(f"{config.trajectories:,} trajectories at each of {len(config.thetas)} θ")
     table = measure(config)
     write_whole(folder / "analysis.csv", table.to_csv(index=False, float_format="%.8g"))

@@ -20,7 +20,7 @@ from sb3_course.benchmark.reporting.drawing.files import INK
 from sb3_course.benchmark.reporting.drawing.styles import COLORS
 from sb3_course.benchmark.storage.run_files import RunFiles
 from sb3_course.common.errors import UserError
-from sb3_course.common.files import write_whole
+from sb3_course.common.files import check_can_write_into, write_whole
 from sb3_course.homework import imitation_runs
 from sb3_course.imitation import load_cs285_demonstrations, load_cs285_expert
 from sb3_course.imitation.homework import HOMEWORK, N_EVALUATED
@@ -130,34 +130,46 @@ def execute(
     :param runs: Runs from :func:`plan`
     :param folder: Folder of the results
     :param print_line: Function that prints a line
+    :raises UserError: If a file of a task that has runs to do cannot be read, or the folder cannot
+        be written, both before anything is trained
     """
+    check_can_write_into("--results", folder)
     stored = imitation_runs.run_files(folder, Run)
     finished = _sound(stored, runs)
     todo = [run for run in runs if run.name not in finished]
     print_line(f"{NAME}: {len(runs)} runs, {len(runs) - len(todo)} done, {len(todo)} to do")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*out of date.*")  # Gymnasium's, of the homework's v4
-        for task in tasks:
-            mine = [run for run in todo if run.environment == task.environment]
-            if mine:
-                _execute(task, mine, stored, print_line)
+        waiting = {run.environment for run in todo}
+        teachers = {
+            task.environment: _teacher(task, print_line)
+            for task in tasks
+            if task.environment in waiting
+        }
+        for run in todo:
+            _execute(run, teachers[run.environment], stored, print_line)
     if _sound(stored, runs).keys() >= {run.name for run in runs}:
         stored.pack()
 
 
-def _execute(
-    task: Task, runs: Sequence[Run], stored: RunFiles, print_line: Callable[[str], None]
-) -> None:
+def _teacher(task: Task, print_line: Callable[[str], None]) -> imitation_runs.Teacher:
     expert = load_cs285_expert(task.expert)
     demonstrations = load_cs285_demonstrations(task.demonstrations)
     returns = imitation_runs.mean_return(expert, task.environment, N_EVALUATED)
     print_line(f"{task.environment}: the expert returns {returns:,.0f}")
-    teacher = imitation_runs.Teacher(expert, demonstrations, returns)
+    return imitation_runs.Teacher(expert, demonstrations, returns)
+
+
+def _execute(
+    run: Run,
+    teacher: imitation_runs.Teacher,
+    stored: RunFiles,
+    print_line: Callable[[str], None],
+) -> None:
     settings = {"policy": "MlpPolicy", **HOMEWORK}
-    for run in runs:
-        rounds = imitation_runs.execute(run, teacher, settings, stored)
-        reached = ", ".join(f"{r['eval/mean_reward']:,.0f}" for r in rounds)
-        print_line(f"{run.environment}, seed {run.seed}: BC and {run.rounds} rounds: {reached}")
+    rounds = imitation_runs.execute(run, teacher, settings, stored)
+    reached = ", ".join(f"{r['eval/mean_reward']:,.0f}" for r in rounds)
+    print_line(f"{run.environment}, seed {run.seed}: BC and {run.rounds} rounds: {reached}")
 
 
 def read(runs: Sequence[Run], folder: Path) -> pd.DataFrame:

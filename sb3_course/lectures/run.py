@@ -22,7 +22,7 @@ from sb3_course.benchmark.reporting.page.templates import render
 from sb3_course.benchmark.storage import provenance
 from sb3_course.benchmark.storage.run_files import locked
 from sb3_course.common.errors import UserError
-from sb3_course.common.files import read_kept, write_whole
+from sb3_course.common.files import check_can_write_into, read_kept, write_whole
 from sb3_course.common.tracking import code
 from sb3_course.lectures import FIGURES
 from sb3_course.lectures.toolkit import FONT_SCALE, Conclusion, Note, check_finite, silent
@@ -69,7 +69,7 @@ def make_figure(name: str, quick: bool, folder: Path, note: Note = silent) -> Co
     :raises FloatingPointError: If a number is not finite; the message names it and nothing is
         written
     :raises UserError: If the folder has a full measurement that a quick one would replace, or a
-        damaged file
+        damaged file, or cannot be written
     """
     _check_kept([name], quick, folder)
     module = import_module(f"sb3_course.lectures.{name}")
@@ -140,7 +140,8 @@ def _write_manifest(folder: Path, name: str, quick: bool, seconds: float) -> Non
 
 
 def _check_kept(names: Sequence[str], quick: bool, folder: Path) -> None:
-    """Check, before a measurement, that a folder can be read and loses no longer measurement."""
+    """Check, before a measurement, that a folder takes figures and loses no longer measurement."""
+    check_can_write_into("--out", folder)
     _entries(folder / "manifest.json")
     kept = _entries(folder / CONCLUSIONS)
     full = [name for name in names if quick and not kept.get(name, {"quick": True})["quick"]]

@@ -14,7 +14,7 @@ from sb3_course.building import being_made, check_environment
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_seed
-from sb3_course.common.files import write_atomically, write_whole
+from sb3_course.common.files import check_can_write_into, write_atomically, write_whole
 from sb3_course.envs.config import EnvConfig
 from sb3_course.playing import environment_of, load_to_play, open_policy, opened, play
 from sb3_course.publishing.configuration import configuration, installed
@@ -68,13 +68,15 @@ def make_card(options: Options, tell: Callable[[str], None]) -> None:
     :param options: Arguments of the command
     :param tell: Function that prints a line
     :raises UserError: If the file is not a model or not trusted with what it needs, its environment
-        cannot be made here, a return is not finite, or the folder is not empty
+        cannot be made here, a return is not finite, or the folder is not empty or cannot be written
     """
     options = replace(options, path=checkpoint.resolve(options.path))
     _check_free(options.folder)
+    folder = options.folder
+    check_can_write_into("--out", folder if folder.exists() else folder.parent)
     config = environment_of(options.path, options.env, options.trust)
     results = _evaluated(options, config)
-    options.folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     low, high = results["interval"]
     tell(
         f"mean return {results['mean_reward']:,.1f} ± {results['std_reward']:,.1f} in "
@@ -94,10 +96,10 @@ def make_card(options: Options, tell: Callable[[str], None]) -> None:
         video=recorded,
         repo=options.repo,
     )
-    write_atomically(options.folder / facts.file, options.path.read_bytes())
-    write_whole(options.folder / "config.json", json.dumps(settings, indent=2) + "\n")
-    write_whole(options.folder / "results.json", json.dumps(results, indent=2) + "\n")
-    write_whole(options.folder / "README.md", readme(facts))
+    write_atomically(folder / facts.file, options.path.read_bytes())
+    write_whole(folder / "config.json", json.dumps(settings, indent=2) + "\n")
+    write_whole(folder / "results.json", json.dumps(results, indent=2) + "\n")
+    write_whole(folder / "README.md", readme(facts))
 
 
 def interval(returns: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:

@@ -5,7 +5,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from sb3_course.common.errors import UserError, unknown
+from sb3_course.common.errors import UserError, show_anywhere, unknown
 from sb3_course.zoo.registration import register
 
 COMMANDS = ("train", "enjoy", "plot_train", "plot_from_file", "all_plots")
@@ -32,6 +32,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    show_anywhere()
     try:
         main()
     except UserError as error:  # of hyper-parameters

@@ -5,12 +5,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import yaml
+from gymnasium.spaces import Box, Dict, Space
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.checkpoint import CheckpointPath
-from sb3_course.registry import with_schedules
+from sb3_course.common.errors import UserError, in_words
+from sb3_course.common.yaml_values import described
+from sb3_course.registry import default_policy, find_algorithm, with_schedules
 from sb3_course.zoo.samplers import SAMPLERS, converted
 
 NAMES = {
@@ -48,8 +53,13 @@ class ZooAlgorithm:
         :param \*args: Arguments of the constructor
         :param \**kwargs: Arguments of the constructor by name
         :return: Model
+        :raises UserError: If the constructor refuses them
         """
-        return self.algorithm(*args, **with_schedules(kwargs))
+        arguments = with_schedules(kwargs)
+        try:
+            return self.algorithm(*args, **arguments)
+        except Exception as error:
+            raise UserError(f"{self.name} refuses it: {in_words(error)}") from error
 
     def load(self, path: CheckpointPath, env: GymEnv | None = None, **kwargs: Any) -> BaseAlgorithm:
         r"""Load a model, whose environments RL Zoo normalizes itself.
@@ -76,6 +86,20 @@ def hyperparams(name: str) -> Path:
     return Path(__file__).parent / "hyperparams" / f"{name}.yml"
 
 
+def normalization_of(space: Space[Any]) -> dict[str, Any]:
+    """Return the arguments with which ``VecNormalize`` takes an observation space.
+
+    :param space: Observation space
+    :return: None needed for a Box; of a Dict the keys that are a Box; otherwise only rewards are
+        normalized
+    """
+    parts = space.spaces if isinstance(space, Dict) else {"": space}
+    boxes = [key for key, part in parts.items() if isinstance(part, Box)]
+    if not boxes:
+        return {"norm_obs": False}
+    return {} if len(boxes) == len(parts) else {"norm_obs_keys": boxes}
+
+
 def register() -> None:
     """Add the algorithms to RL Zoo, in this process.
 
@@ -99,6 +123,7 @@ def _manager(base: Any) -> Any:
 
     class ExperimentManager(base):  # type: ignore[misc]  # RL Zoo has no types
         of_sb3_course = True
+        normalize_kwargs: dict[str, Any]
 
         def __init__(
             self, args: Any, algo: str, *rest: Any, config: str | None = None, **kwargs: Any
@@ -106,5 +131,27 @@ def _manager(base: Any) -> Any:
             if config is None and algo in NAMES:
                 config = str(hyperparams(algo))
             super().__init__(args, algo, *rest, config=config, **kwargs)
+
+        def read_hyperparameters(self) -> Any:
+            try:
+                return super().read_hyperparameters()
+            except OSError as error:
+                raise UserError(f"--conf-file: {self.config}: {error.strerror}") from error
+            except yaml.YAMLError as error:
+                raise UserError(f"--conf-file: {self.config}, {described(error)}") from error
+
+        def _maybe_normalize(self, env: VecEnv, eval_env: bool) -> Any:
+            if self.normalize and self.algo in NAMES:
+                suitable = normalization_of(env.observation_space)
+                self.normalize_kwargs = {**suitable, **self.normalize_kwargs}
+            return super()._maybe_normalize(env, eval_env)
+
+        def _preprocess_action_noise(
+            self, hyperparams: dict[str, Any], saved: dict[str, Any], env: VecEnv
+        ) -> Any:
+            if self.algo in NAMES:
+                of_class = default_policy(find_algorithm(NAMES[self.algo]), env.observation_space)
+                hyperparams.setdefault("policy", of_class)
+            return super()._preprocess_action_noise(hyperparams, saved, env)
 
     return ExperimentManager

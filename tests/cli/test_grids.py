@@ -145,12 +145,49 @@ def test_brackets_in_a_failure_are_no_markup(grid, capsys):
     assert "[/x]" in error
 
 
-@pytest.mark.parametrize("words", [[], ["--dry-run"], ["--rerun"]])
-@pytest.mark.parametrize("place", ["taken", "/dev/null"])
-def test_results_that_cannot_be_written_get_one_clear_line(grid, tmp_path, capsys, words, place):
+ON_A_GRID = [
+    "run GRID",
+    "run GRID --dry-run",
+    "run GRID --rerun",
+    "status GRID",
+    "report GRID",
+    "references GRID",
+    "regression GRID",
+    "tune GRID",
+    "slurm GRID --array 2 --time 1:00:00",
+    "demo",
+    "homework hw1 --files .",
+    "homework hw2 analysis",
+]
+
+
+@pytest.mark.parametrize("command", ON_A_GRID)
+@pytest.mark.parametrize("place", ["taken", "taken/deeper", "/dev/null"])
+def test_results_that_cannot_be_written_get_one_clear_line(grid, tmp_path, misused, command, place):
     (tmp_path / "taken").write_text("no folder")
-    assert app.invoke(["run", grid(), "--results", place, *words]) == terminal.FAILED
-    assert capsys.readouterr() == ("", f"sb3-course: {place}: Not a directory\n")
+    error = misused([*command.replace("GRID", grid()).split(), "--results", place])
+    assert f"'--results': {place.partition('/deeper')[0]} is a file; allowed: a folder" in error
+    assert (tmp_path / "taken").read_text() == "no folder"
+
+
+def test_what_takes_no_results_is_told_before_episodes_are_played(grid, misused, monkeypatch):
+    monkeypatch.setattr(gymnasium, "make", lambda *_, **__: pytest.fail("it is measured"))
+    error = misused(["references", grid(), "--results", "/proc/none"])
+    assert "--results: /proc/none/tiny cannot be written (No such file or directory)" in error
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [("taken", "is a file; allowed: a folder"), ("taken/x", "cannot be written (Not a directory)")],
+)
+def test_logs_that_cannot_be_written_are_told_before_any_run(
+    grid, tmp_path, misused, place, reason
+):
+    (tmp_path / "taken").write_text("no folder")
+    assert misused(["run", grid(), "--tensorboard", place]).endswith(
+        f"--tensorboard: {place} {reason}"
+    )
+    assert not list((tmp_path / "results").rglob("*.json"))
 
 
 def test_a_damaged_manifest_is_named(grid, tmp_path, capsys):

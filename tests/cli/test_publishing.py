@@ -34,6 +34,7 @@ def test_export_writes_beside_the_model_or_where_it_is_told(model, tmp_path, cap
         (["export", "model.zip", "a.pt", "--onnx"], ["a.pt", ".onnx"]),
         (["export", "model.zip", ".", "--onnx"], ["OUT: '.' is a folder; allowed: a file .onnx"]),
         (["export", "model.zip", "folder", "--torchscript"], ["OUT: 'folder' is a folder"]),
+        (["export", "model.zip", "text.zip/a.onnx", "--onnx"], ["OUT: text.zip/a.onnx cannot be"]),
         (["export", "m.pt", "--torchscript"], ["OUT: m.pt is read as well, and kept"]),
         (["export", "m.pt", "./m.pt", "--torchscript"], ["is read as well, and kept"]),
         (["export", "folder", "--onnx"], ["folder is a folder; allowed: the file of a model"]),
@@ -68,6 +69,9 @@ def test_card_makes_a_folder_beside_the_model(model, tmp_path, capsys, misused):
     [
         (["none.zip"], "none.zip does not exist"),
         (["sb3.zip"], "does not name its environment"),
+        (["sb3.zip", "CartPole-v1", "--out", "sb3.zip"], "allowed: a new or an empty folder"),
+        (["sb3.zip", "CartPole-v1", "--out", "sb3.zip/a"], "--out: sb3.zip is a file; allowed: a "),
+        (["sb3.zip", "--out", "sb3.zip/a/b"], "--out: sb3.zip/a cannot be written (Not a dir"),
         (["sb3.zip", "CartPole-v1"], "add it, as in --algo A2C"),
         (["sb3.zip", "CartPole-v1", "--algo", "A2C"], "add --trust"),
         (["sb3.zip", "CartPol-v1"], "did you mean 'CartPole-v1'"),

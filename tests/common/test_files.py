@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import subprocess
 import sys
 import time
@@ -9,7 +10,14 @@ import pytest
 
 from sb3_course.common import files
 from sb3_course.common.errors import UserError
-from sb3_course.common.files import read_whole, shipped, write_atomically, write_whole
+from sb3_course.common.files import (
+    check_can_write,
+    check_can_write_into,
+    read_whole,
+    shipped,
+    write_atomically,
+    write_whole,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -235,3 +243,40 @@ def test_a_link_to_anything_but_a_regular_file_is_replaced(tmp_path, make):
     write_atomically(tmp_path / "link", b"new")
     assert not (tmp_path / "link").is_symlink()
     assert (tmp_path / "link").read_bytes() == b"new" and not (tmp_path / "target").is_file()
+
+
+def test_what_can_be_written_is_let_alone(tmp_path):
+    check_can_write("--out", tmp_path / "new" / "model.zip")
+    check_can_write_into("--out", tmp_path / "other" / "folder")
+    assert {path.name for path in tmp_path.rglob("*")} == {"new", "other", "folder"}
+    (tmp_path / "new" / "model.zip").write_text("old")
+    check_can_write("--out", tmp_path / "new" / "model.zip")
+    assert (tmp_path / "new" / "model.zip").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("check", "name", "reason"),
+    [
+        (check_can_write, ".", "is a folder; allowed: a file"),
+        (check_can_write, "file/deeper", r"cannot be written \(.+\)"),
+        (check_can_write, "n" * 300 + "/deeper", r"cannot be written \(File name too long\)"),
+        (check_can_write_into, "file", "is a file; allowed: a folder"),
+        (check_can_write_into, "file/deeper", r"cannot be written \(Not a directory\)"),
+        (check_can_write_into, "n" * 300, r"cannot be written \(File name too long\)"),
+    ],
+)
+def test_what_cannot_be_written_is_told(tmp_path, check, name, reason):
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(UserError, match=f"^--out: {re.escape(str(tmp_path / name))} {reason}$"):
+        check("--out", tmp_path / name)
+    assert (tmp_path / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize("check", [check_can_write, check_can_write_into])
+def test_a_full_disk_is_told(tmp_path, monkeypatch, check):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.tempfile, "NamedTemporaryFile", full)
+    with pytest.raises(UserError, match=r"--out: .*place cannot be written \(No space left"):
+        check("--out", tmp_path / "place")

@@ -1,5 +1,6 @@
 """The command line, as a student calls it."""
 
+import os
 import subprocess
 import sys
 
@@ -129,3 +130,16 @@ def test_it_runs_as_a_module_without_torch(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout == "mine.py\n0 False\n"
+
+
+def test_a_terminal_in_ascii_shows_everything(mine):
+    mine.write_text("raise ValueError('γ is missing')")
+    ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "sb3_course.exercises", "check", str(mine)],
+        capture_output=True,
+        env={**os.environ, **ascii_only, "PYTHONCOERCECLOCALE": "0"},
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr.decode("ascii")
+    assert b"\\u03b3 is missing" in done.stderr

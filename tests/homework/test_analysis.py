@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sb3_course.common.errors import UserError
 from sb3_course.homework import analysis
 from sb3_course.homework.one_parameter_mdp import IMPORTANCE, KINDS, TO_GO, TOTAL, OneParameterMDP
 
@@ -66,6 +67,13 @@ def test_analysis_writes_table_figure_and_setting(tmp_path):
     assert (tmp_path / "figures" / "analysis.png").exists()
     assert '"trajectories": 50' in (tmp_path / "manifest.json").read_text()
     assert told == ["50 trajectories at each of 1 θ"]
+
+
+def test_a_place_that_takes_no_results_is_told_before_anything_is_sampled(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(analysis, "measure", lambda *_: pytest.fail("it is measured"))
+    with pytest.raises(UserError, match=r"--results: .*file is a file; allowed: a folder"):
+        analysis.analyze(tmp_path / "file")
 
 
 def test_every_trajectory_is_sampled_once():

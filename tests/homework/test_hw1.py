@@ -113,3 +113,26 @@ def test_a_damaged_run_is_made_again(damage, files, tmp_path, monkeypatch):
     hw1.execute(tasks, runs, out, lines.append)
     assert any("1 runs, 0 done, 1 to do" in line for line in lines[2:])
     pd.testing.assert_frame_equal(hw1.read(runs, out), whole)
+
+
+@pytest.mark.parametrize(
+    "damaged", ["policies/experts/Walker2d.pkl", "expert_data_Walker2d-v4.pkl"]
+)
+def test_a_damaged_file_is_told_before_any_task_is_trained(files, tmp_path, monkeypatch, damaged):
+    small(monkeypatch)
+    monkeypatch.setattr(hw1.imitation_runs, "train", lambda *_: pytest.fail("it is trained"))
+    paths = homework_paths(obs_size=17, action_size=6)
+    write(files / "expert_data_Walker2d-v4.pkl", paths)
+    (files / damaged).write_bytes(b"no pickle")
+    tasks, _ = hw1.find_tasks(files)
+    assert len(tasks) == 2
+    for order in (tasks, tasks[::-1]):
+        with pytest.raises(UserError, match="Walker2d"):
+            hw1.execute(order, hw1.plan(order, 1, 0), tmp_path / "out", print)
+
+
+def test_a_place_that_takes_no_results_is_told_before_anything_is_played(files, tmp_path):
+    tasks, _ = hw1.find_tasks(files)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--results: .*file is a file; allowed: a folder"):
+        hw1.execute(tasks, hw1.plan(tasks, 1, 0), tmp_path / "file", pytest.fail)

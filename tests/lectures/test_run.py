@@ -245,6 +245,13 @@ def test_a_formula_is_a_reproducible_svg_as_large_as_its_content():
         formula(r"$\fraktion{1}$")
 
 
+def test_a_place_that_takes_no_figures_is_told_before_anything_is_measured(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(compounding, "measure", lambda *_: pytest.fail("it is measured"))
+    with pytest.raises(UserError, match=r"--out: .*file is a file; allowed: a folder"):
+        make_quietly([NAME], tmp_path / "file")
+
+
 @pytest.mark.parametrize("file", ["conclusions.json", "manifest.json"])
 @pytest.mark.parametrize("content", ["", '{"kl', "[]"])
 def test_a_damaged_file_is_told_before_anything_is_measured(file, content, tmp_path, monkeypatch):

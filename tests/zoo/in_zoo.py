@@ -9,10 +9,12 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import rl_zoo3
 import yaml
+from gymnasium import spaces
 from rl_zoo3 import train as zoo_train
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
 from stable_baselines3.common.vec_env import VecNormalize
@@ -20,6 +22,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 import sb3_course
 from sb3_course import zoo
 from sb3_course.benchmark.definition.checks import checked_grid
+from sb3_course.common.errors import UserError
 from sb3_course.registry import constructor_arguments, with_schedules
 from sb3_course.zoo.__main__ import main
 
@@ -155,6 +158,84 @@ def play(model, seed):
         obs, _, done, _ = env.step(actions)
         total += env.get_original_reward()[0]
     return total
+
+
+class Mixed(gymnasium.Env):
+    """Ends after ten steps."""
+
+    observation_space = spaces.Dict({"a": spaces.Box(-1, 1, (3,)), "k": spaces.Discrete(3)})
+    action_space = spaces.Discrete(2)
+    steps = 0
+
+    def reset(self, **kwargs):
+        super().reset(**kwargs)
+        self.steps = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        self.steps += 1
+        return self.observation_space.sample(), float(action), self.steps == 10, False, {}
+
+
+class Bits(Mixed):
+    observation_space = spaces.MultiBinary(4)
+
+
+gymnasium.register("Mixed-v0", entry_point=Mixed)
+gymnasium.register("Bits-v0", entry_point=Bits)
+SHORT = ("-n", "200", "--eval-freq", "100", "--eval-episodes", "1", "-params", "n_envs:2")
+
+
+@pytest.mark.parametrize(
+    ("name", "env"),
+    [*((name, "Mixed-v0") for name in zoo.NAMES), ("npg", "Bits-v0"), ("npg", "FrozenLake-v1")],
+)
+def test_any_observation_that_no_grid_has_gets_the_default(name, env):
+    words = ("--algo", name, "--env", env)
+    zoo_command("train", *words, "--verbose", "0", *SHORT)
+    model = sb3_course.load(f"logs/{name}/{env}_1/{env}.zip", env=env)
+    venv = model.get_vec_normalize_env()
+    assert venv.norm_reward
+    assert (venv.norm_obs, venv.norm_obs_keys) == (
+        (True, ["a"]) if env[0] == "M" else (False, None)
+    )
+    if env != "Bits-v0":
+        assert "Mean reward" in zoo_command(
+            "enjoy", *words, "-f", "logs", "--no-render", "-n", "220"
+        )
+        saved = ("-i", f"logs/{name}/{env}_1/{env}.zip")
+        zoo_command("train", *words, "--verbose", "0", *saved, *SHORT)
+        assert Path(f"logs/{name}/{env}_2/{env}.zip").exists()
+
+
+def test_what_a_file_of_ones_own_says_of_normalization_holds():
+    entry = {
+        "n_timesteps": 100,
+        "n_envs": 2,
+        "normalize": "dict(norm_obs=False, norm_reward=False)",
+    }
+    Path("mine.yml").write_text(yaml.safe_dump({"Mixed-v0": entry}))
+    words = ("--algo", "npg", "--env", "Mixed-v0", "--verbose", "0")
+    zoo_command("train", *words, "--conf-file", "mine.yml", "--eval-freq", "-1")
+    venv = sb3_course.load(
+        "logs/npg/Mixed-v0_1/Mixed-v0.zip", env="Mixed-v0"
+    ).get_vec_normalize_env()
+    assert not venv.norm_obs and not venv.norm_reward
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("-params", "target_kl:-1"), "NPG refuses it: target_kl must be"),
+        (("-params", "target_lk:0.1"), "NPG refuses it: .*'target_lk'"),
+        (("--conf-file", "none.yml"), "--conf-file: none.yml: No such file"),
+        (("--conf-file", "broken.yml"), "--conf-file: broken.yml, 2:1: not valid YAML"),
+    ],
+)
+def test_what_is_refused_is_told_in_a_line(words, expected):
+    Path("broken.yml").write_text("npg: [\n")
+    with pytest.raises(UserError, match=f"^{expected}"):
+        zoo_command("train", "--algo", "npg", "--env", "CartPole-v1", *words)
 
 
 SEARCHED = [

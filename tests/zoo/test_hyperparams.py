@@ -11,7 +11,7 @@ from sb3_course.zoo import NAMES
 from sb3_course.zoo.registration import hyperparams
 
 ROOT = Path(__file__).resolve().parents[2]
-OF_ZOO = {"n_envs", "n_timesteps", "policy", "normalize"}
+OF_ZOO = {"n_envs", "n_timesteps", "policy", "normalize", "env_wrapper", "frame_stack"}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_constructors_take_them(name):
         if "policy_kwargs" in params:  # RL Zoo evaluates it
             params["policy_kwargs"] = eval(params["policy_kwargs"])
         constructor_arguments(NAMES[name], params)  # an unknown one is an error
-        assert entry["policy"] == "MlpPolicy"
+        assert entry.get("policy", "MlpPolicy") in ("MlpPolicy", "CnnPolicy")
         assert isinstance(entry["n_timesteps"], int) and isinstance(entry["n_envs"], int)
 
 

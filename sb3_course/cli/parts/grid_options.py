@@ -13,10 +13,24 @@ from sb3_course.cli.parts.terminal import print_error
 if TYPE_CHECKING:
     from sb3_course.benchmark.definition.grid import Grid
 
+
+def _no_file(path: Path) -> Path:
+    """Refuse a folder that is a file, or below one."""
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if not there.is_dir():
+        raise typer.BadParameter(f"{there} is a file; allowed: a folder")
+    return path
+
+
 GridFile = Annotated[Path, typer.Argument(metavar="GRID", help="Grid file (YAML).")]
 Results = Annotated[
     Path,
-    typer.Option("--results", metavar="DIR", help="Folder of all results, one subfolder per grid."),
+    typer.Option(
+        "--results",
+        metavar="DIR",
+        help="Folder of all results, one subfolder per grid.",
+        callback=_no_file,
+    ),
 ]
 Workers = Annotated[
     int | None,

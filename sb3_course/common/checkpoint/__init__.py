@@ -13,7 +13,6 @@ SB3's own               attributes in ``data`` (JSON with pickles), weights and 
 ======================  ============================================================================
 """
 
-import tempfile
 from pathlib import Path
 
 from sb3_course.common.checkpoint.archive import (
@@ -45,7 +44,7 @@ from sb3_course.common.checkpoint.normalization import (
     wrap_normalized,
     wrappers_above,
 )
-from sb3_course.common.errors import UserError
+from sb3_course.common.files import check_can_write
 
 __all__ = [
     "LIBRARIES",
@@ -84,16 +83,7 @@ def place_to_save(path: Path) -> Path:
     :return: Path of the file
     :raises UserError: If the file cannot be written
     """
-    given, path = path, resolve(path)
-    try:
-        if given.is_dir():
-            raise UserError(f"--out: {given} is a folder; allowed: a file")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():
-            raise UserError(f"--out: {path} cannot be written; allowed: a file, not a folder")
-        # Permissions do not tell all: a file system may be full, or mounted for reading alone.
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as file:
-            file.write(b"x")
-    except OSError as error:
-        raise UserError(f"--out: {path} cannot be written ({error.strerror})") from error
-    return path
+    file = resolve(path)
+    for place in (path, file):
+        check_can_write("--out", place)
+    return file
