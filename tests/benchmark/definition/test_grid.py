@@ -175,7 +175,7 @@ def test_stored_results_keep_their_names(name, known):
     [
         ("classic", 480, "0f23b9f983447713"),
         ("demo", 36, "3f7c78e89862ef5f"),
-        ("mujoco", 472, "48b7fcd11c2d6502"),
+        ("mujoco", 492, "6ebfe16249e8055d"),
     ],
 )
 def test_runs_without_new_settings_keep_their_ids(name, n, digest):
