@@ -184,7 +184,9 @@ class NPG(PolicyGradientAlgorithm):
             check_number("max_state_kl", self.max_state_kl, 0, above=True, more="or None")
         for name in ("target_kl", "step_size"):
             value = getattr(self, name)
-            if value is not None and not callable(value):
+            if callable(value):
+                scheduled(name, value, 1.0)
+            elif value is not None:
                 check_number(name, value, 0, above=True, more="or a schedule")
 
     def _schedule(self) -> FixedSteps:

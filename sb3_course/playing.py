@@ -89,7 +89,7 @@ def environment_of(path: Path, env_id: str | None, trust: bool) -> EnvConfig:
 
     :param path: Model file
     :param env_id: Id that the user gave, or None; settings are those of the file if it names this
-        id, and none otherwise
+        id, with or without its module, and none otherwise
     :param trust: Whether the modules that a file of others names may be imported
     :return: Environment
     :raises UserError: If the file is not a model, does not name its environment, or is not trusted
@@ -112,16 +112,21 @@ def opened(path: Path, trust: bool) -> tuple[dict[str, Any], bool]:
         raise UserError(str(error)) from error
 
 
+def _registered(env_id: str) -> str:
+    """Return an id as Gymnasium registers it, without the module that is imported for it."""
+    return env_id.rpartition(":")[2]
+
+
 def _environment(
     path: Path, header: dict[str, Any], trusted: bool, env_id: str | None
 ) -> EnvConfig:
     own: str | None = header.get("env")
-    if env_id is not None and env_id != own:
+    if env_id is not None and _registered(env_id) != _registered(own or ""):
         return EnvConfig(env_id)
     if own is None:
         raise UserError(f"{path} does not name its environment: add its id, as in CartPole-v1")
     try:
-        config = EnvConfig.from_data(own, header.get("env_settings", {}))
+        config = EnvConfig.from_data(env_id or own, header.get("env_settings", {}))
     except EnvConfigError as error:
         raise UserError(f"{path}: the settings of its environment: {error}") from error
     check_trusted(path, config, trusted, named=env_id is not None)

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import gymnasium as gym
@@ -168,6 +169,8 @@ def test_a_model_is_played_in_the_environment_that_its_file_describes(walker):
     assert playing.environment_of(walker, None, trust=False) == WALK
     assert playing.environment_of(walker, WALK.id, trust=False) == WALK
     assert playing.environment_of(walker, "CartPole-v1", trust=False) == EnvConfig("CartPole-v1")
+    plain = replace(WALK, id=WALK.id.rpartition(":")[2])
+    assert playing.environment_of(walker, plain.id, trust=False) == plain
     own = list(playing.play(walker, None, 3, seed=4))
     assert own == list(playing.play(walker, WALK, 3, seed=4))
     assert {length for _, length in own} == {6}
@@ -237,3 +240,14 @@ def test_settings_stay_behind_with_their_environment(walker, tmp_path):
     checkpoint.remember(model, {"env": WALK.id, "env_settings": WALK.data(WALK.id)})
     loading.save(model, tmp_path / "other.zip")  # which acts elsewhere by now
     assert "env_settings" not in checkpoint.read_header(tmp_path / "other.zip")
+
+
+def test_an_id_with_its_module_stands_for_the_one_that_gymnasium_knows(tmp_path):
+    """Gymnasium's spec drops the module; the settings hold for both ways to write the id."""
+    env = gym.make("tests.own_envs:Walk-v0", goal=0.0, max_episode_steps=4)
+    sb3_course.NPG("MlpPolicy", env, device="cpu", seed=0).save(tmp_path / "m.zip")
+    assert checkpoint.read_header(tmp_path / "m.zip")["env"] == "Walk-v0"
+    found = playing.environment_of(tmp_path / "m.zip", "tests.own_envs:Walk-v0", trust=False)
+    assert found == EnvConfig("tests.own_envs:Walk-v0", {"goal": 0.0}, time_limit=4)
+    other = playing.environment_of(tmp_path / "m.zip", "tests.own_envs:Other-v0", trust=False)
+    assert other == EnvConfig("tests.own_envs:Other-v0")

@@ -97,6 +97,8 @@ class EvaluateEvery(BaseCallback):
             self.logger.record("eval/mean_ep_length", float(played.lengths.mean()))
             if None not in successes:
                 self.logger.record("eval/success_rate", sum(map(bool, successes)) / len(successes))
+            self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+            self.logger.dump(self.num_timesteps)  # as SB3's EvalCallback: no other one replaces it
             if self._tell is not None:
                 self._tell(
                     f"{self.num_timesteps:,} steps: return {returns.mean():,.1f} "

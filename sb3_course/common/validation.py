@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.utils import FloatSchedule
 
 MAX_SEED = 2**32 - 1  # the largest that numpy.random.seed takes
 PACKAGE = "sb3_course."
@@ -64,17 +65,17 @@ def scheduled(name: str, schedule: Schedule, progress_remaining: float) -> float
     :return: Value of the schedule
     :raises ValueError: The schedule returns anything else; names it and the progress
     """
-    given: Any = "an exception"
+    while isinstance(schedule, FloatSchedule):  # SB3's, which converts what the user's returns
+        schedule = schedule.value_schedule
+    given: Any = schedule(progress_remaining)
+    where = f"at progress {progress_remaining:g}"
+    must = f"{name}: its schedule must return a finite number of at least 0, got"
     try:
-        given = schedule(progress_remaining)
         value = float(given)
     except (TypeError, ValueError) as error:
-        given, value = f"{given!r} ({error})", math.nan
+        raise ValueError(f"{must} {given!r} ({error}) {where}") from error
     if not (math.isfinite(value) and value >= 0):
-        raise ValueError(
-            f"{name}: its schedule must return a finite number of at least 0, got {given} at "
-            f"progress {progress_remaining:g}"
-        )
+        raise ValueError(f"{must} {given} {where}")
     return value
 
 

@@ -215,13 +215,11 @@ class EnvConfig:
             ) from error
 
     def _base(self, drawable: bool, settings: Mapping[str, Any]) -> "Env":
-        from gymnasium.wrappers import TimeLimit
-
         from sb3_course.envs.gymnasium_env import make_drawable_env, make_env
 
         if callable(self.id):
             made = self.id(**self.kwargs)
-            return made if self.time_limit is None else TimeLimit(made, self.time_limit)
+            return made if self.time_limit is None else _limited(made, self.time_limit)
         make = make_drawable_env if drawable else make_env
         return make(self.id, **{**self.arguments, **settings})
 
@@ -233,6 +231,20 @@ class EnvConfig:
                 replace(self, kwargs=kept)._base(False, settings).close()
                 return name
         return None
+
+
+def _limited(env: "Env", steps: int) -> "Env":
+    """Give an environment a time limit, in place of those that it has."""
+    from gymnasium import Wrapper
+    from gymnasium.wrappers import TimeLimit
+
+    layers = [env]
+    while isinstance(layers[-1], Wrapper):
+        layers.append(layers[-1].env)
+    limits = [layer for layer in layers if isinstance(layer, TimeLimit)]
+    for layer in limits:
+        layer._max_episode_steps = steps  # no public name; a copy would lose what is above it
+    return env if limits else TimeLimit(env, steps)
 
 
 def several(wrappers: WrapperName | Iterable[WrapperName]) -> tuple[WrapperName, ...]:

@@ -2,8 +2,9 @@ import errno
 
 import pytest
 from stable_baselines3 import A2C
+from stable_baselines3.common.logger import KVWriter, Logger
 
-from sb3_course import REINFORCE
+from sb3_course import NPG, REINFORCE, OnlineActorCritic
 from sb3_course.common.callbacks import EvaluateEvery, SaveEvery
 from sb3_course.envs import EnvConfig, make_vec_env
 from tests.contract.helpers import copy_parameters, equal_tensors, small_model
@@ -47,17 +48,25 @@ def test_evaluations_are_logged_and_disturb_nothing(algorithm):
     assert equal_tensors(copy_parameters(trained()), copy_parameters(model))
 
 
-class Reads(EvaluateEvery):
-    """Keeps what is logged."""
+class Kept(KVWriter):
+    """Keeps what is logged, by step."""
 
-    def _on_training_start(self):
-        super()._on_training_start()
-        self.logged = {}
+    def __init__(self):
+        self.evaluations = {}
 
-    def _on_step(self):
-        super()._on_step()
-        self.logged.update(self.logger.name_to_value)
-        return True
+    def write(self, key_values, key_excluded, step=0):
+        if "eval/mean_reward" in key_values:
+            self.evaluations[step] = dict(key_values)
+
+    def close(self):
+        pass
+
+
+def logging(model):
+    """Let a model log to memory, and return where."""
+    kept = Kept()
+    model.set_logger(Logger(None, [kept]))
+    return kept.evaluations
 
 
 @pytest.mark.parametrize(
@@ -74,16 +83,30 @@ def test_arguments_of_an_evaluation_are_checked(changes, message):
 
 
 def test_an_evaluation_has_sb3s_keys():
-    callback = Reads(20, "CartPole-v1", 2, 0)
-    small_model(REINFORCE, "CartPole-v1").learn(50, callback)
-    logged = callback.logged
+    model = small_model(REINFORCE, "CartPole-v1")
+    evaluations = logging(model)
+    model.learn(50, EvaluateEvery(20, "CartPole-v1", 2, 0))
+    logged = evaluations[40]
     assert logged["eval/mean_reward"] == logged["eval/mean_ep_length"] > 5
     assert "eval/success_rate" not in logged
 
 
 def test_an_evaluation_knows_success_and_the_settings_of_its_environment():
     config = EnvConfig("tests.own_envs:Walk-v0", {"goal": 0.0}, time_limit=3)
-    callback = Reads(20, config, 10, 0)
-    small_model(REINFORCE, make_vec_env(config, backend="dummy")).learn(30, callback)
-    assert 0 < callback.logged["eval/success_rate"] < 1  # some begin at the goal
-    assert callback.logged["eval/mean_ep_length"] <= 3
+    model = small_model(REINFORCE, make_vec_env(config, backend="dummy"))
+    evaluations = logging(model)
+    model.learn(30, EvaluateEvery(20, config, 10, 0))
+    assert 0 < evaluations[20]["eval/success_rate"] < 1  # some begin at the goal
+    assert evaluations[20]["eval/mean_ep_length"] <= 3
+
+
+@pytest.mark.parametrize("algorithm", [A2C, NPG, REINFORCE, OnlineActorCritic])
+def test_every_evaluation_is_in_the_log_however_rarely_the_training_logs(algorithm):
+    """As SB3's EvalCallback has it: the next one would replace it, and none follows the last."""
+    kwargs = {} if algorithm is OnlineActorCritic else {"n_steps": 150}
+    model = algorithm("MlpPolicy", "CartPole-v1", seed=0, device="cpu", **kwargs)
+    evaluations, lines = logging(model), []
+    model.learn(300, EvaluateEvery(50, "CartPole-v1", 2, 0, lines.append), log_interval=1000)
+    assert len(evaluations) == len(lines) >= 6
+    for (step, logged), line in zip(evaluations.items(), lines, strict=True):
+        assert line.startswith(f"{step:,} steps: return {logged['eval/mean_reward']:,.1f} ")

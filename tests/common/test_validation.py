@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 from gymnasium import spaces
+from stable_baselines3.common.utils import FloatSchedule
 
 from sb3_course.common.validation import (
     check,
     check_action_space,
     check_count,
     check_observation_space,
+    scheduled,
 )
 
 
@@ -97,3 +99,30 @@ def test_other_action_spaces_are_refused(space, message):
 def test_observation_spaces_that_sb3_cannot_encode_are_refused(space, message):
     with pytest.raises(ValueError, match=message):
         check_observation_space(space)
+
+
+@pytest.mark.parametrize("wrap", [lambda schedule: schedule, FloatSchedule])
+@pytest.mark.parametrize(
+    ("value", "given"),
+    [
+        (None, "None"),
+        ("x", "'x'"),
+        ([1.0, 2.0], r"\[1.0, 2.0\]"),
+        (-1, "-1"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_what_a_schedule_must_not_return_is_told_as_it_is(wrap, value, given):
+    expected = rf"^target_kl: its schedule must .*, got {given}.* at progress 0\.5$"
+    with pytest.raises(ValueError, match=expected):
+        scheduled("target_kl", wrap(lambda _: value), 0.5)
+
+
+@pytest.mark.parametrize("wrap", [lambda schedule: schedule, FloatSchedule])
+def test_a_fault_within_a_schedule_is_shown_where_it_is(wrap):
+    def broken(_):
+        return None[0]
+
+    with pytest.raises(TypeError) as caught:
+        scheduled("target_kl", wrap(broken), 0.5)
+    assert caught.traceback[-1].name == "broken"

@@ -158,7 +158,11 @@ def test_an_environment_that_fails_without_arguments_says_why_itself():
         EnvConfig("CartPol-v1", {"size": 1}).make()
 
 
-@pytest.mark.parametrize("make", [Sized, "CartPole-v1"])
+def with_limit():
+    return gym.wrappers.RecordEpisodeStatistics(gym.make("CartPole-v1", max_episode_steps=2))
+
+
+@pytest.mark.parametrize("make", [Sized, "CartPole-v1", with_limit])
 def test_a_time_limit_replaces_the_registered_one(make):
     env = EnvConfig(make, time_limit=3).make()
     env.reset(seed=0)

@@ -24,7 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sb3_course.benchmark.logs.csv_text import read_csv
-from sb3_course.benchmark.logs.points import MOST_STEPS, points
+from sb3_course.benchmark.logs.points import MOST_STEPS, going_on, points
 from sb3_course.common.errors import UserError
 
 MOST_WINDOWS = 50
@@ -81,10 +81,8 @@ def read_monitor(path: Path) -> Episodes:
     for line, value in zip(table.lines, returns.tolist(), strict=True):
         if not math.isfinite(value):
             raise UserError(f"line {line}: the return is {value}, no finite number")
-    began = np.diff(times, prepend=0.0) < 0.0
-    before = np.concatenate([[0.0], times[:-1]])
     start = _started(table.comment)
-    return Episodes(returns, lengths, start + times + np.cumsum(before * began), start)
+    return Episodes(returns, lengths, start + going_on(times), start)
 
 
 def merged(files: Sequence[Episodes]) -> Episodes:

@@ -17,6 +17,19 @@ MOST_STEPS = 2**53
 Numbers = Sequence[float] | NDArray[np.float64]
 
 
+def going_on(times: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return times of a clock that goes on where it began anew, as that of a resumed run does.
+
+    :param times: Seconds, at each begin from 0 on
+    :return: Seconds since the first begin
+    """
+    given = np.asarray(times, dtype=np.float64)
+    began = np.diff(given, prepend=0.0) < 0.0
+    before = np.concatenate([[0.0], given[:-1]])
+    total: NDArray[np.float64] = given + np.cumsum(before * began)
+    return total
+
+
 def points(
     steps: Numbers,
     means: Numbers,

@@ -206,7 +206,8 @@ def _tidy(path: Path) -> Found:
 
 def _logs(root: Path, layout: Layout | None) -> Found:
     found, unread = find_runs(root, layout or Layout.parse(ZOO))
-    if layout is None and found and all(map(_swapped, found)):
+    swapped = {_swapped(run) for run in found}
+    if layout is None and True in swapped and False not in swapped:
         found, unread = find_runs(root, Layout.parse(ZOO_TENSORBOARD))
     runs = []
     for run in found:
@@ -218,10 +219,15 @@ def _logs(root: Path, layout: Layout | None) -> Found:
     return Found(distinct, [*unread, *repeated])
 
 
-def _swapped(run: FoundRun) -> bool:
-    """Whether a run's algorithm has the version of an environment, as in ``CartPole-v1/PPO_1``."""
-    versioned = [re.search(r"-v[0-9]+$", run.says[part]) for part in ("algorithm", "environment")]
-    return versioned[0] is not None and versioned[1] is None
+def _swapped(run: FoundRun) -> bool | None:
+    """Whether a run's algorithm has the version of an environment, as in ``CartPole-v1/PPO_1``.
+
+    None if neither part has a version, nor both.
+    """
+    algorithm, environment = (
+        re.search(r"-v[0-9]+$", run.says[part]) is not None for part in ("algorithm", "environment")
+    )
+    return None if algorithm == environment else algorithm
 
 
 def _distinct(runs: Sequence[RunLog]) -> tuple[list[RunLog], list[Unread]]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from sb3_course.benchmark.logs.csv_text import read_csv
-from sb3_course.benchmark.logs.points import LARGEST_LOG, points
+from sb3_course.benchmark.logs.points import LARGEST_LOG, going_on, points
 from sb3_course.common.errors import UserError
 
 EVALUATED = ("eval/mean_reward", "eval/mean_ep_length")
@@ -75,13 +75,14 @@ def read_progress(path: Path) -> Scalars:
     table = read_csv(path, still_written=True)
     steps = table.text(STEPS)
     times = table.text(SECONDS) if SECONDS in table.header else [""] * len(steps)
+    known = [k for k, cell in enumerate(times) if cell]
+    clock = going_on(table.numbers(SECONDS, known) if known else [])
+    seconds = dict(zip(known, clock.tolist(), strict=True))
     scalars = {}
     for name in (*EVALUATED, *TRAINED):
         cells = table.text(name) if name in table.header else []
         rows = [k for k, cell in enumerate(cells) if cell and steps[k]]
         if rows:
-            known = [k for k in rows if times[k]]
-            seconds = dict(zip(known, table.numbers(SECONDS, known), strict=True)) if known else {}
             scalars[name] = Scalar(
                 table.numbers(STEPS, rows),
                 table.numbers(name, rows),
@@ -93,7 +94,8 @@ def read_progress(path: Path) -> Scalars:
 def read_events(paths: Sequence[Path], names: Collection[str] = (*EVALUATED, *TRAINED)) -> Scalars:
     """Read TensorBoard's event files of a run, as far as they are whole.
 
-    :param paths: Its files; one that goes on with another has a later time in its name
+    :param paths: Its files; one that goes on with another has a later time in its name, and counts
+        from its first step on
     :param names: Names of the scalars; by default those of returns and lengths
     :return: Their scalars of these names
     :raises ModuleNotFoundError: TensorBoard is not installed
@@ -101,23 +103,32 @@ def read_events(paths: Sequence[Path], names: Collection[str] = (*EVALUATED, *TR
         the file's name
     """
     scalars: Scalars = defaultdict(Scalar)
-    start = math.inf
     for path in sorted(paths):
-        for name, step, value, time in _events(path, names):
-            start = min(start, time)
-            if name in names:
-                scalar = scalars[name]
-                scalar.steps.append(step)
-                scalar.values.append(value)
-                scalar.seconds.append(time)
-    return {
-        name: Scalar(s.steps, s.values, [time - start for time in s.seconds])
-        for name, s in scalars.items()
-    }
+        events = _events(path, names)
+        _go_back(scalars, min((step for _, step, _, _ in events), default=math.inf))
+        before = max((second for s in scalars.values() for second in s.seconds), default=0.0)
+        for name, step, value, seconds in events:
+            scalars[name].steps.append(step)
+            scalars[name].values.append(value)
+            scalars[name].seconds.append(before + seconds)
+    return dict(scalars)
+
+
+def _go_back(scalars: Scalars, step: float) -> None:
+    """Drop what a killed training had logged after the point from which the next one goes on.
+
+    One that begins no later than all that there is goes on with nothing: the steps stay, and are
+    refused as those of two runs.
+    """
+    if any(scalar.steps and scalar.steps[0] < step for scalar in scalars.values()):
+        for scalar in scalars.values():
+            kept = sum(before < step for before in scalar.steps)
+            for column in (scalar.steps, scalar.values, scalar.seconds):
+                del column[kept:]
 
 
 def _events(path: Path, names: Collection[str]) -> list[tuple[str, float, float, float]]:
-    """Return name, step, value and time of the scalars in a file, at least of these names."""
+    """Return name, step, value and seconds since the file was opened of scalars of these names."""
     from google.protobuf.message import DecodeError
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
     from tensorboard.util.tensor_util import make_ndarray
@@ -127,9 +138,10 @@ def _events(path: Path, names: Collection[str]) -> list[tuple[str, float, float,
         size = path.stat().st_size
         if size > LARGEST_LOG:
             raise UserError(f"{path.name}: {size:,} bytes; allowed: {LARGEST_LOG:,}")
-        n_events = 0
+        n_events, opened = 0, math.inf
         for event in LegacyEventFileLoader(str(path)).Load():
             n_events += 1
+            opened = min(opened, event.wall_time)  # of the first event, the format's version
             for value in event.summary.value:
                 if value.HasField("simple_value"):
                     number = value.simple_value
@@ -137,7 +149,9 @@ def _events(path: Path, names: Collection[str]) -> list[tuple[str, float, float,
                     number = float(np.asarray(make_ndarray(value.tensor)).reshape(-1)[0])
                 else:
                     continue
-                found.append((value.tag, float(event.step), number, event.wall_time))
+                if value.tag in names:
+                    seconds = event.wall_time - opened
+                    found.append((value.tag, float(event.step), number, seconds))
     except (
         OSError,
         DecodeError,

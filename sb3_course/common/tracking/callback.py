@@ -118,10 +118,11 @@ class _Writer(KVWriter):
     ) -> None:
         """Hand on the numbers that TensorBoard would get."""
         values = {
-            key: float(value)
+            key: float(np.asarray(value).item())
             for key, value in key_values.items()
             if isinstance(value, int | float | np.number | np.ndarray)
             and np.size(value) == 1
+            and np.asarray(value).dtype.kind in "biuf"
             and "tensorboard" not in (key_excluded.get(key) or ())
         }
         if values:

@@ -185,6 +185,13 @@ def test_the_folder_of_rl_zoos_tensorboard_files_is_known(folder):
     assert runs(swapped) == [("CartPole-v1", "PPO", 1)]  # as it was told
 
 
+def test_an_id_without_a_version_beside_others_is_an_environment(folder):
+    for environment in ("MyTask", "CartPole-v1"):
+        board(folder / "tb" / environment / "NPG_1", [(1, 2.0)])
+    found = sorted(runs(read_logs("tb")))
+    assert found == [("NPG", "CartPole-v1", 1), ("NPG", "MyTask", 1)]
+
+
 def test_a_layout_is_used(folder):
     evaluations(folder / "runs" / "CartPole-v1" / "mine" / "4")
     logs = read_logs("runs", "{environment}/{algorithm}/{seed}")

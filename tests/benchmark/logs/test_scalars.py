@@ -7,6 +7,8 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
+from tensorboard.compat.proto import event_pb2
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import SummaryWriter
 
 from sb3_course.benchmark.logs import scalars as module
@@ -83,6 +85,13 @@ def test_empty_cells_are_no_values(tmp_path):
     assert np.isnan(found["eval/mean_reward"].seconds).all()
 
 
+def test_a_clock_that_begins_anew_goes_on(tmp_path):
+    """SB3's time_elapsed is that of one call of ``learn``."""
+    header = "rollout/ep_rew_mean,time/total_timesteps,time/time_elapsed\n"
+    found = progress(tmp_path, header + "1,100,1\n1,200,3\n1,300,0\n1,400,2\n")
+    assert found["rollout/ep_rew_mean"].seconds == [1.0, 3.0, 3.0, 5.0]
+
+
 def test_a_run_that_has_not_logged_yet_has_no_values(tmp_path):
     assert progress(tmp_path, "") == {}
     with pytest.raises(UserError, match="No such file"):
@@ -149,6 +158,42 @@ def test_a_run_that_goes_on_in_a_second_file_is_one(tmp_path):
     found = read_events([second, first])
     assert found[EVALUATED[0]].steps == [1, 2, 3]
     assert found.keys() == {EVALUATED[0]}
+
+
+def test_what_a_killed_training_had_logged_beyond_its_last_save_does_not_count(tmp_path):
+    first = [(1, 1.0), (2, 2.0), (4, 4.0), (5, 5.0)]
+    first = board(tmp_path / "a", first)[0].rename(tmp_path / "1.tfevents.x")
+    second = board(tmp_path / "b", [(4, 40.0), (6, 60.0)])[0].rename(tmp_path / "2.tfevents.x")
+    found = read_events([second, first])[EVALUATED[0]]
+    assert (found.steps, found.values) == ([1, 2, 4, 6], [1.0, 2.0, 40.0, 60.0])
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path):
+    first = board(tmp_path / "a", [(1, 1.0), (2, 2.0)])[0].rename(tmp_path / "1.tfevents.x")
+    second = board(tmp_path / "b", [(1, 3.0), (2, 4.0)])[0].rename(tmp_path / "2.tfevents.x")
+    with pytest.raises(UserError, match="step 1 after step 2"):
+        returns_in(read_events([first, second]), EVALUATED)
+
+
+def timed(path, opened, seconds):
+    """Write an event file that was opened at a time, and had a value some seconds after it."""
+    with path.open("wb") as file:
+        writer = RecordWriter(file)
+        version = event_pb2.Event(wall_time=opened, file_version="brain.Event:2")
+        writer.write(version.SerializeToString())
+        for step, second in seconds.items():
+            event = event_pb2.Event(wall_time=opened + second, step=step)
+            event.summary.value.add(tag=TRAINED[0], simple_value=1.0)
+            writer.write(event.SerializeToString())
+    return path
+
+
+def test_time_counts_from_the_opening_of_a_file_and_not_between_two(tmp_path):
+    first = timed(tmp_path / "1.tfevents.x", 100.0, {100: 10.0, 200: 20.0})
+    second = timed(tmp_path / "2.tfevents.x", 5000.0, {300: 10.0, 400: 15.0})
+    found = read_events([first, second])[TRAINED[0]]
+    assert found.steps == [100, 200, 300, 400]
+    assert found.seconds == [10.0, 20.0, 30.0, 35.0]
 
 
 def test_new_style_scalars_are_read(tmp_path):

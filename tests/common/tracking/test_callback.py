@@ -92,6 +92,35 @@ def test_trackers_get_what_the_log_gets(trackers, tmp_path):
     assert len(algorithm.logger.output_formats) == 1  # as it was
 
 
+class Odd(NPG):
+    """Logs whatever is a number, and what is none."""
+
+    def train(self):
+        super().train()
+        for name, value in ODD.items():
+            self.logger.record(name, value)
+
+
+ODD = {
+    "array": np.array([1.5]),
+    "nested": np.array([[2]]),
+    "tensor": torch.tensor([3.5, 4.5]),  # of which TensorBoard makes a histogram
+    "flag": True,
+    "word": np.array("word"),
+    "several": np.arange(3),
+    "object": np.array([None]),
+}
+
+
+def test_anything_that_is_one_number_is_sent_and_nothing_ends_the_training(trackers, tmp_path):
+    algorithm = model(Odd)
+    train(algorithm, callback(tmp_path), 100)
+    assert algorithm.num_timesteps == 100
+    sent = {key: value for _, values in trackers["first"].logged for key, value in values.items()}
+    numbers = {"array": 1.5, "nested": 2.0, "flag": 1.0}
+    assert {key: value for key, value in sent.items() if key in ODD} == numbers
+
+
 @pytest.mark.parametrize("cls", [NPG, A2C])
 def test_the_training_is_the_same(cls, trackers, tmp_path):
     plain = model(cls).learn(200)
