@@ -143,15 +143,16 @@ def _events(path: Path, names: Collection[str]) -> list[tuple[str, float, float,
             n_events += 1
             opened = min(opened, event.wall_time)  # of the first event, the format's version
             for value in event.summary.value:
+                if value.tag not in names:
+                    continue
                 if value.HasField("simple_value"):
                     number = value.simple_value
-                elif value.HasField("tensor") and value.tag in names:
+                elif value.HasField("tensor"):
                     number = float(np.asarray(make_ndarray(value.tensor)).reshape(-1)[0])
                 else:
                     continue
-                if value.tag in names:
-                    seconds = event.wall_time - opened
-                    found.append((value.tag, float(event.step), number, seconds))
+                seconds = event.wall_time - opened
+                found.append((value.tag, float(event.step), number, seconds))
     except (
         OSError,
         DecodeError,
