@@ -24,7 +24,6 @@ from sb3_course.benchmark.storage.references import read_references
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.rounds import read_rounds, with_rounds
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.building import check_logs
 from sb3_course.common.errors import UserError, check_sequence, check_whole, unknown
 from sb3_course.common.files import remove_abandoned
 from sb3_course.common.tracking.tracker import Tracking, check_trackers
@@ -161,6 +160,7 @@ def run_plan(
     """
     from sb3_course.benchmark.execution import runner
     from sb3_course.benchmark.execution.executors import make_executor
+    from sb3_course.building import check_logs
 
     check_execution(executor, workers, retries)
     check_sequence("track", track)
