@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Dict
+from gymnasium.spaces import Box, Dict, Space
 from stable_baselines3.common import env_util
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
@@ -169,10 +169,22 @@ def normalized(venv: VecEnv, normalize: bool | dict[str, Any]) -> VecEnv:
     if normalize is not True:
         takes = "True, False or a dict of VecNormalize's arguments"
         raise ValueError(f"normalize must be {takes}, got {normalize!r}")
-    space = venv.observation_space
-    parts = space.spaces if isinstance(space, Dict) else {}
+    keys = normalization_of(venv.observation_space).get("norm_obs_keys")
+    return VecNormalize(venv, norm_obs_keys=keys)
+
+
+def normalization_of(space: Space[Any]) -> dict[str, Any]:
+    """Return the arguments with which SB3's ``VecNormalize`` takes an observation space.
+
+    :param space: Observation space
+    :return: Nothing for a Box or a Dict of them; the keys of the parts of a Dict that are a Box;
+        for any other space, that rewards alone are normalized
+    """
+    parts = space.spaces if isinstance(space, Dict) else {"": space}
     boxes = [key for key, part in parts.items() if isinstance(part, Box)]
-    return VecNormalize(venv, norm_obs_keys=boxes if 0 < len(boxes) < len(parts) else None)
+    if not boxes:
+        return {"norm_obs": False}
+    return {} if len(boxes) == len(parts) else {"norm_obs_keys": boxes}
 
 
 def backend_of(venv: VecEnv) -> str:

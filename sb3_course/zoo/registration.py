@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from gymnasium.spaces import Box, Dict, Space
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
@@ -15,6 +14,7 @@ from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.checkpoint import CheckpointPath
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.yaml_values import described
+from sb3_course.envs.make import normalization_of
 from sb3_course.registry import default_policy, find_algorithm, with_schedules
 from sb3_course.zoo.samplers import SAMPLERS, converted
 
@@ -84,20 +84,6 @@ def hyperparams(name: str) -> Path:
     :return: Path of the file in this package
     """
     return Path(__file__).parent / "hyperparams" / f"{name}.yml"
-
-
-def normalization_of(space: Space[Any]) -> dict[str, Any]:
-    """Return the arguments with which ``VecNormalize`` takes an observation space.
-
-    :param space: Observation space
-    :return: None needed for a Box; of a Dict the keys that are a Box; otherwise only rewards are
-        normalized
-    """
-    parts = space.spaces if isinstance(space, Dict) else {"": space}
-    boxes = [key for key, part in parts.items() if isinstance(part, Box)]
-    if not boxes:
-        return {"norm_obs": False}
-    return {} if len(boxes) == len(parts) else {"norm_obs_keys": boxes}
 
 
 def register() -> None:
