@@ -256,6 +256,18 @@ def cartpole(**kwargs):
     return ISPG("MlpPolicy", env, n_steps=32, seed=0, device="cpu", **kwargs)
 
 
+@pytest.mark.parametrize("reset_num_timesteps", [False, True])
+def test_a_loaded_model_goes_on_with_the_past_batches(reset_num_timesteps, tmp_path):
+    """As the one in memory does, from whichever number its steps are counted."""
+    env = make_vec_env("CartPole-v1", 2, seed=5)
+    model = ISPG("MlpPolicy", env, n_steps=50, n_batches=3, min_ess=0.0, seed=1).learn(600)
+    model.save(tmp_path / "model")
+    for each in (model, ISPG.load(tmp_path / "model", env=env)):
+        each.learn(1, reset_num_timesteps=reset_num_timesteps)
+        assert len(each.past_batches) == 3
+        assert "train/ess/2" in each.logger.name_to_value
+
+
 def test_past_batches_are_the_last_ones():
     model = cartpole(n_batches=3, min_ess=0.0, ratio="step", n_epochs=1)
     model.learn(1000)

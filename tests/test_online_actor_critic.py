@@ -171,6 +171,23 @@ def test_whoever_writes_a_log_finds_the_last_updates_numbers_in_it(policy):
         assert other == pytest.approx(found[0], nan_ok=True)
 
 
+@pytest.mark.parametrize("from_file", [False, True])
+def test_the_norm_in_the_log_is_the_last_updates_in_a_later_training_too(from_file, tmp_path):
+    norms = []
+    for max_grad_norm in (None, 1e9):  # for which it is computed at each step
+        env = DummyVecEnv([lambda: Scripted(space=spaces.Box(-1, 1, (1,)))] * 4)
+        kwargs = {"max_grad_norm": max_grad_norm, "seed": 0, "device": "cpu"}
+        model = OnlineActorCritic("MlpPolicy", env, **kwargs).learn(100)
+        if from_file:
+            model.save(tmp_path / "model")
+            model = OnlineActorCritic.load(tmp_path / "model", env=env, device="cpu")
+        model.set_logger(Logger(None, [log := Lines()]))
+        model.learn(400, log_interval=100, reset_num_timesteps=False)
+        norms.append([line["train/grad_norm"] for line in log.lines])
+    assert len(set(norms[0])) == len(norms[0]) > 2
+    assert norms[0] == pytest.approx(norms[1])
+
+
 def test_one_environment_has_no_variance_to_explain():
     model = OnlineActorCritic("MlpPolicy", Scripted(), seed=0)
     model.set_logger(Logger(None, [lines := Lines()]))

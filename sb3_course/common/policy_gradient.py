@@ -314,7 +314,9 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
             self._last_obs, self._inside_batch = None, False
         training_state.look(self)
         state, self._saved_state = self._saved_state, None
-        if state is not None and not reset_num_timesteps:
+        if state is not None and reset_num_timesteps:
+            training_state.put_memory(self, state)
+        elif state is not None:
             lost = training_state.put(self, state)
             if lost is not None:
                 warnings.warn(f"the running episodes start anew: {lost}", stacklevel=2)

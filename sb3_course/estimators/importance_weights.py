@@ -80,18 +80,18 @@ def self_normalized(ratio: str, log_weights: Array, rollout: Rollout) -> Array:
     :param ratio: Kind of weight, as in :func:`log_importance_weights`
     :param log_weights: log w_t, of shape (T, N)
     :param rollout: Batch of experience
-    :return: Normalized log w_t, of shape (T, N)
+    :return: Normalized log w_t, of shape (T, N); 0 where steps do not count
     """
     if ratio == "step":
-        normalized: Array = log_weights - _log_mean(log_weights[rollout.mask])
-        return normalized
+        return np.where(rollout.mask, log_weights - _log_mean(log_weights[rollout.mask]), 0.0)
     trajectory, time = rollout.trajectory[rollout.mask], rollout.time[rollout.mask]
     last = rollout.mask & rollout.ends
     final = np.zeros(rollout.n_trajectories)
     final[rollout.trajectory[last]] = log_weights[last]
     of_time = np.repeat(final[:, None], time.max() + 1, axis=1)
     of_time[trajectory, time] = log_weights[rollout.mask]
-    return log_weights - _log_mean(of_time)[np.where(rollout.mask, rollout.time, 0)]
+    means = _log_mean(of_time)
+    return np.where(rollout.mask, log_weights - means[np.where(rollout.mask, rollout.time, 0)], 0.0)
 
 
 def _log_mean(logarithms: Array) -> Array:

@@ -14,7 +14,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import update_learning_rate
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
-from sb3_course.collection.observations import Obs, TensorObs, select
+from sb3_course.collection.observations import Array, Obs, TensorObs, select
 from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm, given_env
 from sb3_course.common.callbacks import TransitionsProgressBar
@@ -81,7 +81,8 @@ class BC(CourseAlgorithm):
     :param learning_rate: Learning rate of the policy's optimizer, a number or a schedule of the
         remaining progress
     :param batch_size: Transitions of a gradient step
-    :param ent_coef: Coefficient of the entropy bonus
+    :param ent_coef: Coefficient of the entropy bonus; it changes nothing with a squashed Gaussian,
+        whose entropy has no formula
     :raises ValueError: A parameter is out of its range, or the demonstrations do not fit
     """
 
@@ -231,12 +232,20 @@ class BC(CourseAlgorithm):
 
     def _training_set(self) -> tuple[TensorObs, th.Tensor]:
         """Return all observations, normalized like the environment's, and all actions."""
-        return self._normalized_obs(self.dataset.obs), self.to_tensor(self.dataset.actions)
+        return self._normalized_obs(self.dataset.obs), self._samples(self.dataset.actions)
 
     def _normalized_obs(self, raw: Obs) -> TensorObs:
         venv = self._vec_normalize_env
         seen: TensorObs = self.to_tensor(raw if venv is None else venv.normalize_obs(raw))
         return seen
+
+    def _samples(self, actions: Array) -> th.Tensor:
+        """Return a Box's actions as π_θ samples them: in [-1, 1] if it squashes them, as in SB3."""
+        if self.policy.squash_output:
+            shaped = actions.reshape(-1, *self.action_space.shape)  # type: ignore[misc]
+            actions = self.policy.scale_action(shaped).reshape(actions.shape)
+        samples: th.Tensor = self.to_tensor(actions)
+        return samples
 
     # -- learning --------------------------------------------------------------------------------
 

@@ -345,7 +345,7 @@ class DAgger(BC):
         with th.no_grad():
             for i in range(0, n, CHUNK):
                 seen = self._normalized_obs(take(obs, i, i + CHUNK))
-                wanted = self.to_tensor(actions[i : i + CHUNK])
+                wanted = self._samples(actions[i : i + CHUNK])
                 total -= self.policy.get_distribution(seen).log_prob(wanted).sum().item()
         return total / n
 

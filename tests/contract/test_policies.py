@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
 from stable_baselines3.common.env_util import make_vec_env
@@ -10,7 +11,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
-from sb3_course import NPG
+from sb3_course import BC, NPG, DAgger
 from tests.contract.helpers import (
     copy_parameters,
     equal_tensors,
@@ -19,6 +20,7 @@ from tests.contract.helpers import (
     small_model,
     takes,
 )
+from tests.worlds import RandomSpaces
 
 
 class NoisyExtractor(FlattenExtractor):
@@ -41,6 +43,9 @@ class Squashed(ActorCriticPolicy):
         self._squash_output = True
 
 
+NARROW = spaces.Box(np.array([[1, -2], [0, 5]], "f4"), np.array([[3, 6], [0.5, 7]], "f4"))
+
+
 @every_variant
 def test_a_squashed_gaussian_is_trained(algorithm, kwargs):
     model = small_model(algorithm, "Pendulum-v1", Squashed, **kwargs)
@@ -57,6 +62,31 @@ def test_a_squashed_gaussian_is_trained(algorithm, kwargs):
     assert np.abs(torques).max() > 1  # of at most 2
     obs = model.env.reset()
     assert np.abs(model.predict(obs)[0]).max() <= 2
+
+
+class NarrowBox(RandomSpaces):
+    def __init__(self):
+        super().__init__(spaces.Box(-1, 1, (3,), np.float32), NARROW)
+
+
+@pytest.mark.parametrize("algorithm", [BC, DAgger])
+def test_a_squashed_gaussian_learns_an_experts_actions(algorithm):
+    """In [-1, 1], as it samples them, whatever the bounds of the environment are."""
+    wanted = NARROW.low + np.array([[0.75, 0.5], [0.25, 0.6]]) * (NARROW.high - NARROW.low)
+
+    def expert(obs):
+        return np.broadcast_to(wanted, (len(obs), 2, 2))
+
+    obs = np.random.default_rng(0).uniform(-1, 1, (1000, 3)).astype(np.float32)
+    kwargs = {"seed": 0, "device": "cpu", "learning_rate": 3e-3}
+    demonstrations = {"obs": obs, "acts": expert(obs)}
+    if algorithm is BC:
+        model = BC(Squashed, NarrowBox(), demonstrations, **kwargs).learn(100_000)
+    else:
+        rounds = {"n_steps": 100, "gradient_steps": 1000, "n_eval_episodes": 0}
+        model = DAgger(Squashed, NarrowBox(), expert, **rounds, **kwargs).learn(100)
+    actions, _ = model.predict(obs[:10])
+    assert np.abs((actions - wanted) / (NARROW.high - NARROW.low)).max() < 0.05
 
 
 @every_class

@@ -116,15 +116,26 @@ def test_masked_steps_of_one_environment_do_not_touch_the_other_ones_weights():
     ("ratio", "means"),
     [
         ("prefix", [[3.5, 3.5], [5.5, None], [4, None]]),
+        ("trajectory", [[4, 4], [4, None], [4, None]]),
         ("step", [[4, 4], [4, None], [4, None]]),
     ],
 )
 def test_self_normalized_weights_of_two_environments_by_hand(ratio, means):
     """The second episode keeps its weight, 5, after its end; what is masked counts nowhere."""
     rollout, weights = side_by_side(), np.array([[2.0, 5.0], [6.0, 70.0], [3.0, 70.0]])
+    if ratio == "trajectory":
+        weights[:, 0] = 3
     logs = self_normalized(ratio, np.log(weights), rollout)
     expected = (weights / np.array(means, dtype=float))[rollout.mask]
     assert np.exp(logs[rollout.mask]) == pytest.approx(expected)
+    assert not logs[~rollout.mask].any()
+
+
+@pytest.mark.parametrize("ratio", ["trajectory", "prefix", "step"])
+def test_normalized_weights_are_in_range_however_unlikely_all_episodes_became(ratio):
+    rollout = side_by_side()
+    logs = np.where(rollout.mask, -1000.0, 0.0)
+    assert truncated_weights(self_normalized(ratio, logs, rollout)) == pytest.approx(1.0)
 
 
 # -- returns -------------------------------------------------------------------------------------

@@ -109,9 +109,7 @@ def put(model: BaseAlgorithm, state: TrainingState) -> str | None:
     if state.random:
         _set_random_states(state.random, model.device)
     vars(model).update(state.buffers)
-    if state.memory:
-        owner: Any = model  # whose class returned the memory, and so takes it
-        owner._set_training_memory(state.memory)
+    put_memory(model, state)
     env = model.get_env()
     if state.environments is None or env is None:
         return state.why_not or None
@@ -121,6 +119,17 @@ def put(model: BaseAlgorithm, state: TrainingState) -> str | None:
         return str(error)
     vars(model).update(state.episodes)
     return None
+
+
+def put_memory(model: BaseAlgorithm, state: TrainingState) -> None:
+    """Give a model the algorithm's own memory, which a new count of steps does not end.
+
+    :param model: Loaded model
+    :param state: State
+    """
+    if state.memory:
+        owner: Any = model  # whose class returned the memory, and so takes it
+        owner._set_training_memory(state.memory)
 
 
 def seeded_anew(state: TrainingState) -> TrainingState:

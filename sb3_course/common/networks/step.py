@@ -89,12 +89,14 @@ class Step:
         if all(trainable) and self.current and is_fused(optimizer) and self._has_state(optimizer):
             self._fused(optimizer)
         else:
-            for p, view, is_trainable in zip(
-                self.parameters, self.gradients, trainable, strict=True
-            ):
-                p.grad = view if is_trainable else None
+            self._show_gradients()
             optimizer.step()
         return norm
+
+    def _show_gradients(self) -> None:
+        """Make ``gradients`` the ``grad`` of each parameter that is not frozen."""
+        for p, view in zip(self.parameters, self.gradients, strict=True):
+            p.grad = view if p.requires_grad else None
 
     def _has_state(self, optimizer: th.optim.Optimizer) -> bool:
         """Whether every parameter has moments, which the optimizer's first step makes."""
@@ -119,6 +121,8 @@ class Step:
 
     def _fused(self, optimizer: th.optim.Optimizer) -> None:
         """Call the kernel of a fused Adam."""
+        if self.parameters[0].grad is not self.gradients[0]:  # but of another Step, or removed
+            self._show_gradients()
         group = optimizer.param_groups[0]
         FUSED_STEPS[type(optimizer)](
             self._values,
