@@ -63,17 +63,26 @@ def hyper_parameters(algorithm: type[BaseAlgorithm]) -> dict[str, Any]:
         of its parent's constructor are included
     :return: Annotations by name, without what a run sets itself
     """
-    annotations: dict[str, Any] = {}
+    return {name: p.annotation for name, p in constructor_parameters(algorithm).items()}
+
+
+def constructor_parameters(algorithm: type[BaseAlgorithm]) -> dict[str, inspect.Parameter]:
+    """Return the hyper-parameters of an algorithm's constructor, as its signature has them.
+
+    :param algorithm: As in :func:`hyper_parameters`
+    :return: Parameters by name, without what a run sets itself
+    """
+    found: dict[str, inspect.Parameter] = {}
     for cls in algorithm.__mro__:
         if "__init__" not in vars(cls):
             continue
         parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
         for p in parameters:
             if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
-                annotations.setdefault(p.name, p.annotation)
+                found.setdefault(p.name, p)
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-    return {name: kind for name, kind in annotations.items() if name not in SET_BY_THE_RUN}
+    return {name: p for name, p in found.items() if name not in SET_BY_THE_RUN}
 
 
 def _needed_kind(annotation: Any, given: Any) -> str | None:

@@ -51,11 +51,14 @@ def status(grid: GridFile, results: Results = Path("results")) -> int:
     loaded = stored_grid(grid, results)
     found = read_status(loaded.runs(), results / loaded.name)
     show(found, console())
-    if loaded.search is not None and (results / loaded.name / TUNING).is_dir():
-        from sb3_course.benchmark.tuning.tuner import show_status
+    tuning, lost = results / loaded.name / TUNING, list[str]()
+    if loaded.search is not None and tuning.is_dir():
+        from sb3_course.benchmark.tuning.progress import show_status
 
-        show_status(loaded, results, console())
-    damaged = show_damage(loaded, results)
+        lost = show_status(loaded, tuning, console())
+        for line in lost:
+            print_error(line)
+    damaged = show_damage(loaded, results) + lost
     return FAILED if found.failures or damaged else OK
 
 

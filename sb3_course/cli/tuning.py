@@ -101,11 +101,7 @@ def _show_plan(plan: "TuningPlan") -> None:
 
     for subject in plan.subjects:
         search = subject.search
-        rungs = " → ".join(
-            f"{rung.n_seeds} seed{'s' * (rung.n_seeds > 1)}"
-            + (f" to {rung.fraction:.0%}" if rung.fraction < 1 else "")
-            for rung in subject.rungs
-        )
+        rungs = " → ".join(subject.rung_name(i) for i in range(len(subject.rungs)))
         along = runs_of(subject, {})
         curves = f", {len(along)} runs for the sensitivity" if along else ""
         n_steps = subject.expected_steps() + sum(s.config.total_timesteps for s in along)

@@ -48,8 +48,8 @@ def test_what_would_be_tuned_is_listed_without_running(tuned, tmp_path, capsys):
     assert app.invoke(["tune", tuned(), "--dry-run"]) == terminal.OK
     line = capsys.readouterr().out.strip()
     assert line == (
-        "A2C on CartPole-v1: 8 trials (1 seed to 33% → 1 seed → 3 seeds), the best 2 on 2 fresh "
-        "seeds: about 5,067 steps"
+        "A2C on CartPole-v1: 8 trials (1 seed, 25% of the steps → 1 seed → 3 seeds), the best "
+        "2 on 2 fresh seeds: about 5,067 steps"
     )
     assert not (tmp_path / "results").exists()
 

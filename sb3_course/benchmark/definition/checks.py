@@ -18,6 +18,8 @@ from sb3_course.common.errors import Key, UserError, unknown
 from sb3_course.envs.config import EnvConfig, EnvConfigError, find_wrapper
 from sb3_course.registry import UNIONS, constructor_arguments, find_algorithm, hyper_parameters
 
+CHANGES_NO_RETURN = ("stats_window_size",)
+"""Hyper-parameters that a search would try in vain."""
 LIKE_AN_ID = re.compile(r"-v\d+$")
 """How an environment's id ends, and a name that a grid has made up seldom does."""
 
@@ -86,7 +88,11 @@ def _unknown_in_search(source: Source) -> Iterator[Mistake]:
 
 def _check_searched(class_: str, head: str, parameter: str) -> None:
     constructor_arguments(class_, {head: None})
-    if ("." in parameter and head != "policy_kwargs") or parameter == "policy_kwargs":
+    if parameter == "policy_kwargs":
+        raise UserError("its keys are searched one by one: policy_kwargs.KEY, as in .net_arch")
+    if parameter in CHANGES_NO_RETURN:
+        raise UserError(f"{parameter} changes what is logged, and no return")
+    if "." in parameter and head != "policy_kwargs":
         raise UserError("allowed: a hyper-parameter of the constructor, or policy_kwargs.KEY")
 
 

@@ -26,7 +26,7 @@ a list of choices above it.
 
 from collections.abc import Mapping
 from copy import deepcopy
-from itertools import count, islice
+from itertools import combinations, count, islice
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -132,7 +132,7 @@ class Searched(Section):
         False
     )
     """Whether the value falls linearly to 0 over the run; a pair tries both."""
-    values: list[JsonValue] | None = Field(default=None, min_length=2, max_length=MOST_CHOICES)
+    values: list[JsonValue] | None = Field(default=None, max_length=MOST_CHOICES)
     when: dict[str, list[JsonValue]] = Field(default_factory=dict)
     """Choices of other hyper-parameters for which this one is tried."""
 
@@ -154,7 +154,9 @@ class Searched(Section):
                 raise ValueError(
                     "values are a list of choices; low, high, log, decay are of a range"
                 )
-            if any(value in self.values[:i] for i, value in enumerate(self.values)):
+            if len(self.values) < 2:
+                raise ValueError("one choice only; a fixed value belongs in the algorithm's params")
+            if any(same_choice(a, b) for a, b in combinations(self.values, 2)):
                 raise ValueError("a choice is listed twice; allowed: distinct values")
             return self
         if self.low is None or self.high is None:

@@ -54,15 +54,15 @@ def select(specs: Sequence[RunSpec], conditions: Sequence[str]) -> list[RunSpec]
 
 
 def to_do(specs: Sequence[RunSpec], store: Store) -> list[RunSpec]:
-    """Return the runs that have not finished, the longest first, so that workers end together.
+    """Return the runs that have not finished, each once, the longest first: workers end together.
 
     :param specs: Runs of the grid
     :param store: Store of the results so far; failed and damaged runs are repeated
     :return: Runs to execute
     """
     finished = store.sound(specs)
-    missing = [spec for spec in specs if spec.id not in finished]
-    return sorted(missing, key=_length, reverse=True)
+    missing = {spec.id: spec for spec in specs if spec.id not in finished}
+    return sorted(missing.values(), key=_length, reverse=True)
 
 
 def _length(spec: RunSpec) -> tuple[float, int]:

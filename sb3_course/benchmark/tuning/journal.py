@@ -94,7 +94,14 @@ def _check_last_line(path: Path) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
+    problem = in_words(error)
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            json.loads(line)
+        except ValueError:
+            problem = f"line {number} is no JSON"
+            break
     return UserError(
-        f"{path} is damaged ({in_words(error)}); move it away: the same command begins new "
-        "studies, and repeats no run that is stored"
+        f"{path} is damaged ({problem}); move it away: the same command begins new studies, and "
+        "repeats no run that is stored"
     )

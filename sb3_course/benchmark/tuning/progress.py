@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -12,10 +13,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
-from sb3_course.benchmark.definition.grid import RunSpec
+from sb3_course.benchmark.definition.grid import Grid, RunSpec
+from sb3_course.benchmark.execution.runner import to_do
+from sb3_course.benchmark.storage.grids import JOURNAL
 from sb3_course.benchmark.storage.result import RunResult
-from sb3_course.benchmark.tuning.study import SharedStudy
-from sb3_course.benchmark.tuning.subject import Subject
+from sb3_course.benchmark.storage.store import Store
+from sb3_course.benchmark.tuning.journal import open_journal
+from sb3_course.benchmark.tuning.study import SharedStudy, abandoned, stored_trials
+from sb3_course.benchmark.tuning.subject import Subject, references_for, subjects_of
 from sb3_course.benchmark.tuning.trials import (
     FAILED,
     REFUSED,
@@ -23,6 +28,7 @@ from sb3_course.benchmark.tuning.trials import (
     n_counted,
     ranked,
     reason_of,
+    runs_of_trials,
 )
 
 
@@ -162,3 +168,27 @@ def status_table(
         cells = (*map(str, (*counts, kinds[REFUSED], kinds[FAILED])), value, where)
         table.add_row(Text(subject.label), *cells)
     return table
+
+
+def show_status(grid: Grid, folder: Path, console: Console) -> list[str]:
+    """Print how far the studies of a grid are, if any has begun.
+
+    :param grid: Grid
+    :param folder: Folder of its tuning
+    :param console: Console to print to
+    :return: Lines on stored runs that are gone, and with them the returns behind a trial's value
+    """
+    if grid.search is None or not (folder / JOURNAL).exists():
+        return []
+    storage = open_journal(folder)
+    studies, lines, store = [], [], Store(folder)
+    for subject in subjects_of(grid, references_for(grid, folder.parent)):
+        trials = stored_trials(storage, subject)
+        studies.append((subject, trials, abandoned(folder, subject, trials)))
+        if missing := to_do(runs_of_trials(trials, subject), store):
+            lines.append(
+                f"{subject.label}: {len(missing)} runs of its trials are missing in {folder}, or "
+                "damaged: `sb3-course tune` makes them again"
+            )
+    console.print(status_table(studies, console.is_terminal), highlight=False)
+    return lines

@@ -20,7 +20,6 @@ from sb3_course.benchmark.tuning.space import (
     DECAYS,
     applies,
     settings_of,
-    settings_of_grid,
     values_along,
 )
 from sb3_course.benchmark.tuning.subject import Subject
@@ -55,7 +54,7 @@ def variants(subject: Subject, chosen: dict[str, Any]) -> dict[str, list[dict[st
     around = settings_around(subject, chosen)
     for name, searched in subject.ranges.items():
         if search.sensitivity and applies(searched, around):
-            falls = str(around[name]).startswith("lin_")
+            falls = str(around.get(name)).startswith("lin_")
             way = {name + DECAYS: falls} if falls in searched.decays else {}
             found[name] = [
                 chosen | settings_of(way | {name: value}, {name: searched})
@@ -69,10 +68,9 @@ def settings_around(subject: Subject, chosen: dict[str, Any]) -> dict[str, Any]:
 
     :param subject: What is tuned
     :param chosen: Chosen settings by name; none for those of the grid
-    :return: Values by name
+    :return: Values by name; none where the grid's are chosen, and its environments differ in them
     """
-    own = subject.own_params()
-    return chosen or settings_of_grid(subject.algorithm_class(), own, subject.ranges)
+    return chosen or subject.own_settings
 
 
 def runs_of(subject: Subject, chosen: dict[str, Any]) -> list[RunSpec]:

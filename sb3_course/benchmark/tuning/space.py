@@ -4,7 +4,6 @@ Optuna holds a number for each: the value of a range, or the position in a list 
 that are ascending numbers are suggested by their order, so that neighbors count as similar.
 """
 
-import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from optuna import Trial
 
 from sb3_course.benchmark.definition.search import Ranges, Searched, same_choice
-from sb3_course.registry import find_algorithm
+from sb3_course.registry import constructor_parameters, find_algorithm
 
 DIGITS = 4
 """Significant digits of a setting, as many as anybody would publish, where they suffice."""
@@ -73,17 +72,14 @@ def settings_of(params: Mapping[str, Any], ranges: Ranges) -> dict[str, Any]:
     return found
 
 
-def params_of_grid(
-    algorithm_class: str, params: Mapping[str, Any], ranges: Ranges
-) -> dict[str, Any] | None:
-    """Return what Optuna holds of the settings that a grid has, to try them first.
+def params_of(settings: Mapping[str, Any], ranges: Ranges) -> dict[str, Any] | None:
+    """Return what Optuna holds of settings, such as a grid's own, to try them first.
 
-    :param algorithm_class: Name of the algorithm's class
-    :param params: Hyper-parameters in the grid; others have the constructor's default
+    :param settings: Values by name, as of :func:`settings_of_grid`
     :param ranges: Values that are tried, by name
     :return: Numbers by name; None if one of them is not among the values that are tried
     """
-    settings, found = settings_of_grid(algorithm_class, params, ranges), dict[str, Any]()
+    found: dict[str, Any] = {}
     for name, searched in ranges.items():
         if not applies(searched, settings_of(found, ranges)):
             continue
@@ -104,7 +100,7 @@ def settings_of_grid(
     :param ranges: Values that are tried, by name
     :return: Values by name, also those that are not tried, or have no effect
     """
-    defaults = inspect.signature(find_algorithm(algorithm_class).__init__).parameters
+    defaults = constructor_parameters(find_algorithm(algorithm_class))
     found: dict[str, Any] = {}
     for name in ranges:
         head, _, key = name.partition(".")

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from sb3_course.benchmark.execution.run_queue import ByteLocks
 from sb3_course.benchmark.tuning.rungs import n_promoted
-from sb3_course.benchmark.tuning.space import params_of_grid, settings_of, suggest
+from sb3_course.benchmark.tuning.space import suggest
 from sb3_course.benchmark.tuning.subject import Subject
 from sb3_course.benchmark.tuning.trials import (
     AGAIN,
@@ -111,7 +111,6 @@ class SharedStudy:
             pruner=NopPruner(),  # Optuna's cannot go on with a trial that it has pruned
             load_if_exists=True,
         )
-        self._own = params_of_grid(subject.algorithm_class(), subject.own_params(), subject.ranges)
         self._locks = ByteLocks(_lock_file(folder, subject))
         self._mine: set[int] = set()
 
@@ -170,8 +169,8 @@ class SharedStudy:
     def _new(self) -> Trial | None:
         trials = self._study.get_trials(deepcopy=False)
         self.check_hope(HOPELESS)
-        if not trials and self._own is not None:
-            self._study.enqueue_trial(self._own)
+        if not trials and self.subject.own_params is not None:
+            self._study.enqueue_trial(self.subject.own_params)
         self._study.sampler = sampler_of(self.subject.name, len(trials))
         return self._asked()
 
@@ -233,8 +232,7 @@ class SharedStudy:
         :param trial: Trial
         :return: Values as in a grid; none for a trial of the grid's own, however they are written
         """
-        is_own = trial.params == self._own
-        return {} if is_own else settings_of(trial.params, self.subject.ranges)
+        return self.subject.settings(trial.params)
 
     def failure_of(self, trial: Trial) -> str | None:
         """Return why an earlier trial with the same settings failed.

@@ -4,21 +4,26 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sb3_course.benchmark.definition.grid import Grid, RunConfig, RunSpec
-from sb3_course.benchmark.definition.search import Ranges, Search, with_settings
+from sb3_course.benchmark.definition.search import Ranges, Search, same_choice, with_settings
 from sb3_course.benchmark.statistics import metrics
 from sb3_course.benchmark.statistics.environments import (
     at_the_end,
     best_of_the_run,
     over_the_run,
 )
-from sb3_course.benchmark.statistics.scores import Reference
+from sb3_course.benchmark.statistics.scores import Reference, references_of
+from sb3_course.benchmark.storage.references import read_references
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.tuning.rungs import Rung, rungs_of, stop_of
+from sb3_course.benchmark.tuning.space import params_of, settings_of, settings_of_grid
+from sb3_course.common.errors import UserError
 
 OBJECTIVES = {"final": at_the_end, "mean": over_the_run, "best": best_of_the_run}
 
@@ -75,13 +80,39 @@ class Subject:
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         return f"{self.label} {digest[:12]}"
 
-    def own_params(self) -> dict[str, Any]:
-        """Return the algorithm's hyper-parameters in the grid, on the first environment."""
-        return self._config(self.environments[0]).params
+    @cached_property
+    def own_settings(self) -> dict[str, Any]:
+        """Values that the grid has of what is searched; none where its environments differ."""
+        first, *others = (
+            settings_of_grid(config.algorithm_class, config.params, self.ranges)
+            for config in map(self._config, self.environments)
+        )
+        return first if all(same_choice(first, other) for other in others) else {}
 
-    def algorithm_class(self) -> str:
-        """Return the name of the algorithm's class."""
-        return self._config(self.environments[0]).algorithm_class
+    @cached_property
+    def own_params(self) -> dict[str, Any] | None:
+        """What Optuna holds of these; None if they are not among the values that are tried."""
+        return params_of(self.own_settings, self.ranges) if self.own_settings else None
+
+    def settings(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the hyper-parameters of a trial by name.
+
+        :param params: What Optuna holds of the trial
+        :return: Values as in a grid; none for a trial of the grid's own, however they are written
+        """
+        return {} if params == self.own_params else settings_of(params, self.ranges)
+
+    def rung_name(self, rung: int) -> str:
+        """Return the name of a rung.
+
+        :param rung: Index of the rung
+        :return: Text such as ``1 seed, 33% of the steps``, where it is stopped at an evaluation
+        """
+        at = self.rungs[rung]
+        configs = [spec.config for spec in self.runs({}, at)]
+        share = min((c.stop_at or c.total_timesteps) / c.total_timesteps for c in configs)
+        part = "" if at.fraction == 1 else f", {share:.0%} of the steps"
+        return f"{at.n_seeds} seed{'s' * (at.n_seeds > 1)}{part}"
 
     @property
     def most_runs(self) -> int:
@@ -164,6 +195,24 @@ class Subject:
 
     def _config(self, environment: str) -> RunConfig:
         return self.grid.config(self.algorithm, environment)
+
+
+def references_for(grid: Grid, results: Path) -> dict[str, Reference]:
+    """Return the reference returns of a grid's environments, all of which a shared search needs.
+
+    :param grid: Grid
+    :param results: Folder of its results, where they may have been measured
+    :return: References by environment
+    :raises UserError: If one of them is missing, and settings are compared by scores
+    """
+    references = references_of(grid, read_references(results)).environments
+    unscored = [name for name in grid.environments if name not in references]
+    if grid.search is not None and grid.search.shared and unscored:
+        raise UserError(
+            f"search.shared compares normalized scores, and {', '.join(unscored)} has no reference "
+            "returns: add `references` to the grid, and run `sb3-course references`"
+        )
+    return references
 
 
 def subjects_of(grid: Grid, references: Mapping[str, Reference]) -> list[Subject]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from optuna.trial import FrozenTrial
 
+from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.definition.search import Ranges
 from sb3_course.benchmark.tuning.rungs import Cascade, cascade
 from sb3_course.benchmark.tuning.space import settings_of
@@ -99,6 +100,22 @@ def cascade_of(
     different = list(furthest.values())
     values = [values_of(trial) for trial in different]
     return different, cascade(values, subject.search.halving, len(subject.rungs))
+
+
+def runs_of_trials(trials: Iterable[FrozenTrial], subject: Subject) -> list[RunSpec]:
+    """Return the runs that the values of trials are of, each once.
+
+    :param trials: Trials
+    :param subject: What is tuned
+    :return: Runs on the rungs on which each trial has a value
+    """
+    specs = {
+        spec.id: spec
+        for trial in trials
+        for rung in subject.rungs[: len(trial.intermediate_values)]
+        for spec in subject.runs(subject.settings(trial.params), rung)
+    }
+    return list(specs.values())
 
 
 def settings_key(trial: FrozenTrial, ranges: Ranges) -> str:

@@ -20,10 +20,8 @@ from sb3_course.benchmark.execution.heartbeat import logs_folder
 from sb3_course.benchmark.execution.rerun import check_user_code
 from sb3_course.benchmark.execution.run_queue import RunLocks
 from sb3_course.benchmark.plan import check_execution
-from sb3_course.benchmark.statistics.scores import Reference, references_of
 from sb3_course.benchmark.storage import manifest
 from sb3_course.benchmark.storage.grids import JOURNAL, RESULTS, TUNING
-from sb3_course.benchmark.storage.references import read_references
 from sb3_course.benchmark.storage.rounds import read_rounds
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.benchmark.tuning import finals, sensitivity
@@ -35,12 +33,12 @@ from sb3_course.benchmark.tuning.finals import (
     is_decided,
 )
 from sb3_course.benchmark.tuning.journal import open_journal
-from sb3_course.benchmark.tuning.progress import status_table, trial_display
+from sb3_course.benchmark.tuning.progress import trial_display
 from sb3_course.benchmark.tuning.sensitivity import Point
-from sb3_course.benchmark.tuning.space import settings_of
-from sb3_course.benchmark.tuning.study import Hopeless, SharedStudy, abandoned, stored_trials
-from sb3_course.benchmark.tuning.subject import Subject, subjects_of
+from sb3_course.benchmark.tuning.study import Hopeless, SharedStudy, stored_trials
+from sb3_course.benchmark.tuning.subject import Subject, references_for, subjects_of
 from sb3_course.benchmark.tuning.trial_queue import TrialQueue, refusal_by_constructors
+from sb3_course.benchmark.tuning.trials import runs_of_trials
 from sb3_course.benchmark.tuning.tuned_grid import write_tuned
 from sb3_course.common.errors import UserError, check_sequence, refuse_in_worker, unknown
 from sb3_course.common.files import remove_abandoned
@@ -115,7 +113,7 @@ def plan_tuning(
     folder = tuning_folder(results, loaded)
     if (rounds := read_rounds(folder.parent)) is not None:
         loaded.search.check_seeds({seed for seeds in rounds.seeds for seed in seeds})
-    subjects = _selected(subjects_of(loaded, _references(loaded, folder)), only)
+    subjects = _selected(subjects_of(loaded, references_for(loaded, folder.parent)), only)
     remove_abandoned(folder)
     manifest.read_manifest(folder)
     store = Store(folder)
@@ -127,18 +125,6 @@ def plan_tuning(
     return TuningPlan(source, loaded, store, subjects)
 
 
-def _references(grid: Grid, folder: Path) -> dict[str, Reference]:
-    """Return the reference returns of a grid's environments, all of which a shared search needs."""
-    references = references_of(grid, read_references(folder.parent)).environments
-    unscored = [name for name in grid.environments if name not in references]
-    if grid.search is not None and grid.search.shared and unscored:
-        raise UserError(
-            f"search.shared compares normalized scores, and {', '.join(unscored)} has no reference "
-            "returns: add `references` to the grid, and run `sb3-course references`"
-        )
-    return references
-
-
 def _check_user_code(subjects: Sequence[Subject], store: Store) -> None:
     runs = [spec for subject in subjects for spec in subject.fresh_runs({})]
     runs += [s for subject in subjects for rung in subject.rungs for s in subject.runs({}, rung)]
@@ -146,32 +132,13 @@ def _check_user_code(subjects: Sequence[Subject], store: Store) -> None:
         storage = open_journal(store.folder)
         for subject in subjects:
             for trial in stored_trials(storage, subject):
-                settings = settings_of(trial.params, subject.ranges)
+                settings = subject.settings(trial.params)
                 runs += [s for rung in subject.rungs for s in subject.runs(settings, rung)]
     try:
         check_user_code(runs, store)
     except UserError as error:
         found = str(error).partition(": --rerun")[0]
         raise UserError(f"{found}: set it back, or move the folder away") from error
-
-
-def show_status(grid: Grid, results: str | Path, console: Console) -> None:
-    """Print how far the studies of a grid are, if any has begun.
-
-    :param grid: Grid
-    :param results: Folder of all results
-    :param console: Console to print to
-    """
-    folder = tuning_folder(results, grid)
-    if grid.search is None or not (folder / JOURNAL).exists():
-        return
-    storage = open_journal(folder)
-    subjects = subjects_of(grid, _references(grid, folder))
-    studies = []
-    for subject in subjects:
-        trials = stored_trials(storage, subject)
-        studies.append((subject, trials, abandoned(folder, subject, trials)))
-    console.print(status_table(studies, console.is_terminal), highlight=False)
 
 
 def _selected(subjects: Sequence[Subject], conditions: Sequence[str]) -> list[Subject]:
@@ -292,6 +259,7 @@ def run_tuning(
                 with closing(SharedStudy(storage, folder, subject)) as study:
                     _search(plan, study, make(subject.most_runs), shown, retries)
                     study.check_hope()
+                    run(runs_of_trials(study.trials(), subject))  # what is damaged or missing
                     candidates = candidates_of(study)
             except Hopeless as error:  # the others may be better
                 hopeless.append(error)

@@ -60,6 +60,16 @@ def test_a_damaged_journal_says_what_to_do(tmp_path, line):
         open_journal(tmp_path)
 
 
+def test_the_line_of_a_damaged_journal_is_named(tmp_path):
+    with_trials(tmp_path, 2)
+    path = tmp_path / JOURNAL
+    lines = path.read_text().splitlines(True)
+    lines.insert(2, lines[2][:20] + "\n")
+    path.write_text("".join(lines))
+    with pytest.raises(UserError, match=r"is damaged \(line 3 is no JSON\)"):
+        open_journal(tmp_path)
+
+
 @pytest.mark.parametrize("line", ["", '{"op_code": 4, "wor', "\xff"])
 def test_a_damaged_last_line_is_told_before_anything_follows_it(tmp_path, line):
     """Optuna passes over it, and fails once there is another line."""

@@ -10,7 +10,7 @@ from sb3_course.benchmark.definition.search import Searched
 from sb3_course.benchmark.statistics import metrics
 from sb3_course.benchmark.statistics.scores import Reference
 from sb3_course.benchmark.tuning.journal import open_journal
-from sb3_course.benchmark.tuning.page.figures import rung_name, written
+from sb3_course.benchmark.tuning.page.figures import written
 from sb3_course.benchmark.tuning.page.importance import FEWEST, importances
 from sb3_course.benchmark.tuning.page.sections import StudyRecord, parameters, search, sections
 from sb3_course.benchmark.tuning.progress import error_in_words, status_table
@@ -120,7 +120,7 @@ def test_a_rung_is_named_after_where_runs_stop(points, name):
     grid = searched()
     grid["evaluation"] = {"n_points": points, "episodes": 2}
     (only,) = subjects_of(load_grid(grid), {})
-    assert rung_name(only, 0) == f"1 seed, {name} of the steps"
+    assert only.rung_name(0) == f"1 seed, {name} of the steps"
 
 
 def test_a_shared_setting_is_varied_by_what_it_is_chosen_by():

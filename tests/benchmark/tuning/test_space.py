@@ -3,11 +3,13 @@ import pytest
 
 from sb3_course.benchmark.definition.search import Search, with_settings
 from sb3_course.benchmark.tuning.space import (
-    params_of_grid,
+    params_of,
     settings_of,
+    settings_of_grid,
     suggest,
     values_along,
 )
+from tests.benchmark.helpers import HERE
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -105,8 +107,13 @@ def test_the_settings_of_a_grid_as_optuna_holds_them(params, settings):
         cg_damping={"low": 0.01, "high": 0.3, "when": {"line_search": True}},
         gamma=[0.9, 0.99],
     )
-    found = params_of_grid("NPG", params, of)
+    found = params_of(settings_of_grid("NPG", params, of), of)
     assert (None if found is None else settings_of(found, of)) == settings
+
+
+def test_a_constructor_that_passes_arguments_on_has_its_parents_defaults():
+    of = ranges(gamma=[0.9, 0.99], extra=[1, 2])
+    assert settings_of_grid(f"{HERE}:PassesOn", {}, of) == {"gamma": 0.99, "extra": 1}
 
 
 def test_values_along_a_range_cover_it():

@@ -16,6 +16,7 @@ from sb3_course.benchmark.tuning import tuner
 from sb3_course.benchmark.tuning.finals import OWN, is_decided, jackknife
 from sb3_course.benchmark.tuning.journal import open_journal
 from sb3_course.benchmark.tuning.page import sections
+from sb3_course.benchmark.tuning.progress import show_status
 from sb3_course.benchmark.tuning.study import stored_trials
 from sb3_course.benchmark.tuning.subject import subjects_of
 from sb3_course.benchmark.tuning.trials import FAILED, REFUSED, values_of
@@ -268,6 +269,44 @@ def test_values_on_another_scale_are_another_study(tmp_path, monkeypatch):
         assert all(abs(final.optimism) < 0.2 for final in finals if final not in own)
 
 
+def test_a_shared_choice_is_tried_on_every_environment_whatever_the_grid_has_there(
+    tmp_path, monkeypatch
+):
+    """The grid's own settings, which differ, are no setting of the search, but a candidate."""
+    other = {"Acrobot-v1": {"params": {"gamma": 0.8}}}
+    a2c = {"class": "A2C", "params": {"gamma": 0.9}, "environments": other}
+    names = ("CartPole-v1", "Acrobot-v1")
+    search = {"shared": True, "halving": 1, "trials": 4, "sensitivity": 2}
+    grid = searched({"gamma": [0.9, 0.99]}, names, {"A2C": a2c}, **search)
+    outcome, executor = tune(monkeypatch, tmp_path, grid)
+    ((subject, finals),) = outcome.finals
+    assert subject.own_params is None
+    tried = {spec.environment: set() for spec in executor.started}
+    for spec in executor.started:
+        if spec.seed <= 102:
+            tried[spec.environment].add(spec.config.params["gamma"])
+    assert tried == {name: {0.9, 0.99} for name in names}
+    by_label = {final.candidate.label: final for final in finals}
+    own = [s.config.params["gamma"] for s in subject.fresh_runs(by_label[OWN].candidate.settings)]
+    assert own == [0.9, 0.9, 0.8, 0.8]
+
+
+def test_returns_behind_a_trials_value_that_are_lost_are_told_and_made_again(tmp_path, monkeypatch):
+    grid, folder = searched(), tmp_path / "tiny" / "tuning"
+    tune(monkeypatch, tmp_path, grid)
+    packed = folder / "runs.jsonl"
+    whole = packed.read_text()
+    lines = whole.splitlines(True)
+    at = next(i for i, line in enumerate(lines) if '"seed":100' in line.replace(" ", ""))
+    packed.write_text("".join([*lines[:at], lines[at][:100] + "\n", *lines[at + 1 :]]))
+    console = Console(file=StringIO(), width=200)
+    (line,) = show_status(checked_grid(grid), folder, console)
+    assert "1 runs of its trials are missing" in line
+    _, executor = tune(monkeypatch, tmp_path, grid)
+    assert len(executor.started) == 1
+    assert show_status(checked_grid(grid), folder, console) == []
+
+
 def test_scores_need_references(tmp_path, monkeypatch):
     grid = searched(shared=True)
     grid["environments"]["CartPole-v1"]["time_limit"] = 50  # another task than the shipped one
@@ -373,7 +412,7 @@ def test_the_objective_is_what_settings_are_compared_by():
 
 
 def test_a_grid_without_a_search_reports_no_status(tmp_path):
-    tuner.show_status(checked_grid(content()), tmp_path, None)  # prints nothing
+    assert show_status(checked_grid(content()), tmp_path, None) == []  # prints nothing
 
 
 def test_runs_of_other_code_of_the_user_are_not_mixed_with_new_ones(tmp_path, monkeypatch):
@@ -526,7 +565,7 @@ def test_a_search_that_is_interrupted_is_not_said_to_run(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         tune(monkeypatch, tmp_path, searched(), MadeUp(stops_after=2))
     console = Console(file=StringIO(), width=200)
-    tuner.show_status(checked_grid(searched()), tmp_path, console)
+    assert show_status(checked_grid(searched()), tmp_path / "tiny" / "tuning", console) == []
     head, row = console.file.getvalue().splitlines()[:2]
     counts = dict(
         zip(head.split()[1:], row.replace("A2C on CartPole-v1", "").split(), strict=False)

@@ -27,24 +27,10 @@ def rung_styles(subject: Subject) -> Styles:
     :param subject: What is tuned
     :return: Styles in the order of the rungs
     """
-    names = [rung_name(subject, i) for i in range(len(subject.rungs))]
+    names = [subject.rung_name(i) for i in range(len(subject.rungs))]
     others = [i for i in range(len(COLORS)) if i not in (GRAY, RED)]
     colors = [*[GRAY, *others][: len(names) - 1], RED]
     return {name: Style(COLORS[c], ()) for name, c in zip(names, colors, strict=False)}
-
-
-def rung_name(subject: Subject, rung: int) -> str:
-    """Return the name of a rung.
-
-    :param subject: What is tuned
-    :param rung: Index of the rung
-    :return: Text such as ``1 seed, 33% of the steps``, where it is stopped at an evaluation
-    """
-    at = subject.rungs[rung]
-    configs = [spec.config for spec in subject.runs({}, at)]
-    share = min((c.stop_at or c.total_timesteps) / c.total_timesteps for c in configs)
-    part = "" if at.fraction == 1 else f", {share:.0%} of the steps"
-    return f"{at.n_seeds} seed{'s' * (at.n_seeds > 1)}{part}"
 
 
 def history(subject: Subject, trials: Sequence[FrozenTrial], y: str) -> Panel:

@@ -27,6 +27,7 @@ from sb3_course.benchmark.tuning.trials import (
     has_value,
     n_counted,
     reason_of,
+    runs_of_trials,
     settings_key,
 )
 from sb3_course.benchmark.tuning.tuned_grid import provenance
@@ -171,7 +172,7 @@ def search(record: StudyRecord) -> Section:
         key = settings_key(trial, subject.ranges)
         furthest[key] = max(furthest[key], len(trial.intermediate_values))
     reached = ", ".join(
-        f"{sum(n > i for n in furthest.values())} reached {figures.rung_name(subject, i)}"
+        f"{sum(n > i for n in furthest.values())} reached {subject.rung_name(i)}"
         for i in range(len(subject.rungs))
     )
     text = (
@@ -196,7 +197,7 @@ def _all(record: StudyRecord) -> Table:
         cells += [""] * (len(subject.rungs) - len(cells))
         settings = in_words(settings_of(trial.params, subject.ranges))
         rows.append([str(trial.number), *cells, state, settings])
-    names = [figures.rung_name(subject, i) for i in range(len(subject.rungs))]
+    names = [subject.rung_name(i) for i in range(len(subject.rungs))]
     header = ["trial", *names, "state", "hyper-parameters"]
     return Table("All trials", header, rows, folded=True)
 
@@ -283,14 +284,8 @@ def sensitive(record: StudyRecord) -> Section:
 
 def _steps(record: StudyRecord) -> int:
     """Return the environment steps of the runs of all trials, each of which is made once."""
-    subject = record.subject
-    specs = {
-        spec.id: spec
-        for trial in record.trials
-        for rung in subject.rungs[: len(trial.intermediate_values)]
-        for spec in subject.runs(settings_of(trial.params, subject.ranges), rung)
-    }
-    return sum(s.config.stop_at or s.config.total_timesteps for s in specs.values())
+    specs = runs_of_trials(record.trials, record.subject)
+    return sum(s.config.stop_at or s.config.total_timesteps for s in specs)
 
 
 def _file(subject: Subject, kind: str) -> str:
