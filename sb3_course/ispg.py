@@ -11,7 +11,7 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from sb3_course import estimators
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
-from sb3_course.common.update_steps import PolicyGradient, total
+from sb3_course.common.networks.autograd import PolicyGradient, total
 from sb3_course.common.validation import check, check_count, check_number
 from sb3_course.estimators import natural_gradient
 from sb3_course.reinforce import REINFORCE, Baseline

@@ -1,6 +1,5 @@
 """What BC, DAgger and the policy gradients share: policy, optimizers, tensors, files."""
 
-import inspect
 import io
 import tempfile
 import warnings
@@ -29,8 +28,7 @@ from torch import nn
 from sb3_course.collection.images import AddedTranspose
 from sb3_course.collection.observations import Array
 from sb3_course.common import checkpoint
-from sb3_course.common.errors import unknown
-from sb3_course.common.validation import is_own, scheduled
+from sb3_course.common.validation import scheduled
 from sb3_course.envs.gymnasium_vec_env import GymnasiumVecEnv
 
 Self = TypeVar("Self", bound="CourseAlgorithm")
@@ -287,8 +285,8 @@ class CourseAlgorithm(BaseAlgorithm):
             raise ValueError(f"normalize must be 'train' or 'freeze', got {normalize!r}")
         members = checkpoint.read_members(path)
         header = checkpoint.checked_header(members)
-        cls._check_class(path, header.get("class"))
-        cls._check_names(kwargs, checkpoint.sb3_data(members))
+        checkpoint.check_class(cls, path, header.get("class"))
+        checkpoint.check_arguments(cls, kwargs, checkpoint.sb3_data(members))
         if "n_steps" in {*kwargs, *(custom_objects or ())} and hasattr(cls, "_computed_n_steps"):
             kwargs["_computed_n_steps"] = None  # it is given now
         if "stats_window_size" in kwargs:
@@ -338,28 +336,3 @@ class CourseAlgorithm(BaseAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_normalization"]
-
-    @classmethod
-    def _check_names(cls, given: Iterable[str], saved: Iterable[str]) -> None:
-        """Refuse what is neither in the file nor an argument of the constructor."""
-        arguments = (inspect.signature(base).parameters for base in cls.__mro__[:-1])
-        known = {*saved, *(name for names in arguments for name in names)}
-        for name in given:
-            if name == "policy":
-                raise TypeError(
-                    "policy is the file's: another class of policy comes by "
-                    'custom_objects={"policy_class": ...}'
-                )
-            if name not in known:
-                allowed = {"weights_only", *(n for n in known if not n.startswith("_"))}
-                raise TypeError(unknown(f"argument of {cls.__name__}.load", name, allowed))
-
-    @classmethod
-    def _check_class(cls, path: checkpoint.CheckpointPath, saved: str | None) -> None:
-        """Refuse a file of another class; a user's class loads the files of its bases as well."""
-        known = {cls.__name__} if is_own(cls) else {base.__name__ for base in cls.__mro__}
-        if saved not in known:
-            use = f": use {saved}.load" if saved else ""
-            raise checkpoint.CheckpointError(
-                f"{path} was saved by {saved or 'another library'}, not by {cls.__name__}{use}"
-            )

@@ -1,8 +1,7 @@
 """The steps that every policy-gradient update takes: values, log-probabilities, gradient steps."""
 
 import copy
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -16,39 +15,13 @@ from sb3_course.collection.observations import Array, Obs, TensorObs, rows_of, s
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.networks.actors import Actor, EngineActor, make_actor
-from sb3_course.common.networks.autograd import add_gradients, mean_entropy
+from sb3_course.common.networks.autograd import PolicyGradient, add_gradients, mean_entropy
 from sb3_course.common.networks.critics import Critic, make_critic
 from sb3_course.common.optimization import fit_critic
 from sb3_course.common.parameter_groups import split_parameters, trainable
 from sb3_course.common.validation import scheduled
 from sb3_course.estimators.chunks import chunks, transitions_per_chunk
 from sb3_course.estimators.natural_gradient import flatten
-
-
-class PolicyGradient(NamedTuple):
-    """A policy gradient, and the numbers that are logged beside it.
-
-    ============  =======  =====================================================================
-    variable      shape    meaning
-    ============  =======  =====================================================================
-    ``loss``      ()       -1/M Σ_t m_t log π_θ(a_t|s_t)
-    ``entropy``   ()       mean entropy H of π_θ(·|s_t), in nats
-    ``gradient``  (P,)     ∇_θ of c_H H - ``loss``, to ascend
-    ============  =======  =====================================================================
-    """
-
-    loss: th.Tensor
-    entropy: th.Tensor
-    gradient: th.Tensor
-
-
-def total(parts: Sequence[PolicyGradient]) -> PolicyGradient:
-    """Sum what parts of a batch contribute, from the last to the first, as autograd does.
-
-    :param parts: Parts, at least one, that are divided by the batch's number of transitions
-    :return: Sum of each field
-    """
-    return PolicyGradient(*(sum(f[-2::-1], f[-1]) for f in zip(*parts, strict=True)))
 
 
 class UpdateSteps(CourseAlgorithm):

@@ -31,6 +31,8 @@ from sb3_course.common.checkpoint.archive import (
 from sb3_course.common.checkpoint.description import description_of, remember
 from sb3_course.common.checkpoint.header import (
     LIBRARIES,
+    check_arguments,
+    check_class,
     checked_header,
     describe,
     normalization_of,
@@ -53,6 +55,8 @@ __all__ = [
     "Members",
     "Normalize",
     "as_zip",
+    "check_arguments",
+    "check_class",
     "checked_header",
     "describe",
     "description_of",

@@ -1,6 +1,8 @@
 """What a checkpoint says of itself in plain JSON: its class, its environment, its attributes."""
 
+import inspect
 import json
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
@@ -20,6 +22,8 @@ from sb3_course.common.checkpoint.archive import (
 )
 from sb3_course.common.checkpoint.description import description_of
 from sb3_course.common.checkpoint.normalization import STATISTICS, normalization, wrappers_above
+from sb3_course.common.errors import unknown
+from sb3_course.common.validation import is_own
 
 #: Libraries in which plain names of classes are looked up, in this order.
 LIBRARIES = ("sb3_course", "stable_baselines3", "sb3_contrib")
@@ -169,3 +173,40 @@ def _is_pickled(item: Any) -> bool:
 
 def _number(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
+
+
+def check_class(cls: type[BaseAlgorithm], path: CheckpointPath, saved: str | None) -> None:
+    """Refuse a file of another class; a user's class loads the files of its bases as well.
+
+    :param cls: Class that loads the file
+    :param path: File, for the message
+    :param saved: Class in its header
+    :raises CheckpointError: It is another class's
+    """
+    known = {cls.__name__} if is_own(cls) else {base.__name__ for base in cls.__mro__}
+    if saved not in known:
+        use = f": use {saved}.load" if saved else ""
+        raise CheckpointError(
+            f"{path} was saved by {saved or 'another library'}, not by {cls.__name__}{use}"
+        )
+
+
+def check_arguments(cls: type[BaseAlgorithm], given: Iterable[str], saved: Iterable[str]) -> None:
+    """Refuse what is neither in the file nor an argument of the constructor.
+
+    :param cls: Class that loads the file
+    :param given: Names of attributes to change on loading
+    :param saved: Names of attributes in the file
+    :raises TypeError: One of them is unknown
+    """
+    arguments = (inspect.signature(base).parameters for base in cls.__mro__[:-1])
+    known = {*saved, *(name for names in arguments for name in names)}
+    for name in given:
+        if name == "policy":
+            raise TypeError(
+                "policy is the file's: another class of policy comes by "
+                'custom_objects={"policy_class": ...}'
+            )
+        if name not in known:
+            allowed = {"weights_only", *(n for n in known if not n.startswith("_"))}
+            raise TypeError(unknown(f"argument of {cls.__name__}.load", name, allowed))

@@ -5,14 +5,13 @@ module              contents
 ==================  ======================================================================
 ``actors``          π_θ: sample, log-probability, policy-gradient step
 ``critics``         V_φ: values, regression step
-``autograd``        one gradient step down a loss, for any policy
+``autograd``        policy gradients, and one gradient step down a loss, for any policy
 ``engine``          multilayer perceptrons without autograd: passes and gradients by formula
 ``heads``           the distributions over actions, with their gradients
 ``step``            an optimizer's step down such a gradient
 ``fisher``          the Fisher-vector product by formula
 ``architecture``    which policies the engine knows
 ``structure``       whether a policy is still what it was
-``sampler``         actions of a policy that stays as it is
 ==================  ======================================================================
 
 For SB3's own MLP policies the engine takes the same steps as autograd, to the last bit, in a

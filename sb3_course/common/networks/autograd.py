@@ -1,11 +1,38 @@
 """Gradient steps down a loss, for parameters of any policy."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch as th
 from stable_baselines3.common.distributions import Distribution
 from torch import nn
+
+
+class PolicyGradient(NamedTuple):
+    """A policy gradient, and the numbers that are logged beside it.
+
+    ============  =======  =====================================================================
+    variable      shape    meaning
+    ============  =======  =====================================================================
+    ``loss``      ()       -1/M Σ_t m_t log π_θ(a_t|s_t)
+    ``entropy``   ()       mean entropy H of π_θ(·|s_t), in nats
+    ``gradient``  (P,)     ∇_θ of c_H H - ``loss``, to ascend
+    ============  =======  =====================================================================
+    """
+
+    loss: th.Tensor
+    entropy: th.Tensor
+    gradient: th.Tensor
+
+
+def total(parts: Sequence[PolicyGradient]) -> PolicyGradient:
+    """Sum what parts of a batch contribute, from the last to the first, as autograd does.
+
+    :param parts: Parts, at least one, that are divided by the batch's number of transitions
+    :return: Sum of each field
+    """
+    return PolicyGradient(*(sum(f[-2::-1], f[-1]) for f in zip(*parts, strict=True)))
 
 
 def finite_loss(value: float) -> float:
