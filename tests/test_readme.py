@@ -175,9 +175,14 @@ def test_a_grid_takes_it_by_module_and_class(module, tmp_path):
     assert [m.step for m in result.measurements] == [0, 100, 200]
 
 
-@pytest.mark.parametrize("name", ["classic", "defaults", "natural_gradient", "reuse"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("classic", "defaults", "mujoco", "mujoco_v5", "natural_gradient"),
+        *("natural_gradient_ppo", "reuse"),
+    ],
+)
 def test_every_run_names_a_commit(name):
-    """Of mujoco, runs of the first round do not: docs/results says what stands for it there."""
     grid = load_grid(ROOT / "benchmarks" / f"{name}.yaml")
     commits = {
         run.made_with["git_commit"] for run in Store(ROOT / "results" / name).read(grid.runs())
