@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
@@ -241,8 +242,9 @@ class BC(CourseAlgorithm):
 
     def _samples(self, actions: Array) -> th.Tensor:
         """Return a Box's actions as π_θ samples them: in [-1, 1] if it squashes them, as in SB3."""
-        if self.policy.squash_output:
-            shaped = actions.reshape(-1, *self.action_space.shape)  # type: ignore[misc]
+        space = self.action_space
+        if isinstance(space, spaces.Box) and self.policy.squash_output:
+            shaped = actions.reshape(-1, *space.shape)
             actions = self.policy.scale_action(shaped).reshape(actions.shape)
         samples: th.Tensor = self.to_tensor(actions)
         return samples
