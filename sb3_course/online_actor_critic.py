@@ -259,9 +259,8 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             "running": np.ones_like(dones),
         }
         self._pending = step
-        go_on = self.after_step(callback, step_locals)
-        self._pending = None
-        if not go_on:
+        if not self.after_step(callback, step_locals):
+            self._pending = None
             return False
         if self._version() == version:
             self._keep(step, (obs, log_prob, entropy, values))
@@ -269,6 +268,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             self._keep(step)
             actor, critic = self._functions()
         callback.on_rollout_end()
+        self._pending = None
         actor.optimizer, critic.optimizer = self.actor_optimizer, self.critic_optimizer
         return True
 

@@ -24,6 +24,20 @@ def test_a_file_without_suffix_is_loaded(tmp_path):
     assert equal_tensors(copy_parameters(model), copy_parameters(loaded))
 
 
+@pytest.mark.parametrize("name", ["v1.0", "NPG_lr0.001_40_steps", ".hidden", "model"])
+def test_a_name_with_a_dot_is_found_without_zip(name, tmp_path):
+    """As SB3 finds the files of its CheckpointCallback."""
+    small_model(REINFORCE, "CartPole-v1").save(tmp_path / f"{name}.zip")
+    assert sb3_course.load(tmp_path / name).num_timesteps == 0
+    assert REINFORCE.load(str(tmp_path / name)).num_timesteps == 0
+    (tmp_path / name).mkdir()
+    assert sb3_course.load(tmp_path / name).num_timesteps == 0
+    (tmp_path / name).rmdir()
+    (tmp_path / name).write_bytes(b"another file")  # the path itself comes first
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        sb3_course.load(tmp_path / name)
+
+
 def test_load_passes_attributes_on_to_the_class(tmp_path):
     small_model(REINFORCE, "CartPole-v1").save(tmp_path / "model")
     assert sb3_course.load(tmp_path / "model", gamma=0.5).gamma == 0.5

@@ -166,7 +166,7 @@ def train(
             raise typer.BadParameter(
                 f"--resume goes on as FILE was started: leave out {', '.join(map(str, others))}"
             )
-        resume = checkpoint.resolve(resume)
+        resume = checkpoint.existing(resume)
         model, setup = training.resume(resume, trust, print_error, device)
         file = checkpoint.place_to_save(out or resume)
         setup = replace(

@@ -313,6 +313,7 @@ class CourseAlgorithm(BaseAlgorithm):
                 force_reset,
                 **kwargs,
             )
+            checkpoint.freeze(model, header)
             model._take_from(members, trusted=not weights_only)
         model._normalization = kept
         checkpoint.remember(model, header)

@@ -264,7 +264,6 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
             collected = collect(env, self._last_obs, act, budget, on_step)
         if collected is None:
             return False
-        self._inside_batch = False
         self.rollout, dones = collected
         self._keep_behavior()
         self._last_obs = self.rollout.last_obs
@@ -278,6 +277,7 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         self.logger.record("rollout/wasted_fraction", 1.0 - counted / self.rollout.mask.size)
         callback.update_locals({"rollout": self.rollout, "dones": dones})
         callback.on_rollout_end()
+        self._inside_batch = False  # a file of before is without what this batch will teach
         self._follow_policy()  # a callback may have replaced a part
         return True
 

@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from sb3_course import collection
 from sb3_course.collection.images import AddedTranspose
 from sb3_course.collection.observations import Array, Obs, map_obs, rows_of, take
-from sb3_course.common.checkpoint import CheckpointError, read_header
+from sb3_course.common.checkpoint import CheckpointError, existing, read_header
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import unnormalized
 from sb3_course.common.validation import check_count
@@ -151,7 +151,7 @@ def load_expert(path: str | Path, algo: str | None = None, weights_only: bool = 
     :return: Function from M raw observations to M actions
     :raises UserError: If there is no such file, or it holds no expert
     """
-    path = Path(path)
+    path = existing(path)
     if not path.exists():
         raise UserError(
             f"{path} does not exist; allowed: a .zip that `sb3-course train` saved, or a .pkl of "

@@ -10,11 +10,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_course.building import being_made
-from sb3_course.common.checkpoint import (
-    CheckpointError,
-    place_to_save,
-    resolve,
-)
+from sb3_course.common.checkpoint import CheckpointError, existing, place_to_save
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import evaluation_envs
 from sb3_course.common.files import check_not_read, shipped
@@ -93,7 +89,7 @@ def imitate(options: Options, print_line: Callable[[str], None]) -> bool:
         check_video(options.video)
         check_renders(options.env)
     out = None if options.out is None else place_to_save(options.out)
-    given = [resolve(Path(path)) for path in (options.expert, options.demos) if path is not None]
+    given = [existing(Path(path)) for path in (options.expert, options.demos) if path is not None]
     if out is not None:
         check_not_read("--out", out, given)
     if options.video is not None:

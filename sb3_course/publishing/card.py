@@ -70,7 +70,7 @@ def make_card(options: Options, tell: Callable[[str], None]) -> None:
     :raises UserError: If the file is not a model or not trusted with what it needs, its environment
         cannot be made here, a return is not finite, or the folder is not empty or cannot be written
     """
-    options = replace(options, path=checkpoint.resolve(options.path))
+    options = replace(options, path=checkpoint.existing(options.path))
     _check_free(options.folder)
     folder = options.folder
     check_can_write_into("--out", folder if folder.exists() else folder.parent)

@@ -14,7 +14,7 @@ import torch as th
 from gymnasium import spaces
 from sb3_contrib import TRPO
 from stable_baselines3 import A2C, PPO
-from stable_baselines3.common.callbacks import CheckpointCallback
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 
 import sb3_course
 from sb3_course import loading, make_vec_env
@@ -89,6 +89,49 @@ def test_an_interruption_between_two_batches_changes_nothing(algorithm, kwargs, 
     resumed = algorithm.load(tmp_path / "model", env=environments("CartPole-v1", 7), device="cpu")
     resumed.learn(steps - resumed.num_timesteps, reset_num_timesteps=False)
     assert equal_tensors(whole, copy_parameters(resumed))
+
+
+@every_variant
+def test_what_is_saved_as_a_rollout_ends_is_inside_a_batch(algorithm, kwargs, tmp_path):
+    """Its steps are not learned from yet; OnlineActorCritic keeps its only one, and loses none."""
+
+    class SavesOnce(BaseCallback):
+        def _on_step(self):
+            return True
+
+        def _on_rollout_end(self):
+            if not (tmp_path / "model.zip").exists():
+                self.model.save(tmp_path / "model")
+
+    steps = steps_of(algorithm)
+    model = model_in("CartPole-v1", algorithm, kwargs).learn(steps, SavesOnce())
+    resumed = algorithm.load(tmp_path / "model", env=environments("CartPole-v1", 7), device="cpu")
+    left = steps - resumed.num_timesteps
+    if algorithm is sb3_course.OnlineActorCritic:
+        resumed.learn(left, reset_num_timesteps=False)
+        assert equal_tensors(copy_parameters(model), copy_parameters(resumed))
+        assert resumed._n_updates == model._n_updates
+    else:
+        with pytest.warns(UserWarning, match="start anew: it was saved inside a batch"):
+            resumed.learn(left, reset_num_timesteps=False)
+
+
+@every_class
+def test_frozen_parameters_stay_frozen(algorithm, tmp_path):
+    kwargs = {} if algorithm is sb3_course.OnlineActorCritic else {"n_steps": 20}
+    make = partial(environments, "CartPole-v1")
+    model = algorithm("MlpPolicy", make(), seed=1, device="cpu", **kwargs)
+    layer = model.policy.mlp_extractor.policy_net[0]
+    layer.requires_grad_(False)
+    model.learn(60).save(tmp_path / "model")
+    before = layer.weight.clone()
+    model.learn(60, reset_num_timesteps=False)
+    loaded = algorithm.load(tmp_path / "model", env=make(seed=7), device="cpu")
+    loaded.learn(60, reset_num_timesteps=False)
+    assert th.equal(loaded.policy.mlp_extractor.policy_net[0].weight, before)
+    assert equal_tensors(copy_parameters(model), copy_parameters(loaded))
+    frozen = [name for name, p in loaded.policy.named_parameters() if not p.requires_grad]
+    assert frozen == ["mlp_extractor.policy_net.0.weight", "mlp_extractor.policy_net.0.bias"]
 
 
 class Images(gymnasium.Env):

@@ -94,6 +94,9 @@ def _check_searched(class_: str, head: str, parameter: str) -> None:
         raise UserError(f"{parameter} changes what is logged, and no return")
     if "." in parameter and head != "policy_kwargs":
         raise UserError("allowed: a hyper-parameter of the constructor, or policy_kwargs.KEY")
+    if parameter.count(".") > 1:
+        outer, _, inner = parameter.rpartition(".")
+        raise UserError(f"allowed: one dot, as in {outer}: [{{{inner}: …}}, {{{inner}: …}}]")
 
 
 def _check_count(class_: str, head: str, searched: Any) -> None:

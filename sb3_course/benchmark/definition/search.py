@@ -30,7 +30,6 @@ from itertools import combinations, count, islice
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     JsonValue,
@@ -99,10 +98,12 @@ def _fresh_seeds(given: Any) -> Any:
     return given
 
 
-def _both_answers(given: bool | tuple[bool, bool]) -> bool | tuple[bool, bool]:
-    if isinstance(given, tuple) and given[0] == given[1]:
-        raise ValueError("an answer is listed twice; allowed: true, false, or [true, false]")
-    return given
+def _one_or_both_answers(given: Any) -> Any:
+    if isinstance(given, bool) or (
+        isinstance(given, list) and given in ([True, False], [False, True])
+    ):
+        return given
+    raise ValueError("allowed: true, false, or [true, false] for both")
 
 
 Number = Annotated[int | float, BeforeValidator(_number)]
@@ -122,15 +123,22 @@ def same_choice(a: Any, b: Any) -> bool:
     return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
 
 
+def _check_choices(values: list[JsonValue]) -> None:
+    if not values:
+        raise ValueError("an empty list; allowed: at least 2 choices")
+    if len(values) == 1:
+        raise ValueError("one choice only; a fixed value belongs in the algorithm's params")
+    if any(same_choice(a, b) for a, b in combinations(values, 2)):
+        raise ValueError("a choice is listed twice; allowed: distinct values")
+
+
 class Searched(Section):
     """Values of one hyper-parameter that are tried: a range, or a list of choices."""
 
     low: Number | None = None
     high: Number | None = None
     log: StrictBool = False
-    decay: Annotated[StrictBool | tuple[StrictBool, StrictBool], AfterValidator(_both_answers)] = (
-        False
-    )
+    decay: Annotated[bool | tuple[bool, bool], BeforeValidator(_one_or_both_answers)] = False
     """Whether the value falls linearly to 0 over the run; a pair tries both."""
     values: list[JsonValue] | None = Field(default=None, max_length=MOST_CHOICES)
     when: dict[str, list[JsonValue]] = Field(default_factory=dict)
@@ -154,10 +162,7 @@ class Searched(Section):
                 raise ValueError(
                     "values are a list of choices; low, high, log, decay are of a range"
                 )
-            if len(self.values) < 2:
-                raise ValueError("one choice only; a fixed value belongs in the algorithm's params")
-            if any(same_choice(a, b) for a, b in combinations(self.values, 2)):
-                raise ValueError("a choice is listed twice; allowed: distinct values")
+            _check_choices(self.values)
             return self
         if self.low is None or self.high is None:
             raise ValueError("a range needs both low and high")
@@ -166,9 +171,11 @@ class Searched(Section):
         if self.log and self.low <= 0:
             raise ValueError(f"log and low {self.low}; allowed with log: a low above 0")
         if self.whole and self.high - self.low == 1:
+            low, high = self.low, self.high
+            switch = ", [false, true] for a switch" if low == 0 else ""
             raise ValueError(
-                f"between the whole numbers {self.low} and {self.high} is nothing; allowed: "
-                f"[{self.low}, {self.high}] for these two, or {self.low}.0 and {self.high}.0"
+                f"between the whole numbers {low} and {high} is nothing; allowed: "
+                f"[{low}, {high}] for these two{switch}, or {low}.0 and {high}.0"
             )
         if self.whole and self.decay:
             raise ValueError("whole numbers do not fall to 0; allowed with decay: low as in 1.0")

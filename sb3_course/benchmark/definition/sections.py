@@ -61,6 +61,9 @@ class Section(BaseModel):
     @classmethod
     def _in_plain_words(cls, item: ErrorDetails) -> InitErrorDetails:
         message, key = item["msg"].removeprefix("Value error, "), item["loc"]
+        context = item.get("ctx", {})
+        if item["type"] in _ALLOWED and "message" not in context:  # a section inside has said it
+            message = f"allowed: {_ALLOWED[item['type']].format(**context)}"
         if item["type"] == "extra_forbidden" and len(key) == 1:
             names = {field.alias or name for name, field in cls.model_fields.items()}
             message = unknown("key", key[0], names)
@@ -68,6 +71,25 @@ class Section(BaseModel):
                 message += f"; RL Zoo's {key[0]} is {cls.names_elsewhere[str(key[0])]} here"
         error = PydanticCustomError(item["type"], "{message}", {"message": message})
         return InitErrorDetails(type=error, loc=key, input=item["input"])
+
+
+_ALLOWED = {
+    "bool_type": "true or false",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "list_type": "a list",
+    "dict_type": "keys with their values",
+    "model_type": "keys with their values",
+    "literal_error": "{expected}",
+    "too_short": "at least {min_length}",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "below {lt}",
+    "less_than_equal": "up to {le}",
+}
+"""What pydantic's own checks allow, by their type."""
 
 
 class Evaluation(Section):

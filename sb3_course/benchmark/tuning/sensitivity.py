@@ -8,7 +8,7 @@ Source: Patterson et al. 2024, *Empirical Design in Reinforcement Learning* (sen
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from sb3_course.benchmark.storage.store import Store
 from sb3_course.benchmark.tuning.space import (
     DECAYS,
     applies,
+    held_of,
     settings_of,
     values_along,
 )
@@ -42,25 +43,43 @@ class Point:
     high: float
 
 
-def variants(subject: Subject, chosen: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Return the settings in which one hyper-parameter is varied.
+Settings: TypeAlias = dict[str, Any]
+"""Hyper-parameters by name."""
+
+
+def variants(subject: Subject, chosen: Settings) -> dict[str, list[tuple[float, Settings]]]:
+    """Return the settings in which one hyper-parameter is varied, the chosen one among them.
 
     :param subject: What is tuned
     :param chosen: Chosen settings by name; none for those of the grid
-    :return: Settings by the name of the parameter, along its values; without those that the chosen
-        choices leave out
+    :return: Positions and settings by the name of the parameter, ascending; without parameters
+        that the chosen choices leave out
     """
-    search, found = subject.search, {}
+    search = subject.search
+    found: dict[str, list[tuple[float, Settings]]] = {}
     around = settings_around(subject, chosen)
     for name, searched in subject.ranges.items():
-        if search.sensitivity and applies(searched, around):
-            falls = str(around.get(name)).startswith("lin_")
-            way = {name + DECAYS: falls} if falls in searched.decays else {}
-            found[name] = [
-                chosen | settings_of(way | {name: value}, {name: searched})
-                for value in values_along(searched, search.sensitivity)
-            ]
+        if not (search.sensitivity and applies(searched, around)):
+            continue
+        falls = str(around.get(name)).startswith("lin_")
+        way = {name + DECAYS: falls} if falls in searched.decays else {}
+        here = (held_of(name, searched, around.get(name)) or {}).get(name)
+        points = found[name] = []
+        for position in sorted({*values_along(searched, search.sensitivity), here} - {None}):
+            settings = chosen | settings_of(way | {name: position}, {name: searched})
+            settings = chosen if position == here else _that_apply(subject, around, settings)
+            if all(settings != known for _, known in points):  # a bound, rounded as the chosen one
+                points.append((float(position), settings))
     return found
+
+
+def _that_apply(subject: Subject, around: Settings, settings: Settings) -> Settings:
+    """Return settings without those that are not tried with a choice among them."""
+    whole = around | settings
+    for name, searched in subject.ranges.items():  # conditions are on choices above
+        if name in whole and not applies(searched, whole):
+            del whole[name]
+    return {name: value for name, value in settings.items() if name in whole}
 
 
 def settings_around(subject: Subject, chosen: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +100,7 @@ def runs_of(subject: Subject, chosen: dict[str, Any]) -> list[RunSpec]:
     :return: Whole runs on the seeds of the trials
     """
     several = variants(subject, chosen).values()
-    runs = [s for each in several for v in each for s in subject.runs(v, subject.rungs[-1])]
+    runs = [s for each in several for _, v in each for s in subject.runs(v, subject.rungs[-1])]
     return list({spec.id: spec for spec in runs}.values())
 
 
@@ -98,16 +117,15 @@ def curves(
     """
     found: dict[str, list[Point]] = {}
     failed: list[str] = []
+    around = settings_around(subject, chosen)
     for name, several in variants(subject, chosen).items():
         points = found.setdefault(name, [])
-        for position, settings in zip(
-            values_along(subject.ranges[name], subject.search.sensitivity), several, strict=True
-        ):
+        for position, settings in several:
             specs = subject.runs(settings, subject.rungs[-1])
             results = store.read(specs)
             reasons = [result.reason for result in results if result.failure is not None]
             if reasons:
-                failed.append(f"{name} {settings[name]}: {reasons[0]}")
+                failed.append(f"{name} {(around | settings)[name]}: {reasons[0]}")
             elif len(results) == len(specs):
                 points.append(_point(subject, position, [subject.run_value(r) for r in results]))
     return found, failed
@@ -117,4 +135,4 @@ def _point(subject: Subject, position: float, values: list[float]) -> Point:
     by_seed = np.array(values).reshape(len(subject.environments), -1).T
     statistic = metrics.iqm if subject.search.shared else metrics.mean
     interval = estimate(statistic, by_seed, reps=CURVE_REPS)
-    return Point(float(position), *map(float, interval))
+    return Point(position, *map(float, interval))

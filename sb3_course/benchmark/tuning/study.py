@@ -29,6 +29,7 @@ from sb3_course.benchmark.tuning.trials import (
     REFUSED,
     REFUSED_IN_A_ROW,
     cascade_of,
+    has_value,
     n_counted,
     none_has_returned,
     reason_of,
@@ -211,7 +212,7 @@ class SharedStudy:
         ended = self.trials(*(state for state in TrialState if state.is_finished()))
         latest = ended[-REFUSED_IN_A_ROW:]
         stuck = len(latest) == REFUSED_IN_A_ROW and all(REFUSED in t.user_attrs for t in latest)
-        if stuck or (len(ended) >= n and not any(t.intermediate_values for t in ended)):
+        if stuck or (len(ended) >= n and not any(map(has_value, ended))):
             ended = latest if stuck else ended
             raise Hopeless(
                 f"{self.subject.label}: {none_has_returned(ended)}; once that is mended, move the "

@@ -79,10 +79,10 @@ def existing_model(path: Path) -> Path:
     :return: Path of the file
     :raises typer.BadParameter: If there is no such file
     """
-    from sb3_course.common.checkpoint import resolve
+    from sb3_course.common.checkpoint import existing
 
-    file = resolve(path)
-    if path.is_dir() and not file.is_file():
+    file = existing(path)
+    if file.is_dir():
         raise typer.BadParameter(f"{path} is a folder; allowed: the file of a model")
     if not file.is_file():
         raise typer.BadParameter(f"{file} does not exist; `sb3-course train` saves such a file")

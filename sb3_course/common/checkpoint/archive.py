@@ -47,6 +47,18 @@ def resolve(path: str | Path) -> Path:
     return path if path.suffix or not path.name else path.with_name(path.name + ".zip")
 
 
+def existing(path: str | Path) -> Path:
+    """Return the file that a path means for reading, as in SB3: the path, or it with ``.zip``.
+
+    :param path: Path that the user gave, as ``NPG_lr0.001`` for ``NPG_lr0.001.zip``
+    :return: Path of the file; of the one to be missed if there is neither
+    """
+    path = Path(path)
+    zipped = path.with_name(path.name + ".zip") if path.name else path
+    there = next((file for file in (path, zipped) if file.is_file()), None)
+    return there or (path if path.exists() else resolve(path))
+
+
 def write_members(path: CheckpointPath, members: Members, header: dict[str, Any]) -> None:
     """Write a checkpoint, atomically if it is a file, with the digests of its members.
 
@@ -200,9 +212,8 @@ def _content(path: CheckpointPath) -> bytes:
     if isinstance(path, io.BufferedIOBase):
         path.seek(0)
         return path.read()
-    file = Path(path) if Path(path).exists() else resolve(path)
     try:
-        return read_regular(file, MAX_BYTES)
+        return read_regular(existing(path), MAX_BYTES)
     except FileNotFoundError:
         raise
     except OSError as error:

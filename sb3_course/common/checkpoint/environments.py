@@ -10,6 +10,7 @@ The functions run where the environment lives: in this process, or in one of ``S
 
 import pickle
 import random
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -41,6 +42,14 @@ TAKE, PUT, LOOK = "_sb3_course_take_state", "_sb3_course_put_state", "_sb3_cours
 
 _OF_RESET = ("_seeds", "_options", "_returns", "_lengths")
 """What a VecEnv keeps for its next reset, which uses it up, and of its running episodes."""
+_OF_EVERY = {
+    *("num_envs", "observation_space", "action_space", "reset_infos", "render_mode", "metadata"),
+    *("keys", "buf_obs", "buf_dones", "buf_rews", "buf_infos", "actions", "envs", "env_config"),
+    *("waiting", "closed", "remotes", "work_remotes", "processes"),
+    *("vector_env", "_same_step", "_is_plain", "_is_async", "_actions", "_t_start"),
+    *_OF_RESET,
+}
+"""What SB3's VecEnvs and ours have; a subclass may have attributes of its own."""
 
 
 def look(venv: VecEnv) -> Look:
@@ -90,7 +99,8 @@ def take(venv: VecEnv, first: Look | None = None, policy: Any = None) -> bytes:
         of_reset = {name: vars(inner)[name] for name in _OF_RESET if name in vars(inner)}
         names = list(map(name_of, wrappers))
         around = pickled(wrappers, of_wrappers, apart)
-        return pickle.dumps((names, around, of_reset, states, made_with))
+        own = pickled([_own(inner)], {}, apart) if _has_single(inner) else None
+        return pickle.dumps((names, around, of_reset, states, made_with, own))
 
 
 def put(venv: VecEnv, content: bytes) -> None:
@@ -103,17 +113,16 @@ def put(venv: VecEnv, content: bytes) -> None:
     inner, wrappers = venv.unwrapped, _vec_layers(venv)
     with _explained(inner):
         # files of early 0.2.0 and before do not say what the environments were made with
-        names, of_wrappers, of_reset, states, *made_with = pickle.loads(content)
+        names, of_wrappers, of_reset, states, *more = pickle.loads(content)
+        made_with, own = (*more, None, None)[:2]
         if names != list(map(name_of, wrappers)):
             found = chain(list(map(name_of, wrappers)))
             raise NotKeptError(f"the states are of {chain(names)}, not of {found}")
         envs = _in_reach(inner)
-        single = envs is not None or isinstance(inner, SubprocVecEnv)
-        if single and len(states) != inner.num_envs:
+        if _has_single(inner) and len(states) != inner.num_envs:
             raise NotKeptError(f"there are states of {len(states)} environments")
-        for before in filter(None, made_with):
-            if (how := difference(before, look(venv))) is not None:
-                raise NotKeptError(f"the environment was made otherwise: {how}")
+        if made_with and (how := difference(made_with, look(venv))) is not None:
+            raise NotKeptError(f"the environment was made otherwise: {how}")
         if envs is not None:
             for env, state in zip(envs, states, strict=True):
                 unpickle(layers_of(env), state)
@@ -125,11 +134,24 @@ def put(venv: VecEnv, content: bytes) -> None:
             unpickle([inner], states[0])
         unpickle(wrappers, of_wrappers)
         vars(inner).update(of_reset)
+        if own is not None:
+            unpickle([here := _own(inner)], own)
+            vars(inner).update(vars(here))
 
 
 def _in_reach(venv: VecEnv) -> list[Any] | None:
     """Return the environments that live in this process, None for others."""
     return venv.envs if isinstance(venv, (DummyVecEnv, GymnasiumVecEnv)) else None
+
+
+def _has_single(venv: VecEnv) -> bool:
+    """Return whether a VecEnv holds single environments, apart from its own attributes."""
+    return _in_reach(venv) is not None or isinstance(venv, SubprocVecEnv)
+
+
+def _own(venv: VecEnv) -> types.SimpleNamespace:
+    """Return the attributes of a VecEnv that only its own class has."""
+    return types.SimpleNamespace(**{k: v for k, v in vars(venv).items() if k not in _OF_EVERY})
 
 
 @contextmanager

@@ -38,6 +38,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "vec_normalize_class": (str,),
     "attributes": (dict,),
     "pickled": (dict,),
+    "frozen": (list,),
 }
 """Types of a header's entries; those of ``VecNormalize`` are checked where it is made."""
 
@@ -79,7 +80,25 @@ def describe(algorithm: BaseAlgorithm, members: Members) -> dict[str, Any]:
             pickled[name] = str(error)
     if arrays:
         members[ATTRIBUTES] = pack_arrays(arrays)
-    return header | {"attributes": attributes, "pickled": pickled}
+    return header | {"attributes": attributes, "pickled": pickled, **_frozen(algorithm)}
+
+
+def _frozen(algorithm: BaseAlgorithm) -> dict[str, list[str]]:
+    policy = vars(algorithm).get("policy")
+    if policy is None:  # left out of the file
+        return {}
+    return {"frozen": [name for name, p in policy.named_parameters() if not p.requires_grad]}
+
+
+def freeze(algorithm: BaseAlgorithm, header: dict[str, Any]) -> None:
+    """Freeze the parameters of a loaded policy that were frozen, and no others.
+
+    :param algorithm: Loaded algorithm
+    :param header: Header of its checkpoint; one of a former version names none
+    """
+    if (frozen := header.get("frozen")) is not None:
+        for name, parameter in algorithm.policy.named_parameters():
+            parameter.requires_grad_(name not in frozen)
 
 
 def normalization_of(algorithm: BaseAlgorithm) -> dict[str, Any] | None:

@@ -11,33 +11,32 @@ import pickle
 import random
 import sys
 import types
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils import EzPickle
+from gymnasium.utils import EzPickle, RecordConstructorArgs
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
-from stable_baselines3.common.monitor import Monitor, ResultsWriter
-from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecNormalize
 
 from sb3_course.common.checkpoint.looks import Held, words
+from sb3_course.common.checkpoint.resources import is_resource, is_simulation
 
-# What belongs to a process and not to a state: the environment that goes on keeps its own.
-_RESOURCES = (
-    *(types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.ModuleType),
-    *(partial, type, io.IOBase, ResultsWriter),
-)
-_RESOURCE_MODULES = ("pygame", "gymnasium.envs.mujoco.mujoco_rendering", "logging")
 _RANDOM = (np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
 _VEC_NORMALIZE = ("returns", "old_obs", "old_reward")
-_NO_STATE = {
-    *("env", "venv", "spec", "_cached_spec", "class_attributes", "_saved_kwargs"),
-    *("render_mode", "t_start"),
+_NO_STATE: dict[type, set[str]] = {
+    object: {"spec", "render_mode"},
+    gym.Wrapper: {"env", "_cached_spec"},
+    gym.vector.VectorWrapper: {"env"},
+    VecEnvWrapper: {"venv", "class_attributes"},
+    RecordConstructorArgs: {"_saved_kwargs"},
+    Monitor: {"t_start"},
+    VecMonitor: {"t_start"},
 }
-"""Links to the next layer, what describes a layer (wrappers keep their arguments, too), how it is
-shown, and when SB3's monitors were made."""
-
+"""Attributes by the kind of layer: what describes it and how it is shown, a wrapper's link to the
+next one, the arguments that some keep, and when SB3's monitors were made."""
 
 _BOOKKEEPERS = (Monitor, VecMonitor, VecNormalize, OrderEnforcing, PassiveEnvChecker)
 _BOOKKEEPING = {"_elapsed_steps"}
@@ -73,7 +72,7 @@ def look_at(layers: list[Any]) -> Held:
     named = (
         (_label(i, layer, name), words(value))
         for i, layer in enumerate(layers)
-        for name, value in _attributes(layer).items()
+        for name, value in _attributes(layer, layers).items()
         if name not in _BOOKKEEPING and not isinstance(layer, _BOOKKEEPERS)
     )
     return {name: held for name, held in named if held is not None}
@@ -92,7 +91,7 @@ def pickled(layers: list[Any], settings: Held, apart: "Apart | None" = None) -> 
     :return: Pickle, for :func:`unpickle`
     :raises NotKeptError: An attribute cannot be pickled, or is shared
     """
-    states = [(name_of(layer), _attributes(layer)) for layer in layers]
+    states = [(name_of(layer), _attributes(layer, layers)) for layer in layers]
     kept = {
         id(value): (i, attribute)
         for i, (layer, (_, attributes)) in enumerate(zip(layers, states, strict=True))
@@ -119,39 +118,35 @@ def unpickle(layers: list[Any], content: bytes) -> None:
         raise NotKeptError(f"the state is of {chain(names)}, not of {chain(found)}")
     for layer, (_, attributes) in zip(layers, states, strict=True):
         for name, value in attributes.items():
-            if name == "data" and _is_simulation(vars(layer).get(name)):
-                _mujoco().mj_copyData(layer.data, layer.model, value)
+            if name == "data" and is_simulation(getattr(layer, name, None)):
+                sys.modules["mujoco"].mj_copyData(layer.data, layer.model, value)
+            elif name in _slots(layer):
+                setattr(layer, name, value)
             else:
                 vars(layer)[name] = value
 
 
-def _attributes(layer: Any) -> dict[str, Any]:
-    """Return the attributes that make up the state of one layer."""
+def _attributes(layer: Any, layers: list[Any]) -> dict[str, Any]:
+    """Return the attributes that make up the state of one of the layers."""
+    slots = {name: getattr(layer, name) for name in _slots(layer) if hasattr(layer, name)}
+    held = vars(layer) | slots
     if isinstance(layer, VecNormalize):
-        return {name: vars(layer)[name] for name in _VEC_NORMALIZE if name in vars(layer)}
+        return {name: held[name] for name in _VEC_NORMALIZE if name in held}
+    no_state = set().union(*(names for kind, names in _NO_STATE.items() if isinstance(layer, kind)))
     return {
         name: value
-        for name, value in vars(layer).items()
-        if name not in _NO_STATE and not _is_resource(value)
+        for name, value in held.items()
+        if name not in no_state and not is_resource(value, layers)
     }
 
 
-def _is_resource(value: Any) -> bool:
-    module = type(value).__module__
-    return (
-        isinstance(value, _RESOURCES)
-        or module.startswith(_RESOURCE_MODULES)
-        or (module.startswith("mujoco") and not _is_simulation(value))
-    )
-
-
-def _is_simulation(value: Any) -> bool:
-    mujoco = _mujoco()
-    return mujoco is not None and isinstance(value, mujoco.MjData)
-
-
-def _mujoco() -> Any:
-    return sys.modules.get("mujoco")
+def _slots(layer: Any) -> Iterator[str]:
+    """Yield the names of the ``__slots__`` of a layer's classes."""
+    for kind in type(layer).__mro__:
+        if "__slots__" in vars(kind):
+            yield from (
+                n for n, v in vars(kind).items() if isinstance(v, types.MemberDescriptorType)
+            )
 
 
 class Apart:
@@ -221,7 +216,7 @@ class _Unpickler(pickle.Unpickler):
         if isinstance(number, int):
             return self._layers[number]
         i, attribute = number
-        return vars(self._layers[i])[attribute]
+        return getattr(self._layers[i], attribute)
 
 
 def name_of(layer: Any) -> str:

@@ -172,7 +172,7 @@ def _decode_space(content: Any, arrays: Arrays, depth: int) -> spaces.Space[Any]
     if kind == "MultiBinary":
         return spaces.MultiBinary(values[0])
     if kind == "Dict":
-        return spaces.Dict({key: part for key, part in values[0]})
+        return spaces.Dict(OrderedDict(values[0]))  # Gymnasium sorts the keys of a dict
     raise ValueError(f"unknown space {kind!r}")
 
 

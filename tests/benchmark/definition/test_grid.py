@@ -64,14 +64,14 @@ def of_cartpole(**settings) -> dict:
             "",
             ["000,000,000 evaluations in all runs"],
         ),
-        (of_cartpole(n_envs=10**9), "environments.CartPole-v1.n_envs", ["equal to 10000"]),
+        (of_cartpole(n_envs=10**9), "environments.CartPole-v1.n_envs", ["allowed: up to 10000"]),
         (
             {"environments": {f"E{i}": CARTPOLE for i in range(9)}, "seeds": 9_000},
             "",
             ["runs; allowed: up to 20,000"],
         ),
         ({"name": "a" * 121}, "name", ["given 'aaa"]),
-        ({"seeds": [1, -2]}, "seeds.1", ["given -2", "greater than or equal to 0"]),
+        ({"seeds": [1, -2]}, "seeds.1", ["given -2", "allowed: 0 or more"]),
         ({"name": "../up"}, "name", ["given '../up'"]),
         ({"evaluation": {"episodes": 3}}, "evaluation", ["exactly one of: every, n_points"]),
         ({"environments": {}}, "environments", ["at least 1"]),
@@ -79,7 +79,7 @@ def of_cartpole(**settings) -> dict:
         (
             of_cartpole(total_timesteps=0),
             "environments.CartPole-v1.total_timesteps",
-            ["given 0", "greater than 0"],
+            ["given 0", "allowed: above 0"],
         ),
         (
             of_cartpole(backend="envpol"),
@@ -283,7 +283,7 @@ def test_names_can_be_printed(name):
 
 
 def test_seeds_fit_into_32_bits():
-    with pytest.raises(ValueError, match="less than or equal to 4294967295"):
+    with pytest.raises(ValueError, match="allowed: up to 4294967295"):
         Grid.model_validate(content(seeds=[2**32]))
 
 
@@ -347,15 +347,15 @@ def test_metrics_belong_to_the_run():
         ({"env_kwargs": {}}, "env_kwargs", "RL Zoo's env_kwargs is kwargs here"),
         ({"kwargs": {"max_episode_steps": 3}}, "kwargs", "write time_limit, beside kwargs"),
         ({"kwargs": {"render_mode": "human"}}, "kwargs", "runs render nothing"),
-        ({"kwargs": [1]}, "kwargs", "valid dictionary"),
+        ({"kwargs": [1]}, "kwargs", "allowed: keys with their values"),
         ({"wrappers": ["a:B", {"a:B": 1}]}, "wrappers.1", "allowed: module:Class"),
         ({"wrappers": [3]}, "wrappers.0", "given 3; allowed: module:Class"),
-        ({"wrappers": 3}, "wrappers", "valid list"),
+        ({"wrappers": 3}, "wrappers", "allowed: a list"),
         ({"wrappers": [{"a:B": {"c": date(2026, 1, 1)}}]}, "wrappers.0.dict.a:B.dict.c", "JSON"),
         ({"kwargs": {"c": date(2026, 1, 1)}}, "kwargs.c", "JSON"),
-        ({"frame_stack": 0}, "frame_stack", "greater than or equal to 1"),
-        ({"time_limit": 0}, "time_limit", "greater than or equal to 1"),
-        ({"id": 3}, "id", "valid string"),
+        ({"frame_stack": 0}, "frame_stack", "allowed: 1 or more"),
+        ({"time_limit": 0}, "time_limit", "allowed: 1 or more"),
+        ({"id": 3}, "id", "allowed: text"),
         (
             {"evaluation": {"every": 9, "metrics": ["x", "x"]}},
             "evaluation.metrics",
@@ -387,3 +387,26 @@ def test_trackers_change_no_run():
 
 def test_an_unknown_tracker_is_a_mistake():
     assert "did you mean 'wandb'" in reported(track=["wanbd"])["track"]
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "allowed"),
+    [
+        ("name", 3, "text"),
+        ("seeds", [], "at least 1"),
+        ("evaluation", [1], "keys with their values"),
+        ("environments", 3, "keys with their values"),
+        ("search.shared", "maybe", "true or false"),
+        ("search.trials", 0, "1 or more"),
+        ("search.first_look", 0.0, "above 0.0"),
+        ("search.first_look", 1.5, "up to 1.0"),
+        ("search.objective", "last", "'final', 'mean' or 'best'"),
+    ],
+)
+def test_what_is_allowed_is_said_in_plain_words(key, given, allowed):
+    head, _, inner = key.partition(".")
+    search = {"algorithms": {"NPG": {"target_kl": [0.01, 0.1]}}}
+    data = content(algorithms={"NPG": {"class": "NPG"}}, search=search)
+    data |= {head: search | {inner: given} if inner else given}
+    mistakes = parse(data)
+    assert f"given {given!r}; allowed: {allowed}" in [str(mistake.message) for mistake in mistakes]

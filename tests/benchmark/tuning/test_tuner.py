@@ -330,6 +330,45 @@ def test_sensitivity_is_run_around_what_was_chosen(tmp_path, monkeypatch):
     assert {spec.config.params["n_steps"] for spec in after} == {4, 8, 16}
 
 
+def test_the_chosen_value_is_on_its_own_curve(tmp_path, monkeypatch):
+    """Where it was run already: a peak between the values of a range would be left out."""
+    records = []
+    monkeypatch.setattr(sections, "write_tuning_page", lambda _, found, __: records.extend(found))
+    outcome, _ = tune(monkeypatch, tmp_path, searched(sensitivity=3))
+    ((_, finals),) = outcome.finals
+    gamma = finals[0].candidate.settings["gamma"]
+    curve = records[-1].curves["gamma"]
+    assert gamma not in (0.8, 0.999)
+    assert [point.position for point in curve] == sorted({0.8, 0.8995, 0.999, gamma})
+    (here,) = (point for point in curve if point.position == gamma)
+    assert finals[0].candidate.whole
+    assert here.value == pytest.approx(finals[0].candidate.searched)
+
+
+def test_a_choice_leaves_out_in_the_sensitivity_what_it_leaves_out_in_trials(tmp_path, monkeypatch):
+    ranges = {
+        "use_rms_prop": [True, False],
+        "rms_prop_eps": {"low": 1e-6, "high": 1e-4, "when": {"use_rms_prop": True}},
+    }
+    grid = searched(ranges, sensitivity=2, trials=6)
+    outcome, executor = tune(monkeypatch, tmp_path, grid)
+    ((_, finals),) = outcome.finals
+    chosen = finals[0].candidate.settings
+    assert chosen.get("use_rms_prop", True)
+    without = [spec.config.params for spec in executor.started]
+    without = [params for params in without if params.get("use_rms_prop") is False]
+    assert without
+    assert all("rms_prop_eps" not in params for params in without)
+
+
+def test_a_search_in_which_every_trial_has_failed_is_hopeless(tmp_path, monkeypatch):
+    """Also if runs have returned on the first seed, on which all trials begin."""
+    executor = MadeUp(fails=lambda spec: spec.seed == 101)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"none of \d+ trials has had a return"):
+            tune(monkeypatch, tmp_path, searched(halving=1), executor)
+
+
 def test_sensitivity_is_run_around_the_grids_own_setting(tmp_path, monkeypatch):
     """Constant where the grid's rate is, and with what depends on the grid's own choice."""
     own = {"gamma": 0.9, "n_steps": 16, "learning_rate": 1e-3, "use_rms_prop": True}
@@ -557,7 +596,8 @@ def test_values_that_fail_in_the_sensitivity_are_told_and_not_run_again(tmp_path
     for _ in range(2):
         _, executor = tune(monkeypatch, tmp_path, grid, MadeUp(fails=fails))
         assert records[-1].failed == ["learning_rate 0.01: ValueError: made to fail"]
-        assert len(records[-1].curves["learning_rate"]) == 2
+        positions = [point.position for point in records[-1].curves["learning_rate"]]
+        assert positions == pytest.approx([1e-4, 7e-4, 1e-3])  # both that go, and the grid's own
     assert executor.started == []
 
 

@@ -1,6 +1,8 @@
 import gymnasium as gym
 import numpy as np
+import pandas as pd
 import pytest
+import torch as th
 from gymnasium.wrappers import RescaleAction, TimeLimit, TransformReward
 from stable_baselines3 import A2C
 from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
@@ -216,3 +218,14 @@ def test_a_vecenv_that_tells_nothing_costs_no_model(error, tmp_path):
     model = NPG("MlpPolicy", Base(ours("CartPole-v1")()), n_steps=8, device="cpu")
     model.learn(16).save(tmp_path / "model")
     assert NPG.load(tmp_path / "model").num_timesteps == 16
+
+
+@pytest.mark.parametrize("value", [th.zeros(3), np.zeros(3), pd.Series([0, 0])])
+def test_an_argument_that_has_no_single_truth_costs_no_model(value, tmp_path):
+    gym.register("Told-v0", lambda data: gym.make("CartPole-v1"), kwargs={"data": value})
+    try:
+        env = gym.make("Told-v0", data=value + 1)
+        NPG("MlpPolicy", env, n_steps=8, device="cpu").save(tmp_path / "model")
+    finally:
+        del gym.registry["Told-v0"]
+    assert NPG.load(tmp_path / "model").num_timesteps == 0

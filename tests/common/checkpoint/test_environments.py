@@ -1,4 +1,5 @@
 import pickle
+import sys
 import types
 from functools import partial
 
@@ -56,6 +57,87 @@ class Constructed(EzPickle, Drifting):
     pass
 
 
+class Composite(gymnasium.Env):
+    """Holds an environment, without being a wrapper, and names as those of layers."""
+
+    def __init__(self):
+        self.env = gymnasium.make("CartPole-v1")
+        self.observation_space, self.action_space = self.env.observation_space, spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t_start, self.venv = 0, np.zeros(1)
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action):
+        self.t_start += 1
+        self.venv += self.t_start
+        obs, _, *rest = self.env.step(action)
+        return obs, float(self.venv[0]), *rest
+
+
+class Snake:
+    """A simulation; that of a module of one's own whose name begins as a library's does."""
+
+    def __init__(self):
+        self.x = 0.0
+
+    def move(self, action, length=1.0):
+        self.x += length * (action + 1)
+        return self.x
+
+
+Snake.__module__ = "pygame_snake"
+sys.modules["pygame_snake"] = types.SimpleNamespace(Snake=Snake)
+
+
+class Plays(Drifting):
+    """Leads to its simulation in one of several ways."""
+
+    def __init__(self, lead):
+        self.lead = lead
+
+    def reset(self, *, seed=None, options=None):
+        obs, info = super().reset(seed=seed)
+        self.move = self.lead(Snake())
+        return obs, info
+
+    def step(self, action):
+        obs, _, *rest = super().step(action)
+        return obs, self.move(int(action)), *rest
+
+
+def enclosed(snake):
+    return lambda action: snake.move(action)
+
+
+class Slots(Drifting):
+    __slots__ = ("__hidden", "x")
+
+    def reset(self, *, seed=None, options=None):
+        self.x = self.__hidden = 0
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        self.x += 1
+        self.__hidden += self.x
+        obs, _, *rest = super().step(action)
+        return obs, float(self.__hidden), *rest
+
+
+class Scales(DummyVecEnv):
+    """Has a counter and a generator of its own, which is that of no environment."""
+
+    def __init__(self, fns):
+        super().__init__(fns)
+        self.count, self.rng, self.log = 0, np.random.default_rng(0), print
+
+    def step_wait(self):
+        self.count += 1
+        obs, rewards, dones, infos = super().step_wait()
+        return obs, rewards * self.count + self.rng.random(), dones, infos
+
+
 class HoldsAGenerator(Drifting):
     def __init__(self):
         self.numbers = (i for i in range(10))
@@ -105,6 +187,11 @@ KEPT = {
     "Gymnasium's": partial(make_vec_env, "Acrobot-v1", backend="gymnasium", normalize=True),
     "subproc": partial(make_vec_env, "CartPole-v1", backend="subproc"),
     "subproc Hopper": partial(make_vec_env, "Hopper-v4", backend="subproc", normalize=True),
+    "an environment inside": partial(sb3_make_vec_env, Composite),
+    "a bound method": partial(sb3_make_vec_env, partial(Plays, lambda snake: snake.move)),
+    "a partial": partial(sb3_make_vec_env, partial(Plays, lambda s: partial(s.move, length=2.0))),
+    "slots": partial(sb3_make_vec_env, Slots),
+    "a VecEnv of one's own": partial(sb3_make_vec_env, Drifting, vec_env_cls=Scales),
     "SB3's subproc": partial(sb3_make_vec_env, Drifting, vec_env_cls=SubprocVecEnv),
 }
 
@@ -168,6 +255,8 @@ def test_seeds_for_the_next_reset_are_part_of_the_state():
             "Constructed pickles its constructor's arguments, not its state",
         ),
         (lambda: Monitor(HoldsAGenerator()), "generator"),
+        (lambda: Monitor(Plays(enclosed)), "enclosed.<locals>.<lambda>"),
+        (lambda: Monitor(Plays(lambda s: partial(enclosed(s)))), "enclosed.<locals>.<lambda>"),
         (lambda: Monitor(Broken()), "this environment hides its attributes"),
         (partial(gymnasium.make, "LunarLander-v3"), "LunarLander|Swig|pickle"),
     ],
@@ -308,3 +397,26 @@ def test_data_that_do_not_change_are_not_in_the_state(kind):
         assert all(env.account.prices is env.prices for env in own)
         assert own[0].prices is not one.envs[0].unwrapped.prices
     one.close(), other.close()
+
+
+def test_no_vec_env_has_attributes_of_its_own_unless_it_was_given_them():
+    """Of SB3 and this package: what a newer version adds has to be named."""
+    kinds = [
+        DummyVecEnv([Drifting]),
+        make_vec_env("CartPole-v1", backend="dummy"),
+        KEPT["subproc"](n_envs=1),
+        KEPT["Gymnasium's"](n_envs=2).unwrapped,
+    ]
+    for venv in kinds:
+        venv.reset()
+        venv.step(np.array([0] * venv.num_envs))
+        assert environments._own(venv) == types.SimpleNamespace()
+        venv.close()
+
+
+def test_a_function_of_data_is_no_state():
+    """Wrappers have such functions, and a lambda cannot be pickled."""
+    scale, names = np.float64(3), {"length": [1.0, np.ones(2)]}
+    venv = DummyVecEnv([lambda: TransformReward(Drifting(), lambda r: r * scale * len(names))])
+    venv.reset()
+    environments.take(venv)

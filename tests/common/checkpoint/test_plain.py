@@ -39,6 +39,17 @@ def test_values_come_back_as_they_were(value):
     assert type(got) is type(value)
 
 
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_a_dict_space_keeps_the_order_of_its_keys(order):
+    """In which a policy concatenates features; spaces are equal in any order."""
+    parts = {"a": spaces.Discrete(2), "b": spaces.Box(-1, 1, (2,))}
+    space = spaces.Dict(**{key: parts[key] for key in order})
+    outer = spaces.Dict([("z", space), ("y", spaces.Discrete(2))])
+    assert list(there_and_back(space).spaces) == list(order)
+    assert list(there_and_back(outer).spaces) == ["z", "y"]
+    assert list(there_and_back(outer)["z"].spaces) == list(order)
+
+
 def test_arrays_and_tensors_come_back_with_their_types():
     for array in (np.arange(6, dtype=np.float32).reshape(2, 3), np.array(True), np.zeros((0, 2))):
         got = there_and_back(array)
