@@ -83,8 +83,9 @@ def take(venv: VecEnv, first: Look | None = None, policy: Any = None) -> bytes:
     inner, wrappers = venv.unwrapped, _vec_layers(venv)
     made_with = None if first is None else unchanged(first, look(venv))
     apart = Apart(policy)
+    nobody_looked: list[Held | None] = [None]
     with _explained(inner):
-        of_wrappers, *settings = made_with or [{}] * (1 + inner.num_envs)
+        of_wrappers, *settings = made_with or nobody_looked * (1 + inner.num_envs)
         if (envs := _in_reach(inner)) is not None:
             pairs = zip(envs, settings, strict=True)
             states: list[Any] = [pickled(layers_of(env), held, apart) for env, held in pairs]
@@ -99,7 +100,7 @@ def take(venv: VecEnv, first: Look | None = None, policy: Any = None) -> bytes:
         of_reset = {name: vars(inner)[name] for name in _OF_RESET if name in vars(inner)}
         names = list(map(name_of, wrappers))
         around = pickled(wrappers, of_wrappers, apart)
-        own = pickled([_own(inner)], {}, apart) if _has_single(inner) else None
+        own = pickled([_own(inner)], None, apart) if _has_single(inner) else None
         return pickle.dumps((names, around, of_reset, states, made_with, own))
 
 
@@ -197,7 +198,7 @@ def _visit(venv: SubprocVecEnv) -> None:
         )
 
 
-def _take_there(env: Any, settings: Held) -> tuple[Any, str]:
+def _take_there(env: Any, settings: Held | None) -> tuple[Any, str]:
     """Return state and random states of a process, or what went wrong: an error would end it."""
     try:
         state = pickled(layers_of(env), settings)

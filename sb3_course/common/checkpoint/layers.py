@@ -22,7 +22,11 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecNormalize
 
 from sb3_course.common.checkpoint.looks import Held, words
-from sb3_course.common.checkpoint.resources import is_resource, is_simulation
+from sb3_course.common.checkpoint.resources import (
+    is_function_of_data,
+    is_resource,
+    is_simulation,
+)
 
 _RANDOM = (np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
 _VEC_NORMALIZE = ("returns", "old_obs", "old_reward")
@@ -70,7 +74,7 @@ def look_at(layers: list[Any]) -> Held:
     :return: What they hold, without bookkeeping
     """
     named = (
-        (_label(i, layer, name), words(value))
+        (_label(i, layer, name), words(value, layers))
         for i, layer in enumerate(layers)
         for name, value in _attributes(layer, layers).items()
         if name not in _BOOKKEEPING and not isinstance(layer, _BOOKKEEPERS)
@@ -82,11 +86,11 @@ def _label(i: int, layer: Any, attribute: str) -> str:
     return f"{i} {name_of(layer)}.{attribute}"
 
 
-def pickled(layers: list[Any], settings: Held, apart: "Apart | None" = None) -> bytes:
+def pickled(layers: list[Any], settings: Held | None, apart: "Apart | None" = None) -> bytes:
     """Pickle the attributes of layers together, without the content of those that are settings.
 
     :param layers: Layers
-    :param settings: What is a setting, as of :func:`look_at`
+    :param settings: What is a setting, as of :func:`look_at`; None if nobody has looked
     :param apart: What checks that no two states share an object of which neither may have a copy
     :return: Pickle, for :func:`unpickle`
     :raises NotKeptError: An attribute cannot be pickled, or is shared
@@ -96,7 +100,12 @@ def pickled(layers: list[Any], settings: Held, apart: "Apart | None" = None) -> 
         id(value): (i, attribute)
         for i, (layer, (_, attributes)) in enumerate(zip(layers, states, strict=True))
         for attribute, value in attributes.items()
-        if _label(i, layer, attribute) in settings and not isinstance(value, _WHOLE)
+        if not isinstance(value, _WHOLE)
+        and (
+            is_function_of_data(value, layers)
+            if settings is None
+            else _label(i, layer, attribute) in settings
+        )
     }
     buffer = io.BytesIO()
     if apart is not None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.common.checkpoint import plain
+from sb3_course.common.checkpoint.resources import is_function, reached
 
 Held: TypeAlias = dict[str, str]
 """What plain attributes hold, by number and name of their layer and their own name."""
@@ -25,7 +26,7 @@ Look: TypeAlias = list[Held]
 """What the wrappers around a VecEnv hold, and then each of its environments."""
 NO_SETTINGS = (
     *(np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random),
-    *(types.FunctionType, types.ModuleType, gym.Env, VecEnv, set, frozenset),
+    *(types.ModuleType, gym.Env, VecEnv, set, frozenset),
 )
 """What is no setting wherever it is, has no order, or leads everywhere."""
 MOST_PARTS = 10_000
@@ -34,14 +35,15 @@ LONGEST = 40
 """Length up to which a value is told as it is."""
 
 
-def words(value: Any) -> str | None:
+def words(value: Any, layers: Sequence[Any] = ()) -> str | None:
     """Return a value in few letters, equal for equal values.
 
     :param value: Value of an attribute
+    :param layers: Layers, to which a function may lead
     :return: JSON or, if that is long, its digest; None for what is not plain and not made of parts
         that are, as a table of pandas is
     """
-    parts = _Parts()
+    parts = _Parts(layers)
     try:
         content = json.dumps(parts.of(value), sort_keys=True)
     except Exception:  # a class of one's own may raise anything here
@@ -58,10 +60,12 @@ def words(value: Any) -> str | None:
 class _Parts:
     """Takes values apart into JSON and plain arrays, objects as pickle would.
 
+    :param layers: Layers, which a function may enclose
     :ivar arrays: Arrays by the name that they have in the JSON
     """
 
-    def __init__(self) -> None:
+    def __init__(self, layers: Sequence[Any]) -> None:
+        self._layers = {id(layer): i for i, layer in enumerate(layers)}
         self.arrays: plain.Arrays = {}
         self._left = MOST_PARTS
 
@@ -73,6 +77,8 @@ class _Parts:
         :raises NotPlainError: If it is of a kind that is no setting, or has too many parts
         """
         self._left -= 1
+        if is_function(value):
+            return ["function", *map(self._of_what_is_reached, reached(value))]
         if self._left < 0 or isinstance(value, NO_SETTINGS):
             raise plain.NotPlainError(f"a {type(value).__name__} is not looked at")
         with suppress(plain.NotPlainError):
@@ -88,6 +94,10 @@ class _Parts:
         make, *rest = value.__reduce_ex__(4)
         listed = [list(part) if isinstance(part, Iterator) else part for part in rest]
         return [f"{make.__module__}.{make.__qualname__}", *map(self.of, listed)]
+
+    def _of_what_is_reached(self, value: Any) -> Any:
+        layer = self._layers.get(id(value))
+        return self.of(value) if layer is None else f"layer {layer}"
 
 
 def unchanged(first: Look, now: Look) -> Look:

@@ -1,8 +1,9 @@
 """Which attributes of an environment are no state: what belongs to its process, and functions.
 
 A function has no state of its own, but it reaches some: a bound method its object, a partial its
-arguments, a lambda what it encloses. If that may have a state, the function is pickled with it, or
-refused as pickle refuses a lambda.
+arguments, a lambda what it encloses. If that is more than layers and what belongs to the process,
+the function is an attribute like others: a setting if what it reaches does not change, else
+pickled, or refused as pickle refuses a lambda.
 """
 
 import io
@@ -23,11 +24,10 @@ _OF_THE_PROCESS = (types.ModuleType, type, io.IOBase, ResultsWriter)
 _MODULES = ("pygame", "gymnasium.envs.mujoco.mujoco_rendering", "logging", "mujoco")
 _METHODS = (types.MethodType, types.BuiltinMethodType)
 _CONTAINERS = (list, tuple, set, frozenset)
-_DATA = (
-    *(int, float, complex, str, bytes, bool, type(None), np.ndarray, np.generic, th.Tensor),
-    *(gym.Space, VecEnv),
-)
-"""What a function may enclose: data, taken for constants, and the VecEnv, whose state is kept."""
+_IDLE = (*_OF_THE_PROCESS, type(None), VecEnv)
+"""What a function may lead to; the state of the VecEnv is kept."""
+_DATA = (int, float, complex, str, bytes, bool, np.ndarray, np.generic, th.Tensor, gym.Space)
+"""What is taken for a constant of a function, if nobody has looked whether it changes."""
 
 
 def is_resource(value: Any, layers: Iterable[Any]) -> bool:
@@ -37,9 +37,20 @@ def is_resource(value: Any, layers: Iterable[Any]) -> bool:
     :param layers: Layers that are kept, to which a function may lead
     :return: Whether the environment that goes on keeps its own
     """
-    if _is_function(value):
-        return _has_no_state(value, {id(layer) for layer in layers})
+    if is_function(value):
+        return _reaches_only(_IDLE, value, {id(layer) for layer in layers})
     return isinstance(value, _OF_THE_PROCESS) or _is_of_a_library(value)
+
+
+def is_function_of_data(value: Any, layers: Iterable[Any]) -> bool:
+    """Return whether an attribute is a function of data, which are constants for all one knows.
+
+    :param value: Value of the attribute
+    :param layers: Layers that are kept, to which a function may lead
+    :return: Whether it is one
+    """
+    seen = {id(layer) for layer in layers}
+    return is_function(value) and _reaches_only((*_IDLE, *_DATA), value, seen)
 
 
 def is_simulation(value: Any) -> bool:
@@ -57,30 +68,40 @@ def _is_of_a_library(value: Any) -> bool:
     return module.startswith(tuple(f"{m}." for m in _MODULES)) and not is_simulation(value)
 
 
-def _is_function(value: Any) -> bool:
+def is_function(value: Any) -> bool:
+    """Return whether a value is a function, a method or a ``partial``.
+
+    :param value: Value
+    :return: Whether it is
+    """
     return isinstance(value, (types.FunctionType, partial, *_METHODS))
 
 
-def _has_no_state(value: Any, seen: set[int]) -> bool:
-    """Return whether nothing that a value leads to, but what was seen, may have a state."""
+def _reaches_only(kinds: tuple[type, ...], value: Any, seen: set[int]) -> bool:
+    """Return whether a value leads to nothing but objects of some kinds, and what was seen."""
     if id(value) in seen:
         return True
     seen.add(id(value))
-    if _is_function(value):
-        return all(_has_no_state(part, seen) for part in _reached(value))
+    if is_function(value):
+        return all(_reaches_only(kinds, part, seen) for part in reached(value))
     if isinstance(value, dict):
-        return all(_has_no_state(part, seen) for item in value.items() for part in item)
+        return all(_reaches_only(kinds, part, seen) for item in value.items() for part in item)
     if isinstance(value, _CONTAINERS):
-        return all(_has_no_state(part, seen) for part in value)
-    return isinstance(value, (*_DATA, *_OF_THE_PROCESS)) or _is_of_a_library(value)
+        return all(_reaches_only(kinds, part, seen) for part in value)
+    return isinstance(value, kinds) or _is_of_a_library(value)
 
 
-def _reached(function: Any) -> Iterator[Any]:
-    """Yield what a function leads to, beside its module."""
+def reached(function: Any) -> Iterator[Any]:
+    """Yield what a function leads to, beside its module.
+
+    :param function: Function, method or ``partial``
+    :yield: Object of a method, arguments of a ``partial``, defaults and what is enclosed
+    """
     if isinstance(function, partial):
         yield from (function.func, *function.args, *function.keywords.values())
     elif isinstance(function, _METHODS):
-        yield function.__self__
+        if not isinstance(function.__self__, types.ModuleType):  # as that of max()
+            yield function.__self__
         yield getattr(function, "__func__", None)
     else:
         yield from function.__defaults__ or ()

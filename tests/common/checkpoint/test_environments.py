@@ -414,9 +414,58 @@ def test_no_vec_env_has_attributes_of_its_own_unless_it_was_given_them():
         venv.close()
 
 
-def test_a_function_of_data_is_no_state():
+def rewarding(seen):
+    def reward(r):
+        seen["steps"] = seen.get("steps", 0) + 1
+        return r * seen["steps"]
+
+    return reward
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_function_that_encloses_data_keeps_them(looks):
     """Wrappers have such functions, and a lambda cannot be pickled."""
-    scale, names = np.float64(3), {"length": [1.0, np.ones(2)]}
-    venv = DummyVecEnv([lambda: TransformReward(Drifting(), lambda r: r * scale * len(names))])
+    options = types.SimpleNamespace(scale=np.float64(3)) if looks else np.float64(3)
+
+    def make():
+        scales = {"length": [1.0, np.ones(2)]}
+        return TransformReward(Drifting(), lambda r: r * len(scales) + (options is None))
+
+    one, other = DummyVecEnv([make]), DummyVecEnv([make])
+    first = environments.look(one) if looks else None
+    one.reset(), other.reset()
+    steps(one, 13, seed=1)
+    environments.put(other, environments.take(one, first))
+    np.random.seed(3)
+    expected = steps(one, 9, seed=4)
+    np.random.seed(3)
+    assert steps(other, 9, seed=4) == expected
+
+
+def test_a_function_whose_data_change_is_refused():
+    venv = DummyVecEnv([lambda: TransformReward(Drifting(), rewarding({}))])
+    first = environments.look(venv)
     venv.reset()
-    environments.take(venv)
+    environments.take(venv, first)
+    steps(venv, 2, seed=1)
+    with pytest.raises(environments.NotKeptError, match="rewarding.<locals>.reward"):
+        environments.take(venv, first)
+
+
+def test_a_function_of_other_data_is_another_setting():
+    def make(scale, reward):
+        return DummyVecEnv([lambda: TransformReward(Drifting(), reward(scale))])
+
+    def one(scale):
+        return lambda r: scale * r
+
+    def other(scale):
+        return lambda r: r * scale
+
+    venv = make(2.0, one)
+    first = environments.look(venv)
+    venv.reset()
+    state = environments.take(venv, first)
+    environments.put(make(2.0, other), state)
+    with pytest.raises(environments.NotKeptError, match="made otherwise: TransformReward.func"):
+        environments.put(make(3.0, other), state)

@@ -1,6 +1,7 @@
 import collections
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 import gymnasium
 import numpy as np
@@ -57,6 +58,10 @@ class Costs:
         lambda x: collections.Counter({"a": x}),
         lambda x: collections.defaultdict(list, {"a": [x]}),
         lambda x: Fraction(int(x), 7),
+        lambda x: lambda y: x * y,
+        lambda x: lambda y, scale=x: scale * y,
+        lambda x: partial(max, x, key=lambda y: y + x),
+        lambda x: Costs(x).__repr__,
     ],
 )
 def test_data_in_objects_are_told_apart(make):
@@ -71,7 +76,8 @@ def test_a_class_is_told_by_its_name():
 @pytest.mark.parametrize(
     "value",
     [
-        lambda: 0,
+        np.random.default_rng(0).random,
+        partial(max, np.random.default_rng(0)),
         np.random.default_rng(0),
         Costs(np.random.default_rng(0)),
         {1, 2},
