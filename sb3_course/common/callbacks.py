@@ -6,6 +6,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 
 from sb3_course.common.evaluation import (
+    check_evaluation,
     evaluation_envs,
     evaluation_seed,
     play_episodes,
@@ -83,6 +84,7 @@ class EvaluateEvery(BaseCallback):
         self._seed, self._tell = seed, tell
 
     def _on_training_start(self) -> None:
+        check_evaluation(self.model)
         with undisturbed(self.model):
             self._envs = evaluation_envs(self._env, self._episodes)
         self._next = (self.model.num_timesteps // self._every + 1) * self._every

@@ -1,5 +1,6 @@
 """Evaluation of policies, also during their training and without disturbing it."""
 
+import inspect
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,11 +11,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from gymnasium.wrappers import NormalizeObservation
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, unwrap_vec_normalize
 
 from sb3_course.collection.collector import MAX_EPISODE_STEPS, step_wait, unending
+from sb3_course.common.checkpoint import wrappers_above
+from sb3_course.common.checkpoint.layers import layers_of
+from sb3_course.common.errors import UserError
 from sb3_course.envs.config import EnvConfig, EnvId
 
 SEED_OFFSET, SEEDS_PER_RUN = 1_000_000, 1_000
@@ -93,6 +98,7 @@ def evaluation_env(
     :param inside: Further wrapper, below all others
     :param \**settings: Further keyword arguments of ``gymnasium.make``
     :return: Environment, without stacked frames
+    :raises UserError: If one of its wrappers normalizes observations
     """
     config = EnvConfig.of(env)
 
@@ -100,7 +106,14 @@ def evaluation_env(
         made = made if inside is None else inside(made)
         return OwnEpisodes(made) if config.wrappers else made
 
-    return config.make(below, disable_env_checker=True, **settings)
+    made = config.make(below, disable_env_checker=True, **settings)
+    if any(isinstance(layer, NormalizeObservation) for layer in layers_of(made)):
+        made.close()
+        raise UserError(
+            "NormalizeObservation has statistics of its own, which an evaluation has not seen; "
+            "allowed: normalize=True, SB3's VecNormalize, whose statistics are the training's"
+        )
+    return made
 
 
 def evaluation_envs(env: EnvConfig | EnvId, episodes: int) -> VecEnv:
@@ -142,6 +155,22 @@ def evaluate(
     return episodes.returns, episodes.lengths
 
 
+def check_evaluation(model: BaseAlgorithm) -> None:
+    """Check that other environments than a model's own can be observed as it does.
+
+    :param model: Model
+    :raises UserError: If it normalizes observations below another wrapper
+    """
+    normalizer = model.get_vec_normalize_env()
+    if normalizer is None or not normalizer.norm_obs:
+        return
+    if above := wrappers_above(model.get_env(), normalizer):
+        raise UserError(
+            f"its observations are normalized below {', '.join(above)}, which only its own "
+            "environment can do; allowed: VecNormalize as the outermost wrapper"
+        )
+
+
 def play_episodes(model: BaseAlgorithm, envs: VecEnv, seed: int) -> Episodes:
     """Play one episode of every environment with a model's deterministic policy.
 
@@ -158,8 +187,13 @@ def play_episodes(model: BaseAlgorithm, envs: VecEnv, seed: int) -> Episodes:
     :param envs: Environments, neither normalized nor shared with training
     :param seed: Seed of the first environment; environment ``i`` is seeded with ``seed + i``
     :return: Episodes, one of each environment
+    A policy of sb3-contrib that takes action masks has those of ``action_masks()``, as there.
+
     :raises RuntimeError: An episode is longer than ``MAX_EPISODE_STEPS``
+    :raises UserError: The model normalizes observations below another wrapper
     """
+    check_evaluation(model)
+    masked = takes_masks(model) and envs.has_attr("action_masks")
     normalizer = model.get_vec_normalize_env()
     returns = np.zeros(envs.num_envs, dtype=np.float64)
     lengths = np.zeros(envs.num_envs, dtype=np.int64)
@@ -169,18 +203,20 @@ def play_episodes(model: BaseAlgorithm, envs: VecEnv, seed: int) -> Episodes:
     state = None
     envs.seed(seed)
     obs: Any = envs.reset()
-    wrapped = any(envs.env_is_wrapped(OwnEpisodes))
-    if wrapped:
-        if not all(envs.get_attr("seeded")):  # in the middle of an episode of the last evaluation
-            envs.env_method("end")
-            envs.step(np.array([envs.action_space.sample() for _ in range(envs.num_envs)]))
-            envs.seed(seed)
-            obs = envs.reset()
-        envs.env_method("forget")
+    own = _own_episodes(envs)
+    if not all(env.seeded for env in own):  # in the middle of an episode of the last evaluation
+        for env in own:
+            env.end()
+        envs.step(np.array([envs.action_space.sample() for _ in range(envs.num_envs)]))
+        envs.seed(seed)
+        obs = envs.reset()
+    for env in own:
+        env.forget()
     while running.any():
         if normalizer is not None:
             obs = normalizer.normalize_obs(obs)
-        actions, state = model.predict(obs, state, starts, deterministic=True)
+        masks = {"action_masks": np.stack(envs.env_method("action_masks"))} if masked else {}
+        actions, state = model.predict(obs, state, starts, deterministic=True, **masks)
         envs.step_async(actions)
         obs, rewards, starts, infos = step_wait(envs)
         returns[running] += rewards[running]
@@ -188,13 +224,30 @@ def play_episodes(model: BaseAlgorithm, envs: VecEnv, seed: int) -> Episodes:
         if lengths.max() > MAX_EPISODE_STEPS:
             raise RuntimeError(unending(int(lengths.argmax()), MAX_EPISODE_STEPS))
         for i in np.flatnonzero(running & starts):
-            if wrapped:
-                (ended,) = envs.get_attr("ended", int(i))
-                if not ended:
+            if own:
+                if not own[i].ended:
                     continue  # a wrapper has divided the episode
-                returns[i], lengths[i] = ended[0]
+                returns[i], lengths[i] = own[i].ended[0]
             running[i], last[i] = False, infos[i]
     return Episodes(returns, lengths, last)
+
+
+def _own_episodes(envs: VecEnv) -> list[OwnEpisodes]:
+    """Return what records the environments' own episodes, found by its class: a wrapper above it
+    may have attributes of the same names.
+    """
+    inner = envs.unwrapped
+    singles = inner.envs if isinstance(inner, DummyVecEnv) else []
+    return [layer for env in singles for layer in layers_of(env) if isinstance(layer, OwnEpisodes)]
+
+
+def takes_masks(model: Any) -> bool:
+    """Return whether a model takes action masks, as sb3-contrib's MaskablePPO does.
+
+    :param model: Model or policy, of SB3 or sb3-contrib
+    :return: Whether its ``predict`` does
+    """
+    return "action_masks" in inspect.signature(model.predict).parameters
 
 
 @contextmanager

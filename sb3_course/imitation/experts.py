@@ -20,7 +20,7 @@ from sb3_course.collection.images import AddedTranspose
 from sb3_course.collection.observations import Array, Obs, map_obs, rows_of, take
 from sb3_course.common.checkpoint import CheckpointError, existing, read_header
 from sb3_course.common.errors import UserError
-from sb3_course.common.evaluation import unnormalized
+from sb3_course.common.evaluation import takes_masks, unnormalized
 from sb3_course.common.validation import check_count
 from sb3_course.imitation.cs285 import load_cs285_expert
 from sb3_course.imitation.fitting import check_spaces, fit_actions
@@ -64,10 +64,7 @@ def as_expert(
             raise UserError(f"the expert does not see raw observations: {error}") from error
     if isinstance(expert, (BaseAlgorithm, BasePolicy)):
         policy = expert.policy if isinstance(expert, BaseAlgorithm) else expert
-        if hasattr(policy, "lstm_actor"):
-            raise UserError(
-                "a recurrent policy cannot be the expert: its actions depend on past observations"
-            )
+        _check_policy(policy)
         check_spaces("expert does", policy, observation_space, action_space)
         normalizer = copy.copy(vec_normalize)  # as it is now, whatever its environments do
         if normalizer is not None and hasattr(normalizer, "obs_rms"):
@@ -115,6 +112,18 @@ def seeing_as_given(expert: Expert, env: VecEnv | None) -> Expert:
 
 def _predict(policy: Any, obs: Obs) -> Array:
     return np.asarray(policy.predict(obs, deterministic=True)[0])
+
+
+def _check_policy(policy: BasePolicy) -> None:
+    """Refuse a policy whose actions are no function of the observation."""
+    if hasattr(policy, "lstm_actor"):
+        raise UserError(
+            "a recurrent policy cannot be the expert: its actions depend on past observations"
+        )
+    if takes_masks(policy):
+        raise UserError(
+            "a policy with action masks cannot be the expert: its actions depend on the masks"
+        )
 
 
 def _mode(policy: Any, obs: Obs) -> Array:
@@ -260,7 +269,8 @@ def _trajectories(rollout: collection.Rollout) -> list[TrajectoryWithRew]:
         end = int(steps[-1]), int(n)
         if end not in rollout.terminal_obs:
             raise KeyError(
-                f"infos[{n}] has no 'terminal_observation', which a demonstration ends with"
+                f"infos[{n}] has no 'terminal_observation' of finite numbers, which a "
+                "demonstration ends with"
             )
         last = rollout.terminal_obs[end]
         obs = map_obs(itemgetter((steps, n)), rollout.obs)

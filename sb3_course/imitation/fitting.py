@@ -47,7 +47,11 @@ def check_spaces(
 
 
 def _same(one: spaces.Space[Any], other: spaces.Space[Any]) -> bool:
-    """Whether the elements of two spaces mean the same."""
+    """Whether the elements of two spaces mean the same, also if they have another type."""
+    if isinstance(one, spaces.Discrete) and isinstance(other, spaces.Discrete):
+        return bool(one.n == other.n and one.start == other.start)
+    if isinstance(one, spaces.MultiDiscrete) and isinstance(other, spaces.MultiDiscrete):
+        return np.array_equal([one.nvec, one.start], [other.nvec, other.start])
     if not (isinstance(one, spaces.Box) and isinstance(other, spaces.Box)):
         return one == other
     if one.shape != other.shape:

@@ -19,6 +19,7 @@ from torch.distributions import Distribution
 from sb3_course.collection.observations import Obs, take
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError, in_words
+from sb3_course.common.evaluation import takes_masks
 from sb3_course.common.files import write_atomically
 from sb3_course.loading import normalization_to_predict
 from sb3_course.playing import open_policy
@@ -145,6 +146,10 @@ def _check_kind(model: BaseAlgorithm) -> None:
         raise UserError(
             f"{name}: a recurrent policy cannot be exported, as its actions depend on past "
             "observations"
+        )
+    if takes_masks(model.policy):
+        raise UserError(
+            f"{name}: a policy with action masks cannot be exported, as its actions depend on them"
         )
     venv = model.get_vec_normalize_env()
     above = [] if venv is None else checkpoint.wrappers_above(model.get_env(), venv)

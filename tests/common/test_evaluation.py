@@ -5,13 +5,16 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from sb3_contrib import MaskablePPO
 from stable_baselines3 import A2C
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
 
 from sb3_course.benchmark.execution.evaluation_callback import EvaluationCallback
 from sb3_course.common import evaluation
+from sb3_course.common.callbacks import EvaluateEvery
+from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import (
     evaluate,
     evaluation_envs,
@@ -225,7 +228,14 @@ class PassesAll(gymnasium.Wrapper):
     """Changes nothing."""
 
 
-@pytest.mark.parametrize("wrapper", [PassesAll, Scales, Lives])
+class NamesAlike(gymnasium.Wrapper):
+    """Has attributes of the names that what records episodes has."""
+
+    ended = seeded = False
+    forget = end = None
+
+
+@pytest.mark.parametrize("wrapper", [PassesAll, NamesAlike, Scales, Lives])
 def test_the_environments_own_return_is_measured_below_its_wrappers(wrapper):
     """Over its own episode, whatever a wrapper makes of it."""
     model = trained(None)
@@ -278,3 +288,55 @@ def test_an_episode_without_an_end_is_told(monkeypatch):
     model = A2C("MlpPolicy", "Pendulum-v1", device="cpu")
     with pytest.raises(RuntimeError, match="environment 0 has not ended its episode within 300"):
         play_episodes(model, env, seed=0)
+
+
+class OneIsValid(gymnasium.Env):
+    """One action is valid at a time; another one ends the episode."""
+
+    observation_space = spaces.Box(-1, 1, (1,))
+    action_space = spaces.Discrete(5)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 5
+        self.valid = int(self.np_random.integers(5))
+        return np.zeros(1, np.float32), {}
+
+    def action_masks(self):
+        return np.arange(5) == self.valid
+
+    def step(self, action):
+        self.left -= 1
+        right, self.valid = int(action) == self.valid, int(self.np_random.integers(5))
+        return np.zeros(1, np.float32), float(right), not right or not self.left, False, {}
+
+
+@pytest.mark.parametrize("wrappers", [(), (PassesAll,)])
+def test_masked_policies_get_the_masks(wrappers):
+    model = MaskablePPO("MlpPolicy", OneIsValid(), n_steps=8, batch_size=8, device="cpu")
+    config = EnvConfig(OneIsValid, wrappers=wrappers)
+    assert evaluate(model, evaluation_envs(config, 4), seed=0)[0].tolist() == [5.0] * 4
+    assert not evaluation.takes_masks(A2C("MlpPolicy", "CartPole-v1", device="cpu").policy)
+
+
+def test_statistics_that_no_evaluation_has_seen_are_refused():
+    config = EnvConfig("CartPole-v1", wrappers=("NormalizeObservation",))
+    with pytest.raises(UserError, match="has statistics of its own.*normalize=True"):
+        evaluation_envs(config, 2)
+    evaluation_envs(EnvConfig("CartPole-v1", wrappers=("NormalizeReward",)), 2)
+
+
+def test_normalization_below_other_wrappers_is_refused_before_training():
+    def model(**kwargs):
+        return A2C(
+            "MlpPolicy",
+            VecFrameStack(VecNormalize(make_vec_env("CartPole-v1"), **kwargs), 2),
+            device="cpu",
+        )
+
+    callback = EvaluateEvery(5, EnvConfig("CartPole-v1", frame_stack=2), 1, 0)
+    refused = model()
+    with pytest.raises(UserError, match="normalized below VecFrameStack, .*outermost"):
+        refused.learn(5, callback)
+    assert refused.num_timesteps == 0
+    model(norm_obs=False).learn(5, callback)

@@ -2,7 +2,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from sb3_contrib import TQC
+from sb3_contrib import TQC, MaskablePPO
 from stable_baselines3 import A2C, DQN, SAC
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import (
@@ -118,6 +118,24 @@ def test_says_what_is_wrong_with_a_file(tmp_path, name, said):
     A2C("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "a2c.zip")
     with pytest.raises(UserError, match=said):
         as_expert(tmp_path / name)
+
+
+def test_a_policy_with_action_masks_is_no_expert():
+    model = MaskablePPO("MlpPolicy", "CartPole-v1", device="cpu")
+    for expert in (model, model.policy):
+        with pytest.raises(UserError, match="action masks cannot be the expert"):
+            as_expert(expert)
+
+
+def test_a_last_observation_that_is_not_finite_is_told():
+    class Vanishes(gym.Wrapper):
+        def step(self, action):
+            obs, reward, terminated, truncated, info = super().step(action)
+            return obs * (np.nan if terminated else 1.0), reward, terminated, truncated, info
+
+    env = DummyVecEnv([lambda: Vanishes(gym.make("CartPole-v1"))])
+    with pytest.raises(KeyError, match="'terminal_observation' of finite numbers"):
+        demonstrate(lambda obs: np.zeros(len(obs), int), env, 1)
 
 
 def test_a_number_is_no_expert():

@@ -24,6 +24,19 @@ def owner(observation_space=OBS, action_space=ONE):
 @pytest.mark.parametrize(
     ("own", "wanted"),
     [
+        (spaces.Discrete(2, dtype=np.int32), spaces.Discrete(2)),
+        (spaces.MultiDiscrete([2, 3], dtype=np.int32), spaces.MultiDiscrete([2, 3])),
+        (spaces.Box(-1, 1, (2,), np.float64), ONE),
+    ],
+    ids=str,
+)
+def test_a_space_of_another_type_means_the_same(own, wanted):
+    check_spaces("x does", owner(action_space=own), OBS, wanted)
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [
         (spaces.Box(-2, 2, (2,)), ONE),
         (spaces.Box(-1, 1, (3,)), ONE),
         (spaces.Box(-1, 1, (2, 1)), ONE),

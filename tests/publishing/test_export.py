@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 import torch as th
 from gymnasium import spaces
-from sb3_contrib import RecurrentPPO
+from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, SAC, TD3
 from stable_baselines3.common.vec_env import VecFrameStack
 from torch.distributions import Distribution
@@ -186,6 +186,7 @@ def test_what_cannot_be_exported_is_told_and_nothing_written(tmp_path):
     env = make_vec_env("CartPole-v1", 1, backend="dummy")
     for model, message in [
         (RecurrentPPO("MlpLstmPolicy", env, device="cpu"), "a recurrent policy cannot be exported"),
+        (MaskablePPO("MlpPolicy", env, device="cpu"), "action masks cannot be exported"),
         (Contrary("MlpPolicy", env, device="cpu"), "differ from predict's by 1"),
     ]:
         with pytest.raises(UserError, match=message):

@@ -206,9 +206,10 @@ def _tidy(path: Path) -> Found:
 
 def _logs(root: Path, layout: Layout | None) -> Found:
     found, unread = find_runs(root, layout or Layout.parse(ZOO))
-    swapped = {_swapped(run) for run in found}
-    if layout is None and True in swapped and False not in swapped:
-        found, unread = find_runs(root, Layout.parse(ZOO_TENSORBOARD))
+    if layout is None:
+        swapped = {_swapped(run) for run in found}
+        if True in swapped and False not in swapped:
+            found, unread = find_runs(root, Layout.parse(ZOO_TENSORBOARD))
     runs = []
     for run in found:
         try:

@@ -196,5 +196,6 @@ def _monitored(run: FoundRun) -> list[str]:
         with suppress(OSError), path.open("rb") as file:
             line = file.readline(LONGEST_LINE).decode(errors="replace")
             name = header(line.removeprefix("#")).get("env_id")
-            return [name] if isinstance(name, str) else []
+            # "None" is SB3's word for an environment without a spec
+            return [name] if isinstance(name, str) and name != "None" else []
     return []

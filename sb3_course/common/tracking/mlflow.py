@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ class MlflowRun:
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Add numbers by name."""
         now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, step) for name, value in values.items()]
+        metrics = [Metric(_named(name), value, now, step) for name, value in values.items()]
         self._client.log_batch(self._id, metrics=metrics)
 
     def video(self, path: Path, step: int) -> None:
@@ -71,6 +72,11 @@ def open_run(tracking: Tracking, run: TrackedRun) -> MlflowRun:
         client.log_batch(run_id, params=params[i : i + MOST_PARAMS])
     client.log_batch(run_id, tags=[RunTag("mlflow.source.git.commit", str(_commit(run.config)))])
     return MlflowRun(client, run_id)
+
+
+def _named(name: str) -> str:
+    """Return a name as MLflow takes it: of letters, digits, and a few signs."""
+    return re.sub(r"[^\w\-. /]", "_", name)
 
 
 def _experiment(client: MlflowClient, tracking: Tracking) -> str:

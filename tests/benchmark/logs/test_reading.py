@@ -198,6 +198,21 @@ def test_a_layout_is_used(folder):
     assert runs(logs) == [("mine", "CartPole-v1", 4)]
 
 
+@pytest.mark.parametrize("layout", ["{algorithm}_{seed}", "{algorithm}/{seed}", "*_{seed}"])
+def test_a_layout_may_leave_out_what_the_files_say(folder, layout):
+    for seed in (1, 2):
+        name = layout.replace("*", "x").format(algorithm="PPO", seed=seed)
+        place = monitor(folder / "runs" / name / "monitor.csv", [(1.0, 9, 0.5)]).parent
+        arguments(place, algo="PPO", seed=seed)
+    assert runs(read_logs("runs", layout)) == [("PPO", "CartPole-v1", seed) for seed in (1, 2)]
+
+
+def test_an_environment_without_a_spec_is_not_known_from_sb3s_monitor(folder):
+    monitor(folder / "runs" / "PPO_1" / "monitor.csv", [(1.0, 9, 0.5)], env_id="None")
+    with pytest.raises(UserError, match="its environment is not known"):
+        read_logs("runs", "{algorithm}_{seed}")
+
+
 def test_a_log_is_a_path_too(folder):
     evaluations(folder / "zoo" / "ppo" / "CartPole-v1_1")
     assert runs(read_logs("zoo/ppo/CartPole-v1_1/evaluations.npz")) == [("ppo", "CartPole-v1", 1)]

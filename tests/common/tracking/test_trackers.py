@@ -123,6 +123,20 @@ def test_mlflow_keeps_files(folder, returns):
     assert "status: 3" in (run / "meta.yaml").read_text()  # finished
 
 
+@needs("mlflow")
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [("custom/win rate (%)", "custom/win rate ___"), ("a:b", "a_b"), ("eval/mean_reward",) * 2],
+)
+def test_a_name_that_mlflow_does_not_take_is_changed(given, taken):
+    from mlflow.utils.validation import _validate_metric_name
+
+    from sb3_course.common.tracking.mlflow import _named
+
+    assert _named(given) == taken
+    _validate_metric_name(taken)
+
+
 @needs("trackio")
 def test_trackio_is_local(folder, returns):
     with sqlite3.connect(folder / "trackio" / "tiny.db") as database:
