@@ -56,7 +56,7 @@ def test_what_would_be_tuned_is_listed_without_running(tuned, tmp_path, capsys):
 
 def test_runs_for_the_sensitivity_are_in_the_plan(tuned, capsys):
     assert app.invoke(["tune", tuned(sensitivity=3), "--dry-run"]) == terminal.OK
-    runs = (3 + 3 + 3) * 3  # values of the three parameters on three seeds
+    runs = (3 + 3 + 3 + 1) * 3  # values of three parameters and what is chosen, on three seeds
     assert (
         capsys.readouterr()
         .out.strip()
