@@ -181,14 +181,13 @@ def play_episodes(model: BaseAlgorithm, envs: VecEnv, seed: int) -> Episodes:
 
     In environments of :func:`evaluation_envs` the returns and lengths are those of the environment
     below its wrappers, as in RL Zoo: a wrapper that changes rewards changes what is learned from,
-    but not what is measured.
+    but not what is measured. A policy of sb3-contrib that takes action masks has those of the
+    environment's ``action_masks()``, as there.
 
     :param model: Model to evaluate
     :param envs: Environments, neither normalized nor shared with training
     :param seed: Seed of the first environment; environment ``i`` is seeded with ``seed + i``
     :return: Episodes, one of each environment
-    A policy of sb3-contrib that takes action masks has those of ``action_masks()``, as there.
-
     :raises RuntimeError: An episode is longer than ``MAX_EPISODE_STEPS``
     :raises UserError: The model normalizes observations below another wrapper
     """
