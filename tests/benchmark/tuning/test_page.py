@@ -1,4 +1,5 @@
 import copy
+from itertools import pairwise
 
 import numpy as np
 import optuna
@@ -7,14 +8,16 @@ from optuna.trial import TrialState
 
 from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.definition.search import Searched
+from sb3_course.benchmark.reporting.drawing.figures import together
+from sb3_course.benchmark.reporting.drawing.files import DPI, drawn
 from sb3_course.benchmark.statistics import metrics
 from sb3_course.benchmark.statistics.scores import Reference
 from sb3_course.benchmark.tuning.journal import open_journal
-from sb3_course.benchmark.tuning.page.figures import written
+from sb3_course.benchmark.tuning.page.figures import sensitivity, written
 from sb3_course.benchmark.tuning.page.importance import FEWEST, importances
 from sb3_course.benchmark.tuning.page.sections import StudyRecord, parameters, search, sections
 from sb3_course.benchmark.tuning.progress import error_in_words, status_table
-from sb3_course.benchmark.tuning.sensitivity import _point
+from sb3_course.benchmark.tuning.sensitivity import Point, _point
 from sb3_course.benchmark.tuning.space import values_along
 from sb3_course.benchmark.tuning.subject import subjects_of
 from sb3_course.benchmark.tuning.trials import AGAIN
@@ -113,6 +116,23 @@ def test_nothing_is_important_where_all_are_equal():
 def test_the_values_at_an_axis_are_those_of_the_range(bounds, texts):
     range_of = Searched(**bounds)
     assert written(values_along(range_of, 3), range_of) == texts
+
+
+@pytest.mark.parametrize("others", [[[64, 64]], [[64, 64], [16], {"net_arch": {"pi": [8, 8, 8]}}]])
+def test_long_choices_have_room(others):
+    choices = [*others, {"pi": [64, 64], "vf": [256, 256]}]
+    ranges = {"policy_kwargs.net_arch": {"values": choices}, "n_steps": {"values": [8, 16]}}
+    of = subject(ranges=ranges)
+    curve = [Point(i, 1.0, 0.0, 2.0) for i in range(2)]
+    panels = sensitivity(of, dict.fromkeys(of.ranges, curve), {}, "Return")
+    figure = together(panels, {})
+    drawn(figure, "sensitivity")
+    figure.set_dpi(DPI)
+    for axes in figure.axes:
+        assert axes.get_window_extent().height > 0.7 * DPI
+        labels = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert min(label.y0 for label in labels) > 0
+        assert all(a.x1 < b.x0 for a, b in pairwise(labels))
 
 
 @pytest.mark.parametrize(("points", "name"), [(2, "50%"), (4, "25%"), (1, "100%")])

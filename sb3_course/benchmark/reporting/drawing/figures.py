@@ -25,6 +25,8 @@ TITLE_WIDTH = 26
 """Number of characters after which a panel's title is wrapped."""
 ALONE = (3.0, 2.05)
 """Width and height of a panel on a page, in inches."""
+HEIGHT = 1.85
+"""Height of a panel in print, in inches."""
 
 
 class Panel(NamedTuple):
@@ -43,7 +45,7 @@ class Panel(NamedTuple):
     draw: Callable[[Axes], Any]
     x: str = ""
     y: str = ""
-    height: float = 1.85
+    height: float = HEIGHT
     references: Sequence[str] = ()
     wide: bool = False
 
@@ -176,12 +178,14 @@ def together(panels: Sequence[Panel], styles: Styles) -> Figure:
         free = rows * columns > n and len(lines) <= 9
         per_row = _per_row(lines) if lines and n > 1 and not free else 0
         above = 0.17 * -(-len(lines) // per_row) + 0.1 if per_row else 0
-        figure.set_figheight(rows * panels[0].height + above + 0.1)
-        grid = figure.add_gridspec(rows, columns)
+        heights = [max(p.height for p in panels[i : i + columns]) for i in range(0, n, columns)]
+        figure.set_figheight(sum(heights) + above + 0.1)
+        ratios = [height / heights[0] for height in heights]
+        grid = figure.add_gridspec(rows, columns, height_ratios=ratios)
         for i, panel in enumerate(panels):
             axes = figure.add_subplot(grid[i // columns, i % columns])
             _draw(axes, panel)
-            axes.set_xlabel(panel.x if i + columns >= n else "")
+            axes.set_xlabel(panel.x if i + columns >= n and panel.x else axes.get_xlabel())
             axes.set_ylabel(panel.y if i % columns == 0 else "")
             if not lines and i % columns:
                 axes.tick_params(labelleft=False)
@@ -205,7 +209,7 @@ def alone(panel: Panel) -> Figure:
     :return: Figure
     """
     with plain_text_style(1.0):
-        figure = Figure(figsize=(ALONE[0], ALONE[1] + panel.height - 1.85), layout="constrained")
+        figure = Figure(figsize=(ALONE[0], ALONE[1] + panel.height - HEIGHT), layout="constrained")
         axes = figure.add_subplot()
         _draw(axes, panel)
         axes.set(xlabel=panel.x, ylabel=panel.y)

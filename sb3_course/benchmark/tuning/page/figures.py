@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
+from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -9,7 +10,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from optuna.trial import FrozenTrial
 
 from sb3_course.benchmark.definition.search import Searched
-from sb3_course.benchmark.reporting.drawing.figures import Panel
+from sb3_course.benchmark.reporting.drawing.figures import HEIGHT, Panel
 from sb3_course.benchmark.reporting.drawing.files import INK
 from sb3_course.benchmark.reporting.drawing.styles import BLUE, COLORS, GRAY, RED, Style, Styles
 from sb3_course.benchmark.tuning.sensitivity import Point
@@ -19,6 +20,10 @@ from sb3_course.benchmark.tuning.trials import last_value
 
 NARROW = 12
 """Number of letters of all choices together that fit beside each other under a panel."""
+LINE = 18
+"""Number of letters after which a choice that is written upwards goes on in another line."""
+LETTER = 0.065
+"""Inches of a letter there."""
 
 
 def rung_styles(subject: Subject) -> Styles:
@@ -65,7 +70,7 @@ def slices(subject: Subject, trials: Sequence[FrozenTrial], y: str) -> list[Pane
             _scatter(axes, subject, having, [t.params[name] for t in having], _first_value)
             _set_values(axes, searched)
 
-        return Panel(name, draw, "", y)
+        return Panel(name, draw, "", y, _height(searched))
 
     return [
         panel(name, searched)
@@ -94,7 +99,7 @@ def sensitivity(
             _curve(axes, points, subject.ranges[name], chosen.get(name))
             axes.set_ylim(min(bounds) - margin, max(bounds) + margin)
 
-        return Panel(name, draw, "", y)
+        return Panel(name, draw, "", y, _height(subject.ranges[name]))
 
     return [panel(name, points) for name, points in curves.items() if points]
 
@@ -168,8 +173,24 @@ def _set_values(axes: Axes, searched: Searched) -> None:
             *((low / margin, high * margin) if searched.log else (low - margin, high + margin))
         )
         return
-    names = [str(value) for value in searched.values]
-    rotation = 0 if sum(map(len, names)) <= NARROW + 4 * len(names) else 90
-    axes.set_xticks(range(len(names)), names, rotation=rotation)
+    names, upwards = _choices(searched.values)
+    axes.set_xticks(range(len(names)), names, rotation=90 if upwards else 0)
+    if upwards:
+        axes.set_xlabel(" ")  # letters may take a little more room than their layout has
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(-0.5, len(names) - 0.5)
+
+
+def _choices(values: Sequence[Any]) -> tuple[list[str], bool]:
+    """Return choices as text, and whether they are too long to be written beside each other."""
+    names = [str(value) for value in values]
+    if sum(map(len, names)) <= NARROW + 4 * len(names):
+        return names, False
+    return [fill(name, LINE, break_long_words=False) for name in names], True
+
+
+def _height(searched: Searched) -> float:
+    """Return the height of a panel in inches, with room for choices that are written upwards."""
+    names, upwards = _choices(searched.values or ())
+    longest = max((len(line) for name in names for line in name.splitlines()), default=0)
+    return HEIGHT + LETTER * max(0, longest - NARROW) if upwards else HEIGHT
