@@ -179,7 +179,7 @@ def load_to_play(
         its weights are not finite
     """
     algorithm = find_class(path, header, name, trusted)
-    with _told(path):
+    with _told(path, name):
         model = loading.load_any(algorithm, path, env, "freeze", trusted)
     for key, weights in model.policy.state_dict().items():
         if not weights.isfinite().all():
@@ -214,13 +214,13 @@ def open_policy(path: Path, name: str | None, trust: bool) -> BaseAlgorithm:
     """
     header, trusted = opened(path, trust)
     algorithm = find_class(path, header, name, trusted)
-    with _told(path):
+    with _told(path, name):
         return loading.load_to_predict(algorithm, path, trusted)
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Tell the user why a file cannot be loaded, within a context."""
+def _told(path: Path, name: str | None) -> Iterator[None]:
+    """Tell the user why a file cannot be loaded as what they say that it is, within a context."""
     try:
         yield
     except CheckpointError as error:
@@ -228,7 +228,8 @@ def _told(path: Path) -> Iterator[None]:
             untrusted(path, PICKLES) if "weights_only" in str(error) else _about(path, error)
         ) from error
     except Exception as error:
-        raise UserError(_about(path, error)) from error
+        doubt = f"; was it saved by another class than {name}?" if name is not None else ""
+        raise UserError(_about(path, error) + doubt) from error
 
 
 def _about(path: Path, error: Exception) -> str:

@@ -25,6 +25,7 @@ SET_BY_THE_RUN = frozenset(
 """Constructor arguments that a run sets itself."""
 IMITATORS = ("BC", "DAgger")
 UNIONS = (Union, UnionType)
+PLAIN = (bool, int, float, str, list, dict)
 
 
 def find_algorithm(name: str) -> type[BaseAlgorithm]:
@@ -85,15 +86,30 @@ def constructor_parameters(algorithm: type[BaseAlgorithm]) -> dict[str, inspect.
     return {name: p for name, p in found.items() if name not in SET_BY_THE_RUN}
 
 
+def _kinds(annotation: Any) -> set[Any]:
+    """Return what an annotation allows beside None, without the types of elements."""
+    kinds = get_args(annotation) if get_origin(annotation) in UNIONS else [annotation]
+    return {get_origin(kind) or kind for kind in kinds} - {NoneType}
+
+
 def _needed_kind(annotation: Any, given: Any) -> str | None:
-    """Return what a parameter needs if it is annotated as a number or dict and given neither."""
-    kinds = set(get_args(annotation) if get_origin(annotation) in UNIONS else [annotation])
-    kinds = {get_origin(kind) or kind for kind in kinds} - {NoneType}
+    """Return what a parameter needs if its annotation is plain and the value is something else."""
+    kinds = _kinds(annotation)
+    if int in kinds and float not in kinds and isinstance(given, float):
+        return "a whole number"
+    if isinstance(given, PLAIN) and kinds and all(_is_of_python(kind) for kind in kinds):
+        return f"{' or '.join(sorted(k.__name__ for k in kinds))}, which only Python can give"
     if kinds & {int, float} and Callable not in kinds and isinstance(given, LinearSchedule):
         return "a constant, not a schedule"
     if kinds & {int, float} and kinds <= {int, float, bool, Callable}:
         return "a number" if isinstance(given, (str, list, dict)) else None
     return "a dict" if kinds == {dict} and not isinstance(given, (dict, NoneType)) else None
+
+
+def _is_of_python(kind: Any) -> bool:
+    """Return whether a type's objects are a class of SB3's or its like, which no text names."""
+    ours = ("stable_baselines3.", "sb3_")
+    return kind is type or (isinstance(kind, type) and kind.__module__.startswith(ours))
 
 
 def default_policy(algorithm: type[BaseAlgorithm], space: Space[Any] | None = None) -> str:
@@ -143,6 +159,10 @@ def constructor_arguments(
             raise UserError(unknown(f"hyper-parameter of {name}", key, allowed))
     arguments = {"policy": default_policy(algorithm, space), **with_schedules(params)}
     for key, given in arguments.items():
+        kinds = _kinds(allowed.get(key))
+        whole = isinstance(given, float) and given.is_integer()
+        if whole and int in kinds and float not in kinds:
+            given = arguments[key] = int(given)  # as of 1e3
         needed = _needed_kind(allowed.get(key), given)
         if needed:
             raise UserError(f"{key} of {name} must be {needed}, got {params[key]!r}")

@@ -150,6 +150,8 @@ def resume(
             f"--resume: {path} does not say how its training was started, as files of "
             "`sb3-course train` do"
         ) from error
+    if not trusted and "class" not in header:
+        raise UserError(untrusted(path, PICKLES))
     algorithm = find_class(path, header, setup.algo if trusted else None, trusted)
     check_trusted(path, setup.env, trusted)
     setup = replace(setup, device=setup.device if device is None else device)
@@ -203,11 +205,15 @@ def train(
         callbacks.append(SaveEvery(setup.save_every, lambda saved: loading.save(saved, file), tell))
     stop = Stop(tell)
     with stop.listening(), tracked(_track(model, setup, tell)) as trackers:
-        model.learn(
-            setup.timesteps - model.num_timesteps,
-            [*callbacks, stop, *trackers],
-            reset_num_timesteps=model.num_timesteps == 0,
-        )
+        try:
+            model.learn(
+                setup.timesteps - model.num_timesteps,
+                [*callbacks, stop, *trackers],
+                reset_num_timesteps=model.num_timesteps == 0,
+            )
+        finally:  # SB3 writes what an update has recorded with the next batch
+            if model.logger.name_to_value:
+                model.logger.dump(model.num_timesteps)
 
 
 def _set_logger(model: BaseAlgorithm, setup: Setup, tables: bool) -> Setup:

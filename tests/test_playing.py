@@ -96,6 +96,8 @@ def test_a_model_that_sb3_saved_needs_environment_and_class(tmp_path):
         next(playing.play(path, None, 1, 0))
     with pytest.raises(UserError, match="does not name its class: add it, as in --algo A2C"):
         next(playing.play(path, "CartPole-v1", 1, 0))
+    with pytest.raises(UserError, match="was it saved by another class than SAC"):
+        next(playing.play(path, "Pendulum-v1", 1, 0, name="SAC", trust=True))
     with pytest.raises(UserError, match="not written by you .*holds pickled Python.*add --trust"):
         next(playing.play(path, "CartPole-v1", 2, 0, name="A2C"))
     assert len(list(playing.play(path, "CartPole-v1", 2, 0, name="A2C", trust=True))) == 2

@@ -129,6 +129,14 @@ def test_schedules_come_by_name():
             {"policy": "MlpPolicy"},
             "unknown policy of RecurrentPPO 'MlpPolicy'; did you mean 'MlpLstmPolicy'",
         ),
+        ("PPO", {"n_steps": 1.5}, "n_steps of PPO must be a whole number, got 1.5"),
+        ("DQN", {"train_freq": 2.5}, "train_freq of DQN must be a whole number, got 2.5"),
+        (
+            "DDPG",
+            {"action_noise": "normal"},
+            "action_noise of DDPG must be ActionNoise, which only Python can give, got 'normal'",
+        ),
+        ("A2C", {"rollout_buffer_class": "Mine"}, "must be type, which only Python can give, got"),
         ("NPG", {"policy": "Mlp"}, "unknown policy of NPG 'Mlp'; allowed: CnnPolicy, MlpPolicy, "),
     ],
 )
@@ -146,6 +154,14 @@ class Annotated(A2C):
 def test_what_is_not_known_to_need_a_number_passes():
     given = {"plain": "a", "either": "b", "both": "c", "policy_kwargs": None, "gamma": 1}
     assert given.items() <= constructor_arguments(f"{__name__}:Annotated", given).items()
+
+
+def test_whole_numbers_may_be_written_with_an_exponent():
+    given = {"batch_size": 1e1, "gamma": 1.0, "train_freq": 1e1, "learning_rate": 1.0}
+    arguments = constructor_arguments("DQN", given)
+    assert {type(arguments[key]) for key in ("batch_size", "train_freq")} == {int}
+    assert {type(arguments[key]) for key in ("gamma", "learning_rate")} == {float}
+    assert arguments["batch_size"] == arguments["train_freq"] == 10
 
 
 def test_training_frequencies_are_pairs_as_sb3_wants_them():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch as th
 from stable_baselines3.common.utils import get_device
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import sb3_course
 from sb3_course import loading, training
@@ -277,6 +278,38 @@ def test_a_training_logs_where_it_began(tmp_path, monkeypatch):
     assert files == {"A2C_1", "A2C_2"}
     assert len(list(tmp_path.glob("logs/CartPole-v1/A2C_1/events*"))) == 2
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("algo", ["NPG", "A2C"])
+def test_what_every_update_has_recorded_is_logged_however_often_a_training_stops(
+    algo, tmp_path, monkeypatch
+):
+    """SB3 writes it with the next batch, which a stopped training has not."""
+    monkeypatch.chdir(tmp_path)
+    words = ["train", algo, *WORDS[2:], "--tensorboard", "logs"]
+    for total in ("400", "800"):  # A2C is logged at every hundredth update alone
+        assert app.invoke([*words, "--timesteps", total, "--out", f"{total}.zip"]) == terminal.OK
+    assert app.invoke(["train", "--resume", "400.zip", "--timesteps", "800"]) == terminal.OK
+    in_parts, whole = (logged(f"logs/CartPole-v1/{algo}_{n}", "train/learning_rate") for n in "12")
+    if algo == "NPG":
+        assert len(in_parts) == len(whole) == 8  # as many as updates
+    assert in_parts[-1] == whole[-1] == 800
+
+
+def logged(folder, tag):
+    events = EventAccumulator(folder).Reload()
+    return [scalar.step for scalar in events.Scalars(tag)]
+
+
+def test_a_file_of_another_user_that_sb3_has_written_needs_trust(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    setup = training.Setup("A2C", EnvConfig("CartPole-v1"), 2, 0, "dummy", 100)
+    model = training.start(setup, {}, False, None)
+    training.train(model, setup, Path("a2c.zip"), print)
+    model.save("a2c.zip")  # as SB3 does, without its class
+    with pytest.raises(UserError, match="a2c.zip was not written by you .*add --trust"):
+        training.resume(Path("a2c.zip"), False, print)
+    assert training.resume(Path("a2c.zip"), True, print)[0].num_timesteps == 100
 
 
 def test_a_replay_buffer_that_no_file_holds_is_told(tmp_path):

@@ -3,7 +3,9 @@
 import shlex
 import sys
 import traceback
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -182,11 +184,15 @@ def train(
             )
         print_line(f"going on at {model.num_timesteps:,} of {setup.timesteps:,} steps")
     begun = model.num_timesteps
+    earlier = None if file == resume else _written(file)
     with finishing(print_line) as finish:
         code = _learn(model, setup, file, tables)
         if code != OK and model.num_timesteps == begun:
             print_line("nothing is saved: no step was made")
             return code
+        if code != OK and earlier is not None and earlier == _written(file):
+            print_line(f"{file} stays: it is of another training, and this one has not ended")
+            file = next(place for place in _beside(file) if not place.exists())
         ask = _another_place if sys.stdin.isatty() and sys.stderr.isatty() else None
         file = training.save(model, file, print_error, ask)
     code = 128 + finish.number if code == OK and finish.number else code
@@ -274,7 +280,9 @@ def _learn(
     """Train, and return an exit code whatever stops training, so that the model can be saved."""
     from sb3_course import training
     from sb3_course.cli.parts.training_progress import TrainingProgress
+    from sb3_course.common.errors import in_words, of_sb3
 
+    begun = model.num_timesteps
     try:
         shown = TrainingProgress(setup.timesteps, Console(stderr=True))
         with shown.live():
@@ -286,11 +294,24 @@ def _learn(
     except FloatingPointError as error:
         print_error(f"stopped after {model.num_timesteps:,} steps: {error}")
         return FAILED
-    except (Exception, SystemExit):  # by which pygame's environments leave with their window
+    except (Exception, SystemExit) as error:  # by SystemExit pygame leaves with its window
+        if model.num_timesteps == begun and of_sb3(error):
+            print_error(f"{setup.algo} refuses it: {in_words(error)}")
+            return FAILED
         traceback.print_exc()
         print_error(f"stopped after {model.num_timesteps:,} steps by the error above")
         return FAILED
     return OK
+
+
+def _written(file: Path) -> int | None:
+    """Return when a file was written; None if there is none."""
+    return file.stat().st_mtime_ns if file.exists() else None
+
+
+def _beside(file: Path) -> Iterator[Path]:
+    """Yield numbered names beside a file, as SB3 numbers its runs."""
+    return (file.with_stem(f"{file.stem}_{number}") for number in count(1))
 
 
 def _another_place() -> str:

@@ -106,6 +106,14 @@ class CourseAlgorithm(BaseAlgorithm):
                 f"policy must be one of {', '.join(self.policy_aliases)} or a subclass of "
                 f"ActorCriticPolicy, got {name}"
             )
+        if given is MultiInputActorCriticPolicy and not (
+            isinstance(self.observation_space, spaces.Dict)
+            or "features_extractor_class" in (self.policy_kwargs or {})
+        ):
+            raise ValueError(
+                f"MultiInputPolicy is for Dict observations, these are {self.observation_space}; "
+                "use MlpPolicy, or CnnPolicy for images"
+            )
         if not isinstance(self.policy_kwargs, Mapping):
             raise ValueError(f"policy_kwargs must be a dict, got {self.policy_kwargs!r}")
         if self.policy_kwargs.get("use_sde"):

@@ -3,9 +3,11 @@
 import io
 import multiprocessing
 import sys
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Integral
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -83,6 +85,18 @@ def in_words(error: BaseException) -> str:
     message = " ".join(str(error).split()) or "no reason given"
     plain = isinstance(error, ValueError | AssertionError) and str(error)
     return message if plain else f"{type(error).__name__}: {message}"
+
+
+def of_sb3(error: BaseException) -> bool:
+    """Return whether SB3 or sb3-contrib has refused what it was given.
+
+    :param error: Exception that was caught
+    :return: Whether their code has raised it as an ``AssertionError`` or a ``ValueError``
+    """
+    if not isinstance(error, AssertionError | ValueError):
+        return False
+    raised = traceback.extract_tb(error.__traceback__)[-1].filename
+    return bool({"stable_baselines3", "sb3_contrib"} & set(Path(raised).parts))
 
 
 Key = tuple[str | int, ...]

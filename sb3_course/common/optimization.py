@@ -27,7 +27,7 @@ def fit_critic(
     :param obs: States s_i, of shape (M, …)
     :param targets: Targets y_i, of shape (M,)
     :param n_updates: Number of gradient steps
-    :param batch_size: Transitions B of a step, drawn without replacement until all have been used;
+    :param batch_size: Transitions B of a step, drawn without replacement until no B are left;
         None for the whole batch each time
     :param chunk_size: Most transitions evaluated at a time, which bounds the memory; None for all
     :return: Mean loss over the steps
@@ -44,7 +44,7 @@ def minibatches(
     device: th.device,
     generator: th.Generator | None = None,
 ) -> Iterator[th.Tensor | slice]:
-    """Yield the indices of minibatches, reshuffled each time that the data are used up.
+    """Yield the indices of minibatches, reshuffled each time that too few are left for another.
 
     :param n: Number of transitions
     :param n_updates: Number of minibatches

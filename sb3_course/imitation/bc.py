@@ -245,7 +245,8 @@ class BC(CourseAlgorithm):
         space = self.action_space
         if isinstance(space, spaces.Box) and self.policy.squash_output:
             shaped = actions.reshape(-1, *space.shape)
-            actions = self.policy.scale_action(shaped).reshape(actions.shape)
+            scaled = self.policy.scale_action(shaped).reshape(actions.shape)
+            actions = np.clip(scaled, -1, 1)  # the expert may exceed what π_θ can do
         samples: th.Tensor = self.to_tensor(actions)
         return samples
 
@@ -260,11 +261,12 @@ class BC(CourseAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Learn from at least ``total_timesteps`` transitions, reshuffled once all were used.
+        """Learn from at least ``total_timesteps`` transitions, each epoch in another order.
 
         Here a time step is a demonstrated transition that a gradient step uses: there are
-        ``total_timesteps / batch_size`` gradient steps and ``total_timesteps / M`` epochs of M
-        demonstrations. Callbacks are called at each gradient step.
+        ``total_timesteps / B`` gradient steps and ``total_timesteps / M`` epochs of M
+        demonstrations, where B is ``batch_size``, or M if that is less. The M mod B last ones of an
+        epoch's order are left out of it. Callbacks are called at each gradient step.
 
         :param total_timesteps: Demonstrated transitions, counted each time that they are used
         :param callback: SB3 callback or callbacks

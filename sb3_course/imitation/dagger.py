@@ -14,6 +14,7 @@ from sb3_course.collection.collector import FixedSteps, collect
 from sb3_course.collection.observations import Array, Obs, take
 from sb3_course.common import checkpoint
 from sb3_course.common.evaluation import forked_rng
+from sb3_course.common.networks.autograd import finite_loss
 from sb3_course.common.validation import check_count
 from sb3_course.imitation.bc import BC
 from sb3_course.imitation.beta import BetaSchedule, beta_of_round
@@ -256,7 +257,7 @@ class DAgger(BC):
             return False
         obs, labels, training_return = collected
         labels = label(expert, obs, self.action_space) if labels is None else labels
-        loss = self._loss(obs, labels)
+        loss = finite_loss(self._loss(obs, labels))
         moments = self._moments(obs)
         # What takes long is done: from here on the round is in D.
         self.dataset.add(obs, labels)

@@ -3,6 +3,7 @@
 Minibatches depend on a seed and their number alone: a resumed run draws the same.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sb3_course.common.optimization import minibatches
 
 KEY = "obs:"
 CHUNK = 1_000
-"""Minibatches between two reseedings."""
+"""Minimum number of minibatches between two reseedings, which come at the end of an epoch."""
 MOST_RESERVED = 2**28
 """Maximum number of bytes that are allocated before there is anything to hold."""
 
@@ -130,7 +131,10 @@ class Dataset:
 
 
 class SeededMinibatches:
-    """Minibatches that can be drawn from any one on, since every :data:`CHUNK` are seeded anew.
+    """Minibatches that can be drawn from any one on: every :data:`CHUNK` or more are seeded anew.
+
+    An epoch is one pass over all transitions in an order of its own, but for those that are left
+    where ``n`` is no multiple of ``batch_size``: as in ``imitation``, each epoch leaves out others.
 
     :param n: Number of transitions
     :param batch_size: Size of a minibatch; at least n for all transitions each time
@@ -143,7 +147,9 @@ class SeededMinibatches:
         self, n: int, batch_size: int, device: th.device, seed: tuple[int, ...], start: int = 0
     ) -> None:
         self._n, self._batch_size, self._device, self._seed = n, batch_size, device, seed
-        self._number = start - start % CHUNK
+        epoch = max(1, n // batch_size)
+        self._chunk_size = epoch * math.ceil(CHUNK / epoch)
+        self._number = start - start % self._chunk_size
         while self._number < start:
             self.draw()
 
@@ -156,10 +162,11 @@ class SeededMinibatches:
 
         :return: Index tensor of shape (batch_size,), or a slice that selects everything
         """
-        if self._number % CHUNK == 0:
+        if self._number % self._chunk_size == 0:
             generator = th.Generator(self._device)
-            generator.manual_seed(draw_seed(*self._seed, self._number // CHUNK))
-            self._chunk = minibatches(self._n, CHUNK, self._batch_size, self._device, generator)
+            generator.manual_seed(draw_seed(*self._seed, self._number // self._chunk_size))
+            how = self._chunk_size, self._batch_size, self._device, generator
+            self._chunk = minibatches(self._n, *how)
         self._number += 1
         return next(self._chunk)
 

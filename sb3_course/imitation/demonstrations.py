@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch as th
 from gymnasium import spaces
 from imitation.data.types import DictObs, Trajectory, TransitionsMinimal
 
@@ -114,6 +115,7 @@ class Source:
         check_spaces("demonstrations do", demonstrations, *self._spaces)
         items, self._has_end = _items(demonstrations)
         self._items: Iterator[Any] = iter(items)
+        self._failure: BaseException | None = None
 
     def fill(self, dataset: Dataset, n: int) -> Obs | None:
         """Read on until a data set has n transitions, or is full, or there is nothing left to read.
@@ -137,8 +139,19 @@ class Source:
 
         :param n: Number of transitions, at least 1; infinite for all
         :return: Observations and actions as of :func:`arrays_of`; None if there is nothing left
-        :raises UserError: If they do not fit the spaces, or are not finite
+        :raises UserError: If they do not fit the spaces, or are not finite, or could not be read
+            to the end before: what an iterator has returned does not come again
         """
+        if self._failure is not None:
+            what = str(self._failure) or type(self._failure).__name__
+            raise UserError(f"reading the demonstrations ended ({what}); set them anew")
+        try:
+            return self._read(n)
+        except BaseException as error:  # Ctrl-C ends a generator as well
+            self._failure = error
+            raise
+
+    def _read(self, n: float) -> Pair | None:
         pairs: list[Pair] = []
         rows = empty = 0
         for item in self._items:
@@ -197,9 +210,9 @@ def _pair(item: Any) -> Pair:
         if obs is None or actions is None:
             continue
         try:
-            obs = map_obs(np.asarray, obs.unwrap() if isinstance(obs, DictObs) else obs)
-            actions = np.asarray(actions)
-        except ValueError as error:  # rows of several lengths
+            obs = map_obs(_array, obs.unwrap() if isinstance(obs, DictObs) else obs)
+            actions = _array(actions)
+        except (TypeError, ValueError, RuntimeError) as error:  # as of rows of several lengths
             what = f"{' and '.join(names)} are no arrays ({error})"
             raise UserError(f"{what}; allowed: one object for each episode") from error
         _check_rows(obs, actions)
@@ -209,6 +222,16 @@ def _pair(item: Any) -> Pair:
         f"a {type(item).__name__}{keys} holds no demonstrations; allowed: objects with "
         + ", or ".join(" and ".join(names) for names in NAMES)
     )
+
+
+def _array(values: Any) -> Array:
+    """Return values as an array, those of a tensor from wherever it is."""
+    if isinstance(values, th.Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.dtype == th.bfloat16 else values  # unknown to NumPy
+    if np.ma.is_masked(values):
+        raise ValueError("some of their values are masked")
+    return np.asarray(values)
 
 
 def _kind(pair: Pair) -> str:

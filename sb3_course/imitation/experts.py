@@ -25,7 +25,7 @@ from sb3_course.common.validation import check_count
 from sb3_course.imitation.cs285 import load_cs285_expert
 from sb3_course.imitation.fitting import check_spaces, fit_actions
 from sb3_course.loading import load_to_predict, normalization_to_predict
-from sb3_course.playing import find_class
+from sb3_course.playing import PICKLES, find_class, untrusted
 
 Expert: TypeAlias = Callable[[Any], Array]
 """Function from M raw observations, of shape (M, …) or a dict of such arrays, to M actions."""
@@ -69,15 +69,7 @@ def as_expert(
         normalizer = copy.copy(vec_normalize)  # as it is now, whatever its environments do
         if normalizer is not None and hasattr(normalizer, "obs_rms"):
             normalizer.obs_rms = copy.deepcopy(normalizer.obs_rms)
-        choose = _mode if isinstance(policy, ActorCriticPolicy) else _predict
-
-        def act(obs: Obs) -> Array:
-            given = obs if normalizer is None else normalizer.normalize_obs(obs)
-            return choose(policy, given)
-
-        own = {"action_space": policy.action_space, "observation_space": policy.observation_space}
-        vars(act).update(own)  # for whoever gets the function alone
-        return act
+        return _PolicyExpert(policy, normalizer)
     if callable(expert):
         check_spaces("expert does", expert, observation_space, action_space)
         size = getattr(expert, "action_size", None)
@@ -92,6 +84,28 @@ def as_expert(
         f"a {type(expert).__name__} is not an expert; allowed: a model of SB3, a file, or a "
         "callable from observations to actions"
     )
+
+
+class _PolicyExpert:
+    """Function from M raw observations to a policy's M actions, which can be pickled.
+
+    :param policy: Policy
+    :param normalizer: Normalization of its observations; None for none
+    """
+
+    def __init__(self, policy: BasePolicy, normalizer: VecNormalize | None) -> None:
+        self._policy, self._normalizer = policy, normalizer
+        self.action_space, self.observation_space = policy.action_space, policy.observation_space
+
+    def __call__(self, obs: Obs) -> Array:
+        """Return the actions.
+
+        :param obs: Raw observations, of shape (M, …), or a dict of such arrays
+        :return: Actions, of shape (M, …)
+        """
+        given: Any = obs if self._normalizer is None else self._normalizer.normalize_obs(obs)
+        choose = _mode if isinstance(self._policy, ActorCriticPolicy) else _predict
+        return choose(self._policy, given)
 
 
 def seeing_as_given(expert: Expert, env: VecEnv | None) -> Expert:
@@ -171,11 +185,15 @@ def load_expert(path: str | Path, algo: str | None = None, weights_only: bool = 
     try:
         header = read_header(path)
         if algo is None and "class" not in header:
-            raise UserError(f"{path} does not name its class: add it, as in algo='PPO'")
+            raise UserError(
+                f"{path} does not name its class: pass load_expert({path.name!r}, algo='PPO'), or "
+                "whichever it is"
+            )
         algorithm = find_class(path, header, algo, trusted=not weights_only)
         model = load_to_predict(algorithm, path, trusted=not weights_only)
     except CheckpointError as error:
-        raise UserError(str(error)) from error
+        needs_trust = "weights_only" in str(error)
+        raise UserError(untrusted(path, PICKLES) if needs_trust else str(error)) from error
     return as_expert(model)
 
 

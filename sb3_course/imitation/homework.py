@@ -147,9 +147,8 @@ def _expert(options: Options) -> Expert | None:
     try:
         trusted = options.trust or not zipped or is_trusted(path)
         return load_expert(path, options.algo, weights_only=not trusted)
-    except (UserError, CheckpointError) as error:
-        hint = "; add --trust if you trust its author" if "weights_only" in str(error) else ""
-        raise UserError(f"{error}{hint}") from error
+    except CheckpointError as error:
+        raise UserError(str(error)) from error
 
 
 def _model(options: Options, expert: Expert | None, print_line: Callable[[str], None]) -> DAgger:

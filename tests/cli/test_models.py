@@ -25,6 +25,7 @@ from sb3_course.common.checkpoint import read_header
         ),
         (["train", "A2C", "CartPole-v1", "-p", "gamma=1", "-p", "gamma:1"], ["-p gamma is given"]),
         (["train", "A2C", "CartPole-v1", "-p", "learning_rate=-1"], ["learning_rate", "given -1"]),
+        (["train", "NPG", "CartPole-v1", "-p", "policy=MultiInputPolicy"], ["use MlpPolicy"]),
         (["train", "A2C", "CartPole-v1", "-p", "gamma=[1"], ["'gamma=[1'", "not valid YAML"]),
         (["train", "A2C", "CartPole-v1", "-p", "gamma=9999-99-99"], ["1:1: not valid YAML"]),
         (["train", "A2C", "CartPole-v1", "-p", "gamma=" + "9" * 5000], ["1:1:", "5,000 char"]),
@@ -123,6 +124,48 @@ def test_a_training_without_a_step_replaces_nothing(tmp_path, capsys, monkeypatc
     assert app.invoke(words) != terminal.OK
     assert capsys.readouterr().out.endswith("nothing is saved: no step was made\n")
     assert (tmp_path / "model.zip").read_bytes() == before
+
+
+@pytest.mark.parametrize("stopped_by", [KeyboardInterrupt, OSError, FloatingPointError])
+def test_a_training_that_has_not_ended_replaces_no_other_one(
+    tmp_path, capsys, monkeypatch, stopped_by
+):
+    def stop(*_):
+        raise stopped_by("made to stop")
+
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "A2C", "CartPole-v1", "--n-envs", "1", "--timesteps", "15"]
+    assert app.invoke(words) == terminal.OK
+    first = (tmp_path / "model.zip").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(A2C, "train", stop)
+        assert app.invoke(words) != terminal.OK
+        assert app.invoke([*words, "--save-every", "5", "--out", "own.zip"]) != terminal.OK
+    said = capsys.readouterr().out
+    assert "model.zip stays: it is of another training, and this one has not ended" in said
+    assert "saved model_1.zip" in said and "saved own.zip" in said
+    assert (tmp_path / "model.zip").read_bytes() == first
+    assert app.invoke(["train", "--resume", "model_1.zip"]) == terminal.OK
+    assert app.invoke(words) == terminal.OK  # as any program, it replaces its output
+    assert sorted(p.name for p in tmp_path.glob("*.zip")) == ["model.zip", "model_1.zip", "own.zip"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["DQN", "-p", "train_freq=[1, episode]"], "only one env when doing episodic training"),
+        (["MaskablePPO", "-p", "n_steps=16", "-p", "batch_size=16"], "support action masking"),
+    ],
+)
+def test_what_sb3_refuses_as_training_begins_is_one_line(
+    tmp_path, monkeypatch, capsys, words, expected
+):
+    monkeypatch.chdir(tmp_path)
+    algo, *params = words
+    sizes = ["--n-envs", "2", "--backend", "dummy", "--timesteps", "64"]
+    assert app.invoke(["train", algo, "CartPole-v1", *params, *sizes]) == terminal.FAILED
+    said = capsys.readouterr().err
+    assert f"{algo} refuses it: " in said and expected in said and "Traceback" not in said
 
 
 @pytest.mark.parametrize("text", ["1e5", "100000", "100_000", "1E5"])

@@ -69,13 +69,16 @@ class NarrowBox(RandomSpaces):
         super().__init__(spaces.Box(-1, 1, (3,), np.float32), NARROW)
 
 
+@pytest.mark.parametrize("beyond", [0.0, 0.3, 1e-6])
 @pytest.mark.parametrize("algorithm", [BC, DAgger])
-def test_a_squashed_gaussian_learns_an_experts_actions(algorithm):
+def test_a_squashed_gaussian_learns_an_experts_actions(algorithm, beyond):
     """In [-1, 1], as it samples them, whatever the bounds of the environment are."""
-    wanted = NARROW.low + np.array([[0.75, 0.5], [0.25, 0.6]]) * (NARROW.high - NARROW.low)
+    parts = np.array([[0.75, 0.5], [0.25, 0.6]] if not beyond else [[1 + beyond] * 2] * 2)
+    given = NARROW.low + parts * (NARROW.high - NARROW.low)
+    wanted = np.minimum(given, NARROW.high)  # nothing is farther than the bound
 
     def expert(obs):
-        return np.broadcast_to(wanted, (len(obs), 2, 2))
+        return np.broadcast_to(given, (len(obs), 2, 2))
 
     obs = np.random.default_rng(0).uniform(-1, 1, (1000, 3)).astype(np.float32)
     kwargs = {"seed": 0, "device": "cpu", "learning_rate": 3e-3}

@@ -1,4 +1,5 @@
 import copy
+import pickle
 
 import gymnasium as gym
 import numpy as np
@@ -8,6 +9,7 @@ from gymnasium import spaces
 from gymnasium.envs.classic_control import CartPoleEnv
 from imitation.algorithms.dagger import LinearBetaSchedule
 from imitation.util import logger as imitation_logger
+from stable_baselines3 import A2C
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
@@ -20,7 +22,7 @@ from stable_baselines3.common.vec_env import (
 )
 
 import sb3_course
-from sb3_course import DAgger
+from sb3_course import DAgger, loading
 from sb3_course.imitation import BC, ExponentialBeta, LinearBeta, dagger, demonstrate
 from tests.contract.helpers import ACTIONS, OBSERVATIONS, any_env
 from tests.imitation.helpers import balance
@@ -318,6 +320,34 @@ def test_learning_prints_nothing_and_writes_nothing(capfd, tmp_path, monkeypatch
 
 
 # -- memory --------------------------------------------------------------------------------------
+
+
+def test_labels_without_a_finite_loss_do_not_join_the_data():
+    def far(obs):
+        return np.full((len(obs), 1), 1e30)
+
+    model = small("Pendulum-v1", far)
+    with pytest.raises(FloatingPointError, match="a loss is inf"):
+        model.learn(20)
+    assert model.dataset.size == model.n_rounds == 0
+    model.expert = lambda obs: np.zeros((len(obs), 1))
+    assert model.learn(20).dataset.size == 20
+
+
+@pytest.mark.parametrize("made", ["model", "policy", "file"])
+def test_a_model_with_an_expert_can_be_copied_and_pickled(made, tmp_path):
+    a2c = A2C("MlpPolicy", cartpole(), seed=0)
+    loading.save(a2c, tmp_path / "a2c.zip")
+    expert = {"model": a2c, "policy": a2c.policy, "file": tmp_path / "a2c.zip"}[made]
+    model = small(expert=expert).learn(40)
+    copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    obs = model.env.reset()
+    acts, _ = model.predict(obs, deterministic=True)
+    for copied in copies:
+        assert np.array_equal(copied.predict(obs, deterministic=True)[0], acts)
+        copied.set_env(cartpole())
+        copied.learn(40, reset_num_timesteps=False)
+        assert copied.n_rounds == model.n_rounds + 1
 
 
 def test_the_data_set_is_allocated_once():

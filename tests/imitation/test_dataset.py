@@ -92,6 +92,19 @@ def test_every_transition_is_used_before_one_is_used_twice():
         assert len({index for batch in drawn[i : i + 3] for index in batch}) == 9
 
 
+@pytest.mark.parametrize(("n", "batch_size"), [(5_000, 1), (7_000, 2), (700, 1), (10, 3)])
+@pytest.mark.parametrize("start", [0, 1_500])
+def test_an_epoch_uses_every_transition_however_many_minibatches_it_has(n, batch_size, start):
+    """At most those are left out that do not fill a minibatch, others each time."""
+    epoch = n // batch_size
+    minibatches = SeededMinibatches(n, batch_size, CPU, (1,), start)
+    for _ in range(-start % epoch):
+        minibatches.draw()
+    for _ in range(3):
+        used = th.cat([minibatches.draw() for _ in range(epoch)])
+        assert len(used.unique()) == epoch * batch_size == len(used)
+
+
 def test_the_seed_decides_the_minibatches():
     assert draw(3) == draw(3) != draw(3, seed=(2,))
 

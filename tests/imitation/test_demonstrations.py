@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch as th
 from gymnasium import spaces
 from imitation.data.types import (
     DictObs,
@@ -291,6 +292,42 @@ def test_an_iterator_may_end_early():
     source, dataset = Source(iter([TRAJECTORY]), OBS, ACT), Dataset()
     assert source.fill(dataset, 100).shape == (7, 3)
     assert source.fill(dataset, 100) is None and dataset.size == 7
+
+
+GOOD = {"obs": OBSERVATIONS, "acts": ACTIONS}
+
+
+def broken(error):
+    yield GOOD
+    if error is not None:
+        raise error
+    yield {"obs": OBSERVATIONS * np.nan, "acts": ACTIONS}
+
+
+@pytest.mark.parametrize("error", [None, OSError("no disk"), KeyboardInterrupt()])
+def test_an_iterator_that_has_failed_is_not_taken_for_one_that_has_ended(error):
+    source, dataset = Source(broken(error), OBS, ACT), Dataset()
+    source.fill(dataset, 1)
+    with pytest.raises(type(error or UserError(""))):
+        source.fill(dataset, 100)
+    said = str(error or "not finite") or "KeyboardInterrupt"
+    with pytest.raises(UserError, match=f"reading the demonstrations ended .*{said}.* set them"):
+        source.fill(dataset, 100)
+    assert dataset.size == len(ACTIONS)
+
+
+@pytest.mark.parametrize("dtype", [th.float64, th.bfloat16])
+def test_tensors_are_taken_with_their_gradients(dtype):
+    obs = th.tensor(OBSERVATIONS).to(dtype).requires_grad_()
+    taken, _ = arrays_of({"obs": obs, "acts": th.tensor(ACTIONS)}, OBS, ACT)
+    assert np.allclose(taken, OBSERVATIONS[: len(ACTIONS)], rtol=0.01)
+
+
+def test_values_that_are_masked_are_not_taken():
+    masked = np.ma.array(OBSERVATIONS, mask=np.eye(*OBSERVATIONS.shape))
+    with pytest.raises(UserError, match="some of their values are masked"):
+        arrays_of({"obs": masked, "acts": ACTIONS}, OBS, ACT)
+    arrays_of({"obs": np.ma.array(OBSERVATIONS), "acts": ACTIONS}, OBS, ACT)
 
 
 def test_endless_demonstrations_without_a_transition_are_refused():

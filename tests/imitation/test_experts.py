@@ -138,6 +138,13 @@ def test_a_last_observation_that_is_not_finite_is_told():
         demonstrate(lambda obs: np.zeros(len(obs), int), env, 1)
 
 
+def test_a_file_that_does_not_name_its_class_says_how_to_load_it(tmp_path):
+    DQN("MlpPolicy", "CartPole-v1").save(tmp_path / "dqn.zip")
+    with pytest.raises(UserError, match=r"load_expert\('dqn.zip', algo='PPO'\)"):
+        as_expert(tmp_path / "dqn.zip")
+    load_expert(tmp_path / "dqn.zip", algo="DQN")
+
+
 def test_a_number_is_no_expert():
     with pytest.raises(UserError, match="int is not an expert"):
         as_expert(3)
