@@ -98,7 +98,8 @@ def _needed_kind(annotation: Any, given: Any) -> str | None:
     if int in kinds and float not in kinds and isinstance(given, float):
         return "a whole number"
     if isinstance(given, PLAIN) and kinds and all(_is_of_python(kind) for kind in kinds):
-        return f"{' or '.join(sorted(k.__name__ for k in kinds))}, which only Python can give"
+        names = ("a class" if kind is type else f"an {kind.__name__}" for kind in kinds)
+        return f"{' or '.join(sorted(names))}, which only Python can give"
     if kinds & {int, float} and Callable not in kinds and isinstance(given, LinearSchedule):
         return "a constant, not a schedule"
     if kinds & {int, float} and kinds <= {int, float, bool, Callable}:

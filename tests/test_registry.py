@@ -134,9 +134,13 @@ def test_schedules_come_by_name():
         (
             "DDPG",
             {"action_noise": "normal"},
-            "action_noise of DDPG must be ActionNoise, which only Python can give, got 'normal'",
+            "action_noise of DDPG must be an ActionNoise, which only Python can give, got 'normal'",
         ),
-        ("A2C", {"rollout_buffer_class": "Mine"}, "must be type, which only Python can give, got"),
+        (
+            "A2C",
+            {"rollout_buffer_class": "Mine"},
+            "must be a class, which only Python can give, got",
+        ),
         ("NPG", {"policy": "Mlp"}, "unknown policy of NPG 'Mlp'; allowed: CnnPolicy, MlpPolicy, "),
     ],
 )

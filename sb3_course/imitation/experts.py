@@ -97,6 +97,23 @@ class _PolicyExpert:
         self._policy, self._normalizer = policy, normalizer
         self.action_space, self.observation_space = policy.action_space, policy.observation_space
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state, with what is left of a normalization that has no environments."""
+        kept = self._normalizer
+        return vars(self) | {"_normalizer": kept and (type(kept), vars(kept))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state; SB3's own normalization can be pickled once alone."""
+        vars(self).update(state)
+        if state["_normalizer"] is not None:
+            cls, content = state["_normalizer"]
+            self._normalizer = cls.__new__(cls)
+            vars(self._normalizer).update(content)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_PolicyExpert":
+        """Be one object in all copies, as functions are: nothing changes it."""
+        return self
+
     def __call__(self, obs: Obs) -> Array:
         """Return the actions.
 

@@ -334,13 +334,16 @@ def test_labels_without_a_finite_loss_do_not_join_the_data():
     assert model.learn(20).dataset.size == 20
 
 
+@pytest.mark.parametrize("wrap", [lambda venv: venv, VecNormalize])
 @pytest.mark.parametrize("made", ["model", "policy", "file"])
-def test_a_model_with_an_expert_can_be_copied_and_pickled(made, tmp_path):
-    a2c = A2C("MlpPolicy", cartpole(), seed=0)
+def test_a_model_with_an_expert_can_be_copied_and_pickled(made, wrap, tmp_path):
+    a2c = A2C("MlpPolicy", cartpole(wrap=wrap), seed=0)
     loading.save(a2c, tmp_path / "a2c.zip")
     expert = {"model": a2c, "policy": a2c.policy, "file": tmp_path / "a2c.zip"}[made]
     model = small(expert=expert).learn(40)
     copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    if made != "model":  # SB3's own model with a VecNormalize can be pickled once
+        copies.append(pickle.loads(pickle.dumps(copies[-1])))
     obs = model.env.reset()
     acts, _ = model.predict(obs, deterministic=True)
     for copied in copies:
