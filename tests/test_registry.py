@@ -134,7 +134,7 @@ def test_schedules_come_by_name():
         (
             "DDPG",
             {"action_noise": "normal"},
-            "action_noise of DDPG must be an ActionNoise, which only Python can give, got 'normal'",
+            "action_noise of DDPG must be an ActionNoise, which only Python can give",
         ),
         (
             "A2C",
