@@ -69,8 +69,8 @@ class ISPG(REINFORCE):
     trajectories at each time, or over the steps for ``"step"``), which adds a bias of O(1/K);
     ``max_weight`` uses min(w, max_weight), which shrinks the contribution of what π_θ makes much
     likelier, a bias that more data do not remove; and a batch whose effective sample size, of the
-    weights at its trajectories' last steps, is less than ``min_ess`` is dropped (the newest is
-    always used once).
+    weights at its trajectories' last steps (of all steps for ``"step"``), is less than ``min_ess``
+    is dropped (the newest is always used once).
 
     With ``n_epochs=1`` and ``n_batches=1`` every weight is 1, and this is REINFORCE.
 
@@ -207,10 +207,11 @@ class ISPG(REINFORCE):
         self.update_learning_rates()
         new = self._remember(self.rollout)
         old = self._log_old()
+        ages = {id(batch): age for age, batch in enumerate(self.past_batches)}
 
         for epoch in range(self.n_epochs):
             # log w_t = Σ log ρ_t, ρ_t = π_θ(a_t|s_t) / π'(a_t|s_t)
-            old, log_weights = self._drop_batches(old, epoch)
+            old, log_weights = self._drop_batches(old, epoch, ages)
             m = sum(batch.rollout.n_transitions for batch in self.past_batches)
             estimates = []
             for batch, log_w in zip(self.past_batches, log_weights, strict=True):
@@ -271,12 +272,14 @@ class ISPG(REINFORCE):
         known = ([p for p in batch.behaviors if p is not None] for batch in self.past_batches)
         return [estimators.log_mixture(products, shares) for products in known]
 
-    def _drop_batches(self, old: list[Array], epoch: int) -> tuple[list[Array], list[Array]]:
+    def _drop_batches(
+        self, old: list[Array], epoch: int, ages: dict[int, int]
+    ) -> tuple[list[Array], list[Array]]:
         """Drop batches of too small a sample size; return log π' and log w_t of the others."""
         log_weights = self._log_weights(old, epoch)
         sizes = list(map(self._effective_sample_size, self.past_batches, log_weights))
-        for i, size in enumerate(sizes):
-            self.logger.record(f"train/ess/{i}", size)
+        for batch, size in zip(self.past_batches, sizes, strict=True):
+            self.logger.record(f"train/ess/{ages[id(batch)]}", size)
         kept = [size >= self.min_ess or epoch + i == 0 for i, size in enumerate(sizes)]
         if all(kept):
             return old, log_weights

@@ -28,7 +28,7 @@ from sb3_course.common.video import check_renders
 from sb3_course.envs.config import EnvConfig, EnvConfigError
 from sb3_course.envs.make import make_vec_env
 from sb3_course.playing import PICKLES, check_trusted, find_class, untrusted
-from sb3_course.stopping import Stop, Tell
+from sb3_course.stopping import Finish, Stop, Tell
 
 EPISODES = 10
 """Episodes of an evaluation during training."""
@@ -183,6 +183,7 @@ def train(
     tell: Tell,
     callbacks: Sequence[BaseCallback] = (),
     tables: bool = False,
+    finish: Finish | None = None,
 ) -> None:
     """Train a model up to ``setup.timesteps`` environment steps, those already done included.
 
@@ -194,6 +195,7 @@ def train(
     :param tell: Function that gets lines about saves and evaluations
     :param callbacks: Further callbacks, such as one that shows progress
     :param tables: Whether to print SB3's table after each batch
+    :param finish: What a signal may have told before the training listens
     :raises KeyboardInterrupt: It was stopped; its argument is the signal's number
     """
     setup = _set_logger(model, setup, tables)
@@ -205,6 +207,8 @@ def train(
         callbacks.append(SaveEvery(setup.save_every, lambda saved: loading.save(saved, file), tell))
     stop = Stop(tell)
     with stop.listening(), tracked(_track(model, setup, tell)) as trackers:
+        if finish is not None and finish.number:
+            raise KeyboardInterrupt(finish.number)
         try:
             model.learn(
                 setup.timesteps - model.num_timesteps,

@@ -277,6 +277,18 @@ def test_past_batches_are_the_last_ones():
     assert model.n_dropped_batches == 0
 
 
+def test_a_sample_size_is_logged_by_the_age_that_its_batch_had(monkeypatch):
+    """Also once the newest one has been dropped, between two steps on the others."""
+    model = cartpole(n_batches=2, min_ess=0.0, n_epochs=3).learn(200)
+    sizes = iter([1.0, 0.9, 0.1, 0.8, 0.7])  # of the newest and the other, twice; of the other
+    monkeypatch.setattr(model, "_effective_sample_size", lambda *_: next(sizes))
+    monkeypatch.setattr(model, "_remember", lambda rollout: model.past_batches[0])
+    model.min_ess = 0.5
+    model.train()
+    logged = model.logger.name_to_value
+    assert (logged["train/ess/0"], logged["train/ess/1"]) == (0.1, 0.7)
+
+
 def test_a_batch_that_is_worth_too_little_is_dropped_and_counted():
     model = cartpole(n_batches=3, min_ess=1.0, learning_rate=0.03).learn(1000)
     assert model.n_dropped_batches > 0

@@ -93,7 +93,9 @@ def hw2(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Number of seeds (default: 3, of pendulum 5)."),
+        typer.Option(
+            min=1, metavar="N", help="Number of seeds (default: 3, of pendulum 5, of humanoid 1)."
+        ),
     ] = None,
     fraction: Annotated[
         float,

@@ -3,7 +3,6 @@
 import shlex
 import sys
 import traceback
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -38,6 +37,7 @@ from sb3_course.envs.config import EnvConfig
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
+    from sb3_course.stopping import Finish
     from sb3_course.training import Setup
 
 
@@ -184,17 +184,20 @@ def train(
             )
         print_line(f"going on at {model.num_timesteps:,} of {setup.timesteps:,} steps")
     begun = model.num_timesteps
-    earlier = None if file == resume else _written(file)
+    is_own = resume is not None and file.exists() and file.samefile(resume)
+    meanwhile = _free(file) if file.exists() and not is_own else file  # until it has ended
     with finishing(print_line) as finish:
-        code = _learn(model, setup, file, tables)
+        code = _learn(model, setup, meanwhile, tables, finish)
         if code != OK and model.num_timesteps == begun:
             print_line("nothing is saved: no step was made")
             return code
-        if code != OK and earlier is not None and earlier == _written(file):
+        if code != OK and meanwhile != file:
             print_line(f"{file} stays: it is of another training, and this one has not ended")
-            file = next(place for place in _beside(file) if not place.exists())
+            file = meanwhile
         ask = _another_place if sys.stdin.isatty() and sys.stderr.isatty() else None
         file = training.save(model, file, print_error, ask)
+        if meanwhile != file:
+            meanwhile.unlink(missing_ok=True)
     code = 128 + finish.number if code == OK and finish.number else code
     option = ["--algo", setup.algo] if ":" in setup.algo else []  # a file names the class alone
     command = shlex.join(["sb3-course", "enjoy", str(file), *option])
@@ -276,6 +279,7 @@ def _learn(
     setup: "Setup",
     file: Path,
     tables: bool,
+    finish: "Finish",
 ) -> int:
     """Train, and return an exit code whatever stops training, so that the model can be saved."""
     from sb3_course import training
@@ -286,7 +290,7 @@ def _learn(
     try:
         shown = TrainingProgress(setup.timesteps, Console(stderr=True))
         with shown.live():
-            training.train(model, setup, file, print_line, [shown], tables)
+            training.train(model, setup, file, print_line, [shown], tables, finish)
     except KeyboardInterrupt as stopped:
         print_error(f"interrupted after {model.num_timesteps:,} steps")
         number = stopped.args[0] if stopped.args else None
@@ -304,14 +308,10 @@ def _learn(
     return OK
 
 
-def _written(file: Path) -> int | None:
-    """Return when a file was written; None if there is none."""
-    return file.stat().st_mtime_ns if file.exists() else None
-
-
-def _beside(file: Path) -> Iterator[Path]:
-    """Yield numbered names beside a file, as SB3 numbers its runs."""
-    return (file.with_stem(f"{file.stem}_{number}") for number in count(1))
+def _free(file: Path) -> Path:
+    """Return a name beside a file that there is not yet, numbered as SB3 numbers its runs."""
+    beside = (file.with_stem(f"{file.stem}_{number}") for number in count(1))
+    return next(place for place in beside if not place.exists())
 
 
 def _another_place() -> str:

@@ -83,7 +83,8 @@ def card(
         typer.Option(metavar="FOLDER", help="New folder (default: beside MODEL, by its name)."),
     ] = None,
     episodes: Annotated[
-        int, typer.Option(min=2, metavar="N", help="Number of episodes of the evaluation.")
+        int,
+        typer.Option(min=2, max=1_000, metavar="N", help="Number of episodes of the evaluation."),
     ] = 100,
     push: Annotated[
         str | None,

@@ -61,8 +61,8 @@ def tune(
     Several processes can run this command on one grid at the same time. After an interrupt, or if
     a process is killed, the same command continues; no run that is stored is executed again.
 
-    The exit code is 1 if nothing could be chosen for an algorithm, 2 if no trial of any has had a
-    return, else 0.
+    The exit code is 1 if nothing could be chosen for an algorithm that was asked for, 2 if no trial
+    of any has had a return, else 0.
 
     For example:
 
@@ -93,7 +93,7 @@ def tune(
     except KeyboardInterrupt:
         print_error("interrupted: trials and runs are kept; the same command continues from there")
         return INTERRUPTED
-    return _show(outcome)
+    return _show(outcome, plan)
 
 
 def _show_plan(plan: "TuningPlan") -> None:
@@ -111,9 +111,11 @@ def _show_plan(plan: "TuningPlan") -> None:
         )
 
 
-def _show(outcome: "TuningOutcome") -> int:
+def _show(outcome: "TuningOutcome", plan: "TuningPlan") -> int:
     from sb3_course.benchmark.tuning.finals import is_decided
 
     for line in (*outcome.provenance, str(outcome.tuned), str(outcome.page)):
         print_line(line)
-    return OK if all(is_decided(finals) for _, finals in outcome.finals) else FAILED
+    asked = {subject.label for subject in plan.subjects}
+    mine = [finals for subject, finals in outcome.finals if subject.label in asked]
+    return OK if all(map(is_decided, mine)) else FAILED

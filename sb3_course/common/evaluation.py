@@ -24,7 +24,9 @@ from sb3_course.envs.config import EnvConfig, EnvId
 
 SEED_OFFSET, SEEDS_PER_RUN = 1_000_000, 1_000
 """Evaluation episodes of run ``seed`` have the seeds ``SEED_OFFSET + SEEDS_PER_RUN * seed`` and
-up, so that no two runs share an episode and none is shared with training."""
+up, so that no two runs share an episode, of up to 1,000, and none is shared with training."""
+SEEDED_RUNS = (2**32 - SEED_OFFSET) // SEEDS_PER_RUN
+"""Number of runs whose episodes have seeds below 2³², which some environments demand."""
 
 
 def evaluation_seed(seed: int) -> int:

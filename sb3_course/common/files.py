@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
+from unicodedata import normalize
 
 from sb3_course.common.errors import UserError, in_words
 
@@ -197,3 +198,28 @@ def check_not_read(option: str, file: Path, read: Iterable[Path]) -> None:
     """
     if file.resolve() in {path.resolve() for path in read}:
         raise UserError(f"{option}: {file} is read as well, and kept; allowed: another file")
+
+
+def told_apart(names: Iterable[str], shortened: Callable[[str], str]) -> dict[str, str]:
+    """Return each name's short form as a file's, with a number from the second on with the same.
+
+    Two that a file system may take for one, as in upper and lower case, are the same.
+
+    :param names: Names
+    :param shortened: Function that returns a name's short form
+    :return: Short form by name
+    """
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in sorted(set(names)):
+        short, k = shortened(name), 1
+        while _folded(short) in taken:
+            k += 1
+            short = f"{shortened(name)}-{k}"
+        found[name] = short
+        taken.add(_folded(short))
+    return found
+
+
+def _folded(name: str) -> str:
+    return normalize("NFC", name).casefold()

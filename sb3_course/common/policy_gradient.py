@@ -60,7 +60,8 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
                             (environments whose step counts, bool of shape (N,)), and from
                             :class:`.OnlineActorCritic` ``values`` and ``log_probs``
     at a rollout's end      ``rollout``, the batch as a :class:`.Rollout`, in place of SB3's
-                            ``rollout_buffer``; its observations and actions give V and log π
+                            ``rollout_buffer``; its observations and actions give V and log π.
+                            :class:`.OnlineActorCritic` has none
     ======================  ====================================================================
 
     There are no ``obs_tensor``, ``values`` and ``log_probs`` at the steps of a batch: the critic

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_course.collection.collector import FixedSteps, collect
 from sb3_course.collection.observations import Array, Obs, take
 from sb3_course.common import checkpoint
-from sb3_course.common.evaluation import forked_rng
+from sb3_course.common.evaluation import SEEDED_RUNS, forked_rng
 from sb3_course.common.networks.autograd import finite_loss
 from sb3_course.common.validation import check_count
 from sb3_course.imitation.bc import BC
@@ -240,7 +240,7 @@ class DAgger(BC):
         self.train()
         losses = self._unfinished["losses"]
         facts = self._unfinished["facts"] | {"train/loss": float(np.mean(losses))}
-        self._record(facts | evaluation_facts(self, eval_env, self.seed_entropy % 1000))
+        self._record(facts | evaluation_facts(self, eval_env, self.seed_entropy % SEEDED_RUNS))
         logged = log_interval is not None and self.n_rounds % log_interval == 0
         self.n_rounds += 1
         self._finished_timesteps = self.num_timesteps

@@ -217,13 +217,13 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def at(table: pd.DataFrame, x: str, algorithm: str) -> "pd.Series[float]":
+def at(table: pd.DataFrame, x: str, algorithm: str) -> tuple["pd.Series[float]", float]:
     """Compute each number of actors' mean return at the largest x that all of them reached.
 
     :param table: Table of :func:`measure`
     :param x: Column, ``"step"`` or ``"seconds"``
     :param algorithm: Algorithm
-    :return: Mean return by number of actors
+    :return: Mean return by number of actors, and that x
     """
     part = with_mean_seconds(table[table["algorithm"] == algorithm])
     mean = part.groupby(["actors", "record"])[[x, "value"]].mean()
@@ -232,7 +232,7 @@ def at(table: pd.DataFrame, x: str, algorithm: str) -> "pd.Series[float]":
         n: float(np.interp(common, mean.loc[n, x], mean.loc[n, "value"]))
         for n in mean.index.unique("actors")
     }
-    return pd.Series(found)
+    return pd.Series(found), float(common)
 
 
 def conclude(table: pd.DataFrame) -> Conclusion:
@@ -241,12 +241,12 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     :param table: Table of :func:`measure`
     :return: Sentence, whether the claim holds, and its numbers
     """
-    per_step, per_second = (at(table, x, ONLINE) for x in ("step", "seconds"))
-    batch = at(table, "seconds", BATCH)
+    per_step, steps = at(table, "step", ONLINE)
+    per_second, _ = at(table, "seconds", ONLINE)
+    batch, _ = at(table, "seconds", BATCH)
     few, many = per_step.index.min(), per_step.index.max()
     last = table.loc[table.groupby(["algorithm", "actors", "seed"])["record"].idxmax()]
     speed = (last["step"] / last["seconds"]).groupby([last["algorithm"], last["actors"]]).mean()
-    steps = table[table["algorithm"] == ONLINE].groupby("actors")["step"].max().min()
     best = per_second.idxmax()
     return Conclusion(
         f"After the same {steps:,.0f} environment steps the return of the online actor-critic is "

@@ -6,7 +6,7 @@ import signal
 import pytest
 from stable_baselines3 import A2C
 
-from sb3_course import loading
+from sb3_course import loading, training
 from sb3_course.cli import app, models
 from sb3_course.cli.parts import terminal
 from sb3_course.common.checkpoint import read_header
@@ -141,13 +141,32 @@ def test_a_training_that_has_not_ended_replaces_no_other_one(
         patched.setattr(A2C, "train", stop)
         assert app.invoke(words) != terminal.OK
         assert app.invoke([*words, "--save-every", "5", "--out", "own.zip"]) != terminal.OK
+    with monkeypatch.context() as patched:
+        patched.setattr(A2C, "train", lambda self: stop() if self.num_timesteps > 5 else None)
+        assert app.invoke([*words, "--save-every", "5"]) != terminal.OK
     said = capsys.readouterr().out
     assert "model.zip stays: it is of another training, and this one has not ended" in said
-    assert "saved model_1.zip" in said and "saved own.zip" in said
+    assert "saved model_1.zip" in said and "saved own.zip" in said and "saved model_2.zip" in said
     assert (tmp_path / "model.zip").read_bytes() == first
-    assert app.invoke(["train", "--resume", "model_1.zip"]) == terminal.OK
-    assert app.invoke(words) == terminal.OK  # as any program, it replaces its output
-    assert sorted(p.name for p in tmp_path.glob("*.zip")) == ["model.zip", "model_1.zip", "own.zip"]
+    same = ["--out", str(tmp_path / "model_1.zip")]
+    assert app.invoke(["train", "--resume", "model_1.zip", *same]) == terminal.OK
+    assert app.invoke([*words, "--save-every", "5"]) == terminal.OK  # replaces it at the end
+    names = ["model.zip", "model_1.zip", "model_2.zip", "own.zip"]
+    assert sorted(path.name for path in tmp_path.glob("*.zip")) == names
+    assert (tmp_path / "model.zip").read_bytes() != first
+
+
+def test_a_signal_before_the_first_step_ends_the_training(tmp_path, capsys, monkeypatch):
+    def made_later(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args)
+
+    monkeypatch.chdir(tmp_path)
+    original = training._set_logger
+    monkeypatch.setattr(training, "_set_logger", made_later)
+    words = ["train", "A2C", "CartPole-v1", "--n-envs", "1", "--timesteps", "50"]
+    assert app.invoke(words) == 128 + signal.SIGTERM
+    assert capsys.readouterr().out.endswith("nothing is saved: no step was made\n")
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,18 @@ def test_nothing_to_choose_is_a_failure(tuned, capsys):
     assert "as in the grid: A2C · CartPole-v1 · seed 103: ValueError: made to fail" in out
 
 
+def test_what_was_not_asked_for_is_no_failure(tuned, grid):
+    """Such as the study of another algorithm that another command is at."""
+    algorithms = {name: {"class": "A2C"} for name in ("Mine", "Other")}
+    tuned(MadeUp(fails=lambda spec: spec.algorithm == "Other" and spec.seed > 102))
+    content = searched(algorithms=algorithms)
+    content["search"]["algorithms"] = {name: {"n_steps": [5, 8]} for name in algorithms}
+    words = ["tune", grid(**content)]
+    assert app.invoke([*words, "--only", "algorithm=Other"]) == terminal.FAILED
+    assert app.invoke([*words, "--only", "algorithm=Mine"]) == terminal.OK
+    assert app.invoke(words) == terminal.FAILED
+
+
 def test_trials_without_any_value_are_told_with_what_to_do(tuned, capsys):
     grid = tuned(failing := MadeUp(fails=lambda spec: True))
     for _ in range(2):

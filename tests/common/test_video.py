@@ -1,5 +1,6 @@
 import os
 import sys
+from contextlib import suppress
 from typing import ClassVar
 
 import gymnasium
@@ -291,6 +292,32 @@ def test_flat_actions_get_the_shape_of_the_space(tmp_path):
     finally:
         del gymnasium.registry["Matrices-v0"]
     assert (tmp_path / "a.mp4").exists()
+
+
+@pytest.mark.parametrize(("fps", "frames"), [(20, 40), (30, 60), (50, 50), (100, 50)])
+def test_players_are_filmed_at_the_speed_of_their_environment(fps, frames, tmp_path, monkeypatch):
+    """Two seconds of it take two seconds, however many frames it renders."""
+
+    class Paced(Painter):
+        metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": fps}
+
+        def step(self, action):
+            return *super().step(action)[:2], False, False, {}
+
+        def render(self):
+            return np.zeros((33, 65, 3), np.uint8)
+
+    added = []
+    monkeypatch.setattr(Film, "add", lambda self, frame, fps: added.append(fps))
+    gymnasium.register("Paced-v0", Paced)
+    try:
+        player = {"one": lambda obs: np.zeros(1, np.int64)}
+        with suppress(UserError):  # a film without a frame
+            record(player, EnvConfig("Paced-v0"), tmp_path / "a.mp4", seconds=2.0, size=64)
+    finally:
+        del gymnasium.registry["Paced-v0"]
+    assert len(added) == pytest.approx(frames, abs=1)
+    assert len(added) / added[0] == pytest.approx(2.0, abs=0.1)
 
 
 @pytest.mark.parametrize(("env_id", "shape"), [("FrozenLake-v1", (1,)), ("Dicts-v0", (1, 1))])

@@ -22,8 +22,8 @@ def table(speeds=(100.0, 6400.0), slopes=(1.0, 0.1)):
 
 
 def test_returns_at_equal_steps_and_seconds_computed_by_hand():
-    assert at(table(), "step", ONLINE)[1] == pytest.approx(200)
-    assert at(table(), "seconds", ONLINE).to_dict() == pytest.approx({1: 200, 64: 1280})
+    assert at(table(), "step", ONLINE)[0][1] == pytest.approx(200)
+    assert at(table(), "seconds", ONLINE)[0].to_dict() == pytest.approx({1: 200, 64: 1280})
     assert conclude(table()).holds
 
 

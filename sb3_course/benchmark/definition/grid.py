@@ -11,7 +11,7 @@
       HalfCheetah-v4:                # a Gymnasium id, module:id, or any name if there is an id
         total_timesteps: 1_000_000
         n_envs: 16                   # 1
-        backend: auto                # auto, envpool, dummy or subproc
+        backend: auto                # auto, envpool, gymnasium, dummy or subproc
         normalize: true              # false, true, or arguments of SB3's VecNormalize
         evaluation: { every: 100_000 } # replaces the one above for this environment
       Ant with contacts:

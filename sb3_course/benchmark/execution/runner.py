@@ -187,7 +187,7 @@ class _Work:
                 remove_checkpoint(logs_folder(self._store.folder), outcome.spec.id)
                 continue
             self._losses[outcome.spec.id] += 1
-            if self._losses[outcome.spec.id] <= self._retries:
+            if self._losses[outcome.spec.id] <= self._retries and not outcome.at_its_limit:
                 self._progress.lost(outcome.spec, outcome.reason)
                 self._executor.start(outcome.spec)
             else:

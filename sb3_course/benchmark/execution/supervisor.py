@@ -32,7 +32,7 @@ from sb3_course.benchmark.execution.worker import (
     Outcome,
     WorkerSettings,
     in_words,
-    reason_of_death,
+    lost,
     work,
 )
 from sb3_course.benchmark.storage import provenance
@@ -107,7 +107,7 @@ class Supervisor:
             self._process.kill()
         self.stop()
         known = f"the process died with exit code {self._process.exitcode}"
-        return Lost(self._spec, reason_of_death(self._spec, self._settings, seconds, known))
+        return lost(self._spec, self._settings, seconds, known)
 
     def stop(self, wait: bool = True) -> None:
         """End the process, its run and all that the run has started.
@@ -193,7 +193,7 @@ def _run(
         if closed:
             known = "the process closed its files or became another program, without a result"
         seconds = time.monotonic() - started
-        outcome = Lost(spec, reason_of_death(spec, settings, seconds, known))
+        return lost(spec, settings, seconds, known)
     return outcome
 
 

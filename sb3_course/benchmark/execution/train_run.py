@@ -136,7 +136,7 @@ def run_one(
         return past.seconds + time.perf_counter() - started
 
     if checkpoints is not None and not hasattr(model, "replay_buffer"):
-        file = checkpoints.file
+        file, source = checkpoints.file, _source(code)
 
         def save(model: BaseAlgorithm) -> None:
             now = _Past(
@@ -145,6 +145,7 @@ def run_one(
                 trained=evaluation.trained,
                 seconds=seconds(),
                 made_with=code,
+                source=source,
             )
             loading.save(model, file, {PAST: now.model_dump_json().encode()})
 
@@ -221,6 +222,7 @@ class _Past(BaseModel):
     trained: float = 0.0
     seconds: float = 0.0
     made_with: dict[str, str | None] | None = None
+    source: str | None = None
 
 
 def _continued(
@@ -242,7 +244,7 @@ def _continued(
         past = _Past.model_validate_json(read_members(file)[PAST])
         if past.spec != spec:
             raise CheckpointError(f"{file} is of another run")
-        if past.made_with != code:
+        if past.made_with != code or past.source != _source(code):
             raise CheckpointError(f"{file} was made with other code or versions")
         trusted = loading.is_trusted(file)
         loaded, lost = loading.load_to_continue(type(model), file, env, trusted)
@@ -252,6 +254,13 @@ def _continued(
     if lost is not None:
         print(f"the running episodes start anew: {lost}")
     return loaded, past
+
+
+def _source(code: dict[str, str | None]) -> str | None:
+    """Return the digest of this package's source; None if its commit says what it is."""
+    commit = code.get("git_commit")
+    is_any = commit is None or commit.endswith("-dirty")
+    return provenance.digest_of_code() if is_any else None
 
 
 def attempt(

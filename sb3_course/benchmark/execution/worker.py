@@ -65,10 +65,12 @@ class Lost:
 
     :param spec: The run
     :param reason: What is known about the end; the last line sums it up
+    :param at_its_limit: Whether it has had all the time that it may take
     """
 
     spec: RunSpec
     reason: str
+    at_its_limit: bool = False
 
 
 Outcome: TypeAlias = RunResult | Lost
@@ -112,19 +114,20 @@ def trackers_left_out(log: Path) -> list[str]:
     return [line for line in portable(_tail(log)).splitlines() if line.endswith(LEFT_OUT)]
 
 
-def reason_of_death(spec: RunSpec, settings: WorkerSettings, seconds: float, known: str) -> str:
+def lost(spec: RunSpec, settings: WorkerSettings, seconds: float, known: str) -> Lost:
     """Return why a process died during a run: its last output, then the reason in one line.
 
     :param spec: The run
     :param settings: Limits and folders of the process
     :param seconds: Time since the start of the run in seconds
     :param known: What is known about the end of the process, such as its exit code
-    :return: Text whose last line sums it up
+    :return: The run, as lost
     """
-    if seconds >= settings.hours * 3600:
+    at_its_limit = seconds >= settings.hours * 3600
+    if at_its_limit:
         known = f"stopped at the time limit of {settings.hours:g} hours (time_limit)"
     log = settings.log_file(spec)
-    return f"{portable(_tail(log)).strip()}\n{known}".strip()
+    return Lost(spec, f"{portable(_tail(log)).strip()}\n{known}".strip(), at_its_limit)
 
 
 def in_words(error: BaseException) -> str:

@@ -2,6 +2,8 @@
 
 import math
 from collections import defaultdict
+from itertools import pairwise
+from operator import ge
 from pathlib import Path
 
 import pandas as pd
@@ -90,12 +92,18 @@ def _points(table: CsvTable, result: str, rows: list[int]) -> pd.DataFrame:
         seconds=known.get("wall_time"),
     )
     taken = known.get("num_timesteps")
-    if taken is not None and all(0 <= n < MOST_STEPS and n == int(n) for n in taken):
+    if taken is not None and _is_counter(taken, steps):
         found["num_timesteps"] = [int(n) for n in taken]
     if "episode_returns" in table.header:
         texts = table.text("episode_returns")
         found["episode_returns"] = [texts[k] or math.nan for k in rows]
     return found
+
+
+def _is_counter(taken: list[float], steps: list[float]) -> bool:
+    """Return whether numbers can be the steps at the evaluations; some tables restart them."""
+    whole = all(0 <= n < MOST_STEPS and n == int(n) for n in taken)
+    return whole and all(a < b for a, b in pairwise(taken)) and all(map(ge, taken, steps))
 
 
 def _optional(table: CsvTable, name: str, rows: list[int]) -> list[float]:

@@ -45,8 +45,8 @@ def answers(design: Design, runs: Runs, whole: pd.DataFrame) -> pd.DataFrame:
     table["p_holm"] = np.array(holm(table["p"].tolist()), dtype=float)
     if design.rounds is None:
         table["settled"] = table["p_holm"] <= LEVEL
-    ahead = np.where(table["point"] > 0.5, table["x"], table["y"])
-    table["winner"] = np.where(table["settled"].astype(bool), ahead, "")
+        ahead = np.where(table["point"] > 0.5, table["x"], table["y"])
+        table["winner"] = np.where(table["settled"].astype(bool), ahead, "")
     return table
 
 
@@ -69,8 +69,8 @@ def _answer(
     n_runs = pairs.fewest(runs, x, names), pairs.fewest(runs, y, names)
     (result,) = improvements([(a, b)])
     power = power_of(a, b, level) if min(n_runs) > 1 else UNKNOWN
-    looks, settled = _looks(design, whole, question, names, level)
-    tested = (*map(float, result), p_value(a, b), nothing, settled, "")
+    looks, winner = _looks(design, whole, question, names, level)
+    tested = (*map(float, result), p_value(a, b), nothing, winner != "", winner)
     return (question, x, y, *tested, *power, *n_runs, names, looks, "")
 
 
@@ -84,21 +84,26 @@ def _why_not(runs: Runs, x: str, y: str) -> str:
 
 def _looks(
     design: Design, whole: pd.DataFrame, question: str, names: Sequence[str], level: float
-) -> tuple[int, bool]:
-    """Return how often a question was looked at, and whether one look settled it."""
+) -> tuple[int, str]:
+    """Return how often a question was looked at, and who was ahead at the look that settled it."""
     looked = 0
     if design.rounds is not None:
         looked = design.rounds.looks_at(question, design.questions[question])
     if design.rounds is None or not looked:
-        return 0, False
+        return 0, ""
     rounds = [
         [_finals(whole, name, names, seeds) for name in design.questions[question]]
         for seeds in design.rounds.seeds[:looked]
     ]
     if any(not len(runs) for both in rounds for one in both for runs in one):
-        return looked, False  # no run of a round finished on an environment
+        return looked, ""  # no run of a round finished on an environment
     x, y = zip(*rounds, strict=True)
-    return looked, settled_at(x, y, len(design.rounds.seeds), level) is not None
+    at = settled_at(x, y, len(design.rounds.seeds), level)
+    if at is None:
+        return looked, ""
+    a, b = ([np.concatenate(runs) for runs in zip(*z[:at], strict=True)] for z in (x, y))
+    (seen,) = improvements([(a, b)])
+    return looked, design.questions[question][0 if seen.point > 0.5 else 1]
 
 
 def _finals(

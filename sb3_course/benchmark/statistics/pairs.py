@@ -30,8 +30,8 @@ from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import LE
 from sb3_course.benchmark.statistics.metrics import Array
 from sb3_course.benchmark.statistics.scores import Cubes
 
-ALL = "all"
-"""Stands in for an environment's name where a number covers all environments."""
+ALL = ""
+"""Stands in for an environment's name where a number covers all; no environment is called so."""
 PROBABILITIES = {"P(X > Y)": at_the_end, "P(X > Y) over the run": over_the_run}
 """What is compared of each run: its last return, or its mean return since training began."""
 DIFFERENCES = {"IQM at the end": at_the_end, "IQM over the run": over_the_run}

@@ -3,13 +3,14 @@
 import io
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sb3_course.benchmark.storage.derived import replace_files
+from sb3_course.common.files import told_apart
 
 if TYPE_CHECKING:
     from sb3_course.benchmark.storage.result import RunResult
@@ -32,7 +33,7 @@ def write_zoo(results: "Iterable[RunResult]", folder: Path) -> None:
     """
     measured = [result for result in results if result.measurements]
     algorithms = folder_names(result.spec.algorithm for result in measured)
-    environments = _told_apart((result.spec.environment for result in measured), _in_path)
+    environments = told_apart((result.spec.environment for result in measured), _in_path)
     runs: dict[str, list[RunResult]] = defaultdict(list)
     for result in sorted(measured, key=lambda result: result.spec.seed):
         algorithm, environment = result.spec.algorithm, result.spec.environment
@@ -51,7 +52,7 @@ def folder_names(algorithms: Iterable[str]) -> dict[str, str]:
     :param algorithms: Names as in a grid; names that differ in punctuation alone get a number
     :return: Name of the folder, by algorithm
     """
-    return _told_apart(algorithms, _one_word)
+    return told_apart(algorithms, _one_word)
 
 
 def _one_word(algorithm: str) -> str:
@@ -60,18 +61,6 @@ def _one_word(algorithm: str) -> str:
 
 def _in_path(environment: str) -> str:
     return re.sub(r"[/:]", "-", environment)
-
-
-def _told_apart(names: Iterable[str], shortened: Callable[[str], str]) -> dict[str, str]:
-    """Return each name's short form, with a number from the second on that has the same."""
-    found: dict[str, str] = {}
-    for name in sorted(set(names)):
-        short, k = shortened(name), 1
-        while short in found.values():
-            k += 1
-            short = f"{shortened(name)}-{k}"
-        found[name] = short
-    return found
 
 
 def evaluations(result: "RunResult") -> bytes:

@@ -128,15 +128,19 @@ class RunFiles:
     def pack(self) -> None:
         """Write every run's own file into ``runs.jsonl``; other files stay where they are.
 
-        Lines of ``runs.jsonl`` that are no run's are left out.
+        Lines of ``runs.jsonl`` that are no run's are left out. Of more than :data:`LARGEST_PACK`
+        bytes, which would not be read again, all files stay.
         """
         if not names_in(self._folder):
             return
         with locked(self._folder / ".lock"):
             single = self._read_single(names_in(self._folder))
             texts = {name: run.text for name, run in single.items() if self._is_run(name, run)}
+            together = self._packed.texts() | texts
+            if sum(map(len, together.values())) > LARGEST_PACK:
+                return
             if texts:
-                self._packed.write(self._packed.texts() | texts)
+                self._packed.write(together)
             for name in texts:
                 self.path(name).unlink()
 

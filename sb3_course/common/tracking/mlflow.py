@@ -65,7 +65,7 @@ def open_run(tracking: Tracking, run: TrackedRun) -> MlflowRun:
         return MlflowRun(client, before[0].info.run_id)
     for earlier in before:
         client.delete_run(earlier.info.run_id)
-    words = {RUN_ID: run.id, "group": run.group, **{tag: "" for tag in run.tags}}
+    words = {RUN_ID: run.id, "group": run.group, **{_named(tag): "" for tag in run.tags}}
     run_id: str = client.create_run(experiment, tags=words, run_name=run.name).info.run_id
     params = [Param(key, _short(value)) for key, value in flat(run.config).items()]
     for i in range(0, len(params), MOST_PARAMS):

@@ -14,7 +14,7 @@ from sb3_course.common.video.rendering import drawn_env, frames_per_second
 from sb3_course.envs.config import EnvConfig, EnvId
 
 SMALL_FPS = 25.0
-"""Frames per second of :func:`record`: fewer than MuJoCo's tasks render, for a smaller file."""
+"""About the most frames per second that :func:`record` writes, for a smaller file."""
 
 Player: TypeAlias = Callable[[Any], Array]
 """Function from M raw observations to M actions."""
@@ -94,23 +94,28 @@ def record(
     """
     with film(path) as video:
         drawn = drawn_env(env)
+        fps = frames_per_second(drawn)
+        every = max(1, round(fps / SMALL_FPS))
+        n_steps = round(seconds * fps)
         columns = [
-            [_titled(frame, name, size) for frame in _play(player, drawn, seed, seconds)]
+            [_titled(frame, name, size) for frame in _play(player, drawn, seed, n_steps, every)]
             for name, player in players.items()
         ]
         drawn.close()
         longest = max(len(frames) for frames in columns)
         padded = [frames + [frames[-1]] * (longest - len(frames)) for frames in columns]
         for row in zip(*padded, strict=True):
-            video.add(np.concatenate(row, axis=1), SMALL_FPS)
+            video.add(np.concatenate(row, axis=1), fps / every)
 
 
-def _play(act: Player, env: gymnasium.Env[Any, Any], seed: int, seconds: float) -> list[Array]:
-    every = max(1, round(frames_per_second(env) / SMALL_FPS))
+def _play(
+    act: Player, env: gymnasium.Env[Any, Any], seed: int, n_steps: int, every: int
+) -> list[Array]:
+    """Play an episode, or its beginning, and return an image of every so many steps."""
     space: Any = env.action_space
     obs, _ = env.reset(seed=seed)
     frames: list[Array] = []
-    for step in range(round(seconds * SMALL_FPS) * every):
+    for step in range(n_steps):
         if step % every == 0:
             frames.append(_image(env))
         action = act(stack_obs([map_obs(np.asarray, obs)]))[0]

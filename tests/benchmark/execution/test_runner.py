@@ -2,6 +2,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -86,6 +87,16 @@ def test_a_lost_run_is_tried_again(tmp_path, times, retries):
         assert [r.reason for r in failures] == ["the process died with exit code -9"]
         assert "printed before" in failures[0].failure
         assert [spec.seed for spec in runner.to_do(grid.runs(), store)] == [0]
+
+
+def test_a_run_that_has_had_its_time_is_not_tried_again(tmp_path):
+    class Slow(Loses):
+        def lose(self, result):
+            return replace(super().lose(result), at_its_limit=True)
+
+    store = Store(tmp_path)
+    assert run(tiny(), store, Slow(1), retries=1).count(0) == 1
+    assert store.failed() == {tiny().runs()[0].id}
 
 
 def test_a_run_that_works_at_last_is_no_failure_any_more(tmp_path):

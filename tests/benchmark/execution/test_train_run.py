@@ -113,6 +113,18 @@ def test_a_killed_run_goes_on_and_ends_like_an_undisturbed_one(
     assert resumed.seconds > times[-1]
 
 
+@pytest.mark.parametrize(("commit", "anew"), [("abc", False), ("abc-dirty", True), (None, True)])
+def test_a_run_goes_on_with_the_very_code_that_it_began_with(
+    commit, anew, tmp_path, capsys, monkeypatch
+):
+    """A commit says what it is, unless files have changed since."""
+    monkeypatch.setattr(train_run, "made_with", lambda spec: {"git_commit": commit})
+    for digest in ("one", "another"):
+        monkeypatch.setattr(train_run.provenance, "digest_of_code", lambda digest=digest: digest)
+        run_one(SPEC, checkpoints=Checkpoints(tmp_path / "run.zip", 50))
+    assert ("starting anew" in capsys.readouterr().out) == anew
+
+
 @pytest.mark.parametrize("content", ["", "text", "of another run", "with other code"])
 def test_a_checkpoint_that_cannot_be_used_is_told_and_the_run_starts_anew(
     content, tmp_path, capsys, monkeypatch

@@ -10,9 +10,10 @@ import pytest
 from sb3_course.benchmark.execution import worker
 from sb3_course.benchmark.execution.worker import (
     GIB,
+    Lost,
     WorkerSettings,
     in_words,
-    reason_of_death,
+    lost,
     trackers_left_out,
     work,
 )
@@ -130,9 +131,9 @@ def test_memory_is_limited_within_what_the_system_allows(
 def test_a_death_is_explained_by_the_last_output_and_one_line(tmp_path):
     settings = WorkerSettings(tmp_path, hours=1.0)
     code = "the process died with exit code -9"
-    assert reason_of_death(SPEC, settings, 10.0, code) == code
+    assert lost(SPEC, settings, 10.0, code).reason == code
     settings.log_file(SPEC).write_bytes(b"Segmentation fault \xff\x1b[31m\n\n")
-    assert reason_of_death(SPEC, settings, 10.0, code) == f"Segmentation fault �[31m\n{code}"
+    assert lost(SPEC, settings, 10.0, code).reason == f"Segmentation fault �[31m\n{code}"
 
 
 def test_of_much_output_the_end_is_read(tmp_path):
@@ -141,7 +142,7 @@ def test_of_much_output_the_end_is_read(tmp_path):
         stream.truncate(2**36)  # takes no room on the disk, but would in memory
         stream.seek(0, os.SEEK_END)
         stream.write(b"the end\n")
-    assert reason_of_death(SPEC, settings, 10.0, "exit code 1").split() == [
+    assert lost(SPEC, settings, 10.0, "exit code 1").reason.split() == [
         "the",
         "end",
         "exit",
@@ -158,8 +159,8 @@ def test_an_exception_in_words():
 def test_a_death_at_the_time_limit_names_the_limit(tmp_path):
     settings = WorkerSettings(tmp_path, hours=0.5)
     expected = "stopped at the time limit of 0.5 hours (time_limit)"
-    assert reason_of_death(SPEC, settings, 1800.0, "exit code 1") == expected
-    assert reason_of_death(SPEC, settings, 1799.0, "exit code 1") == "exit code 1"
+    assert lost(SPEC, settings, 1800.0, "exit code 1") == Lost(SPEC, expected, at_its_limit=True)
+    assert lost(SPEC, settings, 1799.0, "exit code 1") == Lost(SPEC, "exit code 1")
 
 
 def test_what_trackers_said_is_kept_and_found(attempts, tmp_path, monkeypatch):

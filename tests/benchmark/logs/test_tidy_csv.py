@@ -62,6 +62,13 @@ def test_cells_of_other_columns_may_be_empty(table):
     assert points["num_timesteps"].tolist() == [10, 20]  # one is unknown, so all are
 
 
+@pytest.mark.parametrize("taken", [(12, 24, 9, 18), (40, 40, 40, 40), (8, 19, 29, 39)])
+def test_steps_that_were_counted_anew_are_not_believed(table, taken):
+    rows = "".join(f"A,E,0,{10 * i},{i},{n}\n" for i, n in enumerate(taken, 1))
+    found, _ = table(f"{HEADER.strip()},num_timesteps\n{rows}")
+    assert found["A", "E", 0]["num_timesteps"].tolist() == [10, 20, 30, 40]
+
+
 def test_a_spreadsheets_mark_of_utf8_is_no_part_of_a_name(table):
     assert list(table("\ufeff" + HEADER + "A,E,0,1,2\n")[0]) == [("A", "E", 0)]
 

@@ -112,6 +112,16 @@ def test_a_round_of_which_every_run_failed_settles_nothing():
     assert not row.settled and row.rounds == 2
 
 
+def test_the_winner_is_who_was_ahead_when_it_was_settled():
+    """Both have gone on for another question since, and B has caught up."""
+    looked = plan(started={"A": 4, "B": 4}, looked={QUESTION: 1})
+    both = table(n=20, lead=9)
+    later = (both["algorithm"] == "B") & (both["seed"] >= 5) & (both["step"] > 0)
+    both.loc[later, "return_mean"] += 99
+    row = answer(design(rounds=looked), both)
+    assert row.point < 0.5 and row.settled and row.winner == "A"
+
+
 def test_between_the_planned_looks_nothing_is_settled():
     row = answer(design(rounds=plan(started={"A": 1, "B": 1})), table(lead=9))
     assert row.p < 0.05 and not row.settled and row.winner == ""

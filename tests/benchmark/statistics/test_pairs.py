@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu
 
 from sb3_course.benchmark.statistics import bootstrap, metrics, pairs
 from sb3_course.benchmark.statistics.design import Design
 from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import holm, p_value
+from sb3_course.benchmark.statistics.scores import Cubes
 
 
 def design(*algorithms, environments=("Mine", "Yours")):
@@ -53,6 +57,19 @@ def test_the_interval_of_equal_numbers_of_runs_is_the_stratified_bootstraps():
     assert ours.point == pytest.approx(cubes.point)
     bounds = [float(cubes.low), float(cubes.high)]
     assert [float(ours.low), float(ours.high)] == pytest.approx(bounds, abs=0.015)
+
+
+def test_an_environment_may_be_called_all():
+    """As any other one, beside what covers all of them."""
+    of = design("A", "B", environments=("all", "Yours"))
+    of = replace(of, questions={"Is A better?": ("A", "B")})
+    runs = runs_of(
+        A={"all": normal(0, 9), "Yours": normal(1, 0)},
+        B={"all": normal(2, 0), "Yours": normal(3, 9)},
+    )
+    rows = pairs.comparisons(of, runs, Cubes({}, [], np.zeros(0), pd.DataFrame()))
+    points = rows[rows["measure"] == "P(X > Y)"].set_index("environment")["point"]
+    assert points.to_dict() == {pairs.ALL: 0.5, "all": 1.0, "Yours": 0.0}
 
 
 def test_pairs_are_told_apart_by_the_corrected_test():

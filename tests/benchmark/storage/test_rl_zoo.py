@@ -85,6 +85,12 @@ def test_environments_whose_names_meet_in_a_path_stay_two(tmp_path):
     ]
 
 
+def test_environments_that_differ_in_case_alone_stay_two_on_any_file_system(tmp_path):
+    write_zoo([result("A", name) for name in ("Hopper", "hopper")], tmp_path)
+    names = sorted(path.parent.name for path in tmp_path.rglob("*.npz"))
+    assert names == ["Hopper_1", "hopper-2_1"]
+
+
 def test_writing_again_changes_no_byte_and_leaves_no_run_behind(tmp_path):
     write_zoo([result(seed=0), result(seed=1), result("NPG")], tmp_path)
     paths = sorted(tmp_path.rglob("*.npz"))

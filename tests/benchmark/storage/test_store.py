@@ -97,6 +97,13 @@ def test_packing_again_changes_nothing(tmp_path, results):
     assert not (tmp_path / "none").exists()
 
 
+def test_more_than_can_be_read_again_is_not_packed(tmp_path, results, monkeypatch):
+    before = single(tmp_path)
+    monkeypatch.setattr(run_files, "LARGEST_PACK", 1_000)
+    Store(tmp_path).pack()
+    assert single(tmp_path) == before and read(tmp_path) == results
+
+
 class Killed(BaseException):
     """What ends a process at a moment."""
 

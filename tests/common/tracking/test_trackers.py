@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sb3_course.common.tracking.tracker import TRACKERS
+from sb3_course.common.tracking.tracker import TRACKERS, TrackedRun, Tracking
 
 ROOT = Path(__file__).resolve().parents[3]
 INSTALLED = [name for name in TRACKERS if find_spec(name) is not None]
@@ -135,6 +135,18 @@ def test_a_name_that_mlflow_does_not_take_is_changed(given, taken):
 
     assert _named(given) == taken
     _validate_metric_name(taken)
+
+
+@needs("mlflow")
+def test_mlflow_takes_every_name_of_an_algorithm(tmp_path, monkeypatch):
+    from sb3_course.common.tracking.mlflow import open_run
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    names = ("REINFORCE (value baseline)", "Ant, with contacts")
+    run = TrackedRun("one", "name", "group", {}, names, continued=False)
+    open_run(Tracking(("mlflow",), "project", tmp_path, False), run).finish(True)
+    tags = {path.name for path in tmp_path.glob("mlruns/*/*/tags/*")}
+    assert {"REINFORCE _value baseline_", "Ant_ with contacts"} <= tags
 
 
 @needs("trackio")

@@ -12,11 +12,10 @@ from typing import Any
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.execution.executors import LocalProcesses
 from sb3_course.benchmark.execution.worker import (
-    Lost,
     Outcome,
     WorkerSettings,
     in_words,
-    reason_of_death,
+    lost,
 )
 from sb3_course.common.errors import UserError, unknown
 
@@ -121,7 +120,7 @@ class RayCluster:
         except self._ray.exceptions.RayError as error:
             known = " ".join(in_words(error).split())
             seconds = time.monotonic() - when
-            return Lost(spec, reason_of_death(spec, self._settings, seconds, known))
+            return lost(spec, self._settings, seconds, known)
         return outcome
 
     def __exit__(self, *_: object) -> None:

@@ -67,7 +67,12 @@ def _key(name: str) -> tuple[str, bool]:
 
 
 def _values(name: str) -> list[float]:
-    return [float(re.sub(r",|\.$", "", number)) for number in _NUMBER.findall(name)]
+    """Return the numbers of a name by which a sweep is sorted: of 2.5.1 each part."""
+    values: list[float] = []
+    for number in _NUMBER.findall(name):
+        plain = re.sub(r",|\.$", "", number)
+        values += map(float, [plain] if plain.count(".") < 2 else re.findall(r"\d+", plain))
+    return values
 
 
 def groups(ranked: Sequence[str], order: Sequence[str]) -> list[Group]:

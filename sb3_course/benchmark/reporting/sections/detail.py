@@ -11,6 +11,7 @@ from sb3_course.benchmark.reporting.sections.selection import named_groups, show
 from sb3_course.benchmark.reporting.tables import pairs, runs, scores
 from sb3_course.benchmark.reporting.tables import returns as tables
 from sb3_course.benchmark.statistics.analysis import Analysis
+from sb3_course.common.files import told_apart
 
 DETERMINISTIC = (
     "Undiscounted return of the policy's deterministic actions in Gymnasium's own environment."
@@ -200,8 +201,9 @@ def metrics(analysis: Analysis) -> Section:
     :return: Section "Other measures"
     """
     pictures = []
+    stems = told_apart(map(str, analysis.metrics["metric"].unique()), _in_file_name)
     for metric, table in analysis.metrics.groupby("metric", sort=False):
-        stem = "metric_" + re.sub(r"\W+", "_", str(metric))
+        stem = f"metric_{stems[str(metric)]}"
         for name, group in named_groups(analysis, stem):
             styles = shown(analysis, [n for n in group.names if n in set(table["algorithm"])])
             environments = with_rows(analysis, table, group.names)
@@ -275,3 +277,7 @@ def training_time(analysis: Analysis) -> Section:
 
 def _seeds(analysis: Analysis) -> str:
     return f"{span(analysis.aggregates['n_runs'], 'seed')} of each algorithm on each environment"
+
+
+def _in_file_name(metric: str) -> str:
+    return re.sub(r"\W+", "_", metric)

@@ -84,7 +84,9 @@ def p_value(x: Sequence[Array], y: Sequence[Array]) -> float:
     )
     seen = sum(_place(doubled_wins(a, b), *s, sizes) for a, b, s in zip(x, y, sizes, strict=True))
     center = _steps(sizes) * len(sizes) / 2
-    slack = len(sizes) / 2 if _rounded(sizes) else 0.0
+    slack = (
+        float(len(sizes)) if _rounded(sizes) else 0.0
+    )  # half a step of each, and of what is seen
     distance = np.abs(np.arange(len(law)) - center)
     return float(min(1.0, law[distance >= abs(seen - center) - slack - 1e-9].sum()))
 

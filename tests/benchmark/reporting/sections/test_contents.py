@@ -178,6 +178,10 @@ def test_metrics_have_a_figure_and_a_table():
     (picture,) = section.pictures
     assert (picture.name, picture.title) == ("metric_is_success", "is_success")
     assert [panel.y for panel in picture.panels] == ["is_success"] * 2
+    more = [(a, e, name, *rest) for a, e, _, *rest in rows for name in ("x-pos", "x_pos", "X_POS")]
+    object.__setattr__(analysis, "metrics", pd.DataFrame(more, columns=columns))
+    (alike,) = (s for s in sections(analysis, Record()) if s.title == "Other measures")
+    assert len({picture.name.lower() for picture in alike.pictures}) == 3
     (table,) = section.tables
     assert table.caption.startswith("Mean of is_success at the end")
     assert {row[1].text for row in table.cells} == {"1.00"}

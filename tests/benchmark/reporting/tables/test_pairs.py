@@ -6,6 +6,7 @@ from sb3_course.benchmark.reporting.content import NOTHING
 from sb3_course.benchmark.reporting.tables import pairs
 from sb3_course.benchmark.reporting.tables.layout import look
 from sb3_course.benchmark.statistics.analysis import analyze
+from sb3_course.benchmark.statistics.pairs import ALL
 from tests.benchmark import made_up
 
 ASKED = {
@@ -94,7 +95,7 @@ def test_the_measures_of_questions_are_columns(analysis):
     assert row[0].text == "NPG against BatchActorCritic"
     assert [cell.bar is not None for cell in row] == [False, True, True, False, False]
     rows = analysis.comparisons
-    mine = rows[(rows["environment"] == "all") & (rows["measure"] == "IQM at the end")]
+    mine = rows[(rows["environment"] == ALL) & (rows["measure"] == "IQM at the end")]
     assert row[3].text == f"{mine.iloc[0]['point']:.2f}"
 
 
