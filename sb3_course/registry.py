@@ -92,9 +92,8 @@ def _kinds(annotation: Any) -> set[Any]:
     return {get_origin(kind) or kind for kind in kinds} - {NoneType}
 
 
-def _needed_kind(annotation: Any, given: Any) -> str | None:
-    """Return what a parameter needs if its annotation is plain and the value is something else."""
-    kinds = _kinds(annotation)
+def _needed_kind(kinds: set[Any], given: Any) -> str | None:
+    """Return what a parameter of some kinds needs if they are plain, and the value is no such."""
     if int in kinds and float not in kinds and isinstance(given, float):
         return "a whole number"
     if isinstance(given, PLAIN) and kinds and all(_is_of_python(kind) for kind in kinds):
@@ -164,7 +163,7 @@ def constructor_arguments(
         whole = isinstance(given, float) and given.is_integer()
         if whole and int in kinds and float not in kinds:
             given = arguments[key] = int(given)  # as of 1e3
-        needed = _needed_kind(allowed.get(key), given)
+        needed = _needed_kind(kinds, given)
         if needed:
             raise UserError(f"{key} of {name} must be {needed}, got {params[key]!r}")
     policy, policies = arguments["policy"], algorithm.policy_aliases

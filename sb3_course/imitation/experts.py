@@ -100,7 +100,7 @@ class _PolicyExpert:
     def __getstate__(self) -> dict[str, Any]:
         """Return the state, with what is left of a normalization that has no environments."""
         kept = self._normalizer
-        return vars(self) | {"_normalizer": kept and (type(kept), vars(kept))}
+        return vars(self) | {"_normalizer": None if kept is None else (type(kept), vars(kept))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state; SB3's own normalization can be pickled once alone."""
