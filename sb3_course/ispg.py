@@ -63,7 +63,9 @@ class ISPG(REINFORCE):
 
     (Precup 2000 for ``per_decision``; the lecture for ``prefix``, its future ratio dropped, and for
     ``step``, its first-order approximation.) Products are sums of logarithms in float64. b was
-    computed when the batch was new, by a V that had not seen it.
+    computed when the batch was new, by a V that had not seen it. "no" holds for a π_θ that does not
+    depend on the batch: from the second step on it, θ has been fitted to these very samples, which
+    adds a bias that falls with K.
 
     Three switches trade variance for bias: ``self_normalize`` divides by the mean weight (over the
     trajectories at each time, or over the steps for ``"step"``), which adds a bias of O(1/K);

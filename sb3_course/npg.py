@@ -63,7 +63,7 @@ class NPG(PolicyGradientAlgorithm):
     certain make up the mean. If no such step is found, or it is not finite, θ stays unchanged,
     which ``train/skipped_updates`` counts.
 
-    Logged: ``train/kl_divergence`` (realised, in nats), ``train/max_state_kl``,
+    Logged: ``train/kl_divergence`` (realized, in nats), ``train/max_state_kl``,
     ``train/cg_residual``, ``train/cg_iterations``, ``train/curvature`` (xᵀFx),
     ``train/step_length`` (β), ``train/line_search_shrinks``.
 
@@ -78,7 +78,7 @@ class NPG(PolicyGradientAlgorithm):
     :param n_steps: Steps of each environment in a batch; None for as many as make 1024 transitions
         from all environments together
     :param gamma: Discount factor γ
-    :param gae_lambda: Decay λ of the generalized advantage estimate
+    :param gae_lambda: Decay λ of the generalized advantage estimate (not the damping)
     :param target_kl: KL ε of a step in nats, a number or a schedule of the remaining progress; 0.02
         if neither this nor ``step_size`` is given
     :param step_size: Step size α, a number or a schedule of the remaining progress
@@ -298,6 +298,7 @@ class NPG(PolicyGradientAlgorithm):
         """
         parameters = self.actor_parameters
         before = natural_gradient.flatten(parameters).detach().clone()
+        old = list(map(natural_gradient.kept, old))
         usable = bool(th.isfinite(step).all() and step.any())
         for shrinks in range(self.line_search_max_iter + 1 if usable else 0):
             factor = self.line_search_shrinking_factor**shrinks

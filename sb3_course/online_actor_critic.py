@@ -229,7 +229,6 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             self.train()
         callback.on_rollout_start()
         actor, critic = self._functions()
-        version = self._version()
         last_obs = as_declared(self._last_obs, self.observation_space)
         check_finite("observation", last_obs, step=self.num_timesteps)
         last_obs = map_obs(owned, last_obs)
@@ -238,6 +237,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
             sampled, clipped_actions = self.clip_actions(actor.act(obs))
             env.step_async(clipped_actions)  # functions of s and a are computed during the step
             (log_prob, entropy), values = actor.score(), critic.evaluate(obs)
+        version, n_passes = self._version(), actor.n_passes
         new_obs, rewards, dones, infos = step_wait(env)
         check_finite("reward", rewards, step=self.num_timesteps)
         next_obs = true_next_obs(new_obs, dones, infos)
@@ -262,9 +262,9 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         if not self.after_step(callback, step_locals):
             self._pending = None
             return False
-        if self._version() == version:
+        if self._version() == version and actor.n_passes == n_passes:
             self._keep(step, (obs, log_prob, entropy, values))
-        else:  # a callback has changed weights
+        else:  # a callback has changed weights, or computed a gradient
             self._keep(step)
             actor, critic = self._functions()
         callback.on_rollout_end()

@@ -42,10 +42,11 @@ class REINFORCE(PolicyGradientAlgorithm):
     b = V(s_t)                   ``"value"``: a critic, fitted to the batches *before* this one
     ===========================  ===============================================================
 
-    No baseline depends on the trajectory's own actions, so with ``n_episodes`` none adds bias.
-    (With ``n_steps`` it adds a little: the number of other trajectories depends on one's own
-    length.) Two common practices do add bias: with γ < 1 the reward to go leaves out the weight γ^t
-    of step t, and the division by M correlates with episode length where this varies.
+    No baseline at step t depends on the trajectory's own actions from t on, so with ``n_episodes``
+    none biases the sum over the batch. (With ``n_steps`` it adds a little: the number of other
+    trajectories depends on one's own length.) Two common practices do add bias: with γ < 1 the
+    reward to go leaves out the weight γ^t of step t, and the division by M correlates with episode
+    length where this varies.
 
     The optimal baseline is a quotient of estimates: from few trajectories (4, say) it has heavy
     tails and may raise the variance many times over; with 16 and more it lowers it (the figure
@@ -73,7 +74,7 @@ class REINFORCE(PolicyGradientAlgorithm):
     :param ent_coef: Coefficient of the entropy bonus
     :param max_grad_norm: Maximum norm of the policy's gradient; None for no clipping
     :param normalize_advantage: Whether Q̂ - b is standardized over the batch (this subtracts a mean
-        that holds one's own return, so it biases by O(1/M) and is itself a baseline)
+        that holds one's own return, so it biases by O(1/K) and is itself a baseline)
     :param n_critic_updates: Gradient steps of the critic per batch (``baseline="value"`` only)
     :param batch_size: Transitions of each of these steps; None for the whole batch
     :param log_grad_variance: Whether to log ``train/grad_variance``, the trace of the estimate's

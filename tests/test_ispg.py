@@ -1,3 +1,4 @@
+import warnings
 from itertools import product
 
 import numpy as np
@@ -266,6 +267,38 @@ def test_a_loaded_model_goes_on_with_the_past_batches(reset_num_timesteps, tmp_p
         each.learn(1, reset_num_timesteps=reset_num_timesteps)
         assert len(each.past_batches) == 3
         assert "train/ess/2" in each.logger.name_to_value
+
+
+class CountsPastBatches(BaseCallback):
+    def _on_step(self):
+        return True
+
+    def _on_rollout_start(self):
+        self.n = getattr(self, "n", len(self.model.past_batches))
+
+
+@pytest.mark.parametrize("reset_num_timesteps", [False, True])
+@pytest.mark.parametrize("gravity", [10.0, 1.0])
+@pytest.mark.parametrize("when", ["loaded", "set"])
+def test_batches_of_another_task_are_not_learned_from(when, gravity, reset_num_timesteps, tmp_path):
+    def task(g=10.0):
+        return make_vec_env("Pendulum-v1", 2, seed=0, env_kwargs={"g": g})
+
+    env = task()
+    model = ISPG("MlpPolicy", env, n_episodes=2, n_batches=3, min_ess=0.0, seed=1).learn(1200)
+    model.save(tmp_path / "model")
+    count, another = CountsPastBatches(), when == "set" or gravity != 10.0
+    loaded = ISPG.load(tmp_path / "model", env=task(gravity) if when == "loaded" else env)
+    if when == "set":  # as of the model in memory, whatever the environment is
+        loaded.set_env(task(gravity))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        loaded.learn(1, count, reset_num_timesteps=reset_num_timesteps)
+    assert count.n == (0 if another else 3)
+    said = " ".join(str(w.message) for w in told)
+    assert ("the environment was made otherwise: PendulumEnv.g is 1.0" in said) == (
+        gravity != 10.0 and not (when == "set" and reset_num_timesteps)
+    )
 
 
 def test_past_batches_are_the_last_ones():

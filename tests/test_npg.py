@@ -5,8 +5,10 @@ import pytest
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env as make_gym
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.utils import LinearSchedule
+from torch import nn
 
 from sb3_course import NPG, make_vec_env
 from sb3_course.estimators import natural_gradient
@@ -59,6 +61,30 @@ def test_a_nearly_deterministic_policy_stays_finite(kind, log_std):
     model.learn(10 * 256, callback=record, log_interval=1000)
     assert all(th.isfinite(p).all() for p in model.policy.parameters())
     assert np.isfinite(record.values).all()
+
+
+class SameEverywhere(ActorCriticPolicy):
+    """Policy whose mean does not depend on the state, and is the parameter itself."""
+
+    def _build(self, lr_schedule):
+        super()._build(lr_schedule)
+        self.mu = nn.Parameter(th.zeros(1))
+
+    def get_distribution(self, obs):
+        return self.action_dist.proba_distribution(self.mu.expand(len(obs), -1), self.log_std)
+
+
+@pytest.mark.parametrize("line_search", [False, True])
+def test_the_kl_is_realized_where_the_distribution_is_a_view_of_the_parameters(line_search):
+    env = make_gym("Pendulum-v1", 2, seed=0)
+    kinds = {"line_search": line_search, "seed": 0, "device": "cpu"}
+    model = NPG(SameEverywhere, env, n_steps=64, target_kl=0.02, **kinds)
+    before = model.policy.mu.item(), model.policy.log_std.detach().exp().item()
+    model.learn(128)
+    mu, std = model.policy.mu.item(), model.policy.log_std.detach().exp().item()
+    exact = np.log(std / before[1]) + (before[1] ** 2 + (mu - before[0]) ** 2) / (2 * std**2) - 0.5
+    assert model.logger.name_to_value["train/kl_divergence"] == pytest.approx(exact, abs=1e-5)
+    assert 0.005 < exact <= (0.02 if line_search else 0.08)
 
 
 def test_the_line_search_keeps_the_kl_below_the_target():

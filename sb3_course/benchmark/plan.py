@@ -1,5 +1,7 @@
 """From a grid to its runs and their report: what there is to do, and doing it."""
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,10 +27,12 @@ from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.rounds import read_rounds, with_rounds
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError, check_sequence, check_whole, unknown
-from sb3_course.common.files import remove_abandoned
+from sb3_course.common.files import remove_abandoned, write_whole
 from sb3_course.common.tracking.tracker import Tracking, check_trackers
 
 ExecutorKind = Literal["local", "ray"]
+MADE_FROM = ".report"
+"""File beside a report, with a digest of what it was made from."""
 
 # What imports torch is imported where it is used, since a report does without.
 
@@ -183,16 +187,17 @@ def run_plan(
             runtime_env,
         )
         command = command or f"sb3_course.benchmark.run_grid({plan.grid.name!r})"
-        facts = (plan.grid, store.folder, command, runs_on.workers, started)
+        facts = (plan.grid, store.folder, command, runs_on.workers)
+        # At the beginning, too: a kill would leave runs of a grid that no manifest has.
+        manifest.write_manifest(*facts, started=time.time())
         try:
             shown = console or Console(quiet=True)
             runner.run_all(plan.todo, store, runs_on, shown, retries, wait)
         except BaseException:
-            if store.finished() or store.failed():
-                with suppress(OSError, UserError):  # which would hide what went wrong first
-                    manifest.write_manifest(*facts)
+            with suppress(OSError, UserError):  # which would hide what went wrong first
+                manifest.write_manifest(*facts, started)
             raise
-        manifest.write_manifest(*facts)
+        manifest.write_manifest(*facts, started)
         if console is not None and (words := other_user_code(plan.runs, store)):
             console.print(words, markup=False)
     results = store.read(plan.runs)
@@ -204,8 +209,7 @@ def run_plan(
     if not report:
         return GridOutcome(results, None)
     page = kept.folder / "report.html"
-    changed = plan.todo or plan.rerun or not kept.older_than(page)
-    if changed or not manifest.is_of(plan.grid, kept.folder):
+    if not (page.exists() and _made_from(kept.folder) == _content(plan.grid, kept)):
         page = publish_grid(plan.grid, kept)
     return GridOutcome(results, page)
 
@@ -250,4 +254,28 @@ def publish_grid(grid: Grid, store: Store) -> Path:
     runs = grid.runs()
     if store.sound(runs) >= {spec.id for spec in runs}:
         store.pack()
-    return publish(grid, store)
+    content = _content(grid, store)  # before: a run may end while the page is written
+    page = publish(grid, store)
+    write_whole(store.folder / MADE_FROM, content)
+    return page
+
+
+def _content(grid: Grid, store: Store) -> str:
+    """Return a digest of all that a report is made from: the grid, and what is stored of it."""
+    rounds, references = read_rounds(store.folder), read_references(store.folder)
+    parts = (
+        manifest.configuration(grid),
+        sorted(store.finished()),
+        sorted(store.failed()),
+        store.changed_at(),
+        None if rounds is None else rounds.model_dump(mode="json"),
+        {name: found.model_dump(mode="json") for name, found in references.items()},
+    )
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _made_from(folder: Path) -> str | None:
+    try:
+        return (folder / MADE_FROM).read_text()
+    except OSError:
+        return None

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from itertools import count, islice
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 
@@ -15,59 +14,18 @@ from sb3_course.benchmark.plan import (
     GridPlan,
     plan_grid,
     publish_grid,
-    run_plan,
 )
 from sb3_course.benchmark.statistics.analysis import complete_runs
 from sb3_course.benchmark.statistics.answers import answers
 from sb3_course.benchmark.statistics.design import design_of
-from sb3_course.benchmark.storage.grids import RESULTS, stored_grid
+from sb3_course.benchmark.storage.grids import stored_grid
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.returns_table import tidy
 from sb3_course.benchmark.storage.rounds import Rounds, read_rounds, with_rounds, write_rounds
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.common.errors import UserError, refuse_in_worker
+from sb3_course.common.errors import UserError
 
 Execute = Callable[[GridPlan], GridOutcome]
-
-
-def run_until_settled(
-    grid: GridSource,
-    max_seeds: int = 30,
-    *,
-    results: str | Path = RESULTS,
-    executor: Literal["local", "ray"] = "local",
-    workers: int | None = None,
-    console: Console | None = None,
-) -> GridOutcome:
-    """Run a grid with more and more seeds, until each of its questions is settled.
-
-    A round has as many seeds as the grid. After each one, every open question is looked at; the
-    algorithms of those that stay open take part in the next round. Of all questions together, at
-    most one in twenty grids without any difference ends with one settled, however often they are
-    looked at (:mod:`.sequential_test`; the questions share the level equally).
-
-    .. code-block:: python
-
-        outcome = run_until_settled("mine.yaml", max_seeds=30, workers=2)
-
-    :param grid: Grid file, or its content as a mapping; it needs questions
-    :param max_seeds: Largest number of seeds of an algorithm, which plans the number of looks
-    :param results: Folder of all results
-    :param executor: ``"local"`` for processes of this machine, ``"ray"`` for a Ray cluster
-    :param workers: Number of runs at a time; None for one per CPU
-    :param console: Console on which progress is shown; None for no output
-    :return: Results of all runs, and the page of the report
-    :raises GridError: If the grid has mistakes
-    :raises UserError: If it has no questions, fewer seeds are allowed than it has, or its rounds
-        were begun with another plan, seeds or questions
-    :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
-    """
-    refuse_in_worker("run_until_settled")
-
-    def execute(plan: GridPlan) -> GridOutcome:
-        return run_plan(plan, executor=executor, workers=workers, report=False, console=console)
-
-    return in_rounds(grid, max_seeds, Path(results), execute, console or Console(quiet=True))
 
 
 def in_rounds(
@@ -78,20 +36,28 @@ def in_rounds(
     console: Console,
     keep: bool = False,
 ) -> GridOutcome:
-    """Plan rounds, and execute one after the other until every question is settled.
+    """Run a grid with more and more seeds, until each of its questions is settled.
+
+    A round has as many seeds as the grid. After each one, every open question is looked at; the
+    algorithms of those that stay open take part in the next round. Of all questions together, at
+    most one in twenty grids without any difference ends with one settled, however often they are
+    looked at (:mod:`.sequential_test`; the questions share the level equally).
 
     A question is not looked at, and gets no further round, if a round left no run of one of its
     algorithms: it would stay open for ever.
 
     :param grid: Grid file, or its content as a mapping
-    :param max_seeds: Largest number of seeds of an algorithm
+    :param max_seeds: Largest number of seeds of an algorithm, which plans the number of looks
     :param results: Folder of all results
     :param execute: Function that executes the runs of a plan
     :param console: Console on which the answers of each round are shown
     :param keep: Whether to keep finished runs although a module of the user has changed since
     :return: Results of all runs, and the page of the report
-    :raises UserError: As :func:`run_until_settled` does
+    :raises GridError: If the grid has mistakes
+    :raises UserError: If it has no questions, fewer seeds are allowed than it has, or its rounds
+        were begun with another plan, seeds or questions
     """
+    plan_grid(grid, results=results, keep=keep)  # tells mistakes, before a plan is kept
     loaded = load_grid(grid)
     folder = results / loaded.name
     rounds = _begun(loaded, max_seeds, folder)

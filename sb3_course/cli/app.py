@@ -1,5 +1,6 @@
 """The whole command line: all commands, and how errors are reported."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,16 +100,30 @@ def invoke(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except SystemExit as left:  # as pygame's environments do when their window is closed
-        print_error(f"an environment or module of yours has left by sys.exit({left.code!r})")
+        if not _is_unread(left.__context__):  # by which Rich leaves
+            print_error(f"an environment or module of yours has left by sys.exit({left.code!r})")
         return FAILED
     except OSError as error:
-        if error.filename is None:
-            raise
-        print_error(f"{error.filename}: {error.strerror}")  # for example another user's folder
-        return FAILED
+        return _of_system(error)
     except Exception as error:
         return _told(error)
     return code if isinstance(code, int) else OK
+
+
+def _of_system(error: OSError) -> int:
+    if not _is_unread(error):
+        if error.filename is None:
+            raise error
+        print_error(f"{error.filename}: {error.strerror}")  # for example another user's folder
+    return FAILED
+
+
+def _is_unread(error: BaseException | None) -> bool:
+    """Whether nobody reads the output any more, as in ``sb3-course status GRID | head``."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where Python writes the rest at its end
+    return True
 
 
 def _told(error: Exception) -> int:

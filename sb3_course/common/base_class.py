@@ -169,7 +169,8 @@ class CourseAlgorithm(BaseAlgorithm):
         adam = self.policy.optimizer_class in (th.optim.Adam, th.optim.AdamW)
         if adam and not {"foreach", "differentiable"} & kwargs.keys():
             kwargs = {"fused": True} | kwargs  # a third of the time on small networks
-        return self.policy.optimizer_class(parameters, **kwargs)
+        groups: Any = parameters or [{"params": parameters}]  # a value may have none
+        return self.policy.optimizer_class(groups, **kwargs)
 
     def to_tensor(self, values: Any) -> Any:
         """Convert arrays to tensors on the algorithm's device; floats become float32.

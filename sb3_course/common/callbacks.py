@@ -15,6 +15,9 @@ from sb3_course.common.evaluation import (
 from sb3_course.common.validation import check, check_count
 from sb3_course.envs.config import EnvConfig, EnvId
 
+NOT_SAVED = "not saved at"
+"""Begins the line about a file that could not be written."""
+
 
 class SaveEvery(BaseCallback):
     """Callback that saves the model every ``every`` environment steps, between two batches.
@@ -44,7 +47,7 @@ class SaveEvery(BaseCallback):
                 self._save(self.model)
             except OSError as error:
                 if not self._failed:
-                    self._tell(f"not saved at {self.num_timesteps:,} steps: {error}")
+                    self._tell(f"{NOT_SAVED} {self.num_timesteps:,} steps: {error}")
                 self._failed = True
 
     def _following(self) -> int:

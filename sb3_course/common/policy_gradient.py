@@ -316,7 +316,8 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         training_state.look(self)
         state, self._saved_state = self._saved_state, None
         if state is not None and reset_num_timesteps:
-            training_state.put_memory(self, state)
+            if (why := training_state.put_memory(self, state)) is not None:
+                warnings.warn(f"the file's past batches are left out: {why}", stacklevel=2)
         elif state is not None:
             lost = training_state.put(self, state)
             if lost is not None:
@@ -364,6 +365,16 @@ class PolicyGradientAlgorithm(UpdateSteps, OnPolicyAlgorithm):
         model = cls(imitator.policy_class, env, policy_kwargs=policy_kwargs, **kwargs)  # type: ignore[arg-type]
         model.policy.load_state_dict(imitator.policy.state_dict())
         return model
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """Set the environment, as in SB3; past batches of a loaded one are forgotten.
+
+        :param env: New environment
+        :param force_reset: Whether to reset it before training
+        """
+        if self.env is not None and self._saved_state is not None:
+            self._saved_state = training_state.of_another_task(self._saved_state)
+        super().set_env(env, force_reset)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed all random generators and the environments' next episodes, as in SB3.

@@ -1,6 +1,7 @@
 """The steps that every policy-gradient update takes: values, log-probabilities, gradient steps."""
 
 import copy
+import warnings
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.networks.actors import Actor, EngineActor, make_actor
 from sb3_course.common.networks.autograd import PolicyGradient, add_gradients, mean_entropy
 from sb3_course.common.networks.critics import Critic, make_critic
+from sb3_course.common.networks.step import heed_strides
 from sb3_course.common.optimization import fit_critic
 from sb3_course.common.parameter_groups import split_parameters, trainable
 from sb3_course.common.validation import scheduled
@@ -58,7 +60,7 @@ class UpdateSteps(CourseAlgorithm):
         self._actor_group, self._critic_group = split_parameters(self.policy)
         self.actor_optimizer = self._optimizer(self._actor_group, self.lr_schedule)
         self.critic_optimizer = self._optimizer(self._critic_group, self.critic_lr_schedule)
-        self.policy.optimizer = self.actor_optimizer
+        self.policy.optimizer = self._known_optimizer = self.actor_optimizer
 
     def _check_entropy(self) -> None:
         if self.ent_coef and isinstance(self.policy.action_dist, SquashedDiagGaussianDistribution):
@@ -71,10 +73,17 @@ class UpdateSteps(CourseAlgorithm):
         """Make new optimizers if the user has replaced the policy, or parameters of it."""
         if not {*self._actor_group, *self._critic_group} <= set(self.policy.parameters()):
             self._attach_policy()
+        if self.policy.optimizer is not self._known_optimizer:
+            self._known_optimizer = self.policy.optimizer
+            warnings.warn(
+                "policy.optimizer is not used: replace model.actor_optimizer, or "
+                "model.critic_optimizer for the critic",
+                stacklevel=3,
+            )
 
     def _functions(self) -> tuple[Actor, Critic]:
         """Return π_θ and V_φ of the present policy, made again if it is not what it was."""
-        if self._made is None or not self._made[0].is_current(self._actor_group):
+        if self._made is None or not self._made[0].is_current(self.policy, self._actor_group):
             self._follow_policy()
             self._check_entropy()
             self._made = (
@@ -90,11 +99,13 @@ class UpdateSteps(CourseAlgorithm):
         self._made = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what can be pickled or copied: all but the functions."""
+        """Return what can be pickled or copied: without functions, and the last batch's graph."""
+        if (policy := vars(self).get("policy")) is not None:
+            vars(policy.action_dist).pop("distribution", None)  # set again before each use
         return vars(self) | {"_made": None}
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_made"]
+        return [*super()._excluded_save_params(), "_made", "_known_optimizer"]
 
     @property
     def actor_parameters(self) -> list[nn.Parameter]:
@@ -351,4 +362,5 @@ class UpdateSteps(CourseAlgorithm):
         ):
             rate = scheduled(name, schedule, self._current_progress_remaining)
             update_learning_rate(optimizer, rate)
+            heed_strides(optimizer)
             self.logger.record(f"train/{name}", rate)

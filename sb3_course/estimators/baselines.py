@@ -106,8 +106,10 @@ class GradientMoments:
         \approx \frac{K}{M^2} \sum_p \operatorname{Var}_i [g_{i,p} - \hat g_p L_i]
 
     (the delta method; Cochran 1977, *Sampling Techniques*, section 6.4). Where all lengths are
-    equal this is exact. The residuals r_i = g_i - ĝ L_i sum to 0, so their squares suffice:
-    Σ r² = Σ g² - 2 ĝ Σ L g + ĝ² Σ L².
+    equal and the g_i independent, its expectation is exact. A baseline from the other trajectories
+    makes the g_i depend on each other a little, and with few of them this is too small: with the
+    mean of the others and episodes of one step, by ‖∇J‖² / (K - 1)². The residuals
+    r_i = g_i - ĝ L_i sum to 0, so their squares suffice: Σ r² = Σ g² - 2 ĝ Σ L g + ĝ² Σ L².
 
     :ivar total: Σ_i g_i, of shape (P,)
     """

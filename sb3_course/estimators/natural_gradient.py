@@ -12,6 +12,7 @@ product costs about as much as a gradient (``benchmarks/speed/fisher_vector_prod
 measures it).
 """
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -67,6 +68,25 @@ def components(distribution: Distribution) -> list[Normal | Categorical | Bernou
                 f"got {type(part).__name__}"
             )
     return parts
+
+
+def kept(distribution: Distribution) -> Distribution:
+    """Return a copy that stays what it is when θ changes in place, of which it may be a view.
+
+    :param distribution: Distribution of one of the kinds of :func:`components`
+    :return: Copy without a graph
+    """
+    copied, inner = copy.copy(distribution), distribution.distribution
+    of_parts = [_without_views(part) for part in components(distribution)]
+    copied.distribution = of_parts if isinstance(inner, list) else of_parts[0]
+    return copied
+
+
+def _without_views(part: Any) -> Any:
+    copied = copy.copy(part)
+    tensors = {name: v for name, v in vars(part).items() if isinstance(v, th.Tensor)}
+    vars(copied).update({name: value.detach().clone() for name, value in tensors.items()})
+    return copied
 
 
 def kl_divergence(old: Distribution, new: Distribution) -> th.Tensor:

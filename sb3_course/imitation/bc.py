@@ -20,6 +20,7 @@ from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm, given_env
 from sb3_course.common.callbacks import TransitionsProgressBar
 from sb3_course.common.networks.actors import Actor, make_actor
+from sb3_course.common.networks.step import heed_strides
 from sb3_course.common.parameter_groups import split_parameters
 from sb3_course.common.validation import (
     check_action_space,
@@ -301,7 +302,7 @@ class BC(CourseAlgorithm):
                     break
                 if not self.policy.training:  # the callback has predicted
                     self.policy.set_training_mode(True)
-                if not self._actor.is_current(self._actor_group):
+                if not self._actor.is_current(self.policy, self._actor_group):
                     self._actor = self._make_actor()
                 self._actor.optimizer = self.policy.optimizer
                 if len(self._losses) == log_interval:
@@ -331,6 +332,7 @@ class BC(CourseAlgorithm):
         progress = self._current_progress_remaining
         rate = scheduled("learning_rate", self.lr_schedule, progress)
         update_learning_rate(self.policy.optimizer, rate)
+        heed_strides(self.policy.optimizer)
         indices = self._minibatches.draw()
         obs = select(self._obs, indices)  # s_i
         actions = self._actions[indices]  # a*_i

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 
 import numpy as np
@@ -6,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from sb3_course.benchmark.api import compare_with_stored
-from sb3_course.benchmark.plan import GridOutcome
+from sb3_course.benchmark.plan import GridOutcome, run_plan
 from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.benchmark.storage.rounds import read_rounds, write_rounds
-from sb3_course.benchmark.until_settled import in_rounds, run_until_settled
+from sb3_course.benchmark.until_settled import in_rounds
 from sb3_course.common.errors import UserError
 
 GRID = {
@@ -195,7 +196,18 @@ def test_real_runs_are_settled(tmp_path):
         "algorithms": {"A2C": {"class": "A2C"}, "lazy": lazy},
         "questions": {"Does learning help?": ["A2C", "lazy"]},
     }
-    outcome = run_until_settled(grid, max_seeds=16, results=tmp_path, workers=2)
+    execute = partial(run_plan, workers=2, report=False)
+    outcome = in_rounds(grid, 16, tmp_path, execute, Console(quiet=True))
     assert not outcome.failures
     assert read_rounds(tmp_path / "mine").looked["Does learning help?"] <= 4
     assert replace(outcome, page=None).results
+
+
+def test_a_mistake_in_the_grid_leaves_no_plan(tmp_path):
+    wrong = {
+        **GRID,
+        "algorithms": {**GRID["algorithms"], "same": {"class": "A2C", "params": {"gama": 1}}},
+    }
+    with pytest.raises(UserError, match="gama"):
+        in_rounds(wrong, 8, tmp_path, Execution(), Console(quiet=True))
+    assert read_rounds(tmp_path / "mine") is None

@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -206,3 +207,22 @@ def test_ctrl_c_while_pydantic_calls_back_is_ctrl_c(monkeypatch):
 
     monkeypatch.setattr(app, "app", lambda *_, **__: Stopped().model_dump())
     assert app.invoke(["status", "grid.yaml"]) == terminal.INTERRUPTED
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), SystemExit(1)])
+def test_a_reader_that_has_left_is_no_mistake(error, monkeypatch, capfd):
+    """As in `sb3-course status GRID | head -1`; Rich leaves by sys.exit(1)."""
+    if isinstance(error, SystemExit):
+        error.__context__ = BrokenPipeError(32, "Broken pipe")
+
+    def leave(*_, **__):
+        raise error
+
+    monkeypatch.setattr(app, "app", leave)
+    kept = os.dup(1)
+    try:
+        assert app.invoke(["status", "grid.yaml"]) == 1
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+    assert capfd.readouterr().err == ""

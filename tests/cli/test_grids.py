@@ -267,8 +267,12 @@ def test_a_full_disk_is_one_line_that_names_the_file_and_nothing_is_lost(
     store, (first, second) = Store(Path("results/tiny")), load_grid(finished).runs()
     store.path(second).unlink()
 
+    left = iter([os.fsync])  # for the manifest, before the run
+
     def full(handle):
-        raise OSError(code, os.strerror(code))
+        if (sync := next(left, None)) is None:
+            raise OSError(code, os.strerror(code))
+        sync(handle)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)

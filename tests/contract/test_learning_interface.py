@@ -11,6 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEp
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
+from torch import nn
 
 import sb3_course
 from tests.contract.helpers import (
@@ -203,11 +204,13 @@ def test_the_same_seed_gives_the_same_parameters_bit_for_bit(algorithm, kwargs):
 
 
 @every_class
-def test_a_deep_copy_learns_without_changing_the_original(algorithm):
-    model = small_model(algorithm, "CartPole-v1")
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.ELU])
+def test_a_deep_copy_learns_without_changing_the_original(activation, algorithm):
+    policy_kwargs = {"activation_fn": activation}
+    model = small_model(algorithm, "Pendulum-v1", policy_kwargs=policy_kwargs).learn(450)
     clone = copy.deepcopy(model)
     before = copy_parameters(model)
-    clone.learn(100)
+    clone.learn(450)
     assert equal_tensors(before, copy_parameters(model))
     assert not equal_tensors(before, copy_parameters(clone))
 

@@ -25,6 +25,7 @@ from tests.contract.helpers import (
     equal_tensors,
     every_class,
     every_variant,
+    small_model,
 )
 
 IN_A_NEW_PROCESS = """
@@ -114,6 +115,16 @@ def test_what_is_saved_as_a_rollout_ends_is_inside_a_batch(algorithm, kwargs, tm
     else:
         with pytest.warns(UserWarning, match="start anew: it was saved inside a batch"):
             resumed.learn(left, reset_num_timesteps=False)
+
+
+def test_frozen_parameters_of_a_compiled_policy_are_named_as_its_own(tmp_path):
+    model = small_model(sb3_course.NPG, "CartPole-v1")
+    model.policy.action_net.requires_grad_(False)
+    model.policy = th.compile(model.policy, backend="eager")
+    model.save(tmp_path / "model")
+    loaded = sb3_course.NPG.load(tmp_path / "model")
+    frozen = [name for name, p in loaded.policy.named_parameters() if not p.requires_grad]
+    assert frozen == ["action_net.weight", "action_net.bias"]
 
 
 @every_class

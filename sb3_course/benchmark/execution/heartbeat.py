@@ -67,6 +67,16 @@ def heartbeat_file(folder: Path, key: str) -> Path:
     return folder / f"{key}{SUFFIX}"
 
 
+def log_file(folder: Path, key: str) -> Path:
+    """Return the file with the output of a run.
+
+    :param folder: Folder of heartbeats, ``results/GRID/logs``
+    :param key: Id of the run
+    :return: Path of the file
+    """
+    return folder / f"{key}.log"
+
+
 def checkpoint_file(folder: Path, key: str) -> Path:
     """Return the file from which a killed run goes on.
 

@@ -153,7 +153,8 @@ class RunQueue:
         return ended
 
     def _has_ended(self, spec: RunSpec) -> bool:
-        failed_since = self._store.failed_at(spec) != self._failed_before[spec.id]
+        failed = self._store.failed_at(spec)  # None once its file has been removed
+        failed_since = failed is not None and failed != self._failed_before[spec.id]
         return failed_since or self._store.has_finished(spec)
 
 

@@ -12,13 +12,14 @@ from sb3_course.benchmark.execution.clusters.shared_folder import ONE_MACHINE, g
 from sb3_course.benchmark.execution.executors import Executor
 from sb3_course.benchmark.execution.heartbeat import (
     heartbeat_file,
+    log_file,
     logs_folder,
     remove,
     remove_checkpoint,
 )
 from sb3_course.benchmark.execution.progress import Display, display
 from sb3_course.benchmark.execution.run_queue import RunLocks, RunQueue
-from sb3_course.benchmark.execution.worker import trackers_left_out
+from sb3_course.benchmark.execution.worker import told_by
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError, unknown
@@ -134,7 +135,8 @@ def run_queued(
     :param retries: Number of times that a run whose process died is started again
     :param wait: Whether to wait for runs that other processes execute
     """
-    with executor, closing(_Work(queue, store, executor, progress, retries)) as work:
+    # Runs are stopped first, as they would write their heartbeats again.
+    with closing(_Work(queue, store, executor, progress, retries)) as work, executor:
         while work.left:
             work.start()
             if work.only_others and not wait:
@@ -184,7 +186,8 @@ class _Work:
         for outcome in self._executor.poll(0.5):
             if isinstance(outcome, RunResult):
                 self._write(outcome)
-                remove_checkpoint(logs_folder(self._store.folder), outcome.spec.id)
+                if outcome.failure is None:  # a failed run goes on from there
+                    remove_checkpoint(logs_folder(self._store.folder), outcome.spec.id)
                 continue
             self._losses[outcome.spec.id] += 1
             if self._losses[outcome.spec.id] <= self._retries and not outcome.at_its_limit:
@@ -198,8 +201,8 @@ class _Work:
         self._remove_heartbeat(self._running.pop(result.spec.id))
         self._queue.ended(result.spec)
         self._progress.ended(result)
-        log = logs_folder(self._store.folder) / f"{result.spec.id}.log"
-        for line in trackers_left_out(log) if result.failure is None else ():
+        log = log_file(logs_folder(self._store.folder), result.spec.id)
+        for line in told_by(log) if result.failure is None else ():
             self._progress.noted(result.spec, line)
 
     def _remove_heartbeat(self, spec: RunSpec) -> None:

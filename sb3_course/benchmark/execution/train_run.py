@@ -4,13 +4,13 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
@@ -23,9 +23,10 @@ from sb3_course.benchmark.execution.clusters.shared_folder import (
 from sb3_course.benchmark.execution.evaluation_callback import SUCCESS, EvaluationCallback
 from sb3_course.benchmark.execution.heartbeat import beat
 from sb3_course.benchmark.storage import provenance
+from sb3_course.benchmark.storage.provenance import PROCESSOR
 from sb3_course.benchmark.storage.result import Measurement, RunResult
 from sb3_course.building import build
-from sb3_course.common.callbacks import SaveEvery
+from sb3_course.common.callbacks import NOT_SAVED, SaveEvery
 from sb3_course.common.checkpoint import CheckpointError, read_members
 from sb3_course.common.tracking.callback import Track, tracked
 from sb3_course.common.tracking.film import episode_film
@@ -33,6 +34,11 @@ from sb3_course.common.tracking.tracker import TrackedRun, Tracking
 
 PAST = "run.json"
 """Member of a run's checkpoint: the run, and what it had measured."""
+ANEW = "starting anew, since the checkpoint cannot be used"
+EPISODES_ANEW = "the running episodes start anew"
+ELSEWHERE = "it goes on with another processor, which may compute other last digits"
+TOLD = (ANEW, EPISODES_ANEW, ELSEWHERE, NOT_SAVED)
+"""Begin the lines of a run's output that are passed on."""
 KEPT = 20_000
 """Characters kept of a traceback, or of the output of a process that died."""
 
@@ -115,6 +121,7 @@ def run_one(
     past = _Past()
     if checkpoints is not None and not hasattr(model, "replay_buffer"):  # which no file holds
         model, past = _continued(model, spec, code, checkpoints.file)
+        code = _together(past.made_with or {}, code)
     track = None if tracking is None else _track(spec, code, tracking, past.spec is not None)
     evaluation = EvaluationCallback(
         spec.env,
@@ -217,6 +224,8 @@ def _logged(measurement: Measurement) -> dict[str, float]:
 class _Past(BaseModel):
     """What a run had done when its checkpoint was saved."""
 
+    model_config = ConfigDict(ser_json_inf_nan="constants")  # as in RunResult
+
     spec: RunSpec | None = None
     measurements: list[Measurement] = []
     trained: float = 0.0
@@ -242,18 +251,32 @@ def _continued(
     assert env is not None, "build() makes environments"
     try:
         past = _Past.model_validate_json(read_members(file)[PAST])
-        if past.spec != spec:
+        if past.spec is None or past.spec.id != spec.id:
             raise CheckpointError(f"{file} is of another run")
-        if past.made_with != code or past.source != _source(code):
+        then = past.made_with or {}
+        if _code(then) != _code(code) or past.source != _source(code):
             raise CheckpointError(f"{file} was made with other code or versions")
         trusted = loading.is_trusted(file)
         loaded, lost = loading.load_to_continue(type(model), file, env, trusted)
     except (KeyError, OSError, ValueError) as error:
-        print(f"starting anew, since the checkpoint cannot be used: {error}")
+        print(f"{ANEW}: {error}")
         return model, _Past()
     if lost is not None:
-        print(f"the running episodes start anew: {lost}")
+        print(f"{EPISODES_ANEW}: {lost}")
+    both = _together(then, code)
+    if any(both.get(name) != then.get(name) for name in PROCESSOR):
+        print(f"{ELSEWHERE}: {code.get('cpu')}, after {then.get('cpu')}")
     return loaded, past
+
+
+def _code(made: Mapping[str, str | None]) -> dict[str, str | None]:
+    return {name: value for name, value in made.items() if name not in PROCESSOR}
+
+
+def _together(then: Mapping[str, str | None], now: dict[str, str | None]) -> dict[str, str | None]:
+    """Return what a run is made with that goes on: its code, and every processor that it had."""
+    both = {n: f"{then.get(n) or here}; {here}" for n in PROCESSOR if (here := now.get(n))}
+    return now | {n: "; ".join(dict.fromkeys(words.split("; "))) for n, words in both.items()}
 
 
 def _source(code: dict[str, str | None]) -> str | None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sb3_course.benchmark.definition.grid import RunSpec
-from sb3_course.benchmark.execution.heartbeat import checkpoint_file, heartbeat_file
-from sb3_course.benchmark.execution.train_run import KEPT, Checkpoints, attempt, portable
+from sb3_course.benchmark.execution.heartbeat import checkpoint_file, heartbeat_file, log_file
+from sb3_course.benchmark.execution.train_run import KEPT, TOLD, Checkpoints, attempt, portable
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.common.tracking.callback import LEFT_OUT
 from sb3_course.common.tracking.tracker import Tracking
@@ -46,7 +46,7 @@ class WorkerSettings:
         :param spec: The run
         :return: Path of the file
         """
-        return self.folder / f"{spec.id}.log"
+        return log_file(self.folder, spec.id)
 
     def checkpoints(self, spec: RunSpec) -> Checkpoints | None:
         """Return where and how often a run keeps what it needs to go on.
@@ -91,27 +91,26 @@ def work(spec: RunSpec, settings: WorkerSettings) -> RunResult:
         faulthandler.dump_traceback_later(settings.hours * 3600, exit=True)
         try:
             progress = heartbeat_file(settings.folder, spec.id) if has_folder else None
-            every = settings.checkpoint_every if has_folder else None
-            kept = (
-                None
-                if every is None
-                else Checkpoints(checkpoint_file(settings.folder, spec.id), every)
-            )
+            kept = settings.checkpoints(spec) if has_folder else None
             result = attempt(spec, progress, settings.tensorboard, kept, settings.tracking)
         finally:
             faulthandler.cancel_dump_traceback_later()
-    if has_folder and result.failure is None and not trackers_left_out(log):
+    if has_folder and result.failure is None and not told_by(log):
         log.unlink(missing_ok=True)
     return result
 
 
-def trackers_left_out(log: Path) -> list[str]:
-    """Return the lines of a run's output on trackers that have failed.
+def told_by(log: Path) -> list[str]:
+    """Return the lines of a run's output that whoever uses its result should know.
+
+    They tell of trackers that have failed, checkpoints that could not be written, and what a run
+    that went on has lost.
 
     :param log: File of the output, which is kept if there are such lines
     :return: Lines
     """
-    return [line for line in portable(_tail(log)).splitlines() if line.endswith(LEFT_OUT)]
+    lines = portable(_tail(log)).splitlines()
+    return [line for line in lines if line.endswith(LEFT_OUT) or line.startswith(TOLD)]
 
 
 def lost(spec: RunSpec, settings: WorkerSettings, seconds: float, known: str) -> Lost:

@@ -125,13 +125,3 @@ def _user_code(grid: Grid) -> dict[str, Any]:
         for module, path in sorted(paths.items())
         if path is not None
     }
-
-
-def is_of(grid: Grid, folder: Path) -> bool:
-    """Return whether the manifest is that of this very grid.
-
-    :param grid: Grid
-    :param folder: Folder of the results, ``results/GRID``
-    :return: Whether all its settings are the same
-    """
-    return (read_manifest(folder) or {}).get("grid") == configuration(grid)

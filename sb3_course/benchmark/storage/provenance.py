@@ -22,6 +22,9 @@ SOURCE_OF = "source of "
 REGISTRATION_OF = "registration of "
 """Begins the other keys of :func:`of_user`."""
 
+PROCESSOR = ("system", "cpu", "cpu_kind")
+"""Names of what :func:`of_a_run` knows of the machine; the rest is code and versions."""
+
 
 @cache
 def of_a_run() -> dict[str, str | None]:

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from sb3_course.benchmark.definition.grid import RunSpec
+from sb3_course.common.errors import UserError
 
 TRACEBACK = "Traceback (most recent call last):"
 Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -85,6 +86,10 @@ class RunResult(BaseModel):
         return text.rpartition("\n")[2].strip()[:500]
 
 
+class NewerError(UserError):
+    """A stored result is as it was written, but by a release that stores more."""
+
+
 def text_of(result: RunResult) -> str:
     """Return the text of a result, with its digest.
 
@@ -101,6 +106,7 @@ def parsed(text: str) -> RunResult:
     :param text: JSON of one result
     :return: The result
     :raises ValueError: It is the text of no result, or not as it was written; says why in one line
+    :raises NewerError: Another release wrote it, which this one must not replace
     """
     try:
         content = json.loads(text)
@@ -112,6 +118,9 @@ def parsed(text: str) -> RunResult:
             raise ValueError("it is not what its digest was computed from")
         return RunResult.model_validate_json(canonical, strict=True)
     except ValidationError as error:
+        if {mistake["type"] for mistake in error.errors()} == {"extra_forbidden"} and digest:
+            more = ", ".join(str(mistake["loc"][-1]) for mistake in error.errors())
+            raise NewerError(f"it was written by a newer sb3-course (it has {more})") from error
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         rest = f", and {error.error_count() - 1} more" if error.error_count() > 1 else ""
@@ -127,7 +136,7 @@ def problem_of(result: RunResult, spec: RunSpec) -> str | None:
     :param spec: The run
     :return: Problem in words, None if there is none
     """
-    if result.spec != spec:
+    if result.spec.id != spec.id:  # a NaN among the settings is not equal to itself
         return f"it is the result of another run: {result.spec.label}"
     if result.failure is not None:
         return "it is the result of a failed run"

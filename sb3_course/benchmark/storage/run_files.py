@@ -59,6 +59,16 @@ def damaged(place: str, problem: str) -> str:
     return f"{place} is damaged ({problem}): `sb3-course run` makes the run again"
 
 
+def closed(path: Path, problem: str) -> str:
+    """Return the line on a file of many runs that cannot be opened.
+
+    :param path: The file
+    :param problem: Why it cannot be opened
+    :return: Line that names the file, the problem and the remedy
+    """
+    return f"{path} cannot be read ({problem}): make it readable, or move it away"
+
+
 def stored_in(path: Path) -> StoredRun:
     """Read a run's own file.
 
@@ -130,6 +140,8 @@ class RunFiles:
 
         Lines of ``runs.jsonl`` that are no run's are left out. Of more than :data:`LARGEST_PACK`
         bytes, which would not be read again, all files stay.
+
+        :raises UserError: ``runs.jsonl`` cannot be read; it stays as it is
         """
         if not names_in(self._folder):
             return
@@ -148,13 +160,22 @@ class RunFiles:
         """Remove runs.
 
         :param names: Names of the runs
+        :raises UserError: ``runs.jsonl`` cannot be read; nothing is removed
         """
         with locked(self._folder / ".lock"):
+            texts = self._packed.texts()
             for name in names_in(self._folder) & names:
                 self.path(name).unlink(missing_ok=True)
-            if self._packed.names() & names:
-                texts = self._packed.texts()
+            if texts.keys() & names:
                 self._packed.write({name: texts[name] for name in texts.keys() - names})
+
+    def check_readable(self) -> None:
+        """Check that runs can be added to ``runs.jsonl``.
+
+        :raises UserError: It cannot be read
+        """
+        if problem := _unreadable(self._packed.path):
+            raise UserError(closed(self._packed.path, problem))
 
     def damage(self) -> list[str]:
         """Return lines on what is in ``runs.jsonl`` and is no run's."""
@@ -198,16 +219,21 @@ class _Packed:
             return self._damage
 
     def texts(self) -> dict[str, str]:
-        return {name: run.text for name, run in self.read(self.names()).items()}
+        """All lines, for a new file in the place of this one, which must not lose any."""
+        with self._opened(whole=True) as file:
+            return {name: run.text for name, run in self._read(file, self._lines.keys()).items()}
 
     def read(self, names: Set[str]) -> dict[str, StoredRun]:
-        found = {}
         with self._opened() as file:
-            for name in filter(names.__contains__, self._lines):  # in the order of the file
-                number, start = self._lines[name]
-                file.seek(start)
-                place = f"line {number} of {self.path}"
-                found[name] = StoredRun(file.readline().decode(), place)
+            return self._read(file, names)
+
+    def _read(self, file: BinaryIO, names: Set[str]) -> dict[str, StoredRun]:
+        found = {}
+        for name in filter(names.__contains__, self._lines):  # in the order of the file
+            number, start = self._lines[name]
+            file.seek(start)
+            place = f"line {number} of {self.path}"
+            found[name] = StoredRun(file.readline().decode(), place)
         return found
 
     def write(self, texts: dict[str, str]) -> None:
@@ -216,9 +242,11 @@ class _Packed:
         write_atomically(self.path, "".join(lines).encode())
 
     @contextmanager
-    def _opened(self) -> Iterator[BinaryIO]:
+    def _opened(self, whole: bool = False) -> Iterator[BinaryIO]:
         """Opened file, indexed again if it is not the one that was indexed last."""
         problem = _unreadable(self.path)
+        if problem and whole:
+            raise UserError(closed(self.path, problem))
         readable = self.path.exists() and not problem
         with open(self.path if readable else os.devnull, "rb") as file:
             state = os.fstat(file.fileno())
@@ -227,7 +255,7 @@ class _Packed:
                 self._lines, self._damage = self._index(file)
                 self._indexed = version
             if problem:
-                self._damage = [damaged(str(self.path), problem)]
+                self._damage = [closed(self.path, problem)]
             yield file
 
     def _index(self, file: BinaryIO) -> tuple[dict[str, tuple[int, int]], list[str]]:

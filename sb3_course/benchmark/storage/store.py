@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_course.benchmark.definition.grid import RunSpec, id_of
-from sb3_course.benchmark.storage.result import RunResult, parsed, problem_of, text_of
+from sb3_course.benchmark.storage.result import NewerError, RunResult, parsed, problem_of, text_of
 from sb3_course.benchmark.storage.run_files import (
     DAMAGE,
     RunFiles,
@@ -157,7 +157,7 @@ class Store:
 
         :param specs: Runs to execute
         :raises UserError: There is a folder in the place of a file, or another thing in that of a
-            folder; names it
+            folder, or the file of all runs cannot be read; names it
         :raises NotADirectoryError: What the folder would be in is none
         """
         for above in self.folder.parents:
@@ -166,18 +166,11 @@ class Store:
         for folder in (self.folder, self.folder / "runs", self.folder / "failed"):
             if os.path.lexists(folder) and not folder.is_dir():
                 raise UserError(f"{folder} is no folder; move it away, as results go there")
+        self._runs.check_readable()
         for spec in specs:
             for path in (self.path(spec), self.failure_path(spec)):
                 if path.is_dir():
                     raise UserError(f"{path} is a folder; move it away, as a result goes there")
-
-    def older_than(self, page: Path) -> bool:
-        """Return whether a page was written after the last result.
-
-        :param page: File derived from the results, such as a report
-        :return: Whether the page exists and is newer than every result
-        """
-        return page.exists() and page.stat().st_mtime_ns > self.changed_at()
 
     def changed_at(self) -> int:
         """Return when the last result was added or removed, in nanoseconds since 1970."""
@@ -224,6 +217,8 @@ def _checked(run: StoredRun, spec: RunSpec | None, failed: bool) -> RunResult:
 def _result(run: StoredRun, spec: RunSpec, failed: bool) -> RunResult:
     try:
         return _checked(run, spec, failed)
+    except NewerError as error:
+        raise UserError(f"{run.place}: {error}: update this one") from error
     except ValueError as error:
         return RunResult(spec=spec, failure=damaged(run.place, str(error)))
 
@@ -231,6 +226,8 @@ def _result(run: StoredRun, spec: RunSpec, failed: bool) -> RunResult:
 def _damage(run: StoredRun, spec: RunSpec | None, failed: bool) -> str | None:
     try:
         _checked(run, spec, failed)
+    except NewerError as error:
+        return f"{run.place}: {error}: update this one"
     except ValueError as error:
         return damaged(run.place, str(error))
     return None

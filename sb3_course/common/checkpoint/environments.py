@@ -12,7 +12,7 @@ import pickle
 import random
 import types
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -102,6 +102,19 @@ def take(venv: VecEnv, first: Look | None = None, policy: Any = None) -> bytes:
         around = pickled(wrappers, of_wrappers, apart)
         own = pickled([_own(inner)], None, apart) if _has_single(inner) else None
         return pickle.dumps((names, around, of_reset, states, made_with, own))
+
+
+def made_otherwise(venv: VecEnv, content: bytes) -> str | None:
+    """Return in which setting environments differ from those whose states :func:`take` returned.
+
+    :param venv: Environments
+    :param content: Trusted pickle
+    :return: First difference in words; None if there is none, or nobody can say
+    """
+    with suppress(Exception):  # which put() tells
+        *_, made_with, _ = pickle.loads(content)
+        return difference(made_with, look(venv)) if made_with else None
+    return None
 
 
 def put(venv: VecEnv, content: bytes) -> None:

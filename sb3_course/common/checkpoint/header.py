@@ -87,6 +87,7 @@ def _frozen(algorithm: BaseAlgorithm) -> dict[str, list[str]]:
     policy = vars(algorithm).get("policy")
     if policy is None:  # left out of the file
         return {}
+    policy = getattr(policy, "_orig_mod", policy)  # of torch.compile, as in SB3's get_parameters
     return {"frozen": [name for name, p in policy.named_parameters() if not p.requires_grad]}
 
 

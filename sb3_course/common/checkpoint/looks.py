@@ -11,6 +11,7 @@ import random
 import types
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import gymnasium as gym
@@ -52,9 +53,10 @@ def words(value: Any, layers: Sequence[Any] = ()) -> str | None:
     if not arrays and len(content) <= LONGEST:
         return content
     kinds = [f"{array.dtype} {array.shape}" for array in arrays.values()]
-    numbers = [np.ascontiguousarray(array).tobytes() for array in arrays.values()]
-    everything = b"".join([content.encode(), *map(str.encode, kinds), *numbers])
-    return hashlib.sha256(everything).hexdigest()
+    digest = hashlib.sha256("".join([content, *kinds]).encode())
+    for array in arrays.values():
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 class _Parts:
@@ -81,6 +83,9 @@ class _Parts:
             return ["function", *map(self._of_what_is_reached, reached(value))]
         if self._left < 0 or isinstance(value, NO_SETTINGS):
             raise plain.NotPlainError(f"a {type(value).__name__} is not looked at")
+        if isinstance(value, np.memmap):  # which may be larger than memory
+            name = Path(value.filename or "").name
+            return ["memmap", name, value.offset, *value.shape, str(value.dtype)]
         with suppress(plain.NotPlainError):
             return plain.encode(value, self.arrays)
         if isinstance(value, type):

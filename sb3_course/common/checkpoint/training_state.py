@@ -121,15 +121,32 @@ def put(model: BaseAlgorithm, state: TrainingState) -> str | None:
     return None
 
 
-def put_memory(model: BaseAlgorithm, state: TrainingState) -> None:
+def put_memory(model: BaseAlgorithm, state: TrainingState) -> str | None:
     """Give a model the algorithm's own memory, which a new count of steps does not end.
 
     :param model: Loaded model
     :param state: State
+    :return: Why it is left out, if it is of another task; None if it is not
     """
-    if state.memory:
-        owner: Any = model  # whose class returned the memory, and so takes it
-        owner._set_training_memory(state.memory)
+    env, states = model.get_env(), state.environments
+    if not state.memory:
+        return None
+    if env is not None and states is not None:
+        how = environments.made_otherwise(env, states)
+        if how is not None:
+            return f"the environment was made otherwise: {how}"
+    owner: Any = model  # whose class returned the memory, and so takes it
+    owner._set_training_memory(state.memory)
+    return None
+
+
+def of_another_task(state: TrainingState) -> TrainingState:
+    """Return a state without the algorithm's memory of its task.
+
+    :param state: State
+    :return: The rest of it
+    """
+    return replace(state, memory={})
 
 
 def seeded_anew(state: TrainingState) -> TrainingState:

@@ -31,6 +31,7 @@ class AutogradActor:
     :param policy: Policy
     :param parameters: Parameters θ
     :param optimizer: Their optimizer, an attribute that may be replaced
+    :ivar n_passes: Number of forward passes that were kept, each in place of the one before
     """
 
     def __init__(
@@ -41,14 +42,17 @@ class AutogradActor:
     ) -> None:
         self._policy, self._parameters, self.optimizer = policy, parameters, optimizer
         self._structure = Structure(policy)
+        self.n_passes = 0
 
-    def is_current(self, parameters: list[nn.Parameter]) -> bool:
-        """Return whether another actor need not be made of the policy.
+    def is_current(self, policy: ActorCriticPolicy, parameters: list[nn.Parameter]) -> bool:
+        """Return whether another actor need not be made of a policy.
 
+        :param policy: The policy
         :param parameters: Its parameters θ at present
-        :return: Whether parameters, modules and hooks are those that this actor was made of
+        :return: Whether it is the one that this actor was made of, with its modules and hooks
         """
-        return parameters is self._parameters and self._structure.is_as_it_was
+        own = policy is self._policy and parameters is self._parameters
+        return own and self._structure.is_as_it_was
 
     @th.no_grad()
     def sample(self, obs: TensorObs) -> th.Tensor:
@@ -66,6 +70,7 @@ class AutogradActor:
         :param obs: States s, of shape (B, …)
         :return: Actions a, of shape (B, …), without gradient
         """
+        self.n_passes += 1
         self._distribution: Distribution = self._policy.get_distribution(obs)
         self._actions = self._distribution.get_actions().detach()
         return self._actions
@@ -78,6 +83,7 @@ class AutogradActor:
         :param actions: Actions a, of shape (B, …)
         :return: log π_θ(a|s) of shape (B,), detached, and the mean entropy in nats
         """
+        self.n_passes += 1
         self._distribution, self._actions = self._policy.get_distribution(obs), actions
         return self.score()
 
@@ -198,6 +204,7 @@ class EngineActor(AutogradActor):
 
     def _forward(self, obs: TensorObs) -> None:
         self._follow()
+        self.n_passes += 1
         self._pass = self._mlp.forward(tensor(obs), self._pass)
 
     def score(self) -> tuple[th.Tensor, th.Tensor]:

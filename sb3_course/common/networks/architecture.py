@@ -37,6 +37,7 @@ def is_mlp(policy: ActorCriticPolicy) -> bool:
         and len(space.shape) == 1
         and space.dtype.kind == "f"
         and all(type(extractor) is FlattenExtractor for extractor in extractors)
+        and all(type(extractor.flatten) is nn.Flatten for extractor in extractors)
         and type(policy.mlp_extractor) is MlpExtractor
         and Structure(policy).is_plain
     )
@@ -57,7 +58,8 @@ def actor_architecture(
     log_std = getattr(policy, "log_std", None)
     if log_std is not None and not any(p is log_std for p in parameters):
         return None
-    return _architecture(policy.mlp_extractor.policy_net, policy.action_net, parameters)
+    of_layers = [p for p in parameters if p is not log_std]
+    return _architecture(policy.mlp_extractor.policy_net, policy.action_net, of_layers)
 
 
 def critic_architecture(
@@ -77,19 +79,19 @@ def critic_architecture(
 def _architecture(
     hidden: nn.Module, head: nn.Module, parameters: Sequence[nn.Parameter]
 ) -> Architecture | None:
-    """Return linear layers of these parameters, one activation after each but the last, or None."""
+    """Return the linear layers that hold these parameters, one activation between them, or None."""
     if type(hidden) is not nn.Sequential:
         return None
     modules = [*hidden, head]
     layers, activations = modules[::2], modules[1::2]
     linear = [layer for layer in layers if type(layer) is nn.Linear and layer.bias is not None]
     kinds = {type(activation) for activation in activations} or {nn.Tanh}
-    known = {id(p) for p in parameters}
+    own = {id(p) for layer in linear for p in (layer.weight, layer.bias)}
     plain = (
         len(linear) == len(layers)
         and len(activations) == len(layers) - 1
         and len(kinds) == 1
         and kinds <= {nn.Tanh, nn.ReLU}
-        and all(id(p) in known for layer in linear for p in (layer.weight, layer.bias))
+        and own == {id(p) for p in parameters}
     )
     return Architecture(linear, kinds.pop()) if plain else None

@@ -151,6 +151,19 @@ def same(some: Sequence[object], others: Sequence[object]) -> bool:
     return len(some) == len(others) and all(map(is_, some, others))
 
 
+def heed_strides(optimizer: th.optim.Optimizer) -> None:
+    """Take the fused kernel from an optimizer whose parameters it would mix up.
+
+    It walks through parameters, gradients and moments in the order of their memory, and gradients
+    are contiguous: a parameter that is not, as in ``channels_last``, needs the other kernel.
+
+    :param optimizer: Optimizer
+    """
+    for group in optimizer.param_groups:
+        if group.get("fused") and not all(p.is_contiguous() for p in group["params"]):
+            group["fused"] = False
+
+
 def is_fused(optimizer: th.optim.Optimizer) -> bool:
     """Return whether one call of a kernel is all that ``optimizer.step()`` would do.
 

@@ -9,6 +9,8 @@ from torch.nn.modules import module as global_hooks
 
 METHODS = (
     "forward",
+    "forward_actor",
+    "forward_critic",
     "extract_features",
     "get_distribution",
     "predict_values",

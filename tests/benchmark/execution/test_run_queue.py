@@ -6,7 +6,7 @@ import pytest
 
 from sb3_course.benchmark.execution.run_queue import RunLocks, RunQueue
 from sb3_course.benchmark.storage.store import Store
-from tests.benchmark.helpers import tiny
+from tests.benchmark.helpers import ended, tiny
 
 FIRST, SECOND = tiny().runs()
 
@@ -61,3 +61,18 @@ def test_runs_can_be_added_and_removed(tmp_path):
         queue.remove({first.id, "another"})
         assert len(queue) == 1
         assert list(queue.next(9)) == [second]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_run_whose_failure_is_removed_has_not_ended(again, tmp_path):
+    store = Store(tmp_path)
+    failure = store.failure_path(FIRST)
+    store.write(ended(FIRST, failure="before"))
+    with RunLocks(tmp_path) as locks:
+        queue = RunQueue([FIRST], store, locks)
+        failure.unlink()
+        if again:  # by another command
+            store.write(ended(FIRST, failure="anew"))
+            os.utime(failure, (10, 10))
+        assert list(queue.next(1)) == ([] if again else [FIRST])
+        assert queue.ended_elsewhere() == ([FIRST] if again else [])

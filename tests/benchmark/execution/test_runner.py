@@ -8,7 +8,13 @@ import pytest
 from rich.console import Console
 
 from sb3_course.benchmark.execution import runner
-from sb3_course.benchmark.execution.heartbeat import logs_folder
+from sb3_course.benchmark.execution.heartbeat import (
+    beat,
+    checkpoint_file,
+    heartbeat_file,
+    heartbeats,
+    logs_folder,
+)
 from sb3_course.benchmark.execution.run_queue import RunLocks
 from sb3_course.benchmark.execution.worker import Lost
 from sb3_course.benchmark.storage import manifest
@@ -97,6 +103,40 @@ def test_a_run_that_has_had_its_time_is_not_tried_again(tmp_path):
     store = Store(tmp_path)
     assert run(tiny(), store, Slow(1), retries=1).count(0) == 1
     assert store.failed() == {tiny().runs()[0].id}
+
+
+def test_a_run_that_fails_keeps_its_checkpoint_for_the_next_command(tmp_path):
+    grid, store = tiny(), Store(tmp_path)
+    logs_folder(tmp_path).mkdir()
+    files = [checkpoint_file(logs_folder(tmp_path), spec.id) for spec in grid.runs()]
+    for file in files:
+        file.write_text("")
+
+    class FullDisk(InThisProcess):
+        def poll(self, seconds):
+            outcomes = super().poll(seconds)
+            failed = {0: "OSError: full"}
+            return [ended(o.spec, failure=failed.get(o.spec.seed)) for o in outcomes]
+
+    run(grid, store, FullDisk())
+    assert [file.exists() for file in files] == [True, False]
+    run(grid, store)
+    assert [file.exists() for file in files] == [False, False]
+
+
+def test_an_interrupted_command_leaves_no_heartbeat(tmp_path):
+    """Although a run beats until it is stopped."""
+
+    class Beats(InThisProcess):
+        def poll(self, seconds):
+            raise KeyboardInterrupt
+
+        def __exit__(self, *_):
+            beat(heartbeat_file(logs_folder(tmp_path), tiny().runs()[0].id), 5, 1.0)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny(), Store(tmp_path), Beats())
+    assert list(heartbeats(logs_folder(tmp_path))) == []
 
 
 def test_a_run_that_works_at_last_is_no_failure_any_more(tmp_path):
@@ -236,13 +276,6 @@ def test_the_manifest_adds_up(tmp_path):
     assert written["grid"]["algorithms"]["A2C"]["class"] == "A2C"
     assert written["versions"]["stable-baselines3"]
     assert json.loads((tmp_path / "manifest.json").read_text()) == written
-
-
-def test_a_report_is_up_to_date_for_the_grid_that_it_was_made_of(tmp_path):
-    assert not manifest.is_of(tiny(), tmp_path)
-    manifest.write_manifest(tiny(), tmp_path, "sb3-course run a.yaml", 1, 0.0)
-    assert manifest.is_of(tiny(), tmp_path)
-    assert not manifest.is_of(tiny(seeds=3), tmp_path)
 
 
 def test_execution_loads_no_plotting_or_statistics_library():

@@ -9,7 +9,13 @@ from sb3_course.benchmark.execution.clusters import shared_folder
 from sb3_course.benchmark.execution.heartbeat import heartbeat_file, heartbeats
 from sb3_course.benchmark.execution.train_run import KEPT, Checkpoints, portable, run_one
 from sb3_course.benchmark.storage import provenance
-from sb3_course.benchmark.storage.result import Measurement, RunResult
+from sb3_course.benchmark.storage.result import (
+    Measurement,
+    RunResult,
+    parsed,
+    problem_of,
+    text_of,
+)
 from sb3_course.common.tracking import callback
 from sb3_course.common.tracking.tracker import Tracking
 from tests.benchmark.helpers import HERE, changed, content, tiny
@@ -123,6 +129,30 @@ def test_a_run_goes_on_with_the_very_code_that_it_began_with(
         monkeypatch.setattr(train_run.provenance, "digest_of_code", lambda digest=digest: digest)
         run_one(SPEC, checkpoints=Checkpoints(tmp_path / "run.zip", 50))
     assert ("starting anew" in capsys.readouterr().out) == anew
+
+
+def test_a_run_goes_on_with_another_processor_and_its_result_names_both(
+    tmp_path, capsys, monkeypatch
+):
+    """On a cluster of several kinds it would never end otherwise."""
+    for cpu in ("one", "another", "another"):
+        facts = {"git_commit": "abc", "cpu": cpu, "cpu_kind": cpu, "system": "Linux"}
+        monkeypatch.setattr(train_run, "made_with", lambda spec, facts=facts: facts)
+        result = run_one(SPEC, checkpoints=Checkpoints(tmp_path / "run.zip", 50))
+    several = {"cpu": "one; another", "cpu_kind": "one; another", "system": "Linux"}
+    assert result.made_with == {"git_commit": "abc", **several}
+    (told,) = set(capsys.readouterr().out.splitlines())
+    assert told.startswith(train_run.TOLD)
+    assert told.endswith("last digits: another, after one")
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_run_goes_on_whatever_its_settings_are(value, tmp_path, capsys):
+    spec = changed(SPEC, params={"use_rms_prop": False, "rms_prop_eps": value})
+    file = Checkpoints(tmp_path / "run.zip", 50)
+    results = [run_one(spec, checkpoints=file) for _ in range(2)]
+    assert "anew" not in capsys.readouterr().out
+    assert [problem_of(parsed(text_of(result)), spec) for result in results] == [None, None]
 
 
 @pytest.mark.parametrize("content", ["", "text", "of another run", "with other code"])

@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import pytest
 
 from sb3_course.benchmark.execution import worker
+from sb3_course.benchmark.execution.train_run import TOLD
 from sb3_course.benchmark.execution.worker import (
     GIB,
     Lost,
     WorkerSettings,
     in_words,
     lost,
-    trackers_left_out,
+    told_by,
     work,
 )
 from sb3_course.benchmark.storage.result import RunResult
@@ -163,15 +164,19 @@ def test_a_death_at_the_time_limit_names_the_limit(tmp_path):
     assert lost(SPEC, settings, 1799.0, "exit code 1") == Lost(SPEC, "exit code 1")
 
 
-def test_what_trackers_said_is_kept_and_found(attempts, tmp_path, monkeypatch):
+LINES = [f"wandb: OSError: no network; {LEFT_OUT}", *(f"{words}: why" for words in TOLD)]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_what_the_user_should_know_is_kept_and_found(line, attempts, tmp_path, monkeypatch):
     def attempt(*_):
-        os.write(1, f"wandb: OSError: no network; {LEFT_OUT}\nprinted\n".encode())
+        os.write(1, f"{line}\nprinted\n".encode())
         return RunResult(spec=SPEC)
 
     monkeypatch.setattr(worker, "attempt", attempt)
     settings = WorkerSettings(tmp_path, hours=1.0)
     assert work(SPEC, settings).failure is None
     log = settings.log_file(SPEC)
-    assert trackers_left_out(log) == [f"wandb: OSError: no network; {LEFT_OUT}"]
+    assert told_by(log) == [line]
     log.unlink()
-    assert trackers_left_out(log) == []
+    assert told_by(log) == []

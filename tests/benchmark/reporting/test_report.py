@@ -85,18 +85,6 @@ def test_a_report_is_reproduced_byte_for_byte(published):
         assert (first / path).read_bytes() == (second / path).read_bytes(), path
 
 
-def test_a_page_that_misses_a_run_that_ended_meanwhile_is_out_of_date(tmp_path, monkeypatch):
-    store, write_zoo = filled(tmp_path / "made-up"), report.write_zoo
-
-    def meanwhile(*given):
-        write_zoo(*given)
-        store.write(made_up.finished(grid().runs()[-1], np.random.default_rng(0)))
-
-    assert store.older_than(report.publish(grid(), store))
-    monkeypatch.setattr(report, "write_zoo", meanwhile)
-    assert not store.older_than(report.publish(grid(), store))
-
-
 def test_the_page_loads_nothing_and_escapes_names(page):
     around = re.sub(
         r'src="data:[^"]*"', "", page

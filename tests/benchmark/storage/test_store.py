@@ -1,6 +1,7 @@
 """Finished runs in files of their own and in ``runs.jsonl``: nothing is lost, and digits stay."""
 
 import errno
+import hashlib
 import itertools
 import json
 import multiprocessing
@@ -24,6 +25,7 @@ from tests.benchmark.made_up import written
 GRID = made_up.grid()
 SPECS = GRID.runs()
 FIRST, SECOND = SPECS[:2]
+LATER = SPECS[0].model_copy(update={"config": SPECS[0].config.model_copy(update={"n_envs": 7})})
 
 
 @pytest.fixture
@@ -265,14 +267,35 @@ def test_what_new_runs_replace_is_removed(tmp_path, results):
     assert kept.failed() == set()
 
 
-def test_a_page_is_out_of_date_once_runs_are_packed(tmp_path, results):
-    page = tmp_path / "report.html"
-    page.touch()
-    for path in (tmp_path / "runs", page):
-        os.utime(path, (10, 10 if path == page else 5))
-    assert Store(tmp_path).older_than(page)
-    (tmp_path / "runs.jsonl").touch()
-    assert not Store(tmp_path).older_than(page)
+@pytest.mark.parametrize("change", [Store.pack, lambda store: store.remove_replaced([LATER])])
+def test_what_cannot_be_read_is_not_replaced(change, tmp_path, results, monkeypatch):
+    """As a file that a colleague has packed for themselves alone."""
+    stored = Store(tmp_path)
+    stored.pack()
+    before = (tmp_path / "runs.jsonl").read_bytes()
+    stored.write(again(results[0]))
+    monkeypatch.setattr(run_files, "_unreadable", lambda path: "Permission denied")
+    for act in (change, lambda store: store.check_free(SPECS)):
+        with pytest.raises(UserError, match=r"runs.jsonl cannot be read \(Permission.*make"):
+            act(stored)
+    assert "make it readable" in stored.damage(SPECS)[0]
+    assert (tmp_path / "runs.jsonl").read_bytes() == before
+    assert single(tmp_path) == [f"{FIRST.id}.json"]
+
+
+def test_results_of_a_newer_release_are_neither_damaged_nor_made_again(tmp_path, results):
+    content = json.loads(text_of(results[0]))
+    del content["digest"]
+    content["resumed"] = [100]
+    text = json.dumps(content)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    path = tmp_path / "runs" / f"{FIRST.id}.json"
+    path.write_text(f'{text[:-1]},"digest":"{digest}"}}\n'.replace('{"spec": ', '{"spec":', 1))
+    with pytest.raises(UserError, match=r"json: it was written by a newer sb3-course \(.*resumed"):
+        Store(tmp_path).sound(SPECS)
+    assert "update this one" in Store(tmp_path).damage(SPECS)[0]
+    path.write_text(path.read_text().replace("resumed", "resumeD"))
+    assert FIRST.id not in Store(tmp_path).sound(SPECS)  # damaged, as its digest says
 
 
 def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):

@@ -1,4 +1,6 @@
 import collections
+import hashlib
+import tracemalloc
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -67,6 +69,28 @@ class Costs:
 def test_data_in_objects_are_told_apart(make):
     assert words(make(2.0)) == words(make(2.0)) != words(make(3.0))
     assert words(make(2.0)) is not None
+
+
+def test_arrays_are_not_copied_and_files_that_are_mapped_not_read(tmp_path):
+    data = np.ones(10**6)
+    tracemalloc.start()
+    assert words(data) is not None
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10**6
+    made = {name: np.memmap(tmp_path / name, np.float32, "w+", shape=(100,)) for name in ("a", "b")}
+    made["a"][:] = 1.0
+    before = words(made["a"])
+    made["a"][:] = 2.0
+    assert words(made["a"]) == before != words(made["b"])
+
+
+def test_words_are_those_of_files_that_were_written_before():
+    assert words(np.arange(6.0).reshape(2, 3)) == (
+        hashlib.sha256(
+            b'{"$array": ["0", [0, 1]]}' + b"float64 (2, 3)" + np.arange(6.0).tobytes()
+        ).hexdigest()
+    )
 
 
 def test_a_class_is_told_by_its_name():

@@ -50,6 +50,17 @@ def other_features(policy, head):
     policy.pi_features_extractor = policy.vf_features_extractor = Halved(policy.observation_space)
 
 
+def doubled_extractor(policy, head):
+    extractor = policy.mlp_extractor
+    of_actor, of_critic = extractor.forward_actor, extractor.forward_critic
+    extractor.forward_actor = lambda features: of_actor(2 * features)
+    extractor.forward_critic = lambda features: of_critic(2 * features)
+
+
+def another_flatten(policy, head):
+    policy.features_extractor.flatten = nn.Sequential(nn.Flatten(), nn.Softsign())
+
+
 CHANGES = {
     "forward hook": lambda _, head: head.register_forward_hook(lambda *_: None),
     "forward pre-hook": lambda _, head: head.register_forward_pre_hook(lambda *_: None),
@@ -60,6 +71,8 @@ CHANGES = {
     "forward": doubled_forward,
     "policy's methods": doubled_method,
     "features": other_features,
+    "extractor's methods": doubled_extractor,
+    "flatten": another_flatten,
 }
 
 
@@ -78,7 +91,8 @@ def test_what_comes_between_the_layers_is_run(change):
 
 def current(pair):
     return [
-        actor.is_current(group) for actor, (group, _) in zip(pair.actors, pair.groups, strict=True)
+        actor.is_current(policy, group)
+        for actor, policy, (group, _) in zip(pair.actors, pair.policies, pair.groups, strict=True)
     ]
 
 

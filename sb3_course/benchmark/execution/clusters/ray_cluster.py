@@ -53,7 +53,7 @@ class RayCluster:
         self.workers, self._address = workers, address
         self._settings = settings
         self._runtime_env = dict(runtime_env or {})
-        self._busy: dict[Any, tuple[RunSpec, float]] = {}
+        self._busy: dict[Any, RunSpec] = {}
         self._alive = time.monotonic()
 
     @property
@@ -94,7 +94,7 @@ class RayCluster:
 
         :param spec: Run to start
         """
-        self._busy[self._task.remote(spec, self._settings)] = (spec, time.monotonic())
+        self._busy[self._task.remote(spec, self._settings)] = spec
 
     def poll(self, seconds: float) -> list[Outcome]:
         """Return the outcomes of runs that have ended.
@@ -112,15 +112,16 @@ class RayCluster:
             return []
         self._ray.wait(list(self._busy), timeout=seconds)
         done, _ = self._ray.wait(list(self._busy), num_returns=len(self._busy), timeout=0)
-        return [self._outcome(reference, *self._busy.pop(reference)) for reference in done]
+        return [self._outcome(reference, self._busy.pop(reference)) for reference in done]
 
-    def _outcome(self, reference: Any, spec: RunSpec, when: float) -> Outcome:
+    def _outcome(self, reference: Any, spec: RunSpec) -> Outcome:
         try:
             outcome: Outcome = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             known = " ".join(in_words(error).split())
-            seconds = time.monotonic() - when
-            return lost(spec, self._settings, seconds, known)
+            # A run that reached its limit comes as an outcome. Here, time in the queue and on
+            # lost nodes is not told from that of the run.
+            return lost(spec, self._settings, 0.0, known)
         return outcome
 
     def __exit__(self, *_: object) -> None:

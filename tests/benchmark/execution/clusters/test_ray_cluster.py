@@ -319,3 +319,27 @@ def test_an_address_that_leads_nowhere_leaves_nothing_behind(tmp_path, call, add
     with pytest.raises(UserError, match=words):
         call(grid, results=tmp_path / "results", executor="ray", address=address)
     assert not list(tmp_path.rglob("*"))
+
+
+def test_time_in_rays_queue_is_no_time_of_the_run(monkeypatch, tmp_path):
+    """A run that waited for longer than its limit, and whose node was lost, is started again."""
+
+    class RayError(Exception):
+        pass
+
+    def get(reference):
+        raise RayError("The node on which it ran is lost.")
+
+    fake_ray(monkeypatch, lambda **_: None)
+    ray = sys.modules["ray"]
+    ray.exceptions = SimpleNamespace(RayError=RayError)
+    ray.get, ray.wait = get, lambda references, **_: (references, [])
+    ray.remote = lambda **_: lambda function: SimpleNamespace(remote=lambda *_: "reference")
+    monkeypatch.setattr(RayCluster, "slots", 1)
+    with RayCluster(1, WorkerSettings(tmp_path, hours=1.0)) as cluster:
+        cluster.start(tiny().runs()[0])
+        clock = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: clock + 7200)
+        (outcome,) = cluster.poll(0.0)
+    assert not outcome.at_its_limit
+    assert outcome.reason.endswith("The node on which it ran is lost.")

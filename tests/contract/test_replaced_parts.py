@@ -1,0 +1,155 @@
+"""A policy's weights, optimizer or all of it are replaced: what is there now is what counts."""
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import nn
+
+from sb3_course import BC, REINFORCE, load
+from tests.contract.helpers import any_env, every_class, small_model
+from tests.imitation.test_bc import samples
+
+IMAGES = spaces.Box(0, 255, (3, 36, 36), dtype=np.uint8)
+
+
+def in_other_order(model):
+    """Store weights as transposed ones, such as those from another framework."""
+    with th.no_grad():
+        for layer in model.policy.modules():
+            if isinstance(layer, nn.Linear):
+                layer.weight.data = layer.weight.data.T.contiguous().T
+    assert not all(p.is_contiguous() for p in model.policy.parameters())
+
+
+def weights(model):
+    return [parameter.detach().clone() for parameter in model.policy.parameters()]
+
+
+def close(some, others):
+    return max((a - b).abs().max().item() for a, b in zip(some, others, strict=True)) < 1e-5
+
+
+@every_class
+def test_weights_that_are_not_contiguous_are_trained_as_others_are(algorithm, tmp_path):
+    found = []
+    for prepare in (lambda model: None, in_other_order):
+        model = small_model(algorithm, "CartPole-v1", seed=0)
+        prepare(model)
+        model.learn(200).save(tmp_path / "model")
+        again = load(tmp_path / "model", env=model.get_env())
+        again.learn(200, reset_num_timesteps=False)
+        found.append([*weights(model), *weights(again)])
+    assert close(*found)
+
+
+def test_images_may_have_their_channels_last():
+    found = []
+    for layout in (th.contiguous_format, th.channels_last):
+        model = small_model(REINFORCE, any_env(IMAGES), "CnnPolicy", seed=0)
+        model.policy.to(memory_format=layout)
+        found.append(weights(model.learn(30)))
+    assert close(*found)
+
+
+def test_an_imitator_may_have_weights_in_another_order():
+    env = any_env()
+    found = []
+    for prepare in (lambda model: None, in_other_order):
+        model = BC("MlpPolicy", env, samples(env), batch_size=16, seed=0)
+        prepare(model)
+        found.append(weights(model.learn(400)))
+    assert close(*found)
+
+
+def always(action, policy):
+    with th.no_grad():
+        policy.action_net.weight.zero_()
+        policy.action_net.bias.copy_(th.eye(2)[action] * 100)
+    return policy
+
+
+class Replace(BaseCallback):
+    """Puts another policy in the place of the model's before the second batch."""
+
+    def __init__(self, policy):
+        super().__init__()
+        self.policy, self.n_batches, self.actions = policy, 0, []
+
+    def _on_rollout_start(self):
+        self.n_batches += 1
+        if self.n_batches == 2:
+            self.model.policy = self.policy
+
+    def _on_step(self):
+        if self.n_batches == 2:
+            self.actions.append(self.locals["actions"])
+        return self.n_batches < 3
+
+
+@every_class
+def test_a_policy_that_replaces_the_models_is_the_one_that_acts(algorithm):
+    model, other = (small_model(algorithm, "CartPole-v1", seed=0) for _ in range(2))
+    values = other.predict_values(np.ones((1, 4), np.float32))
+    replace = Replace(always(0, other.policy))
+    model.learn(400, replace)
+    assert (np.concatenate(replace.actions) == 0).all()
+    model = small_model(algorithm, "CartPole-v1", seed=1)
+    model.predict_values(np.ones((1, 4), np.float32))
+    model.policy = small_model(algorithm, "CartPole-v1", seed=0).policy
+    np.testing.assert_array_equal(model.predict_values(np.ones((1, 4), np.float32)), values)
+
+
+@every_class
+def test_an_optimizer_in_sb3s_place_is_told_to_be_unused(algorithm):
+    model = small_model(algorithm, "CartPole-v1")
+    model.policy.optimizer = th.optim.SGD(model.policy.parameters(), lr=0.0)
+    with pytest.warns(UserWarning, match=r"policy.optimizer is not used: replace model.actor_opt"):
+        model.learn(30)
+    model.actor_optimizer = th.optim.SGD(model.actor_parameters, lr=0.1)
+    model.learn(30)  # no warning, which would be an error here
+
+
+class Looks(BaseCallback):
+    """Evaluates a gradient at some states in each step."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.n = n
+
+    def _on_step(self):
+        obs, actions = th.zeros(self.n, 4), th.zeros(self.n, dtype=th.int64)
+        self.model.policy_gradient(obs, actions, th.ones(self.n))
+        return True
+
+
+@pytest.mark.parametrize("n", [2, 3])  # as many as there are environments, and more
+@every_class
+def test_a_callback_may_look_at_a_gradient(algorithm, n):
+    found = [
+        weights(small_model(algorithm, "CartPole-v1", seed=0).learn(100, callback))
+        for callback in (None, Looks(n))
+    ]
+    assert all(map(th.equal, *found))
+
+
+class WithoutValues(ActorCriticPolicy):
+    """Policy without a critic."""
+
+    def _build(self, lr_schedule):
+        super()._build(lr_schedule)
+        self.value_net = nn.Identity()
+        self.mlp_extractor.value_net = nn.Identity()
+
+    def predict_values(self, obs):
+        return th.zeros(len(obs), 1)
+
+
+def test_a_policy_needs_no_critic_where_none_is_used(tmp_path):
+    env = make_vec_env("CartPole-v1", 2)
+    model = REINFORCE(WithoutValues, env, baseline=None, n_steps=20).learn(100)
+    model.save(tmp_path / "model")
+    load(tmp_path / "model", env=env).learn(40)
