@@ -11,7 +11,7 @@ from sb3_course.collection.collector import FixedSteps
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
-from sb3_course.common.validation import check, check_count
+from sb3_course.common.validation import check_choice, check_count
 
 CriticTarget: TypeAlias = Literal["mc", "td", "gae"]
 
@@ -114,13 +114,7 @@ class BatchActorCritic(PolicyGradientAlgorithm):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_count("n_steps", self.n_steps)
-        targets = ", ".join(repr(t) for t in CRITIC_TARGETS)
-        check(
-            "critic_target",
-            self.critic_target,
-            self.critic_target in CRITIC_TARGETS,
-            f"one of {targets}",
-        )
+        check_choice("critic_target", self.critic_target, CRITIC_TARGETS)
 
     def _schedule(self) -> FixedSteps:
         return FixedSteps(self.n_envs, self.n_steps)

@@ -12,7 +12,7 @@ from sb3_course import estimators
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common.networks.autograd import PolicyGradient, total
-from sb3_course.common.validation import check, check_count, check_number
+from sb3_course.common.validation import check_choice, check_count, check_number
 from sb3_course.estimators import natural_gradient
 from sb3_course.reinforce import REINFORCE, Baseline
 
@@ -186,8 +186,7 @@ class ISPG(REINFORCE):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        names = ", ".join(repr(r) for r in RATIOS)
-        check("ratio", self.ratio, self.ratio in RATIOS, f"one of {names}")
+        check_choice("ratio", self.ratio, RATIOS)
         check_count("n_epochs", self.n_epochs)
         check_count("n_batches", self.n_batches)
         if self.max_weight is not None:

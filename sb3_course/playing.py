@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from sb3_course import loading
 from sb3_course.building import being_made, check_environment
 from sb3_course.common import checkpoint
-from sb3_course.common.checkpoint import CheckpointError
+from sb3_course.common.checkpoint import CheckpointError, NeedsPickleError
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import evaluate, evaluation_env
 from sb3_course.common.files import check_not_read
@@ -223,10 +223,10 @@ def _told(path: Path, name: str | None) -> Iterator[None]:
     """Tell the user why a file cannot be loaded as what they say that it is, within a context."""
     try:
         yield
+    except NeedsPickleError as error:
+        raise UserError(untrusted(path, PICKLES)) from error
     except CheckpointError as error:
-        raise UserError(
-            untrusted(path, PICKLES) if "weights_only" in str(error) else _about(path, error)
-        ) from error
+        raise UserError(_about(path, error)) from error
     except Exception as error:
         doubt = f"; was it saved by another class than {name}?" if name is not None else ""
         raise UserError(_about(path, error) + doubt) from error

@@ -12,7 +12,7 @@ from sb3_course.collection.collector import WholeEpisodes
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
-from sb3_course.common.validation import check, check_count
+from sb3_course.common.validation import check, check_choice, check_count
 from sb3_course.estimators.trajectory_gradients import TrajectoryGradients
 
 Baseline: TypeAlias = Literal["mean", "optimal", "value"] | None
@@ -138,8 +138,7 @@ class REINFORCE(PolicyGradientAlgorithm):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        names = ", ".join(repr(b) for b in BASELINES)
-        check("baseline", self.baseline, self.baseline in BASELINES, f"one of {names}")
+        check_choice("baseline", self.baseline, BASELINES)
         if self.n_steps is not None and self.n_episodes is not None:
             raise ValueError(
                 "pass n_steps or n_episodes, not both: "

@@ -18,7 +18,7 @@ from stable_baselines3.common.utils import get_latest_run_id
 from sb3_course import building, loading, registry
 from sb3_course.common import checkpoint
 from sb3_course.common.callbacks import EvaluateEvery, SaveEvery
-from sb3_course.common.checkpoint import CheckpointError
+from sb3_course.common.checkpoint import CheckpointError, NeedsPickleError
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.tracking.callback import Track, tracked
 from sb3_course.common.tracking.code import git_commit, versions
@@ -163,9 +163,8 @@ def resume(
         model, lost = loading.load_to_continue(algorithm, path, env, trusted, setup.device)
     except CheckpointError as error:
         env.close()
-        raise UserError(
-            untrusted(path, PICKLES) if "weights_only" in str(error) else str(error)
-        ) from error
+        needs_trust = isinstance(error, NeedsPickleError)
+        raise UserError(untrusted(path, PICKLES) if needs_trust else str(error)) from error
     except Exception as error:
         env.close()
         raise UserError(f"{path} cannot be loaded: {in_words(error)}") from error

@@ -134,7 +134,7 @@ def train(
     if resume is None:
         if algo is None or env is None:
             raise typer.BadParameter("ALGO and ENV are needed, as in `train NPG CartPole-v1`")
-        file = checkpoint.place_to_save(out or Path("model.zip"))
+        file = checkpoint.place_to_save("--out", out or Path("model.zip"))
         config = environment(EnvConfig(env), env_kwargs, wrapper)
         if track_video and not track:
             raise typer.BadParameter("--track-video requires --track")
@@ -170,7 +170,7 @@ def train(
             )
         resume = checkpoint.existing(resume)
         model, setup = training.resume(resume, trust, print_error, device)
-        file = checkpoint.place_to_save(out or resume)
+        file = checkpoint.place_to_save("--out" if out else "--resume", out or resume)
         setup = replace(
             setup,
             timesteps=timesteps or setup.timesteps,

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,17 @@ def check_count(name: str, value: object, *, least: int = 1, none: bool = False)
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
     takes = f"a whole number of at least {least}" + (" or None" if none else "")
     check(name, value, whole or (none and value is None), takes)
+
+
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Check that a parameter is one of several values.
+
+    :param name: Name of the parameter
+    :param value: Given value
+    :param choices: Allowed values
+    :raises ValueError: If it is another one
+    """
+    check(name, value, value in choices, f"one of {', '.join(map(repr, choices))}")
 
 
 def check_flag(name: str, value: object) -> None:

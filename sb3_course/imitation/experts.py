@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from sb3_course import collection
 from sb3_course.collection.images import AddedTranspose
 from sb3_course.collection.observations import Array, Obs, map_obs, rows_of, take
-from sb3_course.common.checkpoint import CheckpointError, existing, read_header
+from sb3_course.common.checkpoint import CheckpointError, NeedsPickleError, existing, read_header
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import takes_masks, unnormalized
 from sb3_course.common.validation import check_count
@@ -209,7 +209,7 @@ def load_expert(path: str | Path, algo: str | None = None, weights_only: bool = 
         algorithm = find_class(path, header, algo, trusted=not weights_only)
         model = load_to_predict(algorithm, path, trusted=not weights_only)
     except CheckpointError as error:
-        needs_trust = "weights_only" in str(error)
+        needs_trust = isinstance(error, NeedsPickleError)
         raise UserError(untrusted(path, PICKLES) if needs_trust else str(error)) from error
     return as_expert(model)
 

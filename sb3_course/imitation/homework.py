@@ -88,7 +88,7 @@ def imitate(options: Options, print_line: Callable[[str], None]) -> bool:
     if options.video is not None:
         check_video(options.video)
         check_renders(options.env)
-    out = None if options.out is None else place_to_save(options.out)
+    out = None if options.out is None else place_to_save("--out", options.out)
     given = [existing(Path(path)) for path in (options.expert, options.demos) if path is not None]
     if out is not None:
         check_not_read("--out", out, given)

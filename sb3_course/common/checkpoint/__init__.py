@@ -13,16 +13,16 @@ SB3's own               attributes in ``data`` (JSON with pickles), weights and 
 ======================  ============================================================================
 """
 
-from pathlib import Path
-
 from sb3_course.common.checkpoint.archive import (
     CheckpointError,
     CheckpointPath,
     Members,
+    NeedsPickleError,
     as_zip,
     existing,
     is_sealed_here,
     pack_arrays,
+    place_to_save,
     read_members,
     reading,
     resolve,
@@ -48,13 +48,13 @@ from sb3_course.common.checkpoint.normalization import (
     wrap_normalized,
     wrappers_above,
 )
-from sb3_course.common.files import check_can_write
 
 __all__ = [
     "LIBRARIES",
     "CheckpointError",
     "CheckpointPath",
     "Members",
+    "NeedsPickleError",
     "Normalize",
     "as_zip",
     "check_arguments",
@@ -81,17 +81,3 @@ __all__ = [
     "wrappers_above",
     "write_members",
 ]
-
-
-def place_to_save(path: Path) -> Path:
-    """Check that a model can be saved, before it is trained.
-
-    :param path: File to save to; ``.zip`` is added to a path without suffix, and missing folders
-        are created
-    :return: Path of the file
-    :raises UserError: If the file cannot be written
-    """
-    file = resolve(path)
-    for place in (path, file):
-        check_can_write("--out", place)
-    return file

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from sb3_course.common.checkpoint.seal import seal
-from sb3_course.common.files import read_regular, write_atomically
+from sb3_course.common.files import check_can_write, read_regular, write_atomically
 
 CheckpointPath: TypeAlias = str | Path | io.BufferedIOBase
 Members: TypeAlias = dict[str, bytes]
@@ -35,6 +35,10 @@ MAX_GROWTH, FREE_BYTES = 50, 2**26
 
 class CheckpointError(ValueError):
     """The file is not a checkpoint, is damaged, or holds what may not be read; says which."""
+
+
+class NeedsPickleError(CheckpointError):
+    """What was asked for is in a pickle, which may not be read; says which."""
 
 
 def resolve(path: str | Path) -> Path:
@@ -57,6 +61,21 @@ def existing(path: str | Path) -> Path:
     zipped = path.with_name(path.name + ".zip") if path.name else path
     there = next((file for file in (path, zipped) if file.is_file()), None)
     return there or (path if path.exists() else resolve(path))
+
+
+def place_to_save(option: str, path: Path) -> Path:
+    """Check that a model can be saved, before it is trained.
+
+    :param option: Option of the command line that names the file
+    :param path: File to save to; ``.zip`` is added to a path without suffix, and missing folders
+        are created
+    :return: Path of the file
+    :raises UserError: If the file cannot be written
+    """
+    file = resolve(path)
+    for place in (path, file):
+        check_can_write(option, place)
+    return file
 
 
 def write_members(path: CheckpointPath, members: Members, header: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from sb3_course.common.checkpoint.archive import (
     CheckpointError,
     CheckpointPath,
     Members,
+    NeedsPickleError,
     header_of,
     pack_arrays,
     read_members,
@@ -150,7 +151,7 @@ def plain_attributes(members: Members, given: dict[str, Any]) -> dict[str, Any]:
     :param members: Content by name, from :func:`.read_members`
     :param given: The user's own ``custom_objects``, which come first
     :return: Values by name
-    :raises CheckpointError: If there is an attribute that only a pickle holds; says what to do
+    :raises NeedsPickleError: If there is an attribute that only a pickle holds; says what to do
     """
     header, arrays = checked_header(members), unpack_arrays(members, ATTRIBUTES)
     known = header.get("attributes", {})
@@ -159,7 +160,7 @@ def plain_attributes(members: Members, given: dict[str, Any]) -> dict[str, Any]:
     if missing:
         kinds = header.get("pickled", {})
         listed = ", ".join(f"{name} ({kinds.get(name, 'unknown')})" for name in missing)
-        raise CheckpointError(
+        raise NeedsPickleError(
             f"weights_only=True reads no pickle, and only a pickle holds {listed}: pass "
             f"custom_objects={{{missing[0]!r}: …}}, or weights_only=False if you trust the file"
         )

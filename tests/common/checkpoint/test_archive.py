@@ -9,6 +9,7 @@ import pytest
 from sb3_course import REINFORCE, load
 from sb3_course.common import checkpoint
 from sb3_course.common.checkpoint import CheckpointError, archive
+from sb3_course.common.errors import UserError
 
 MEMBERS = {"data": b"{}", "policy.pth": b"weights", "a.npz": bytes(100_000)}
 
@@ -208,3 +209,16 @@ def test_what_shrinks_as_much_as_a_bomb_is_stored_as_it_is(tmp_path, monkeypatch
     checkpoint.write_members(tmp_path / "model", members, {"class": "A2C"})
     read = checkpoint.read_members(tmp_path / "model")
     assert {name: read[name] for name in members} == members
+
+
+def test_places_to_save_are_tried_before_hours_are_spent(tmp_path):
+    assert (
+        checkpoint.place_to_save("--out", tmp_path / "new" / "model")
+        == tmp_path / "new" / "model.zip"
+    )
+    assert (tmp_path / "new").is_dir()
+    (tmp_path / "folder.zip").mkdir()
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "folder.zip", tmp_path / "file" / "model.zip"):
+        with pytest.raises(UserError, match="--resume"):
+            checkpoint.place_to_save("--resume", path)

@@ -14,7 +14,6 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from sb3_course import REINFORCE, loading
 from sb3_course.common import checkpoint
 from sb3_course.common.checkpoint.normalization import normalization
-from sb3_course.common.errors import UserError
 from tests.worlds import RandomSpaces
 
 
@@ -103,16 +102,6 @@ def test_normalization_of_another_kind_is_refused():
     header = header_of(normalized())
     with pytest.raises(ValueError, match=r"VecNormalize\(norm_obs=True\).*has norm_obs=False"):
         checkpoint.wrap_normalized(normalized(norm_obs=False), header, "train")
-
-
-def test_places_to_save_are_tried_before_hours_are_spent(tmp_path):
-    assert checkpoint.place_to_save(tmp_path / "new" / "model") == tmp_path / "new" / "model.zip"
-    assert (tmp_path / "new").is_dir()
-    (tmp_path / "folder.zip").mkdir()
-    (tmp_path / "file").write_text("")
-    for path in (tmp_path / "folder.zip", tmp_path / "file" / "model.zip"):
-        with pytest.raises(UserError, match="--out"):
-            checkpoint.place_to_save(path)
 
 
 class Gone(DummyVecEnv):
