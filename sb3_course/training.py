@@ -27,7 +27,7 @@ from sb3_course.common.tracking.tracker import TrackedRun, Tracking
 from sb3_course.common.video import check_renders
 from sb3_course.envs.config import EnvConfig, EnvConfigError
 from sb3_course.envs.make import make_vec_env
-from sb3_course.playing import PICKLES, check_trusted, find_class, untrusted
+from sb3_course.opening import PICKLES, check_trusted, find_class, untrusted
 from sb3_course.stopping import Finish, Stop, Tell
 
 EPISODES = 10

@@ -9,7 +9,7 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import sb3_course
-from sb3_course import building, loading, playing
+from sb3_course import building, loading, opening, playing
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError
 from sb3_course.envs.config import EnvConfig
@@ -49,7 +49,7 @@ def test_a_saved_model_plays_where_and_as_it_trained(saved):
 def test_normalization_is_frozen_while_playing(saved):
     path, model = saved
     env = DummyVecEnv([lambda: gym.make("CartPole-v1")])
-    loaded = playing.load_to_play(path, checkpoint.read_header(path), env, None, True)
+    loaded = opening.load_to_play(path, checkpoint.read_header(path), env, None, True)
     ours, theirs = loaded.get_vec_normalize_env(), model.get_vec_normalize_env()
     assert np.array_equal(ours.obs_rms.mean, theirs.obs_rms.mean)
     assert not ours.training
@@ -168,11 +168,11 @@ def walker(tmp_path_factory):
 
 
 def test_a_model_is_played_in_the_environment_that_its_file_describes(walker):
-    assert playing.environment_of(walker, None, trust=False) == WALK
-    assert playing.environment_of(walker, WALK.id, trust=False) == WALK
-    assert playing.environment_of(walker, "CartPole-v1", trust=False) == EnvConfig("CartPole-v1")
+    assert opening.environment_of(walker, None, trust=False) == WALK
+    assert opening.environment_of(walker, WALK.id, trust=False) == WALK
+    assert opening.environment_of(walker, "CartPole-v1", trust=False) == EnvConfig("CartPole-v1")
     plain = replace(WALK, id=WALK.id.rpartition(":")[2])
-    assert playing.environment_of(walker, plain.id, trust=False) == plain
+    assert opening.environment_of(walker, plain.id, trust=False) == plain
     own = list(playing.play(walker, None, 3, seed=4))
     assert own == list(playing.play(walker, WALK, 3, seed=4))
     assert {length for _, length in own} == {6}
@@ -242,14 +242,3 @@ def test_settings_stay_behind_with_their_environment(walker, tmp_path):
     checkpoint.remember(model, {"env": WALK.id, "env_settings": WALK.data(WALK.id)})
     loading.save(model, tmp_path / "other.zip")  # which acts elsewhere by now
     assert "env_settings" not in checkpoint.read_header(tmp_path / "other.zip")
-
-
-def test_an_id_with_its_module_stands_for_the_one_that_gymnasium_knows(tmp_path):
-    """Gymnasium's spec drops the module; the settings hold for both ways to write the id."""
-    env = gym.make("tests.own_envs:Walk-v0", goal=0.0, max_episode_steps=4)
-    sb3_course.NPG("MlpPolicy", env, device="cpu", seed=0).save(tmp_path / "m.zip")
-    assert checkpoint.read_header(tmp_path / "m.zip")["env"] == "Walk-v0"
-    found = playing.environment_of(tmp_path / "m.zip", "tests.own_envs:Walk-v0", trust=False)
-    assert found == EnvConfig("tests.own_envs:Walk-v0", {"goal": 0.0}, time_limit=4)
-    other = playing.environment_of(tmp_path / "m.zip", "tests.own_envs:Other-v0", trust=False)
-    assert other == EnvConfig("tests.own_envs:Other-v0")

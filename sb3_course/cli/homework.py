@@ -14,6 +14,7 @@ from sb3_course.cli.parts.terminal import (
     FAILED,
     INTERRUPTED,
     OK,
+    RUNS_KEPT,
     print_error,
     print_line,
     stop_on_sigterm,
@@ -73,7 +74,7 @@ def hw1(
     try:
         homework1.execute(tasks, planned, folder, print_line)
     except KeyboardInterrupt:
-        print_error("interrupted: finished runs are kept; the same command continues from there")
+        print_error(RUNS_KEPT)
         code = INTERRUPTED
     rows, figure = homework1.publish(planned, folder)
     if figure is not None:
@@ -171,7 +172,7 @@ def _experiment(
             command=command_line(),
         )
     except KeyboardInterrupt:
-        print_error("interrupted: finished runs are kept; the same command continues from there")
+        print_error(RUNS_KEPT)
         return INTERRUPTED
     for result in published.failures:
         print_error(f"failed: {result.spec.label}: {result.reason}")

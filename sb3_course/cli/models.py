@@ -12,9 +12,12 @@ import typer
 from rich.console import Console
 
 from sb3_course.cli.parts.options import (
+    Algo,
     EnvKwargs,
+    Model,
     Track,
     TrackVideo,
+    Trust,
     Wrappers,
     environment,
     existing_model,
@@ -208,7 +211,7 @@ def train(
 
 
 def enjoy(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Saved model.")],
+    model: Model,
     env: Annotated[
         str | None,
         typer.Argument(
@@ -228,16 +231,8 @@ def enjoy(
     render: Annotated[
         bool, typer.Option("--render", help="Show the episodes in a window.")
     ] = False,
-    algo: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ALGO",
-            help="Class of a model that SB3 itself saved; its file has no normalization.",
-        ),
-    ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Read pickles in MODEL, which can do harm.")
-    ] = False,
+    algo: Algo = None,
+    trust: Trust = False,
 ) -> int:
     """Play a saved model and print the return of each episode.
 
@@ -258,7 +253,8 @@ def enjoy(
     file = existing_model(model)
     if video is not None and render:
         raise typer.BadParameter("--video and --render exclude each other")
-    from sb3_course.playing import environment_of, play
+    from sb3_course.opening import environment_of
+    from sb3_course.playing import play
 
     warn_of_normalization(file)
     given: EnvConfig | str | None = env

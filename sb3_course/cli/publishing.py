@@ -5,19 +5,9 @@ from typing import Annotated
 
 import typer
 
-from sb3_course.cli.parts.options import existing_model, warn_of_normalization
+from sb3_course.cli.parts.options import Algo, Model, Trust, existing_model, warn_of_normalization
 from sb3_course.cli.parts.terminal import OK, print_line, stop_on_sigterm
 from sb3_course.common.files import check_can_write, check_not_read
-
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Saved model.")]
-Algo = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ALGO",
-        help="Class of a model that SB3 itself saved; its file has no normalization.",
-    ),
-]
-Trust = Annotated[bool, typer.Option("--trust", help="Read pickles in MODEL, which can do harm.")]
 
 
 def export(

@@ -27,6 +27,7 @@ from sb3_course.cli.parts.terminal import (
     FAILED,
     INTERRUPTED,
     OK,
+    RUNS_KEPT,
     print_error,
     print_line,
     stop_on_sigterm,
@@ -198,7 +199,7 @@ def _run(plan: "GridPlan", wait: bool = True, **how: Any) -> int:
     try:
         outcome = run_plan(plan, wait=wait, report=wait, **how)
     except KeyboardInterrupt:
-        print_error("interrupted: finished runs are kept; the same command continues from there")
+        print_error(RUNS_KEPT)
         return INTERRUPTED
     if not wait:
         print_line(f"{len(outcome.results)} of {len(plan.runs)} runs have ended")
@@ -225,7 +226,7 @@ def _run_in_rounds(grid: Path, max_seeds: int, results: Path, keep: bool, **how:
     try:
         outcome = in_rounds(grid, max_seeds, results, execute, stderr, keep)
     except KeyboardInterrupt:
-        print_error("interrupted: finished runs are kept; the same command continues from there")
+        print_error(RUNS_KEPT)
         return INTERRUPTED
     print_line(str(outcome.page))
     return _show_failures(outcome.failures)

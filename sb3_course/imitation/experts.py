@@ -25,7 +25,7 @@ from sb3_course.common.validation import check_count
 from sb3_course.imitation.cs285 import load_cs285_expert
 from sb3_course.imitation.fitting import check_spaces, fit_actions
 from sb3_course.loading import load_to_predict, normalization_to_predict
-from sb3_course.playing import PICKLES, find_class, untrusted
+from sb3_course.opening import PICKLES, find_class, untrusted
 
 Expert: TypeAlias = Callable[[Any], Array]
 """Function from M raw observations, of shape (M, …) or a dict of such arrays, to M actions."""

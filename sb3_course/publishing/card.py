@@ -16,7 +16,8 @@ from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_seed
 from sb3_course.common.files import check_can_write_into, write_atomically, write_whole
 from sb3_course.envs.config import EnvConfig
-from sb3_course.playing import environment_of, load_to_play, open_policy, opened, play
+from sb3_course.opening import environment_of, load_to_play, open_policy, opened
+from sb3_course.playing import play
 from sb3_course.publishing.configuration import configuration, installed
 from sb3_course.publishing.readme import Facts, readme
 

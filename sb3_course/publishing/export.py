@@ -22,7 +22,7 @@ from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import takes_masks
 from sb3_course.common.files import write_atomically
 from sb3_course.loading import normalization_to_predict
-from sb3_course.playing import open_policy
+from sb3_course.opening import open_policy
 from sb3_course.publishing.configuration import installed
 from sb3_course.publishing.exported import METADATA, Format, compare, runner, sample_observations
 from sb3_course.publishing.graph import ACTION, PolicyGraph

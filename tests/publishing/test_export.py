@@ -11,7 +11,7 @@ from stable_baselines3 import A2C, SAC, TD3
 from stable_baselines3.common.vec_env import VecFrameStack
 from torch.distributions import Distribution
 
-from sb3_course import NPG, loading, make_vec_env, playing
+from sb3_course import NPG, loading, make_vec_env, opening
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import evaluate, evaluation_envs
@@ -76,7 +76,7 @@ def cheetah(tmp_path_factory):
     path = tmp_path_factory.mktemp("cheetah") / "expert.onnx"
     expert = shipped("results/experts/HalfCheetah-v4.zip")
     export.export_file(expert, path, "onnx")
-    return playing.open_policy(expert, None, False), runner(path.read_bytes(), "onnx")
+    return opening.open_policy(expert, None, False), runner(path.read_bytes(), "onnx")
 
 
 class Runs:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +40,15 @@ Track = Annotated[
 TrackVideo = Annotated[
     bool, typer.Option("--track-video", help="Add a video of the trained policy to --track.")
 ]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Saved model.")]
+Algo = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ALGO",
+        help="Class of a model that SB3 itself saved; its file has no normalization.",
+    ),
+]
+Trust = Annotated[bool, typer.Option("--trust", help="Read pickles in MODEL, which can do harm.")]
 
 
 def whole_number(text: str) -> int:
@@ -62,7 +72,7 @@ def warn_of_normalization(file: Path) -> None:
 
     :param file: Model file
     """
-    from sb3_course.playing import normalization_beside
+    from sb3_course.opening import normalization_beside
 
     found = normalization_beside(file)
     if found is not None:
@@ -123,13 +133,8 @@ def environment(
     given = parameters("--env-kwargs", kwargs or [], "use_contact_forces=true")
     read = tuple(_value("--wrapper", word, word) for word in wrappers or [])
     try:
-        return EnvConfig(
-            config.id,
-            {**config.kwargs, **given},
-            read or config.wrappers,
-            config.frame_stack,
-            config.time_limit,
-        )
+        kwargs_of_all = {**config.kwargs, **given}
+        return replace(config, kwargs=kwargs_of_all, wrappers=read or config.wrappers)
     except EnvConfigError as error:
         raise typer.BadParameter(f"--wrapper: {error.message}") from error
 

@@ -5,6 +5,7 @@ import sys
 
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: success, failure, wrong arguments, Ctrl-C."""
+RUNS_KEPT = "interrupted: finished runs are kept; the same command continues from there"
 
 
 def print_line(line: str) -> None:
