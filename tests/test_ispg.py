@@ -13,6 +13,7 @@ from sb3_course.collection.rollout import Rollout
 from sb3_course.envs.enumerable import TabularMDP
 from sb3_course.estimators import natural_gradient
 from sb3_course.ispg import RATIOS
+from tests.worlds import z_scores
 
 UNBIASED = ("trajectory", "per_decision")
 BASELINES = (None, "mean", "optimal", "value")
@@ -69,10 +70,6 @@ def estimates(model, theta, behaviors, batches=200):
             model.train()
         rows.append(model.gradients[1])  # of the second epoch, in which π' is not π_θ
     return np.array(rows, dtype=np.float64)
-
-
-def z_scores(rows, truth):
-    return (rows.mean(0) - truth.numpy()) / (rows.std(0, ddof=1) / np.sqrt(len(rows)))
 
 
 def expected(world, model, theta, behavior, weigh):

@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from sb3_course import REINFORCE
 from sb3_course.envs.enumerable import TabularMDP
 from sb3_course.reinforce import BASELINES
-from tests.worlds import Scripted
+from tests.worlds import Scripted, z_scores
 
 PAIRS = list(product((True, False), BASELINES))
 
@@ -46,10 +46,6 @@ def estimates(model: REINFORCE, batches: int) -> np.ndarray:
         model.train()
         rows.append(th.cat([-p.grad.flatten() for p in model.actor_parameters]).numpy())
     return np.array(rows, dtype=np.float64)
-
-
-def z_scores(rows: np.ndarray, truth: th.Tensor) -> np.ndarray:
-    return (rows.mean(0) - truth.numpy()) / (rows.std(0, ddof=1) / np.sqrt(len(rows)))
 
 
 @pytest.mark.parametrize(("reward_to_go", "baseline"), PAIRS)

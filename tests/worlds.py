@@ -4,6 +4,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium import spaces
 
 from sb3_course.envs import EnvPoolVecEnv
@@ -100,3 +101,8 @@ def rollout(venv: Any, actions: np.ndarray, reset: bool = True) -> list[tuple[An
 
 def observations(steps: list[tuple[Any, ...]]) -> np.ndarray:
     return np.array([step[0] for step in steps])
+
+
+def z_scores(rows: np.ndarray, truth: torch.Tensor) -> np.ndarray:
+    """Distance of the mean of estimates, a row each, from the truth, in standard errors."""
+    return (rows.mean(0) - truth.numpy()) / (rows.std(0, ddof=1) / np.sqrt(len(rows)))

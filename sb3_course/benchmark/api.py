@@ -13,10 +13,11 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from sb3_course.benchmark.definition.field_types import ExecutorKind
 from sb3_course.benchmark.definition.yaml_source import GridSource
 from sb3_course.benchmark.plan import (
     GridOutcome,
@@ -42,7 +43,7 @@ def run_grid(
     results: str | Path = RESULTS,
     rerun: bool = False,
     keep: bool = False,
-    executor: Literal["local", "ray"] = "local",
+    executor: ExecutorKind = "local",
     workers: int | None = None,
     address: str | None = None,
     runtime_env: Mapping[str, Any] | None = None,

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from rich.console import Console
 
+from sb3_course.benchmark.definition.field_types import ExecutorKind
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
 from sb3_course.benchmark.definition.yaml_source import GridSource
 from sb3_course.benchmark.execution.clusters.shared_folder import unshared
@@ -30,7 +31,6 @@ from sb3_course.common.errors import UserError, check_sequence, check_whole, unk
 from sb3_course.common.files import remove_abandoned, write_whole
 from sb3_course.common.tracking.tracker import Tracking, check_trackers
 
-ExecutorKind = Literal["local", "ray"]
 MADE_FROM = ".report"
 """File beside a report, with a digest of what it was made from."""
 

@@ -18,7 +18,7 @@ from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.networks.actors import Actor, EngineActor, make_actor
 from sb3_course.common.networks.autograd import PolicyGradient, add_gradients, mean_entropy
 from sb3_course.common.networks.critics import Critic, make_critic
-from sb3_course.common.networks.step import heed_strides
+from sb3_course.common.networks.step import heed_strides, views_like
 from sb3_course.common.optimization import fit_critic
 from sb3_course.common.parameter_groups import split_parameters, trainable
 from sb3_course.common.validation import scheduled
@@ -288,9 +288,8 @@ class UpdateSteps(CourseAlgorithm):
         if loss.requires_grad and parameters:
             loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
         if gradient is not None:
-            sizes = [p.numel() for p in parameters]
-            for parameter, part in zip(parameters, th.split(gradient, sizes), strict=True):
-                part = part.view_as(parameter).to(parameter.dtype)
+            for parameter, part in zip(parameters, views_like(gradient, parameters), strict=True):
+                part = part.to(parameter.dtype)
                 parameter.grad = part if parameter.grad is None else parameter.grad + part
         limit = float("inf") if self.max_grad_norm is None else self.max_grad_norm
         self.record_update(nn.utils.clip_grad_norm_(parameters, limit).item())

@@ -1,12 +1,15 @@
 """Types of the grid's fields, with the limits of their values."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationInfo
 
 from sb3_course.common.errors import unknown
 from sb3_course.common.tracking.tracker import TRACKERS
 from sb3_course.envs.config import EnvConfig, EnvConfigError
+
+ExecutorKind: TypeAlias = Literal["local", "ray"]
+"""Where runs are executed: in processes of this machine, or on a Ray cluster."""
 
 
 def _no_text(value: Any) -> Any:

@@ -10,8 +10,9 @@ import time
 from collections.abc import Mapping
 from multiprocessing import connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from sb3_course.benchmark.definition.field_types import ExecutorKind
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
 from sb3_course.benchmark.execution.heartbeat import logs_folder
 from sb3_course.benchmark.execution.process_tree import LOOK
@@ -110,7 +111,7 @@ class LocalProcesses:
 
 
 def make_executor(
-    kind: Literal["local", "ray"],
+    kind: ExecutorKind,
     grid: Grid,
     folder: Path,
     n_runs: int,

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from optuna.storages import BaseStorage
 from rich.console import Console
 
 from sb3_course.benchmark.definition.checks import checked_grid
 from sb3_course.benchmark.definition.constructor_checks import check_constructors
+from sb3_course.benchmark.definition.field_types import ExecutorKind
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
 from sb3_course.benchmark.definition.yaml_source import GridSource, Source
 from sb3_course.benchmark.execution import runner
@@ -170,7 +171,7 @@ def tune_grid(
     *,
     only: Sequence[str] = (),
     results: str | Path = RESULTS,
-    executor: Literal["local", "ray"] = "local",
+    executor: ExecutorKind = "local",
     workers: int | None = None,
     address: str | None = None,
     runtime_env: Mapping[str, Any] | None = None,
@@ -214,7 +215,7 @@ def tune_grid(
 def run_tuning(
     plan: TuningPlan,
     *,
-    executor: Literal["local", "ray"] = "local",
+    executor: ExecutorKind = "local",
     workers: int | None = None,
     address: str | None = None,
     runtime_env: Mapping[str, Any] | None = None,
