@@ -89,7 +89,7 @@ def grid_of(source: Sources, results: Path) -> tuple[Grid, Store] | None:
             f"in {path.parent}"
         )
     if (found := grid_in(path)) is None:
-        if Store(path).finished():
+        if (path / "runs.jsonl").exists() or Store(path).finished():
             raise UserError(
                 f"{path} has no manifest.json, which says of what grid its runs are: give the "
                 "grid's file instead, as in `sb3-course report GRID.yaml`"
