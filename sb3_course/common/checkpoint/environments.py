@@ -112,9 +112,15 @@ def made_otherwise(venv: VecEnv, content: bytes) -> str | None:
     :return: First difference in words; None if there is none, or nobody can say
     """
     with suppress(Exception):  # which put() tells
-        *_, made_with, _ = pickle.loads(content)
+        *_, made_with, _ = _unpickled(content)
         return difference(made_with, look(venv)) if made_with else None
     return None
+
+
+def _unpickled(content: bytes) -> tuple[Any, ...]:
+    """Return the parts that :func:`take` has put together."""
+    # Files of early 0.2.0 and before do not say what the environments were made with.
+    return (*pickle.loads(content), None, None)[:6]
 
 
 def put(venv: VecEnv, content: bytes) -> None:
@@ -126,9 +132,7 @@ def put(venv: VecEnv, content: bytes) -> None:
     """
     inner, wrappers = venv.unwrapped, _vec_layers(venv)
     with _explained(inner):
-        # files of early 0.2.0 and before do not say what the environments were made with
-        names, of_wrappers, of_reset, states, *more = pickle.loads(content)
-        made_with, own = (*more, None, None)[:2]
+        names, of_wrappers, of_reset, states, made_with, own = _unpickled(content)
         if names != list(map(name_of, wrappers)):
             found = chain(list(map(name_of, wrappers)))
             raise NotKeptError(f"the states are of {chain(names)}, not of {found}")
