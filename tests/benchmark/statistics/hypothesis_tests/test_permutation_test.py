@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import mannwhitneyu
+from scipy.stats import mannwhitneyu, norm
 from statsmodels.stats.multitest import multipletests
 
+from sb3_course.benchmark.statistics.hypothesis_tests import permutation_test
 from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import (
     doubled_wins,
     fewest_runs,
@@ -145,3 +146,30 @@ def test_many_runs_agree_with_an_independent_implementation(digits):
     x, y = generator.normal(0.3, 1, 60).round(digits), generator.normal(0, 1, 50).round(digits)
     expected = mannwhitneyu(x, y, method="asymptotic" if digits < 9 else "exact").pvalue
     assert p_value([x], [y]) == pytest.approx(expected, abs=0.003 if digits < 9 else 1e-12)
+
+
+@pytest.mark.parametrize("digits", [0, 9])
+def test_hundreds_of_runs_take_no_longer_and_agree_with_the_normal_law(digits):
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(0.1, 1, 700).round(digits), generator.normal(0, 1, 600).round(digits)
+    expected = mannwhitneyu(x, y, method="asymptotic").pvalue
+    assert p_value([x], [y]) == pytest.approx(expected, rel=0.01)
+    # On three environments of the same runs the distance grows by 3 and its deviation by sqrt(3).
+    threefold = 2 * norm.sf(np.sqrt(3) * norm.isf(expected / 2))
+    assert p_value([x] * 3, [y] * 3) == pytest.approx(threefold, rel=0.03)
+    assert p_value([x] * 2, [x] * 2) == 1.0
+    assert p_value([np.zeros(700)], [np.zeros(600)]) == 1.0
+
+
+@pytest.mark.parametrize("digits", [0, 9])
+def test_the_normal_law_is_close_to_the_counted_one(digits, monkeypatch):
+    generator = np.random.default_rng(2)
+    x, y = (generator.normal(mean, 1, (2, 60)).round(digits) for mean in (0.3, 0.0))
+    counted = p_value(x, y)
+    monkeypatch.setattr(permutation_test, "MOST_STEPS", 0)
+    permutation_test._wins.cache_clear()
+    permutation_test._law.cache_clear()
+    assert p_value(x, y) != counted
+    assert p_value(x, y) == pytest.approx(counted, abs=0.002)
+    permutation_test._wins.cache_clear()
+    permutation_test._law.cache_clear()
