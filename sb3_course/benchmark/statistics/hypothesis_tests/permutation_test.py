@@ -159,16 +159,16 @@ def _law(strata: tuple[Stratum, ...]) -> Array:
     for ranks, n, m in strata:
         law = _wins(ranks, n)
         places = np.rint(np.arange(len(law)) * _steps(sizes) / (2 * n * m)).astype(int)
-        total = _of_sum(total, np.bincount(places, law, _steps(sizes) + 1))
+        total = _of_sum(total, np.bincount(places, law, _steps(sizes) + 1).astype(float))
     return total
 
 
 def _of_sum(a: Array, b: Array) -> Array:
     """Compute the law of the sum of two independent numbers of steps."""
     likely = np.flatnonzero(b)
+    result: Array = np.zeros(len(a) + len(b) - 1)
     if len(a) * len(likely) > MOST_STEPS:
-        return np.maximum(fftconvolve(a, b), 0.0)
-    result = np.zeros(len(a) + len(b) - 1)
+        return np.maximum(fftconvolve(a, b), 0.0, out=result)
     for steps in likely:
         result[steps : steps + len(a)] += b[steps] * a
     return result
