@@ -87,7 +87,7 @@ class Config:
     n_updates: int = 60
     n_episodes: int = 1
     n_variance: int = 2000
-    learning_rates: tuple[float, ...] = (0.1, 0.3, 1.0)
+    learning_rates: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
     horizon: int = 10
     n_states: int = 5
     n_actions: int = 3
@@ -95,7 +95,7 @@ class Config:
     state_spread: float = 2.0
 
 
-QUICK = Config(n_seeds=6, n_variance=1000)
+QUICK = Config(n_seeds=6, n_variance=1000, learning_rates=(0.3, 1.0, 3.0))
 
 
 class ExactREINFORCE(REINFORCE):

@@ -233,11 +233,13 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     bc, bc_low, bc_high = mean_interval(fitted.get_group(METHODS[0]))
     dagger, dagger_low, dagger_high = mean_interval(fitted.get_group(METHODS[1]))
     longest = table["horizon"].max()
+    several = table["seed"].nunique() > 1
+    of_bc = f" (95% interval {bc_low:.2f} to {bc_high:.2f})" if several else ""
+    of_dagger = f" ({dagger_low:.2f} to {dagger_high:.2f})" if several else ""
     at = table[table["horizon"] == longest].groupby("method")["cost"].mean()
     return Conclusion(
-        f"The cost of behavior cloning grows as T^{bc:.2f} (95% interval {bc_low:.2f} to "
-        f"{bc_high:.2f}), that of DAgger as T^{dagger:.2f} ({dagger_low:.2f} to "
-        f"{dagger_high:.2f}). At T = {longest} the costs are {at[METHODS[0]]:.1f} and "
+        f"The cost of behavior cloning grows as T^{bc:.2f}{of_bc}, that of DAgger as "
+        f"T^{dagger:.2f}{of_dagger}. At T = {longest} the costs are {at[METHODS[0]]:.1f} and "
         f"{at[METHODS[1]]:.2f} steps.",
         abs(bc - 2) <= 0.2 and abs(dagger - 1) <= 0.2,
         {

@@ -80,6 +80,8 @@ CAPTION = (
 EXACT = "exact"
 STAGES = ("fresh", "half-trained", "trained")
 TABULAR = "tabular MDP"
+FEWEST_BATCHES = 16
+"""Fewest batches that a variance is computed from."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ class Config:
     :param trained: For each environment, environment steps after which its policy is half-trained
         and trained
     :param n_trajectories: Numbers of trajectories, K
-    :param pool: Number of episodes per policy, a multiple of every K
+    :param pool: Number of episodes per policy, a multiple of every K, and so many times the largest
+        that the variance over its batches is known: its logarithm is biased by about -1 / batches
     :param tabular_pool: Number of episodes per policy on the tabular MDP
     """
 
@@ -100,16 +103,16 @@ class Config:
     n_seeds: int = 3
     environments: tuple[str, ...] = ("CartPole-v1", "Hopper-v4")
     trained: tuple[tuple[int, int], ...] = ((5_000, 10_000), (60_000, 200_000))
-    n_trajectories: tuple[int, ...] = (4, 8, 16, 32, 64)
-    pool: int = 256
+    n_trajectories: tuple[int, ...] = (4, 8, 16, 32)
+    pool: int = 1024
     tabular_pool: int = 4096
 
 
 QUICK = Config(
     n_seeds=2,
     trained=((4_000, 8_000), (20_000, 60_000)),
-    n_trajectories=(4, 8, 16, 32),
-    pool=128,
+    n_trajectories=(4, 8, 16),
+    pool=256,
     tabular_pool=2048,
 )
 NETS = {"policy_kwargs": {"net_arch": [32, 32]}, "gamma": 1.0}
@@ -206,10 +209,19 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
     :param note: Function that is called with the progress
     :return: Table with ``environment, stage, seed, source, kind, trajectories, variance, snr``;
         ``source`` is ``sampled`` or ``exact``
-    :raises ValueError: There are fewer than two numbers of trajectories to compare
+    :raises ValueError: There are fewer than two numbers of trajectories to compare, or the
+        episodes are too few, or no multiple of one
     """
-    if len(set(config.n_trajectories)) < 2:
-        raise ValueError(f"n_trajectories: given {config.n_trajectories}; allowed: two or more")
+    sizes = config.n_trajectories
+    if len(set(sizes)) < 2:
+        raise ValueError(f"n_trajectories: given {sizes}; allowed: two or more")
+    for name in ("pool", "tabular_pool"):
+        pool = getattr(config, name)
+        if any(pool % k for k in sizes) or pool < FEWEST_BATCHES * max(sizes):
+            raise ValueError(
+                f"{name}: given {pool}; allowed: a multiple of each of {sizes}, at least "
+                f"{FEWEST_BATCHES} times the largest"
+            )
     seeds = range(config.seed, config.seed + config.n_seeds)
     runs = [(where, seed) for seed in seeds for where in (TABULAR, *config.environments)]
     rows = []

@@ -10,7 +10,9 @@ Two gradients are compared: that of behavior cloning's loss, computed with
 ``policy.evaluate_actions`` of Stable-Baselines3, and that of this library's
 ``REINFORCE.trajectory_gradients`` with all weights equal to one. The effect of weighting by the
 return is shown on demonstrations of mixed quality: maximum likelihood imitates all of them, the
-weighted objective prefers those with higher returns.
+weighted objective prefers those with higher returns. A baseline is not neutral here: the
+demonstrations are of other policies, where E[∇log π] is not 0, and what is below the mean is even
+made less likely.
 """
 
 from dataclasses import dataclass
@@ -43,7 +45,8 @@ from sb3_course.lectures.toolkit import (
 TITLE = "Maximum likelihood is policy gradient with all weights equal to one"
 CLAIM = (
     "Behavior cloning's gradient is the policy gradient with all weights equal to one. Weighted by "
-    "the return, the same demonstrations lead to a policy that is better than their average."
+    "the return, the same demonstrations lead to a policy that is better than their average. A "
+    "baseline, which changes no expectation for a policy's own actions, changes where these lead."
 )
 EQUATION = (
     r"$\nabla J \approx \frac{1}{M} \sum \nabla\log\pi_\theta(a|s)\,\hat{Q} \qquad "
@@ -53,12 +56,11 @@ CAPTION = (
     "Left: selected components of the two gradients, for an untrained policy on demonstrations of "
     "a trained one. Middle: largest difference of a component relative to the gradient's norm, one "
     "dot per seed; dashed: 1e-6. Right: exact expected return on a tabular MDP while a policy "
-    "maximizes either objective on the same demonstrations, half from a good and half from a poor "
+    "maximizes each objective on the same demonstrations, half from a good and half from a poor "
     "policy; mean over seeds with 95% bootstrap interval over seeds; dashed: mean of the "
     "demonstrators."
 )
-UNIT, RETURN = "all weights one", "weighted by the return"
-KINDS = (UNIT, RETURN)
+KINDS = UNIT, RETURN, CENTERED = "weights 1", "weights R", "weights R − mean"
 TOLERANCE = 1e-6
 
 
@@ -73,7 +75,8 @@ class Config:
     :param n_components: Number of components of each gradient that are kept
     :param n_episodes: Number of demonstrations on the tabular MDP
     :param n_updates: Number of updates on them
-    :param learning_rate: Step size of plain gradient steps
+    :param learning_rate: Step size of plain gradient steps; with weights R, whose mean is not 1,
+        divided by it
     """
 
     seed: int = 0
@@ -203,7 +206,7 @@ def demonstrate(config: Config, seed: int) -> tuple[TabularMDP, Rollout, list[fl
 
 
 def learn(config: Config, seed: int) -> pd.DataFrame:
-    """Maximize both objectives on the same demonstrations.
+    """Maximize each objective on the same demonstrations.
 
     :param config: Settings
     :param seed: Seed of the demonstrations
@@ -212,14 +215,15 @@ def learn(config: Config, seed: int) -> pd.DataFrame:
     world, rollout, returns = demonstrate(config, seed)
     rows = [("demonstrators", str(i), seed, 0.0, value) for i, value in enumerate(returns)]
     policy = {"net_arch": [], "optimizer_class": th.optim.SGD}
+    mean = float(rollout.rewards.sum(axis=0).mean())
     for kind in KINDS:
         model = make(
             UnitREINFORCE if kind == UNIT else REINFORCE,
             world,
             seed,
-            baseline=None if kind == UNIT else "mean",
+            baseline="mean" if kind == CENTERED else None,
             reward_to_go=False,
-            learning_rate=config.learning_rate,
+            learning_rate=config.learning_rate / (mean if kind == RETURN else 1.0),
             policy_kwargs=policy,
         )
         natural_gradient.assign(model.actor_parameters, th.zeros(5 * 3 + 3))
@@ -282,7 +286,7 @@ def draw(table: pd.DataFrame) -> Figure:
             (left, middle, right), ("Gradients", "Difference", "Learning"), strict=True
         ):
             panel_title(axes, text)
-        legend(figure, palette, 4)
+        legend(figure, palette, 5)
     return figure
 
 
@@ -301,13 +305,15 @@ def conclude(table: pd.DataFrame) -> Conclusion:
         f"No component of behavior cloning's gradient differs from that of the policy gradient "
         f"with unit weights by more than {difference:.1g} of the norm. From demonstrations with an "
         f"expected return of {mean:.2f} on average ({good:.2f} for the better half), maximum "
-        f"likelihood learns a policy with {last[UNIT]:.2f}, and weighting by the return one with "
-        f"{last[RETURN]:.2f}.",
-        bool(difference < TOLERANCE and last[RETURN] > last[UNIT]),
+        f"likelihood learns a policy with {last[UNIT]:.2f}, weighting by the return one with "
+        f"{last[RETURN]:.2f}, and weighting by the return less its mean one with "
+        f"{last[CENTERED]:.2f}.",
+        bool(difference < TOLERANCE and mean < last[RETURN] != last[CENTERED]),
         {
             "largest_relative_difference": difference,
             "return_unit_weights": float(last[UNIT]),
             "return_weighted": float(last[RETURN]),
+            "return_weighted_less_mean": float(last[CENTERED]),
             "demonstrators_mean": mean,
             "demonstrators_better_half": good,
         },

@@ -295,6 +295,11 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     gain = {kind: float(mean["return", kind, last] - start) for kind in REUSE}
     horizon = table.loc[table["part"] == "ess_horizon", "x"].max()
     ess = {kind: float(mean["ess_horizon", kind, horizon]) for kind in WEIGHTED}
+    falls = [
+        bool(mean[part, kind].iloc[0] > mean[part, kind].iloc[-1])
+        for kind in WEIGHTED
+        for part in (("ess_kl",) if kind == "step" else ("ess_horizon", "ess_kl"))
+    ]
     return Conclusion(
         f"After {last:.0f} steps on one batch the expected return has increased by "
         f"{gain[UNCORRECTED]:.2f} without weights, {gain['trajectory']:.2f} with the trajectory's "
@@ -304,7 +309,8 @@ def conclude(table: pd.DataFrame) -> Conclusion:
         f"{ess['trajectory']:.1%} of the sample for the trajectory's ratio, "
         f"{ess['per_decision']:.1%} for per-decision ratios and {ess['step']:.1%} for the step's.",
         gain[UNCORRECTED] < min(gain[kind] for kind in REUSE[1:])
-        and ess["trajectory"] < ess["per_decision"] < ess["step"],
+        and ess["trajectory"] < ess["per_decision"] < ess["step"]
+        and all(falls),
         {
             **{f"gain, {kind}": value for kind, value in gain.items()},
             **{f"ess at the longest horizon, {kind}": value for kind, value in ess.items()},

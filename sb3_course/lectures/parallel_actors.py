@@ -8,8 +8,9 @@ transitions (CS285 lecture 6, "online actor-critic in practice"):
 
 More actors make the gradient of each update less noisy but need more steps for it. Steps of
 parallel environments are cheap and updates are not, so what is worse per step may be better per
-second. The batch actor-critic uses the same batch size for any N, so the number of actors changes
-only its speed.
+second. The batch actor-critic uses the same batch size for any N, so that N changes the cost of its
+updates by little. It is another estimator, though: with batch / N steps of each actor, GAE is cut
+and bootstrapped earlier.
 
 Returns are those of the training episodes themselves, with the noise of the policy. Seconds are
 wall-clock seconds of :meth:`learn` on the measuring machine, including the effect of its other
@@ -43,10 +44,10 @@ from sb3_course.lectures.toolkit import (
 
 TITLE = "Batch, online and parallel actor-critic"
 CLAIM = (
-    "Per environment step an online actor-critic learns more with few actors, because it updates "
-    "after every step of theirs; per second it learns more with many actors, whose steps are cheap "
-    "and whose gradients are less noisy. The batch actor-critic, with a constant batch size, only "
-    "becomes faster."
+    "Per environment step an online actor-critic learns more with few actors than with many, "
+    "because it updates after every step of theirs; per second several learn more than one, as "
+    "their steps are cheap and their gradients less noisy. The batch actor-critic, with a constant "
+    "batch size, becomes faster as well."
 )
 EQUATION = (
     r"$\theta \leftarrow \theta + \frac{\alpha}{N} \sum_{n=1}^{N} \nabla \log "
@@ -70,7 +71,7 @@ class Config:
     :param environment: Name of the environment
     :param n_actors: Numbers of parallel actors
     :param timesteps: Environment steps of a run, one number for each number of actors
-    :param batch: Number of transitions of a batch, for any number of actors
+    :param batch: Number of transitions of a batch, a multiple of every number of actors
     :param learning_rate: Learning rate of both policies
     :param critic_learning_rate: Learning rate of both critics
     :param n_records: Number of points of a curve
@@ -91,9 +92,10 @@ QUICK = Config(n_seeds=2, timesteps=(3_000, 10_000, 32_000, 80_000))
 
 
 class Record(BaseCallback):
-    """Mean return of the episodes that ended since the last record, at regular points of a run.
+    """Mean return of the episodes that ended in each of equal parts of a run.
 
-    A point is left out if no episode ended since the one before.
+    A point is at the middle of its part, in steps and seconds. A part in which no episode ends is
+    joined with the next one.
 
     :param total_timesteps: Environment steps of the run
     :param n_records: Number of points
@@ -103,7 +105,7 @@ class Record(BaseCallback):
         super().__init__()
         self.points: list[tuple[int, float, float, float]] = []
         self._due = np.linspace(0, total_timesteps, n_records + 1)[1:]
-        self._passed = 0
+        self._passed, self._begun = 0, (0.0, 0.0)
         self._returns: list[float] = []
 
     def _on_training_start(self) -> None:
@@ -115,10 +117,10 @@ class Record(BaseCallback):
             self._returns += [info["episode"]["r"] for info in infos if "episode" in info]
         passed = int(np.searchsorted(self._due, self.num_timesteps, side="right"))
         if passed > self._passed and self._returns:
-            seconds = time.perf_counter() - self._started
-            step = float(self._due[passed - 1])
+            now = float(self.num_timesteps), time.perf_counter() - self._started
+            step, seconds = np.mean([self._begun, now], axis=0).tolist()
             self.points.append((passed, step, seconds, float(np.mean(self._returns))))
-            self._passed, self._returns = passed, []
+            self._passed, self._returns, self._begun = passed, [], now
         return True
 
 
@@ -150,7 +152,10 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
     :param config: Settings
     :param note: Function that is called with the progress
     :return: Table with ``algorithm, actors, seed, record, step, seconds, value``
+    :raises ValueError: A number of actors does not divide the batch
     """
+    if any(config.batch % actors for actors in config.n_actors):
+        raise ValueError(f"n_actors: given {config.n_actors}; allowed: divisors of {config.batch}")
     rows = []
     runs = [
         (algorithm, actors, timesteps, seed)
@@ -244,6 +249,7 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     per_step, steps = at(table, "step", ONLINE)
     per_second, _ = at(table, "seconds", ONLINE)
     batch, _ = at(table, "seconds", BATCH)
+    batch_per_step, batch_steps = at(table, "step", BATCH)
     few, many = per_step.index.min(), per_step.index.max()
     last = table.loc[table.groupby(["algorithm", "actors", "seed"])["record"].idxmax()]
     speed = (last["step"] / last["seconds"]).groupby([last["algorithm"], last["actors"]]).mean()
@@ -254,15 +260,18 @@ def conclude(table: pd.DataFrame) -> Conclusion:
         f"the same time it is {per_second[few]:.0f} with {few}, {per_second[many]:.0f} with {many} "
         f"and highest ({per_second[best]:.0f}) with {best}. It takes {speed[ONLINE, few]:,.0f} "
         f"steps per second with {few} actor and {speed[ONLINE, many]:,.0f} with {many}; the batch "
-        f"actor-critic takes {speed[BATCH, few]:,.0f} and {speed[BATCH, many]:,.0f}.",
+        f"actor-critic takes {speed[BATCH, few]:,.0f} and {speed[BATCH, many]:,.0f}, and after "
+        f"{batch_steps:,.0f} steps, with GAE cut earlier the more there are, its return is "
+        f"{batch_per_step[few]:.0f} and {batch_per_step[many]:.0f}.",
         bool(
             per_step[few] > per_step[many]
-            and per_second[best] > per_second[few]
-            and speed[ONLINE, many] > speed[ONLINE, few]
+            and best != few
+            and all(speed[name, many] > speed[name, few] for name in (ONLINE, BATCH))
         ),
         {
             **{f"return at equal steps, {n} actors": v for n, v in per_step.items()},
             **{f"return at equal seconds, {n} actors": v for n, v in per_second.items()},
+            **{f"batch: return at equal steps, {n} actors": v for n, v in batch_per_step.items()},
             **{f"batch: return at equal seconds, {n} actors": v for n, v in batch.items()},
             **{
                 f"steps per second, {algorithm}, {n} actors": float(speed[algorithm, n])

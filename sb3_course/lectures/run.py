@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sb3_course.benchmark.reporting.content import Table
 from sb3_course.benchmark.reporting.drawing import files
 from sb3_course.benchmark.reporting.page.templates import render
+from sb3_course.benchmark.statistics.coverage import covered
 from sb3_course.benchmark.storage import provenance
 from sb3_course.benchmark.storage.run_files import locked
 from sb3_course.common.errors import UserError
@@ -90,21 +91,36 @@ def write_up(name: str, quick: bool, folder: Path) -> Conclusion:
     module = import_module(f"sb3_course.lectures.{name}")
     table = read(folder / f"{name}.csv")
     conclusion: Conclusion = module.conclude(table)
+    config = module.QUICK if quick else module.Config()
     files.save(module.draw(table), folder, name, FONT_SCALE)
     content = {
         "name": name,
         "title": module.TITLE,
         "claim": module.CLAIM,
         "equation": module.EQUATION,
-        "caption": module.CAPTION,
+        "caption": caption(module.CAPTION, config),
         "sentence": conclusion.sentence,
         "holds": bool(conclusion.holds),
         "numbers": {k: float(FLOAT_FORMAT % v) for k, v in conclusion.numbers.items()},
         "quick": quick,
-        "config": asdict(module.QUICK if quick else module.Config()),
+        "config": asdict(config),
     }
     _write_entry(folder / CONCLUSIONS, name, content)
     return conclusion
+
+
+def caption(text: str, config: Any) -> str:
+    """Return a figure's caption, with what intervals of as few seeds as it has are worth.
+
+    :param text: The module's caption
+    :param config: Settings
+    :return: Caption
+    """
+    if "95%" not in text:
+        return text
+    if config.n_seeds == 1:
+        return f"{text} A single seed has no interval."
+    return f"{text} {covered(config.n_seeds)}".strip()
 
 
 def read(path: Path) -> pd.DataFrame:

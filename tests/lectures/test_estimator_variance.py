@@ -20,7 +20,7 @@ from sb3_course.lectures.gradients.sampled import KINDS, TO_GO, TOTAL, VALUE
 
 def test_the_claim_holds_on_the_tabular_mdp():
     """Reward to go removes half of the variance and baselines nine tenths, far beyond chance."""
-    config = replace(QUICK, environments=(), n_seeds=1, n_trajectories=(4, 32), tabular_pool=1024)
+    config = replace(QUICK, environments=(), n_seeds=1, n_trajectories=(4, 16), tabular_pool=2048)
     table = measure(config)
     assert conclude(table).holds
     few = table[table["trajectories"] == 4].set_index(["stage", "seed", "source", "kind"])
@@ -62,6 +62,12 @@ def test_the_exponent_of_a_power_law_is_found():
 def test_one_number_of_trajectories_says_nothing_of_their_number():
     with pytest.raises(ValueError, match="allowed: two or more"):
         measure(replace(QUICK, n_trajectories=(8,)))
+
+
+@pytest.mark.parametrize("wrong", [{"n_trajectories": (3, 8)}, {"tabular_pool": 128}])
+def test_a_variance_is_of_enough_batches_of_equal_size(wrong):
+    with pytest.raises(ValueError, match="pool: given .*; allowed: a multiple of each of"):
+        measure(replace(QUICK, **wrong))
 
 
 def test_sampled_variances_are_compared_with_exact_ones_of_the_same_kind():

@@ -45,11 +45,15 @@ def test_every_kind_estimates_the_same_gradient():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_variance_is_inversely_proportional_to_k(kind):
-    """From K = 64 to 128 it halves; 32 and 16 batches determine this to a factor of 2."""
-    world = TabularMDP(2048)
-    model = make(REINFORCE, world, seed=1, n_episodes=2048)
+    """
+    From K = 16 to 64 it falls to a quarter, that of the optimal baseline, which is better estimated
+    from 64, to less. Of 512 and 128 batches the standard deviation of the ratio is below 15%.
+    """
+    world = TabularMDP(8192)
+    model = make(REINFORCE, world, seed=1, n_episodes=8192)
     found = {
         (name, k): v
-        for name, k, v, _ in variances(batch_gradients(model, collect(model), (64, 128)))
+        for name, k, v, _ in variances(batch_gradients(model, collect(model), (16, 64)))
     }
-    assert 1 < found[kind, 64] / found[kind, 128] < 4
+    ratio = found[kind, 16] / found[kind, 64]
+    assert 2.6 < ratio < (20 if kind == OPTIMAL else 6.2)

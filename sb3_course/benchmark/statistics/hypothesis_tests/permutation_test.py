@@ -168,7 +168,8 @@ def _of_sum(a: Array, b: Array) -> Array:
     likely = np.flatnonzero(b)
     result: Array = np.zeros(len(a) + len(b) - 1)
     if len(a) * len(likely) > MOST_STEPS:
-        return np.maximum(fftconvolve(a, b), 0.0, out=result)
+        result[:] = np.maximum(fftconvolve(a, b), 0.0)
+        return result
     for steps in likely:
         result[steps : steps + len(a)] += b[steps] * a
     return result
