@@ -82,12 +82,18 @@ def _best(analysis: Analysis, table: pd.DataFrame, what: str, n_digits: int, low
     top = table["point"].min() if lower else table["point"].max()
     first = [name for name in analysis.design.algorithms if name in _at(table, top)]
     near = layout.not_apart(analysis, lower)(table)
-    others = [n for n in analysis.design.algorithms if n in near and n not in first]
+    beaten = layout.wins(analysis)
+    better = [n for n in analysis.design.algorithms if any((n, top) in beaten for top in first)]
+    others = [n for n in analysis.design.algorithms if n in near and n not in first + better]
     row = table[table["algorithm"] == first[0]].iloc[0]
     value = interval(row["point"], row["low"], row["high"], n_digits)
     tie = " (a tie)" if len(first) > 1 else ""
     names = ", ".join(others) if len(others) <= MAX_NAMES else f"{len(others)} others"
     rest = f"; not told apart from it: {names}" if others else ""
+    rest += f"; told apart from it, with runs that end higher: {', '.join(better)}" * bool(better)
+    without = set(analysis.by_environment["algorithm"]) - set(table["algorithm"])
+    lacking = [n for n in analysis.design.algorithms if n in without]
+    rest += f"; without {', '.join(lacking)}, which lacks runs on some environment" * bool(lacking)
     return f"{what}: {' and '.join(first)}{tie}, {value}{rest}."
 
 
@@ -109,5 +115,6 @@ def warnings(analysis: Analysis) -> Iterator[str]:
             f"An algorithm has only {quantity(fewest, 'run')} on some environment; use at least "
             f"{MIN_SEEDS} seeds for claims."
         )
-    if text := caveat(fewest):
+    several = analysis.by_environment["n_runs"]
+    if text := caveat(int(several[several > 1].min()) if (several > 1).any() else 1):
         yield text

@@ -12,7 +12,7 @@ from sb3_course.benchmark.statistics.aggregates import (
     performance_profiles,
     sample_efficiency,
 )
-from sb3_course.benchmark.statistics.answers import answers
+from sb3_course.benchmark.statistics.answers import answers, settled_pairs
 from sb3_course.benchmark.statistics.curves import RUN, on_grid, split_complete
 from sb3_course.benchmark.statistics.design import Design, design_of
 from sb3_course.benchmark.statistics.scores import Cubes, cubes, normalize
@@ -38,7 +38,7 @@ class Analysis:
     :param runs: Each complete run at each declared step: ``algorithm, environment, seed, step,
         return_mean, wall_time``
     :param by_environment: IQM of final returns: ``algorithm, environment`` and an estimate
-    :param over_run: IQM of the runs' mean returns since training began, likewise
+    :param over_run: IQM of the runs' mean returns after their first evaluation, likewise
     :param best: Mean over runs of each run's highest evaluation, likewise
     :param stability: How far runs differ and fall, see :func:`.environments.stability`
     :param metrics: Other numbers along training, see :func:`.environments.metric_curves`
@@ -121,6 +121,8 @@ def analyze_returns(
     scores = normalize(whole, design.references)
     arranged = cubes(scores)
     absent = [*without, *cut_short(short, finished), *in_no_aggregate(arranged)]
+    answered = answers(design, runs, whole)
+    improvement = pairs.probability_of_improvement(runs, design)
     return Analysis(
         design=design,
         n_runs=len(finished.drop_duplicates(RUN)),
@@ -133,9 +135,9 @@ def analyze_returns(
         stability=environments.stability(runs),
         metrics=environments.metric_curves(finished),
         ranks=pairs.ranks(runs, design),
-        probability_of_improvement=pairs.probability_of_improvement(runs, design),
+        probability_of_improvement=settled_pairs(improvement, answered),
         comparisons=pairs.comparisons(design, runs, arranged),
-        answers=answers(design, runs, whole),
+        answers=answered,
         aggregated=[name for name in design.environments if name in set(scores["environment"])],
         aggregates=aggregates(arranged),
         performance_profiles=performance_profiles(arranged),

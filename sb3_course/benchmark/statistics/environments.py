@@ -46,7 +46,9 @@ def at_the_end(curves: Array) -> Array:
 
 
 def over_the_run(curves: Array) -> Array:
-    """Compute the mean return of each run after training began: higher if it learns faster.
+    """Compute the mean return of each run after its first evaluation: higher if it learns faster.
+
+    A grid's first one is before training.
 
     :param curves: Returns of shape ``(n_runs, ..., n_points)``
     :return: Array without the last axis; a run with a single evaluation has that one

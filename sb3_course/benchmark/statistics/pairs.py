@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 
 from sb3_course.benchmark.statistics import metrics
 from sb3_course.benchmark.statistics.bootstrap import (
-    CURVE_REPS,
+    REPS,
     Estimate,
     estimate,
     improvements,
@@ -128,14 +128,16 @@ def ranks(runs: Runs, design: Design) -> pd.DataFrame:
     rows = []
     for name, by_environment in drawn.items():
         mean = np.mean(by_environment, axis=0)
-        single = any(len(curves) == 1 for curves in runs[name].values())
+        single = any(
+            len(runs[z][task]) == 1 for task in runs[name] for z in drawn if task in runs[z]
+        )
         bounds = (np.nan, np.nan) if single else np.quantile(mean[1:], [0.025, 0.975])
         rows.append((name, mean[0], *bounds))
     return pd.DataFrame(rows, columns=["algorithm", *ESTIMATE])
 
 
 def _drawn_means(final: Array, seed: int) -> list[Array]:
-    drawn = resamples([final[:, np.newaxis, np.newaxis]], CURVE_REPS, seed)
+    drawn = resamples([final[:, np.newaxis, np.newaxis]], REPS, seed)
     return [runs.mean((0, 1, 3)) for (runs,) in drawn]
 
 

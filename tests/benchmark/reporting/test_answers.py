@@ -60,6 +60,47 @@ def test_without_scores_returns_or_ranks_say_which_is_best(names, start):
     assert points_of(grid, made_up.results(grid))[0].startswith(start)
 
 
+def one_point_of(analysis):
+    best, *_ = summary(analysis, Record()).points
+    return best
+
+
+def test_who_has_the_highest_mean_may_lose_to_another():
+    grid = made_up.grid(seeds=3)
+    analysis = analyze(grid, made_up.results(grid))
+    table = analysis.aggregates[analysis.aggregates["statistic"] == "IQM"]
+    top, *others = table.sort_values("point", ascending=False)["algorithm"]
+    told = analysis.probability_of_improvement
+    told = told.assign(apart=True, point=[float(x != top) for x in told["x"]])
+    said = one_point_of(made_up.changed(analysis, probability_of_improvement=told))
+    names = ", ".join(name for name in analysis.design.algorithms if name in others)
+    assert said.endswith(f"; told apart from it, with runs that end higher: {names}.")
+    assert "not told apart" not in said
+
+
+def test_an_algorithm_that_no_aggregate_has_is_named():
+    grid = made_up.grid(seeds=3)
+    results = [
+        result
+        for result in made_up.results(grid)
+        if (result.spec.algorithm, result.spec.environment) != ("NPG", "HalfCheetah-v4")
+    ]
+    said = one_point_of(analyze(grid, results))
+    assert said.endswith("; without NPG, which lacks runs on some environment.")
+
+
+def test_a_single_run_somewhere_takes_no_warning_from_the_others():
+    grid = made_up.grid(seeds=3)
+    results = [
+        result
+        for result in made_up.results(grid)
+        if (result.spec.algorithm, result.spec.seed > 0) != ("NPG", True)
+    ]
+    points = summary(analyze(grid, results), Record()).points
+    assert points[-2].startswith("An algorithm has only 1 run on some environment")
+    assert points[-1] == caveat(3)
+
+
 def test_many_that_are_not_told_apart_are_counted():
     grid = made_up.grid(MAX_NAMES + 2, 1, seeds=2)
     assert (

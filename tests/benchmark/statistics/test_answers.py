@@ -98,6 +98,16 @@ def test_rounds_are_judged_by_the_sequential_test():
     assert not row.settled and row.p < 0.05  # a look of fourteen, and not the only one
 
 
+def test_the_looks_decide_about_the_pair_of_a_planned_question():
+    """A test for a fixed number of seeds would find it, on seeds added until something differs."""
+    many = plan(*([s] for s in range(100, 110)), looked={QUESTION: 1})
+    returns = table(lead=9, algorithms=("A", "B", "C"))
+    pairs = analyze_returns(design(rounds=many), returns).probability_of_improvement
+    assert pairs["apart"].tolist() == [False, True, False]  # A and B, A and C, B and C
+    pairs = analyze_returns(design(), returns).probability_of_improvement
+    assert pairs["apart"].tolist() == [True, True, False]
+
+
 def test_runs_of_a_round_that_was_not_looked_at_settle_nothing():
     looked = plan(started={"A": 2, "B": 2}, looked={QUESTION: 1})
     both = table(n=10, lead=0.0)

@@ -145,18 +145,31 @@ def highest(rows: pd.DataFrame) -> set[str]:
 
 
 def not_apart(analysis: Analysis, lower: bool = False) -> Best:
-    """Return a function that chooses the best row and those not told apart from it.
+    """Return a function that chooses the best row and all that it is not told apart from as better.
+
+    An estimate may be the highest of all, and its algorithm still lose to another one on most
+    environments: that one is chosen, too.
 
     :param analysis: Every number of the report
     :param lower: Whether the lowest estimate is the best
     :return: Function of a column's rows
     """
-    pairs = analysis.probability_of_improvement
-    apart = {frozenset((x, y)) for x, y, told in records(pairs[["x", "y", "apart"]]) if told}
+    beaten = wins(analysis)
 
     def best(rows: pd.DataFrame) -> set[str]:
         at = rows["point"].idxmin() if lower else rows["point"].idxmax()
         top = rows.loc[at, "algorithm"]
-        return {name for name in rows["algorithm"] if frozenset((name, top)) not in apart}
+        return {name for name in rows["algorithm"] if (top, name) not in beaten}
 
     return best
+
+
+def wins(analysis: Analysis) -> set[tuple[str, str]]:
+    """Return the pairs that are told apart.
+
+    :param analysis: Every number of the report
+    :return: Names of the better and the worse algorithm of each
+    """
+    pairs = analysis.probability_of_improvement
+    told = records(pairs.loc[pairs["apart"].astype(bool), ["x", "y", "point"]])
+    return {(x, y) if point > 0.5 else (y, x) for x, y, point in told}

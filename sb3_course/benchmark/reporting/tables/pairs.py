@@ -17,6 +17,8 @@ OPEN = "#8a8a8a"
 """Color of the drawn interval of a pair that is not told apart."""
 PROBABILITY = (0.0, 1.0)
 HALF = 0.5
+LOOKED = ". Seeds were added after looking, of which p takes no account"
+"""What is to be said of a fixed test's p where seeds were added in rounds."""
 MANY = 10
 """Number of rows above which a page folds a table of pairs."""
 
@@ -28,6 +30,12 @@ def questions(analysis: Analysis) -> Table:
     :return: One row per question
     """
     of, rows = look(analysis), []
+    by = (
+        "by a permutation test at the 5% level, corrected over the questions"
+        if analysis.design.rounds is None
+        else "by the sequential test of the looks at all rounds, at the 5% level of all planned "
+        "questions together"
+    )
     for row in records(analysis.answers):
         color = of[row.winner].hex if row.settled else OPEN
         rows.append(
@@ -39,8 +47,7 @@ def questions(analysis: Analysis) -> Table:
         )
     return Table(
         "Probability that a run of the first ends higher than one of the second [95% interval], "
-        "beside one half. Settled (name in bold): told apart by a permutation test at the 5% "
-        "level, corrected over the questions",
+        f"beside one half. Settled (name in bold): told apart {by}",
         ["Question", "P(X > Y)", "Answer"],
         rows,
     )
@@ -85,7 +92,8 @@ def power(analysis: Analysis) -> Table:
         "Are there enough seeds? p: permutation test within each environment, then corrected over "
         "the questions (Holm); power at the seeds that there are and seeds for a power of 80%, "
         "estimated by resampling [95% interval]"
-        + ("; rounds: looks of the sequential test so far" if in_rounds else ""),
+        + ("; rounds: looks of the sequential test so far, which decides" if in_rounds else "")
+        + LOOKED * in_rounds,
         ["Question", "p", "p (Holm)", "Seeds", "Power", "Seeds for 80%"]
         + (["Rounds"] if in_rounds else []),
         rows,
@@ -181,7 +189,9 @@ def probability_of_improvement(analysis: Analysis) -> Table:
     return Table(
         "Probability that a run of the first scores higher [95% interval]; p: permutation test "
         "within each environment; told apart at the 5% level after Holm's correction over all "
-        "pairs",
+        "pairs"
+        + (", a planned question's pair by its looks" + LOOKED)
+        * (analysis.design.rounds is not None),
         ["Pair", "P(X > Y)", "p", "p (Holm)", "Told apart", "Seeds"]
         + ([] if everywhere else ["Environments"]),
         rows,

@@ -33,14 +33,14 @@ def at_the_end(analysis: Analysis) -> Table:
 
 
 def over_the_run(analysis: Analysis) -> Table:
-    """Return the table of interquartile means of each run's mean return over its evaluations.
+    """Return the table of interquartile means of each run's mean return after its first evaluation.
 
     :param analysis: Every number of the report
     :return: One row per algorithm, one column per environment
     """
     caption = (
-        "Interquartile mean of each run's mean return over its evaluations, which is the higher "
-        "the faster it learned"
+        "Interquartile mean of each run's mean return over its evaluations but the first, which "
+        "is the higher the faster it learned"
     )
     environments = present(analysis)
     return matrix(

@@ -61,7 +61,7 @@ def settled_at(
     x, y = [checked(runs) for runs in x], [checked(runs) for runs in y]
     if len(x) > looks:
         raise ValueError(f"{len(x)} rounds of {looks} looks")
-    statistics = _statistics(x, y, np.random.default_rng(seed))
+    statistics = _statistics(x, y, seed)
     inside = np.ones(DRAWS, dtype=bool)
     for look, values in enumerate(statistics, start=1):
         may_cross = int(look / looks * level * DRAWS + 1e-9) - int((~inside).sum())
@@ -72,11 +72,22 @@ def settled_at(
     return None
 
 
-def _statistics(x: Sequence[Round], y: Sequence[Round], generator: np.random.Generator) -> Array:
-    """Compute T_k for the true σ and for drawn ones, as an array ``(n_rounds, DRAWS)``."""
+def _statistics(x: Sequence[Round], y: Sequence[Round], seed: int) -> Array:
+    """Compute T_k for the true σ and for drawn ones, as an array ``(n_rounds, DRAWS)``.
+
+    The σ of a round are the same at every later look, so that no look changes what the ones before
+    it have found.
+    """
     totals = np.zeros((len(x), DRAWS))
-    for a, b in zip(zip(*x, strict=True), zip(*y, strict=True), strict=True):  # an environment
-        is_x = np.concatenate([_labels(*runs, generator) for runs in zip(a, b, strict=True)], 1)
+    environments = zip(zip(*x, strict=True), zip(*y, strict=True), strict=True)
+    for where, (a, b) in enumerate(environments):
+        is_x = np.concatenate(
+            [
+                _labels(*runs, np.random.default_rng([seed, where, i]))
+                for i, runs in enumerate(zip(a, b, strict=True))
+            ],
+            axis=1,
+        )
         values = np.concatenate([np.concatenate(runs) for runs in zip(a, b, strict=True)])
         ends = np.cumsum([0, *(len(i) + len(j) for i, j in zip(a, b, strict=True))])
         for look, (_, end) in enumerate(pairwise(ends)):

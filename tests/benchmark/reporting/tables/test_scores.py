@@ -37,7 +37,8 @@ def test_the_smallest_gap_and_rank_are_the_best(lowest):
     grid = made_up.grid(n_algorithms=2)
     analysis = analyze(grid, made_up.results(grid))
     points = [1.0 if name == lowest else 2.0 for name in grid.algorithms]
-    pairs = analysis.probability_of_improvement.assign(apart=True)
+    pairs = analysis.probability_of_improvement
+    pairs = pairs.assign(apart=True, point=[float(x == lowest) for x in pairs["x"]])
     ranks = analysis.ranks.assign(point=points)
     gaps = analysis.aggregates["statistic"] == "Optimality gap"
     aggregates = analysis.aggregates.copy()

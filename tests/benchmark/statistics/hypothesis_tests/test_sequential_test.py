@@ -3,7 +3,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from sb3_course.benchmark.statistics.hypothesis_tests.sequential_test import settled_at
+from sb3_course.benchmark.statistics.hypothesis_tests.sequential_test import (
+    _statistics,
+    settled_at,
+)
 
 
 def rounds(shift, n_rounds, n=5, environments=2, seed=0):
@@ -59,6 +62,19 @@ def test_false_alarms_of_normal_laws_are_at_most_the_level():
         for i in range(400)
     )
     assert alarms / 400 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+
+
+def test_a_later_round_changes_nothing_of_the_looks_before():
+    """On several environments, too, the exchanges of a round are the same at every look."""
+    generator = np.random.default_rng(0)
+    x, y = (
+        [[generator.normal(size=5) for _ in range(3)] for _ in range(3)]  # rounds, environments
+        for _ in range(2)
+    )
+    once = _statistics([x[0]], [y[0]], seed=0)
+    twice = _statistics(x, y, seed=0)
+    np.testing.assert_array_equal(once[0], twice[0])
+    assert not np.array_equal(twice[0], twice[1])
 
 
 def test_more_rounds_than_looks_are_refused():
