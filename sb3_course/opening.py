@@ -1,5 +1,6 @@
 """Open a model file of any library: whom it is trusted by, its class, and its environment."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -99,8 +100,8 @@ def check_trusted(path: Path, config: EnvConfig, trusted: bool, named: bool = Fa
         raise UserError(untrusted(path, f"puts wrappers around its environment, {names}"))
 
 
-BESIDE = "vec*normalize*.pkl", "*-v[0-9]*/vecnormalize.pkl"
-"""Where SB3's examples and RL Zoo keep normalization statistics, below the model's folder."""
+BESIDE = "*vec*normalize*.pkl", "*-v[0-9]*/vecnormalize.pkl"
+"""Where SB3's examples and callbacks and RL Zoo keep statistics, below the model's folder."""
 
 PICKLES = "holds pickled Python, as every file of SB3's own does"
 """What an unknown file may not ask to have read."""
@@ -140,8 +141,9 @@ def normalization_beside(path: Path) -> Path | None:
     """
     if opened(path, False)[0]:
         return None
-    folder = path.parent
-    return next((f for pattern in BESIDE for f in sorted(folder.glob(pattern))), None)
+    found = [f for pattern in BESIDE for f in sorted(path.parent.glob(pattern))]
+    steps = re.findall(r"\d+", path.stem)  # a checkpoint's, whose statistics have them as well
+    return min(found, key=lambda f: re.findall(r"\d+", f.stem) != steps, default=None)
 
 
 def open_policy(path: Path, name: str | None, trust: bool) -> BaseAlgorithm:

@@ -6,7 +6,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sb3_course.cli.parts.options import EnvKwargs, Wrappers, environment
+from sb3_course.cli.parts.options import (
+    EnvKwargs,
+    Wrappers,
+    environment,
+    warn_of_normalization,
+)
 from sb3_course.cli.parts.terminal import (
     FAILED,
     INTERRUPTED,
@@ -121,6 +126,7 @@ def imitate(
     sb3-course imitate CartPole-v1 --expert ppo.zip --algo PPO --trust --video cartpole.mp4
     """
     from sb3_course.building import check_environment
+    from sb3_course.common.checkpoint import existing
 
     check_environment(env)
     if rounds is not None and not (dagger or no_collect):
@@ -134,18 +140,20 @@ def imitate(
     except ImportError as error:  # an extra is not installed; the message names it
         raise UserError(str(error)) from error
     options = homework.Options(
-        environment(EnvConfig(env), env_kwargs, wrapper),
-        expert,
-        demos,
-        dagger or no_collect,
-        6 if rounds is None else rounds,
-        not no_collect,
-        seed,
-        algo,
-        out,
-        video,
-        trust,
+        env=environment(EnvConfig(env), env_kwargs, wrapper),
+        expert=expert,
+        demos=demos,
+        dagger=dagger or no_collect,
+        rounds=6 if rounds is None else rounds,
+        collect=not no_collect,
+        seed=seed,
+        algo=algo,
+        out=out,
+        video=video,
+        trust=trust,
     )
+    if expert is not None and (file := existing(expert)).is_file() and file.suffix == ".zip":
+        warn_of_normalization(file)
     stop_on_sigterm()
     try:
         return OK if homework.imitate(options, print_line) else INTERRUPTED

@@ -112,7 +112,7 @@ class BC(Demonstrated):
         )
         self.batch_size = batch_size
         self.ent_coef = ent_coef
-        # All draws of this model derive from it; its file holds it.
+        # All draws of this model derive from it, but those of its networks, as Dropout's.
         fresh = np.random.SeedSequence().generate_state(1)[0]
         self.seed_entropy = int(fresh) if seed is None else seed
         self.dataset = Dataset(self._capacity)
@@ -196,12 +196,13 @@ class BC(Demonstrated):
         if self.dataset.size == 0:
             raise ValueError("BC has no demonstrations: pass some or call set_demonstrations()")
         with self._frozen_statistics():
-            total, callback = self._setup_learn(
+            total_timesteps, callback = self._setup_learn(  # the name that callbacks read
                 total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
             )
             callback.on_training_start(locals(), globals())
-            self._read_demonstrations(self.batch_size * math.ceil(total / self.batch_size))
-            self._learn(total, callback, log_interval)
+            batches = math.ceil(total_timesteps / self.batch_size)
+            self._read_demonstrations(self.batch_size * batches)
+            self._learn(total_timesteps, callback, log_interval)
             callback.on_training_end()
         return self
 

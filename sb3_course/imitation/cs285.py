@@ -28,6 +28,10 @@ _NONLINEAR: dict[str, Callable[[Array], Array]] = {
 }
 
 
+SUFFIXES = (".pkl", ".pickle")
+"""Ends of the names of the homework's files."""
+
+
 class CS285Expert:
     r"""Expert of the homework: an MLP on standardized observations.
 

@@ -59,9 +59,9 @@ class DAgger(BC):
     A checkpoint holds the data set. All random numbers of a round follow from seed and round, and
     every round begins new episodes, so that a run which continues, in memory or from a checkpoint,
     gives the same result as without interruption, provided that environments and expert are
-    functions of their seeds and inputs. A round that is interrupted while it collects begins anew;
-    one that is interrupted later goes on with its next gradient step. The expert is not saved:
-    ``DAgger.load(path, env=env, expert=expert)``.
+    functions of their seeds and inputs, and networks draw nothing, as Dropout does. A round that is
+    interrupted while it collects begins anew; one that is interrupted later goes on with its next
+    gradient step. The expert is not saved: ``DAgger.load(path, env=env, expert=expert)``.
 
     Logged each round: ``dagger/round``, ``dagger/beta``, ``dagger/env_steps``,
     ``dagger/expert_queries``, ``dagger/n_transitions`` (in D), ``dagger/expert_action_loss``
@@ -200,19 +200,21 @@ class DAgger(BC):
         check_count("log_interval", log_interval, none=True)
         expert = self._find_expert(total_timesteps)
         with self._frozen_statistics():
-            total, callback = self._setup_learn(
+            total_timesteps, callback = self._setup_learn(  # the name that callbacks read
                 total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
             )
             callback.on_training_start(locals(), globals())
             self._finished_timesteps = self.num_timesteps
-            self.dataset.reserve(int(max(0, total - self.num_timesteps)) if self.collect else 0)
+            left = int(max(0, total_timesteps - self.num_timesteps))
+            self.dataset.reserve(left if self.collect else 0)
             try:
                 with evaluating(self.env, self.eval_env, self.n_eval_episodes) as eval_env:
                     used = self.gradient_steps * self.batch_size
                     self._read_demonstrations(0 if self.n_rounds else used)
                     running = True
-                    while running and (self.num_timesteps < total or self.n_rounds == 0):
+                    while running and (left > 0 or self.n_rounds == 0):
                         running = self._round(expert, callback, eval_env, log_interval)
+                        left = int(total_timesteps - self.num_timesteps)
             finally:
                 self.num_timesteps = self._finished_timesteps
             callback.on_training_end()
@@ -342,6 +344,7 @@ class DAgger(BC):
 
     def _loss(self, obs: Obs, actions: Array) -> float:
         """Compute the mean of −log π_θ(a|s), in chunks: a large network needs much memory."""
+        self.policy.set_training_mode(False)  # in which a network was made, or loaded
         total, n = 0.0, len(actions)
         with th.no_grad():
             for i in range(0, n, CHUNK):

@@ -29,6 +29,7 @@ class Demonstrated(CourseAlgorithm):
     """An algorithm with a data set of demonstrations, which are raw.
 
     The statistics of a ``VecNormalize`` in training mode follow the data set, and nothing else.
+    They are of all demonstrations that were ever set: for new ones alone, bring a new one.
 
     :ivar dataset: Demonstrations that have been read
     """
@@ -55,7 +56,7 @@ class Demonstrated(CourseAlgorithm):
         self._observe_unseen()
 
     def set_demonstrations(self, demonstrations: Demonstrations) -> None:
-        """Replace the demonstrations.
+        """Replace the demonstrations; statistics of the former ones stay in a ``VecNormalize``.
 
         An iterable without a length, such as a generator, may be endless: ``learn`` reads what it
         uses, and DAgger's round 0. A copy or a file of the model holds what has been read.

@@ -298,8 +298,10 @@ def _trajectories(path: Path, obs: Array, acts: Array, ends: Array) -> list[dict
 
 def _load_folder(path: Path) -> list[dict[str, Array]]:
     """Read only observations and actions: the infos are jsonpickled, and could execute code."""
-    import datasets
-
+    try:
+        import datasets
+    except ModuleNotFoundError as error:
+        raise UserError("folders of trajectories need datasets: pip install datasets") from error
     try:
         data = datasets.load_from_disk(str(path))
         if isinstance(data, datasets.DatasetDict):

@@ -22,10 +22,10 @@ from sb3_course.common.checkpoint import CheckpointError, NeedsPickleError, exis
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import takes_masks, unnormalized
 from sb3_course.common.validation import check_count
-from sb3_course.imitation.cs285 import load_cs285_expert
+from sb3_course.imitation.cs285 import SUFFIXES, load_cs285_expert
 from sb3_course.imitation.fitting import check_spaces, fit_actions
 from sb3_course.loading import load_to_predict, normalization_to_predict
-from sb3_course.opening import PICKLES, find_class, untrusted
+from sb3_course.opening import find_class
 
 Expert: TypeAlias = Callable[[Any], Array]
 """Function from M raw observations, of shape (M, …) or a dict of such arrays, to M actions."""
@@ -48,7 +48,8 @@ def as_expert(
     :param expert: Model or policy of SB3 or sb3-contrib, callable from M observations to M
         actions, or path of a file for :func:`load_expert`
     :param vec_normalize: Normalization that a model was trained with, or None for that of the
-        model's environment, if it has one; its present statistics are kept
+        model's environment, if it has one; its present statistics are kept, so that the model may
+        not be trained any more
     :param action_space: Action space that a model's own has to equal; None for no check
     :param observation_space: Observation space whose shape a model's own has to have; None for no
         check
@@ -95,6 +96,7 @@ class _PolicyExpert:
 
     def __init__(self, policy: BasePolicy, normalizer: VecNormalize | None) -> None:
         self._policy, self._normalizer = policy, normalizer
+        self._written = _times_written(policy)
         self.action_space, self.observation_space = policy.action_space, policy.observation_space
 
     def __getstate__(self) -> dict[str, Any]:
@@ -105,13 +107,14 @@ class _PolicyExpert:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state; SB3's own normalization can be pickled once alone."""
         vars(self).update(state)
+        self._written = _times_written(self._policy)
         if state["_normalizer"] is not None:
             cls, content = state["_normalizer"]
             self._normalizer = cls.__new__(cls)
             vars(self._normalizer).update(content)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_PolicyExpert":
-        """Be one object in all copies, as functions are: nothing changes it."""
+        """Be one object in all copies, as functions are."""
         return self
 
     def __call__(self, obs: Obs) -> Array:
@@ -119,10 +122,21 @@ class _PolicyExpert:
 
         :param obs: Raw observations, of shape (M, …), or a dict of such arrays
         :return: Actions, of shape (M, …)
+        :raises UserError: The policy has been trained since, which its statistics do not know
         """
+        if self._normalizer is not None and self._written != _times_written(self._policy):
+            raise UserError(
+                "the expert has been trained since it was given, and its normalization is that of "
+                "then: give it once it is trained, as in model.expert = expert"
+            )
         given: Any = obs if self._normalizer is None else self._normalizer.normalize_obs(obs)
         choose = _mode if isinstance(self._policy, ActorCriticPolicy) else _predict
         return choose(self._policy, given)
+
+
+def _times_written(policy: BasePolicy) -> list[int]:
+    """Return how often each parameter has been written to, as torch counts it."""
+    return [0 if p.is_inference() else p._version for p in policy.parameters()]
 
 
 def seeing_as_given(expert: Expert, env: VecEnv | None) -> Expert:
@@ -190,6 +204,7 @@ def load_expert(path: str | Path, algo: str | None = None, weights_only: bool = 
     :param weights_only: Whether to read no pickle, as for a file that you do not trust
     :return: Function from M raw observations to M actions
     :raises UserError: If there is no such file, or it holds no expert
+    :raises NeedsPickleError: ``weights_only``, and only a pickle holds what is needed
     """
     path = existing(path)
     if not path.exists():
@@ -197,7 +212,7 @@ def load_expert(path: str | Path, algo: str | None = None, weights_only: bool = 
             f"{path} does not exist; allowed: a .zip that `sb3-course train` saved, or a .pkl of "
             "CS285's homework"
         )
-    if path.suffix in (".pkl", ".pickle"):
+    if path.suffix in SUFFIXES:
         return load_cs285_expert(path)
     try:
         header = read_header(path)
@@ -208,9 +223,10 @@ def load_expert(path: str | Path, algo: str | None = None, weights_only: bool = 
             )
         algorithm = find_class(path, header, algo, trusted=not weights_only)
         model = load_to_predict(algorithm, path, trusted=not weights_only)
+    except NeedsPickleError:
+        raise
     except CheckpointError as error:
-        needs_trust = isinstance(error, NeedsPickleError)
-        raise UserError(untrusted(path, PICKLES) if needs_trust else str(error)) from error
+        raise UserError(str(error)) from error
     return as_expert(model)
 
 

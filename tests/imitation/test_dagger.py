@@ -13,6 +13,7 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import (
     VecExtractDictObs,
@@ -23,10 +24,11 @@ from stable_baselines3.common.vec_env import (
 
 import sb3_course
 from sb3_course import DAgger, loading
+from sb3_course.common.errors import UserError
 from sb3_course.imitation import BC, ExponentialBeta, LinearBeta, dagger, demonstrate
 from tests.contract.helpers import ACTIONS, OBSERVATIONS, any_env
 from tests.imitation.helpers import balance
-from tests.imitation.test_bc import SaveOnce, endless, same
+from tests.imitation.test_bc import SaveOnce, endless, same, samples
 
 SMALL = {
     "n_steps": 20,
@@ -521,6 +523,71 @@ def test_a_loaded_model_needs_its_expert_to_learn(tmp_path):
         DAgger.load(tmp_path / "d.zip", env=cartpole(), device="cpu").learn(80)
 
 
+def test_a_loss_that_is_logged_changes_no_network(tmp_path):
+    """The control's rounds begin with the loss over D, of a policy that torch made for training."""
+    env = cartpole()
+    trajectories = demonstrate(balance, env, 2, seed=0)
+    kwargs = {"features_extractor_class": Centered}
+    model = small(
+        env, demonstrations=trajectories, collect=False, policy_kwargs=kwargs, gradient_steps=3
+    )
+    model.learn(40)
+    model.save(tmp_path / "d.zip")
+    assert model.policy.features_extractor.norm.num_batches_tracked == 3 * model.n_rounds
+    loaded = DAgger.load(tmp_path / "d.zip", env=cartpole(), device="cpu")
+    for one in (model, loaded):
+        one.learn(40, reset_num_timesteps=False)
+    assert same(model, loaded)
+
+
+class Centered(BaseFeaturesExtractor):
+    """Features by batch normalization, which changes whenever it is used in training mode."""
+
+    def __init__(self, space):
+        super().__init__(space, space.shape[0])
+        self.norm = th.nn.BatchNorm1d(space.shape[0])
+
+    def forward(self, obs):
+        return self.norm(obs)
+
+
+def test_an_expert_that_is_trained_after_it_was_given_is_refused():
+    """It would act by the weights of now on the statistics of then."""
+    expert = A2C("MlpPolicy", VecNormalize(cartpole(1)), seed=0, device="cpu")
+    model = small(expert=expert)
+    model.learn(40)
+    expert.learn(20)
+    with pytest.raises(UserError, match="the expert has been trained since it was given"):
+        model.learn(40, reset_num_timesteps=False)
+    model.expert = sb3_course.imitation.as_expert(expert)
+    model.learn(40, reset_num_timesteps=False)
+
+
+@pytest.mark.parametrize("kind", [BC, DAgger])
+def test_callbacks_read_the_steps_in_all_where_sb3_has_them(kind):
+    env = cartpole()
+    model = small() if kind is DAgger else BC("MlpPolicy", env, samples(env), 10, device="cpu")
+    model.learn(40)
+    started = []
+
+    class Started(BaseCallback):
+        def _on_training_start(self):
+            started.append(self.locals["total_timesteps"] - self.num_timesteps)
+
+        def _on_step(self):
+            return True
+
+    model.learn(40, Started(), reset_num_timesteps=False)
+    assert started == [40]
+
+
+@pytest.mark.parametrize("beta", [LinearBeta(5), ExponentialBeta(0.5)])
+def test_our_own_schedules_of_beta_need_no_pickle(tmp_path, beta):
+    small(beta_schedule=beta).save(tmp_path / "d.zip")
+    loaded = DAgger.load(tmp_path / "d.zip", env=cartpole(), weights_only=True, device="cpu")
+    assert loaded.beta_schedule == beta
+
+
 def test_a_later_seed_is_saved(tmp_path):
     model = small()
     model.set_random_seed(7)
@@ -529,7 +596,7 @@ def test_a_later_seed_is_saved(tmp_path):
     loaded = DAgger.load(tmp_path / "seeded.zip", env=cartpole(), expert=balance)
     for one in (model, loaded):
         one.learn(40, reset_num_timesteps=False)
-    same(model, loaded)
+    assert same(model, loaded)
     assert model.rounds == loaded.rounds
 
 

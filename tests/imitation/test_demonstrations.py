@@ -210,6 +210,12 @@ def test_says_what_is_wrong_with_a_file(tmp_path, name):
         arrays_of(tmp_path / name, OBS, ACT)
 
 
+def test_a_folder_without_its_package_says_which_one(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UserError, match="pip install datasets"):
+        load_demonstrations(tmp_path)
+
+
 def test_minari_is_asked_for_by_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "minari", None)
     with pytest.raises(UserError, match="pip install minari"):

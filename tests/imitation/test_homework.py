@@ -75,6 +75,22 @@ def test_an_expert_of_sb3(tmp_path, capsys):
     assert "PPO" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["stranger", "stranger.pkl"])
+def test_a_name_without_its_suffix_is_trusted_no_more(tmp_path, capsys, name):
+    A2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu").save(tmp_path / f"{name}.zip")
+    arguments = ["imitate", "CartPole-v1", "--expert", str(tmp_path / name), "--algo", "A2C"]
+    assert invoke(arguments) == 2
+    assert "add --trust" in capsys.readouterr().err
+
+
+def test_statistics_beside_an_expert_are_told(tmp_path, capsys):
+    A2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu").save(tmp_path / "a2c.zip")
+    (tmp_path / "a2c_vecnormalize_100_steps.pkl").touch()
+    arguments = ["imitate", "CartPole-v1", "--expert", str(tmp_path / "a2c.zip"), "--algo", "A2C"]
+    assert invoke([*arguments, "--trust"]) == 0
+    assert "a2c_vecnormalize_100_steps.pkl is not read" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("env_id", ["Hopper-v4", "Walker2d-v4", "HalfCheetah-v4", "Ant-v4"])
 def test_our_own_experts_are_there(env_id):
     """Not how good they are: that is in experts.json, measured when they were made."""

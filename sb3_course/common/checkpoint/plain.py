@@ -27,11 +27,14 @@ TRUSTED_MODULES = (
 )
 MAX_DEPTH = 50
 
-# SB3's schedules: the attributes that their constructors take.
-_SCHEDULES: dict[str, tuple[str, ...]] = {
-    "ConstantSchedule": ("val",),
-    "FloatSchedule": ("value_schedule",),
-    "LinearSchedule": ("start", "end", "end_fraction"),
+# SB3's schedules and DAgger's: their modules, and the attributes that their constructors take.
+_BETA = "sb3_course.imitation.beta"
+_SCHEDULES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "ConstantSchedule": (utils.__name__, ("val",)),
+    "FloatSchedule": (utils.__name__, ("value_schedule",)),
+    "LinearSchedule": (utils.__name__, ("start", "end", "end_fraction")),
+    "LinearBeta": (_BETA, ("n_rounds",)),
+    "ExponentialBeta": (_BETA, ("decay",)),
 }
 
 
@@ -42,7 +45,7 @@ class NotPlainError(TypeError):
 def encode(value: Any, arrays: Arrays) -> Any:
     """Return a value as JSON has it.
 
-    :param value: Numbers, text, bytes, containers, arrays, tensors, spaces, SB3's schedules, and
+    :param value: Numbers, text, bytes, containers, arrays, tensors, spaces, schedules, and
         classes of trusted libraries
     :param arrays: Arrays by name, to which those of ``value`` are added
     :return: What ``json.dumps`` takes, and :func:`decode` turns back
@@ -101,8 +104,8 @@ def _encode_other(value: Any, arrays: Arrays) -> tuple[str, Any]:
         return "tensor", _store(_as_array(value), arrays)
     if isinstance(value, spaces.Space):
         return "space", _encode_space(value, arrays)
-    if kind.__name__ in _SCHEDULES and kind.__module__ == utils.__name__:
-        names = _SCHEDULES[kind.__name__]
+    module, names = _SCHEDULES.get(kind.__name__, ("", ()))
+    if kind.__module__ == module:
         return "schedule", [kind.__name__, [encode(getattr(value, n), arrays) for n in names]]
     if isinstance(value, type) and _is_trusted(value.__module__):
         return "class", f"{value.__module__}:{value.__qualname__}"
@@ -180,7 +183,8 @@ def _decode_schedule(content: Any, arrays: Arrays, depth: int) -> Any:
     name, values = content
     if name not in _SCHEDULES:
         raise ValueError(f"unknown schedule {name!r}")
-    return getattr(utils, name)(*(decode(value, arrays, depth) for value in values))
+    found = getattr(importlib.import_module(_SCHEDULES[name][0]), name)
+    return found(*(decode(value, arrays, depth) for value in values))
 
 
 def _decode_class(content: Any, arrays: Arrays, depth: int) -> type:
