@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
@@ -100,7 +101,8 @@ def load_any(
     :param path: Checkpoint
     :param env: Environments, which are wrapped in the normalization of the file; None for a model
         without any
-    :param normalize: What becomes of the normalization, as in :func:`load`
+    :param normalize: What becomes of the normalization, as in :func:`load`; with ``"freeze"`` an
+        off-policy model has no replay buffer
     :param trusted: Whether pickles are read; if not, as with ``weights_only=True``
     :param device: Device of the networks, as in SB3
     :return: Model
@@ -116,10 +118,15 @@ def load_any(
         env = checkpoint.wrap_normalized(env, header, normalize)
     checkpoint.sb3_data(members)
     custom = None if trusted else checkpoint.plain_attributes(members, {})
+    # A replay buffer is for training: it can take gigabytes, and HER's needs the environment.
+    plays = normalize == "freeze" and issubclass(algorithm, OffPolicyAlgorithm)
+    unused: dict[str, Any] = {"replay_buffer": object()} if plays else {}
     with checkpoint.reading(path):
         model = algorithm.load(
-            checkpoint.as_zip(members), env=env, device=device, custom_objects=custom
+            checkpoint.as_zip(members), env=env, device=device, custom_objects=custom, **unused
         )
+    if isinstance(model, OffPolicyAlgorithm) and plays:
+        model.replay_buffer = None
     checkpoint.remember(model, header)
     return model
 

@@ -1,11 +1,14 @@
 import io
 import zipfile
 
+import gymnasium as gym
 import numpy as np
 import pytest
-from stable_baselines3 import A2C
+from stable_baselines3 import A2C, DQN
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
+from stable_baselines3.common.envs import BitFlippingEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
+from stable_baselines3.her import HerReplayBuffer
 
 import sb3_course
 from sb3_course import NPG, REINFORCE, loading
@@ -188,3 +191,26 @@ def test_normalized_rewards_alone_need_no_normalization_to_predict(tmp_path):
     sb3_course.NPG("MlpPolicy", env, device="cpu").save(tmp_path / "model.zip")
     loaded = loading.load_to_predict(sb3_course.NPG, tmp_path / "model.zip", trusted=False)
     assert loaded.get_vec_normalize_env() is None
+
+
+def test_a_model_that_plays_has_no_replay_buffer(tmp_path):
+    """Which would take what training took, and which HER cannot make without the environment."""
+    model = DQN("MlpPolicy", "CartPole-v1", buffer_size=50_000, device="cpu", seed=0)
+    model.save(tmp_path / "dqn.zip")
+    played = loading.load_to_predict(DQN, tmp_path / "dqn.zip", trusted=True)
+    assert played.replay_buffer is None and played.buffer_size == 50_000
+    obs = np.zeros((3, 4), np.float32)
+    actions = [one.predict(obs, deterministic=True)[0] for one in (played, model)]
+    assert np.array_equal(*actions)
+    env = DummyVecEnv([lambda: gym.make("CartPole-v1")])
+    trained = loading.load_any(DQN, tmp_path / "dqn.zip", env, "train", trusted=True)
+    assert trained.replay_buffer.buffer_size == 50_000
+
+
+def test_a_model_with_hindsight_is_opened_without_its_environment(tmp_path):
+    env = BitFlippingEnv(3, continuous=False)
+    model = DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, device="cpu", seed=0)
+    model.save(tmp_path / "her.zip")
+    played = loading.load_to_predict(DQN, tmp_path / "her.zip", trusted=True)
+    obs = env.reset(seed=0)[0]
+    assert played.predict(obs, deterministic=True)[0] == model.predict(obs, deterministic=True)[0]

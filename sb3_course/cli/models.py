@@ -198,8 +198,8 @@ def train(
             print_line(f"{file} stays: it is of another training, and this one has not ended")
             file = meanwhile
         ask = _another_place if sys.stdin.isatty() and sys.stderr.isatty() else None
-        file = training.save(model, file, print_error, ask)
-        if meanwhile != file:
+        wanted, file = file, training.save(model, file, print_error, ask)
+        if file == wanted != meanwhile:  # elsewhere, the last save is worth keeping
             meanwhile.unlink(missing_ok=True)
     code = 128 + finish.number if code == OK and finish.number else code
     option = ["--algo", setup.algo] if ":" in setup.algo else []  # a file names the class alone

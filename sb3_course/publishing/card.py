@@ -18,7 +18,7 @@ from sb3_course.common.files import check_can_write_into, write_atomically, writ
 from sb3_course.envs.config import EnvConfig
 from sb3_course.opening import environment_of, load_to_play, open_policy, opened
 from sb3_course.playing import play
-from sb3_course.publishing.configuration import configuration, installed
+from sb3_course.publishing.configuration import configuration, installed, plain
 from sb3_course.publishing.readme import Facts, readme
 
 LEVEL = 0.95
@@ -61,8 +61,8 @@ def make_card(options: Options, tell: Callable[[str], None]) -> None:
     ================  =========================================================================
     the model         a copy of the file
     ``README.md``     the card, with the metadata that the Hub reads
-    ``results.json``  returns and lengths of all episodes, their mean and its interval
-    ``config.json``   class, environment, hyper-parameters, normalization, versions
+    ``results.json``  environment, returns and lengths of all episodes, their mean and its interval
+    ``config.json``   class, environment, hyper-parameters, normalization, versions of the training
     ``replay.mp4``    the first episode, if the environment can be rendered here
     ================  =========================================================================
 
@@ -76,6 +76,8 @@ def make_card(options: Options, tell: Callable[[str], None]) -> None:
     folder = options.folder
     check_can_write_into("--out", folder if folder.exists() else folder.parent)
     config = environment_of(options.path, options.env, options.trust)
+    check_environment(config.id)
+    model = open_policy(options.path, options.name, options.trust)
     results = _evaluated(options, config)
     folder.mkdir(exist_ok=True)
     low, high = results["interval"]
@@ -85,9 +87,7 @@ def make_card(options: Options, tell: Callable[[str], None]) -> None:
     )
     recorded = _record(options, config, results["first_seed"], tell)
     members = checkpoint.read_members(options.path)
-    model = open_policy(options.path, options.name, options.trust)
     settings = configuration(model, members)
-    settings |= {"env": config.name, "env_settings": config.data(config.name)}
     facts = Facts(
         file=_file_name(settings["algorithm"], config.name),
         module=type(model).__module__,
@@ -118,12 +118,11 @@ def interval(returns: NDArray[np.float64], level: float = LEVEL) -> tuple[float,
 
 def _check_free(folder: Path) -> None:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder} exists; allowed: a new or an empty folder")
+        raise UserError(f"--out: {folder} exists; allowed: a new or an empty folder")
 
 
 def _evaluated(options: Options, config: EnvConfig) -> dict[str, Any]:
     header, trusted = opened(options.path, options.trust)
-    check_environment(config.id)
     with being_made(config):
         envs = evaluation_envs(config, options.episodes)
     try:
@@ -138,6 +137,8 @@ def _evaluated(options: Options, config: EnvConfig) -> dict[str, Any]:
             f"the return of episode {wrong + 1} is {returns[wrong]}: a card needs finite returns"
         )
     return {
+        "env": config.name,
+        "env_settings": plain(config.data(config.name)),
         "mean_reward": float(returns.mean()),
         "std_reward": float(returns.std()),
         "interval": interval(returns),

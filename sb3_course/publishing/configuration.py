@@ -35,7 +35,8 @@ def configuration(model: BaseAlgorithm, members: Members) -> dict[str, Any]:
         "algorithm": type(model).__name__,
         "policy": policy_name(model),
         "env": header.get("env"),
-        "env_settings": header.get("env_settings", {}),
+        "env_settings": plain(header.get("env_settings", {})),
+        **({"env_unknown": plain(unknown)} if (unknown := header.get("env_unknown")) else {}),
         "n_envs": model.n_envs,
         "seed": model.seed,
         **started,
@@ -96,7 +97,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, ConstantSchedule):
         return plain(value.val)
     if isinstance(value, LinearSchedule) and (value.end, value.end_fraction) == (0.0, 1.0):
-        return f"lin_{value.start:g}"
+        return f"lin_{float(value.start)!r}"
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}:{value.__qualname__}"
     text = repr(value)

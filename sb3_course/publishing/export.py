@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -23,7 +24,7 @@ from sb3_course.common.evaluation import takes_masks
 from sb3_course.common.files import write_atomically
 from sb3_course.loading import normalization_to_predict
 from sb3_course.opening import open_policy
-from sb3_course.publishing.configuration import installed
+from sb3_course.publishing.configuration import installed, plain
 from sb3_course.publishing.exported import METADATA, Format, compare, runner, sample_observations
 from sb3_course.publishing.graph import ACTION, PolicyGraph
 
@@ -80,16 +81,22 @@ def export_model(model: BaseAlgorithm, to: Path | str, form: Format) -> Exported
     require(form)
     _check_kind(model)
     graph = PolicyGraph(model.policy, normalization_to_predict(model))
+    if ACTION in graph.inputs and form == "onnx":
+        raise UserError(
+            f"an observation is called {ACTION!r}, as the output is; allowed: --torchscript, whose "
+            "inputs have no names, or another key"
+        )
     observations = sample_observations(model, N_CHECKED)
     facts = metadata(model, graph)
     try:
         with _traceable():
             content = _WRITERS[form](graph, _tensors(take(observations, 0, 2)), facts)
+        run = runner(content, form)
     except Exception as error:
         raise UserError(
             f"the policy of {type(model).__name__} cannot be exported: {in_words(error)[:500]}"
         ) from error
-    difference = compare(model, runner(content, form), observations)
+    difference = compare(model, run, observations)
     write_atomically(Path(to), content)
     return Exported(Path(to), len(content), difference)
 
@@ -110,7 +117,8 @@ def metadata(model: BaseAlgorithm, graph: PolicyGraph) -> dict[str, Any]:
 
     :param model: Model
     :param graph: Its graph
-    :return: Class, environment, inputs in their order, output and versions, as plain data
+    :return: Class, environment, inputs in their order, output and versions, as plain data; numbers
+        that JSON lacks are the texts ``"inf"``, ``"-inf"`` and ``"nan"``
     """
     space: Any = model.action_space
     bounds = (
@@ -120,8 +128,9 @@ def metadata(model: BaseAlgorithm, graph: PolicyGraph) -> dict[str, Any]:
     )
     venv: Any = normalization_to_predict(model)
     described = checkpoint.description_of(model)
+    kind = {"dtype": str(np.result_type(np.float32, space.dtype))} if bounds else {}
     normalized = [] if venv is None or not venv.norm_obs else venv.norm_obs_keys or [*graph.inputs]
-    return {
+    found: dict[str, Any] = {
         "class": type(model).__name__,
         "env": described.env,
         "env_settings": described.settings,
@@ -129,9 +138,10 @@ def metadata(model: BaseAlgorithm, graph: PolicyGraph) -> dict[str, Any]:
             {"name": name, **_described(space), "normalized": name in normalized}
             for name, space in graph.inputs.items()
         ],
-        "output": {"name": ACTION, **_described(space), **bounds},
+        "output": {"name": ACTION, **_described(space), **kind, **bounds},
         "versions": installed(),
     }
+    return {key: plain(value) for key, value in found.items()}
 
 
 def _described(space: spaces.Space[Any]) -> dict[str, Any]:
@@ -197,7 +207,7 @@ def _to_onnx(graph: PolicyGraph, example: list[th.Tensor], facts: dict[str, Any]
         verbose=False,
     )
     assert program is not None
-    program.model.metadata_props[METADATA] = json.dumps(facts)
+    program.model.metadata_props[METADATA] = json.dumps(facts, allow_nan=False)
     content: bytes = program.model_proto.SerializeToString()
     return content
 
@@ -207,7 +217,7 @@ def _to_torchscript(graph: PolicyGraph, example: list[th.Tensor], facts: dict[st
     jit: Any = th.jit  # without types
     traced = jit.freeze(jit.trace(graph, tuple(example)))  # frozen: the actor's weights alone
     buffer = io.BytesIO()
-    jit.save(traced, buffer, _extra_files={METADATA: json.dumps(facts)})
+    jit.save(traced, buffer, _extra_files={METADATA: json.dumps(facts, allow_nan=False)})
     return buffer.getvalue()
 
 

@@ -1,5 +1,6 @@
 """The Hugging Face Hub: who is logged in, and the upload of a folder."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -38,7 +39,8 @@ def push(folder: Path, repo: str) -> str:
     :raises UserError: If that fails; says how to try again
     """
     api = _api()
-    again = f"--push: {folder} is complete, but its upload failed; `hf upload {repo} {folder}`"
+    command = shlex.join(["hf", "upload", repo, str(folder)])
+    again = f"--push: {folder} is complete, but its upload failed; `{command}`"
     with _explained(f"{again} tries again"):
         made = api.create_repo(repo, exist_ok=True)
         api.upload_folder(

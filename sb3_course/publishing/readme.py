@@ -19,9 +19,9 @@ class Facts:
     :param file: Name of the model's file
     :param module: Module of its class
     :param header: Header of the file, empty for one that SB3 itself saved
-    :param config: What :func:`~sb3_course.publishing.configuration.configuration` returned, with
-        the environment of the evaluation
-    :param results: Content of ``results.json``
+    :param config: What :func:`~sb3_course.publishing.configuration.configuration` returned, of the
+        training
+    :param results: Content of ``results.json``, of the evaluation
     :param video: Whether there is a video
     :param repo: Repository of the Hub, or None
     """
@@ -36,8 +36,8 @@ class Facts:
 
     @property
     def env_id(self) -> str:
-        """Id of the environment, without its module."""
-        return str(self.config["env"]).rpartition(":")[2]
+        """Id of the environment of the evaluation, without its module."""
+        return str(self.results["env"]).rpartition(":")[2]
 
     @property
     def pickled(self) -> bool:
@@ -68,7 +68,7 @@ def readme(facts: Facts) -> str:
     parts = [
         f"---\n{front}---",
         f"# {config['algorithm']} on {facts.env_id}",
-        f"A policy of `{config['algorithm']}` that has {_learned(facts)} `{config['env']}`"
+        f"A policy of `{config['algorithm']}` that has {_learned(facts)}"
         + (", with observations normalized." if _normalizes(config) else "."),
         "## Evaluation",
         _table(
@@ -83,14 +83,15 @@ def readme(facts: Facts) -> str:
                 ),
             ],
         ),
-        f"{count} episodes of the deterministic policy with seeds from {results['first_seed']:,}, "
+        f"{count} episodes of the deterministic policy in `{results['env']}` with seeds from "
+        f"{results['first_seed']:,}, "
         "undiscounted and not normalized; the interval is a bootstrap over episodes. It says "
         "nothing about another training with another seed. All returns: `results.json`."
         + (" The first episode: `replay.mp4`." if facts.video else ""),
         "## How to load it",
         "```sh\n" + install(facts) + "\n```",
         "```python\n" + code(facts) + "\n```",
-        "It acts by `model.predict(model.get_env().reset(), deterministic=True)`. To watch it:",
+        f"It acts by {_acts(facts)}. To watch it:",
         "```sh\n" + watch(facts) + "\n```",
     ]
     if facts.pickled:
@@ -173,13 +174,15 @@ def watch(facts: Facts) -> str:
     :return: Command
     """
     words = ["sb3-course enjoy", facts.file]
-    own = ":" in facts.config["env"]  # whose module is imported if its name is given
-    words += [facts.config["env"]] if own or not facts.header.get("env") else []
+    env = facts.results["env"]
+    own = ":" in env  # whose module is imported if its name is given
+    as_trained = env == facts.header.get("env") and not facts.header.get("env_unknown")
+    words += [env] if own or not as_trained else []
     if facts.library not in LIBRARIES:
         words.append(f"--algo {facts.module}:{facts.config['algorithm']}")
     elif "class" not in facts.header:
         words.append(f"--algo {facts.config['algorithm']}")
-    trust = facts.pickled or bool(facts.config["env_settings"].get("wrappers"))
+    trust = facts.pickled or bool(facts.results["env_settings"].get("wrappers"))
     return " ".join([*words, *["--trust"] * trust])
 
 
@@ -189,8 +192,8 @@ def code(facts: Facts) -> str:
     :param facts: What the card says
     :return: Imports and three statements
     """
-    config, name = facts.config, facts.config["algorithm"]
-    settings = config["env_settings"]
+    name = facts.config["algorithm"]
+    env, settings = facts.results["env"], facts.results["env_settings"]
     names = {"kwargs": "env_kwargs"}
     given = "".join(f", {names.get(key, key)}={value!r}" for key, value in settings.items())
     imports = [] if facts.repo is None else ["from huggingface_hub import hf_hub_download"]
@@ -213,16 +216,31 @@ def code(facts: Facts) -> str:
             *imports,
             "",
             f"file = {place}",
-            f"env = make_vec_env({config['env']!r}{given})",
+            f"env = make_vec_env({env!r}{given})",
             f"model = {model}",
         ]
     )
 
 
 def _learned(facts: Facts) -> str:
+    env = facts.config["env"]
+    where = "" if env is None else f" `{env}`"
+    if unknown := facts.config.get("env_unknown"):
+        where += f" with {' and '.join(f'`{name}`' for name in unknown)}"
     if facts.imitates:  # whose time steps are transitions of demonstrations
-        return "learned from an expert in"
-    return f"learned from {facts.config['num_timesteps']:,} steps of"
+        return "learned from an expert" + f" in{where}" * bool(where)
+    return f"learned from {facts.config['num_timesteps']:,} steps" + f" of{where}" * bool(where)
+
+
+def _acts(facts: Facts) -> str:
+    name = facts.config["algorithm"]
+    if name == "RecurrentPPO":
+        return (
+            "`model.predict(observations, state, episode_start, deterministic=True)`, which "
+            "returns the actions and the next `state`; the first one is None"
+        )
+    masks = ", action_masks=get_action_masks(env)" * (name == "MaskablePPO")
+    return f"`model.predict(model.get_env().reset(){masks}, deterministic=True)`"
 
 
 def _normalizes(config: Mapping[str, Any]) -> bool:

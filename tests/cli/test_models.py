@@ -292,6 +292,27 @@ def test_tables_are_printed_if_they_are_asked_for(tmp_path, monkeypatch, capsys,
     assert capsys.readouterr().out.count("ep_rew_mean") == 2
 
 
+def test_what_is_resumed_stays_where_the_new_model_had_to_go_elsewhere(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    start = ["train", "A2C", "CartPole-v1", "--timesteps", "16", "--backend", "dummy"]
+    assert app.invoke([*start, "-p", "n_steps=8"]) == terminal.OK
+    spare = tmp_path / "spare.zip"
+
+    def elsewhere(model, file, tell, ask):
+        loading.save(model, spare)
+        return spare
+
+    monkeypatch.setattr(training, "save", elsewhere)
+    resume = ["train", "--resume", "model.zip", "--timesteps", "128"]
+    assert app.invoke(resume) == terminal.OK
+    assert (tmp_path / "model.zip").exists() and f"saved {spare}" in capsys.readouterr().out
+    # Nor does the periodic save of a training whose place was taken.
+    assert app.invoke([*start, "-p", "n_steps=8", "--save-every", "32"]) == terminal.OK
+    assert (tmp_path / "model_1.zip").exists()
+
+
 def test_a_resumed_training_is_the_same_run_in_its_tracker(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert app.invoke([*NPG_ON_CARTPOLE, "--track", "tensorboard"]) == terminal.OK

@@ -14,6 +14,7 @@ from sb3_course.common.errors import UserError
 from sb3_course.common.video import (
     DEFAULT_FPS,
     Film,
+    check_video,
     film,
     filmed_env,
     follow,
@@ -334,3 +335,12 @@ def test_players_of_any_observations_are_filmed(env_id, shape, tmp_path):
     finally:
         del gymnasium.registry["Dicts-v0"]
     assert (tmp_path / "a.mp4").exists() and set(seen) == {shape}
+
+
+def test_a_missing_ffmpeg_is_told_before_anything_is_played(tmp_path, monkeypatch):
+    def missing():
+        raise RuntimeError("No ffmpeg exe could be found")
+
+    monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", missing)
+    with pytest.raises(UserError, match="--video needs ffmpeg: No ffmpeg exe"):
+        check_video(tmp_path / "a.mp4")

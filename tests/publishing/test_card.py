@@ -240,8 +240,29 @@ def test_the_command_of_a_card_works_for_whoever_has_not_written_it(env, setting
     """Modules are imported if they are named, or the file is trusted."""
     header = {"class": "NPG", "env": env}
     config = {"env": env, "env_settings": settings, "algorithm": "NPG"}
-    facts = readme.Facts("m.zip", "sb3_course.npg", header, config, {}, False, None)
+    facts = readme.Facts("m.zip", "sb3_course.npg", header, config, config, False, None)
     assert readme.watch(facts) == f"sb3-course enjoy {command}"
+
+
+def test_a_card_tells_where_a_policy_learned_from_where_it_was_evaluated(tmp_path):
+    build(env_id="CartPole-v0").save(tmp_path / "m.zip")
+    make_card(Options(tmp_path / "m.zip", tmp_path / "card", "CartPole-v1", 2), print)
+    config, results = (
+        json.loads((tmp_path / "card" / f"{name}.json").read_text())
+        for name in ("config", "results")
+    )
+    assert (config["env"], results["env"]) == ("CartPole-v0", "CartPole-v1")
+    text = (tmp_path / "card" / "README.md").read_text()
+    assert "learned from 64 steps of `CartPole-v0`" in text
+    assert "2 episodes of the deterministic policy in `CartPole-v1`" in text
+    assert "sb3-course enjoy npg-CartPole-v1.zip CartPole-v1" in text
+
+
+@pytest.mark.parametrize(("name", "says"), [("RecurrentPPO", "state"), ("MaskablePPO", "masks")])
+def test_a_card_says_how_the_policy_is_asked(name, says):
+    config = {"algorithm": name}
+    facts = readme.Facts("m.zip", "sb3_contrib", {}, config, {}, False, None)
+    assert says in readme._acts(facts)
 
 
 def test_a_bar_in_a_value_does_not_divide_its_cell():

@@ -1,5 +1,6 @@
 import functools
 
+import numpy as np
 import pytest
 import torch
 from stable_baselines3 import A2C
@@ -25,6 +26,7 @@ class Small(ActorCriticPolicy):
         (torch.nn.ReLU, "torch.nn.modules.activation:ReLU"),
         (FloatSchedule(ConstantSchedule(0.2)), 0.2),
         (LinearSchedule(3e-4, 0.0, 1.0), "lin_0.0003"),
+        (LinearSchedule(np.float64(0.00012345678), 0.0, 1.0), "lin_0.00012345678"),
         (LinearSchedule(1.0, 0.5, 1.0), "LinearSchedule(start=1.0, end=0.5, end_fraction=1.0)"),
         (object(), "object"),  # an address would differ each time
         (functools.update_wrapper, "functools:update_wrapper"),

@@ -1,6 +1,7 @@
 import json
 import logging
 
+import gymnasium as gym
 import numpy as np
 import onnxruntime
 import pytest
@@ -237,3 +238,50 @@ def test_a_missing_library_is_told_with_its_extra(monkeypatch):
     with pytest.raises(UserError, match=r"needs onnxscript: pip install 'sb3-course\[export\]'"):
         export.require("onnx")
     export.require("torchscript")
+
+
+class Boxes(gym.Env):
+    """Actions in a Box, and observations in as many as there are keys."""
+
+    action_space = spaces.Box(-1, 1, (2,))
+
+    def __init__(self, *keys):
+        box = spaces.Box(-1, 1, (3,))
+        self.observation_space = spaces.Dict(dict.fromkeys(keys, box)) if keys else box
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+
+def test_a_file_tells_numbers_that_json_lacks_as_text(tmp_path):
+    model = A2C("MlpPolicy", Boxes(), device="cpu")
+    settings = {"kwargs": {"contact_cost_range": [float("-inf"), 10.0]}}
+    vars(model).update(env_id="Humanoid-v5", env_settings=settings)
+    export.export_model(model, tmp_path / "m.pt", "torchscript")
+    extra = {METADATA: ""}
+    th.jit.load(tmp_path / "m.pt", _extra_files=extra)
+
+    def refuse(constant):
+        raise ValueError(constant)
+
+    facts = json.loads(extra[METADATA], parse_constant=refuse)
+    assert facts["env_settings"] == {"kwargs": {"contact_cost_range": ["-inf", 10.0]}}
+
+
+def test_the_type_of_actions_that_a_file_tells_is_the_one_it_returns(tmp_path):
+    env = Boxes()
+    env.action_space = spaces.Box(0, 9, (2,), np.int64)
+    model = A2C("MlpPolicy", env, device="cpu")
+    export.export_model(model, tmp_path / "m.pt", "torchscript")
+    extra = {METADATA: ""}
+    th.jit.load(tmp_path / "m.pt", _extra_files=extra)
+    given = runner((tmp_path / "m.pt").read_bytes(), "torchscript")(sample_observations(model, 2))
+    assert json.loads(extra[METADATA])["output"]["dtype"] == str(given.dtype) == "float64"
+
+
+def test_an_observation_called_as_the_output_is_refused(tmp_path):
+    model = A2C("MultiInputPolicy", Boxes("joints", "action"), device="cpu")
+    with pytest.raises(UserError, match="an observation is called 'action', as the output is"):
+        export.export_model(model, tmp_path / "m.onnx", "onnx")
+    assert export.export_model(model, tmp_path / "m.pt", "torchscript").difference < 1e-5

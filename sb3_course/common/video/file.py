@@ -122,12 +122,14 @@ def check_video(path: Path) -> None:
 
     :param path: File to write
     :raises UserError: If the path does not end in ``.mp4``, cannot be written, or imageio-ffmpeg is
-        not installed
+        not installed or finds no ffmpeg
     """
     if path.suffix.lower() != ".mp4":
         raise UserError(f"--video: given {str(path)!r}; allowed: a file that ends in .mp4")
     check_can_write("--video", path)
     try:
-        import_module("imageio_ffmpeg")
+        import_module("imageio_ffmpeg").get_ffmpeg_exe()
     except ImportError as error:
         raise UserError("--video needs imageio-ffmpeg: pip install 'sb3-course[video]'") from error
+    except RuntimeError as error:
+        raise UserError(f"--video needs ffmpeg: {error}") from error
