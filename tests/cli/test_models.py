@@ -309,7 +309,8 @@ def test_what_is_resumed_stays_where_the_new_model_had_to_go_elsewhere(
     assert app.invoke(resume) == terminal.OK
     assert (tmp_path / "model.zip").exists() and f"saved {spare}" in capsys.readouterr().out
     # Nor does the periodic save of a training whose place was taken.
-    assert app.invoke([*start, "-p", "n_steps=8", "--save-every", "32"]) == terminal.OK
+    longer = ["192" if word == "16" else word for word in start]
+    assert app.invoke([*longer, "-p", "n_steps=8", "--save-every", "64"]) == terminal.OK
     assert (tmp_path / "model_1.zip").exists()
 
 
