@@ -127,7 +127,7 @@ def hw2(
 
     sb3-course homework hw2 cheetah --fraction 0.1 --seeds 2
 
-    sb3-course homework hw2 lunarlander --returns mine=data/q2_pg_lunar_lander_lambda0.98
+    sb3-course homework hw2 lunarlander --returns mine=data
 
     sb3-course homework hw2 analysis
     """
@@ -181,6 +181,8 @@ def _experiment(
             f"stored results in {planned.kept.folder} are unchanged: the same command continues"
         )
         return FAILED
+    for line in published.notes:
+        print_line(line)
     _show(experiment.title, published.outcomes)
     if fraction < 1:
         print_line(f"With {fraction:g} of the steps; what is expected is expected of all of them.")

@@ -21,6 +21,9 @@ from sb3_course.exercises.student_file import described, unfinished
 PRECISION = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-6}
 """Largest error, relative to the largest number, by the type of what is returned."""
 
+NEARLY = 1e-3
+"""Relative error below which an answer is nearly right."""
+
 
 class State(Enum):
     """Where a student is with an exercise."""
@@ -139,9 +142,11 @@ def _difference(found: Array, right: Array) -> str:
     differing = np.argwhere(np.abs(found - right) > tolerance)
     place = tuple(int(i) for i in differing[0])
     shown = ", ".join(map(str, place))
+    off = np.abs(found - right).max() / np.abs(right).max()
+    nearly = "; nearly right: is an ε added?" if 0 < off < NEARLY else ""
     return (
-        f"[{shown}] is {found[place]:.6g}, right is {right[place]:.6g} "
-        f"({len(differing)} of {right.size} numbers differ)"
+        f"[{shown}] is {found[place]:.9g}, right is {right[place]:.9g} "
+        f"({len(differing)} of {right.size} numbers differ{nearly})"
     )
 
 

@@ -71,7 +71,7 @@ def load(path: Path) -> dict[str, Any]:
         exec(compile(source, str(path), "exec"), vars(module))
     except SyntaxError as error:
         line = "" if error.lineno is None else f":{error.lineno}"
-        raise UserError(f"{path}{line}: {error.msg}") from error
+        raise UserError(f"{error.filename or path}{line}: {error.msg}") from error
     except (Exception, SystemExit) as error:
         raise UserError(described(error, path)) from error
     finally:

@@ -1,7 +1,7 @@
 """The second homework: run an experiment's grid, draw its figure, compare it with the handout."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +18,7 @@ from sb3_course.common.files import shipped, write_atomically, write_whole
 from sb3_course.homework import learning_curves
 from sb3_course.homework.expectations import Outcome, outcome
 from sb3_course.homework.experiments import Experiment, Reaches
-from sb3_course.homework.own_returns import read_own
+from sb3_course.homework.own_returns import OwnReturns, Task, read_own
 
 FIGURE, WITH_OWN = "learning_curves", "with_own_returns"
 """Names of the figure without and with a student's returns."""
@@ -33,11 +33,13 @@ class Published:
     :param figure: Figure, as PNG
     :param outcomes: What came of each expectation, and of those that a student's returns meet
     :param failures: Runs that failed
+    :param notes: What was read of a student's, in lines
     """
 
     figure: Path | None
     outcomes: list[Outcome]
     failures: list[RunResult]
+    notes: list[str] = field(default_factory=list)
 
 
 def plan(
@@ -64,7 +66,7 @@ def plan(
     if not fresh:
         bring(grid["name"], results)
     found = plan_grid(grid, results=results, rerun=fresh)
-    _own(found.grid, own)  # what is wrong with them is told before the runs, not after
+    _own(experiment, own)  # what is wrong with them is told before the runs, not after
     return found
 
 
@@ -123,7 +125,7 @@ def publish(experiment: Experiment, planned: GridPlan, own: Sequence[str] = ()) 
     if len(finished) == len(specs):
         store.pack()
     table = tidy(finished)
-    mine = _own(grid, own)
+    mine, notes = _own(experiment, own)
     curves = [pd.DataFrame(columns=learning_curves.CURVES)]
     if finished:
         write_whole(store.folder / "returns.csv", csv_of(table))
@@ -134,14 +136,14 @@ def publish(experiment: Experiment, planned: GridPlan, own: Sequence[str] = ()) 
     theirs = drawn.iloc[len(drawn) - len(curves[-1]) :] if own else drawn.iloc[:0]
     outcomes = outcomes_of(experiment, grid, table) + _outcomes_of_own(experiment, theirs)
     if drawn.empty:
-        return Published(None, outcomes, failures)
+        return Published(None, outcomes, failures, notes)
     names = [a for a in grid.algorithms if a in set(table["algorithm"])]
     look = learning_curves.looks(names, list(dict.fromkeys(theirs["algorithm"])))
     environments = [e for e in grid.environments if e in set(drawn["environment"])]
     figure = learning_curves.draw(drawn, environments, look)
     name = WITH_OWN if own else FIGURE
     files.save(figure, store.folder / "figures", name)
-    return Published(store.folder / "figures" / f"{name}.png", outcomes, failures)
+    return Published(store.folder / "figures" / f"{name}.png", outcomes, failures, notes)
 
 
 def outcomes_of(experiment: Experiment, grid: Grid, table: pd.DataFrame) -> list[Outcome]:
@@ -170,10 +172,16 @@ def steps_of(grid: Grid) -> dict[str, list[int]]:
     }
 
 
-def _own(grid: Grid, own: Sequence[str]) -> pd.DataFrame:
-    lengths = {name: steps[-1] for name, steps in steps_of(grid).items()}
-    found = read_own(own, lengths)
-    for name in set(found.get("algorithm", ())) & set(grid.algorithms):
+def _own(experiment: Experiment, own: Sequence[str]) -> OwnReturns:
+    grid = Grid.model_validate(experiment.grid())  # of the handout's size, as a student's runs are
+    given = [settings.params.get("n_steps") for settings in grid.algorithms.values()]
+    n_steps = max((steps for steps in given if isinstance(steps, int)), default=1)
+    tasks = {
+        name: Task(str(task.config(name).id), task.total_timesteps, n_steps * task.n_envs)
+        for name, task in grid.environments.items()
+    }
+    found = read_own(own, tasks)
+    for name in set(found.table.get("algorithm", ())) & set(grid.algorithms):
         raise UserError(f"--returns {name}=…: a stored algorithm has this name; choose another")
     return found
 
@@ -182,14 +190,14 @@ def _outcomes_of_own(experiment: Experiment, theirs: pd.DataFrame) -> list[Outco
     """Return whether each of a student's curves gets as high as one is expected to."""
     outcomes = []
     for (environment, name), rows in theirs.groupby(["environment", "algorithm"], sort=False):
-        levels = [
-            check.least
+        checks = [
+            check
             for check in experiment.checks
             if isinstance(check, Reaches) and check.environment == environment
         ]
-        if levels:
-            says = f"yours, on {environment}: {max(levels):,.0f} or more"
-            outcomes.append(
-                outcome(Reaches(says, str(environment), max(levels), (str(name),)), rows)
-            )
+        if checks:
+            check = max(checks, key=lambda check: check.least)
+            says = f"yours, on {environment}: {check.least:,.0f} or more"
+            says += " at best, in one run" if check.one_run else ""
+            outcomes.append(outcome(replace(check, says=says, algorithms=(str(name),)), rows))
     return outcomes

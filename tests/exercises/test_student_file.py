@@ -102,3 +102,10 @@ def test_a_file_imports_what_is_beside_it(tmp_path):
     before = list(sys.path)
     assert load(tmp_path / "mine.py")["x"] == 3
     assert sys.path == before
+
+
+def test_an_error_of_a_helper_is_told_at_the_helper(tmp_path):
+    (tmp_path / "helper_with_an_error.py").write_text("one = 1\ntwo = = 2\n")
+    (tmp_path / "mine.py").write_text("from helper_with_an_error import one\n")
+    with pytest.raises(UserError, match=r"helper_with_an_error\.py:2: invalid syntax"):
+        load(tmp_path / "mine.py")

@@ -95,6 +95,21 @@ def test_ones_own_returns_are_drawn_and_checked_beside(tmp_path, monkeypatch):
     assert own.reached == "301 at 123,456 steps"
 
 
+def test_ones_own_best_run_is_judged_as_the_handout_judges(tmp_path):
+    """LunarLander's best run, not the mean over seeds, as for the stored ones."""
+    path = tmp_path / "mine.csv"
+    path.write_text("seed,step,return_mean\n0,0,0\n0,9,190\n1,0,0\n1,9,10\n")
+    experiment = EXPERIMENTS["lunarlander"]
+    planned = hw2.plan(experiment, 1, 1.0, tmp_path / "none", [f"mine={path}"], fresh=True)
+    own = hw2.publish(experiment, planned, [f"mine={path}"]).outcomes[-1]
+    assert own.row == (
+        "yours, on LunarLander-v3: 180 or more at best, in one run",
+        "190 at 9 steps",
+        "mine",
+        "yes",
+    )
+
+
 def tidy_runs(algorithm, measured):
     columns = ["seed", "step", "return_mean"]
     table = pd.DataFrame(measured, columns=columns).assign(algorithm=algorithm, environment="e")

@@ -8,6 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,7 @@ def _go_back(scalars: Scalars, step: float) -> None:
 
 def _events(path: Path, names: Collection[str]) -> list[tuple[str, float, float, float]]:
     """Return name, step, value and seconds since the file was opened of scalars of these names."""
+    import_module("tensorboard")  # before what comes with it, so that its name is the one told
     from google.protobuf.message import DecodeError
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
     from tensorboard.util.tensor_util import make_ndarray

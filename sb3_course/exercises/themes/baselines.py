@@ -13,7 +13,7 @@ THEME = "Baselines"
 
 
 def least_variance(
-    p: Array,
+    probabilities: Array,
     scores: Array,
     returns: Array,
     *,
@@ -28,7 +28,7 @@ def least_variance(
 ) -> Array:
     """Compute E[S² R] / E[S²] per parameter, or what a mistake makes of it.
 
-    :param p: Probabilities of K trajectories, of shape (K,)
+    :param probabilities: Those of K trajectories, of shape (K,)
     :param scores: Scores S, of shape (K, P)
     :param returns: Returns R, of shape (K,)
     :param mean_return: Return E[R]
@@ -41,6 +41,7 @@ def least_variance(
     :param covariance: Minimize the variance without E[S] = 0
     :return: Baseline b, of shape (P,)
     """
+    p = probabilities
     p = np.full_like(p, 1 / len(p)) if unweighted else p
     if mean_return:
         return np.full(scores.shape[1], float(p @ returns))
@@ -76,10 +77,6 @@ def _least_variance_cases() -> tuple[Case, ...]:
     return tuple(cases)
 
 
-def _least_variance(probabilities: Array, scores: Array, returns: Array, **made: bool) -> Array:
-    return least_variance(probabilities, scores, returns, **made)
-
-
 def _measure_least_variance(run: Run) -> str:
     w = world()
     scores, returns = w.scores.sum(axis=0), w.rewards.sum(axis=0)
@@ -102,7 +99,7 @@ OPTIMAL_BASELINE = Exercise(
     "The baseline of least variance",
     THEME,
     _least_variance_cases(),
-    _least_variance,
+    least_variance,
     {
         "mean_return": "this is the mean return: a good baseline, not the one of least variance",
         "one_for_all": "the sums run over the parameters as well: each parameter has its own "

@@ -282,5 +282,6 @@ GAE = Exercise(
         "standardized": "the advantages are standardized over the batch: Â itself is asked for",
     },
     _measure_gae,
-    "with the exact V, the expectation is ∇J, also where a time limit cuts the episode",
+    "with the exact V, the expectation is ∇J; where a time limit cuts the episode, it is the part "
+    "of the steps that were taken",
 )
