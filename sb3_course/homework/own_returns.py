@@ -218,8 +218,8 @@ def _of_csv(path: Path) -> list[OwnRun]:
         if len({step for step, _ in pairs}) < len(pairs):
             which = " and ".join(word for word in (environment, seed) if word)
             raise UserError(
-                f"{path}: two rows with the same step{f' of {which}' * bool(which)}; allowed: one row "
-                "for each step of a run, with its seed in a column `seed`"
+                f"{path}: two rows with the same step{f' of {which}' * bool(which)}; allowed: one "
+                "row for each step of a run, with its seed in a column `seed`"
             )
     return [
         OwnRun(path, environment, 0.0, _points(path, pairs))
