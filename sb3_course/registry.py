@@ -86,8 +86,12 @@ def constructor_parameters(algorithm: type[BaseAlgorithm]) -> dict[str, inspect.
     return {name: p for name, p in found.items() if name not in SET_BY_THE_RUN}
 
 
-def _kinds(annotation: Any) -> set[Any]:
-    """Return what an annotation allows beside None, without the types of elements."""
+def kinds_of(annotation: Any) -> set[Any]:
+    """Return what an annotation allows.
+
+    :param annotation: Annotation of a parameter
+    :return: Types beside None, without those of elements
+    """
     kinds = get_args(annotation) if get_origin(annotation) in UNIONS else [annotation]
     return {get_origin(kind) or kind for kind in kinds} - {NoneType}
 
@@ -159,7 +163,7 @@ def constructor_arguments(
             raise UserError(unknown(f"hyper-parameter of {name}", key, allowed))
     arguments = {"policy": default_policy(algorithm, space), **with_schedules(params)}
     for key, given in arguments.items():
-        kinds = _kinds(allowed.get(key))
+        kinds = kinds_of(allowed.get(key))
         whole = isinstance(given, float) and given.is_integer()
         if whole and int in kinds and float not in kinds:
             given = arguments[key] = int(given)  # as of 1e3

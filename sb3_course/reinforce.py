@@ -49,7 +49,7 @@ class REINFORCE(PolicyGradientAlgorithm):
     length where this varies.
 
     The optimal baseline is a quotient of estimates: from few trajectories (4, say) it has heavy
-    tails and may raise the variance many times over; with 16 and more it lowers it (the figure
+    tails and may raise the variance many times over; from about 32 on it lowers it (the figure
     ``estimator_variance`` measures both).
 
     A return holds rewards alone, also at a time limit. Only with ``baseline="value"`` is the unseen

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sb3_course.cli.parts.grid_options import Results, Workers, command_line
+from sb3_course.cli.parts.grid_options import Results, Workers, command_line, show_plan
 from sb3_course.cli.parts.terminal import (
     FAILED,
     INTERRUPTED,
@@ -160,8 +160,7 @@ def _experiment(
 
     experiment = EXPERIMENTS[name]
     planned = homework2.plan(experiment, seeds, fraction, results, returns, fresh)
-    n_runs, n_todo = len(planned.runs), len(planned.todo)
-    print_line(f"{planned.grid.name}: {n_runs} runs, {n_runs - n_todo} done, {n_todo} to do")
+    show_plan(planned)
     try:
         published = homework2.run(
             experiment,

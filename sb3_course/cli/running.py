@@ -21,6 +21,7 @@ from sb3_course.cli.parts.grid_options import (
     command_line,
     runtime_env_in,
     show_damage,
+    show_plan,
 )
 from sb3_course.cli.parts.options import Track, TrackVideo
 from sb3_course.cli.parts.terminal import (
@@ -158,7 +159,7 @@ def run(
 
     plan = plan_grid(grid, only=only or [], results=results, rerun=rerun, keep=keep)
     show_damage(plan.grid, results)
-    _show_plan(plan)
+    show_plan(plan)
     if dry_run:
         _list_runs(plan)
         return OK
@@ -181,7 +182,7 @@ def demo(workers: Workers = None, results: Results = Path("results")) -> int:
     from sb3_course.benchmark.reporting.answers import rankings
 
     plan = plan_grid(DEMO, results=results)
-    _show_plan(plan)
+    show_plan(plan)
     code = _run(plan, workers=workers)
     if code != INTERRUPTED:
         for line in rankings(plan.grid.environments, load_results(DEMO, results=results)):
@@ -219,7 +220,7 @@ def _run_in_rounds(grid: Path, max_seeds: int, results: Path, keep: bool, **how:
     stderr = Console(stderr=True)
 
     def execute(plan: "GridPlan") -> "GridOutcome":
-        _show_plan(plan)
+        show_plan(plan)
         return run_plan(plan, report=False, console=stderr, command=command_line(), **how)
 
     stop_on_sigterm()
@@ -230,16 +231,6 @@ def _run_in_rounds(grid: Path, max_seeds: int, results: Path, keep: bool, **how:
         return INTERRUPTED
     print_line(str(outcome.page))
     return _show_failures(outcome.failures)
-
-
-def _show_plan(plan: "GridPlan") -> None:
-    what = "runs to repeat" if plan.rerun else "runs"
-    n_runs, n_todo = len(plan.runs), len(plan.todo)
-    print_line(f"{plan.grid.name}: {n_runs} {what}, {n_runs - n_todo} done, {n_todo} to do")
-    for note in plan.notes:
-        print_line(note)
-    if plan.rerun and plan.todo and "-dirty" in plan.store.folder.name:
-        print_error("uncommitted changes: the stored runs will name their commit with -dirty")
 
 
 def _list_runs(plan: "GridPlan") -> None:

@@ -19,6 +19,11 @@ NOT_SAVED = "not saved at"
 """Begins the line about a file that could not be written."""
 
 
+def _following(steps: int, every: int) -> int:
+    """Return the next multiple of a number of steps, the same for a training that is resumed."""
+    return (steps // every + 1) * every
+
+
 class SaveEvery(BaseCallback):
     """Callback that saves the model every ``every`` environment steps, between two batches.
 
@@ -38,21 +43,17 @@ class SaveEvery(BaseCallback):
         self._failed = False
 
     def _on_training_start(self) -> None:
-        self._next = self._following()
+        self._next = _following(self.model.num_timesteps, self._every)
 
     def _on_rollout_start(self) -> None:
         if self.num_timesteps >= self._next:
-            self._next = self._following()
+            self._next = _following(self.model.num_timesteps, self._every)
             try:
                 self._save(self.model)
             except OSError as error:
                 if not self._failed:
                     self._tell(f"{NOT_SAVED} {self.num_timesteps:,} steps: {error}")
                 self._failed = True
-
-    def _following(self) -> int:
-        """Return the next multiple of ``every``, so that a resumed training saves at the same."""
-        return (self.model.num_timesteps // self._every + 1) * self._every
 
     def _on_step(self) -> bool:
         return True
@@ -90,11 +91,11 @@ class EvaluateEvery(BaseCallback):
         check_evaluation(self.model)
         with undisturbed(self.model):
             self._envs = evaluation_envs(self._env, self._episodes)
-        self._next = (self.model.num_timesteps // self._every + 1) * self._every
+        self._next = _following(self.model.num_timesteps, self._every)
 
     def _on_step(self) -> bool:
         if self.num_timesteps >= self._next:
-            self._next = (self.num_timesteps // self._every + 1) * self._every
+            self._next = _following(self.num_timesteps, self._every)
             with undisturbed(self.model):
                 played = play_episodes(self.model, self._envs, evaluation_seed(self._seed))
             returns, successes = played.returns, [i.get("is_success") for i in played.infos]

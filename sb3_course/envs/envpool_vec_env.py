@@ -1,7 +1,6 @@
 """EnvPool's environments as an SB3 ``VecEnv``."""
 
 import functools
-import os
 import time
 from typing import Any, NoReturn
 
@@ -10,6 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from sb3_course.envs._envpool_spec import NO_LIMIT, import_envpool, read_spec
+from sb3_course.envs.backends import usable_cores
 from sb3_course.envs.compiled_vec_env import CompiledVecEnv
 from sb3_course.envs.gymnasium_env import quiet_mujoco
 
@@ -210,7 +210,7 @@ class EnvPoolVecEnv(CompiledVecEnv):
         self._pool = import_envpool().make_gymnasium(
             self.env_id,
             num_envs=self.num_envs,
-            num_threads=self._num_threads or min(self.num_envs, _usable_cores()),
+            num_threads=self._num_threads or min(self.num_envs, usable_cores()),
             env_seed=[_as_int32(seed) for seed in self._seeds if seed is not None],
             **{**self._env_kwargs, "max_episode_steps": min(self._limit + 1, NO_LIMIT)},
         )
@@ -263,10 +263,3 @@ def _rows(obs: VecEnvObs, rows: Any) -> Any:
 def _as_int32(seed: int) -> int:
     """Return the int32 whose bits are the lowest 32 of the seed."""
     return (int(seed) + 2**31) % 2**32 - 2**31
-
-
-def _usable_cores() -> int:
-    """Return the number of cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -76,9 +76,11 @@ def test_every_log_key_is_explained():
 def test_every_key_that_a_page_names_is_explained():
     explained = text("algorithms/log_keys.md")
     for page in CLASSES:
-        for key in re.findall(
+        keys = re.findall(
             r"`((?:rollout|train|eval|dagger|time)/[\w/]+)`", text(f"algorithms/{page}.md")
-        ):
+        )
+        assert keys, page
+        for key in keys:
             assert f"`{key}`" in explained, f"{page}: {key}"
 
 

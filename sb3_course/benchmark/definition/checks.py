@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from sb3_course.benchmark.definition.grid import Grid, parse
 from sb3_course.benchmark.definition.yaml_source import (
@@ -16,7 +16,7 @@ from sb3_course.benchmark.definition.yaml_source import (
 from sb3_course.building import check_environment
 from sb3_course.common.errors import Key, UserError, unknown
 from sb3_course.envs.config import EnvConfig, EnvConfigError, find_wrapper
-from sb3_course.registry import UNIONS, constructor_arguments, find_algorithm, hyper_parameters
+from sb3_course.registry import constructor_arguments, find_algorithm, hyper_parameters, kinds_of
 
 CHANGES_NO_RETURN = ("stats_window_size",)
 """Hyper-parameters that a search would try in vain."""
@@ -101,8 +101,7 @@ def _check_searched(class_: str, head: str, parameter: str) -> None:
 
 def _check_count(class_: str, head: str, searched: Any) -> None:
     """Check that whole numbers are tried for a hyper-parameter that is annotated as one."""
-    annotation = hyper_parameters(find_algorithm(class_)).get(head)
-    kinds = get_args(annotation) if get_origin(annotation) in UNIONS else (annotation,)
+    kinds = kinds_of(hyper_parameters(find_algorithm(class_)).get(head))
     if int not in kinds or float in kinds:
         return
     bounds = [searched.get(k) for k in ("low", "high")] if isinstance(searched, Mapping) else []

@@ -5,9 +5,9 @@ slot, and :meth:`Executor.poll` returns the outcomes of runs that have ended. Le
 stops the runs in progress.
 """
 
-import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +20,7 @@ from sb3_course.benchmark.execution.supervisor import Supervisor
 from sb3_course.benchmark.execution.worker import Outcome, WorkerSettings
 from sb3_course.benchmark.storage.provenance import memory_gib
 from sb3_course.common.tracking.tracker import Tracking
+from sb3_course.envs.backends import usable_cores
 
 if TYPE_CHECKING:
     from sb3_course.benchmark.execution.clusters.ray_cluster import RayCluster
@@ -137,27 +138,15 @@ def make_executor(
     """
     tensorboard = tensorboard and tensorboard.resolve()
     logs = logs_folder(folder).resolve()
+    settings = WorkerSettings(
+        logs, grid.time_limit, grid.memory_limit, tensorboard, grid.checkpoint_every, tracking
+    )
     if kind == "ray":
-        settings = WorkerSettings(
-            logs, grid.time_limit, grid.memory_limit, tensorboard, grid.checkpoint_every, tracking
-        )
         from sb3_course.benchmark.execution.clusters.ray_cluster import RayCluster, check_options
 
         check_options(address, runtime_env)
         return RayCluster(workers, settings, address, runtime_env)
-    workers = min(workers or _cpus(), n_runs)
-    memory = memory_gib()
-    share = None if memory is None else max(memory / workers, 2.0)
-    settings = WorkerSettings(
-        logs,
-        grid.time_limit,
-        grid.memory_limit or share,
-        tensorboard,
-        grid.checkpoint_every,
-        tracking,
-    )
+    workers = min(workers or usable_cores(), n_runs)
+    if settings.gib is None and (memory := memory_gib()) is not None:
+        settings = replace(settings, gib=max(memory / workers, 2.0))
     return LocalProcesses(workers, settings)
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,16 +19,20 @@ SECONDS_BETWEEN_LINES = 60.0
 
 
 class Display(Protocol):
-    """Interface of what shows progress."""
+    """Interface of what shows progress, with the lines that all of them print alike."""
+
+    def _print(self, text: str) -> None: ...
 
     def ended(self, result: RunResult) -> None:
         """Show a run that has ended."""
 
     def lost(self, spec: RunSpec, reason: str) -> None:
         """Show a run whose process died, and which starts again."""
+        self._print(f"{spec.label}: started again, {reason.strip().rpartition(chr(10))[2]}")
 
     def noted(self, spec: RunSpec, line: str) -> None:
         """Show a line that a run has left."""
+        self._print(f"{spec.label}: {line}")
 
     def ended_elsewhere(self, spec: RunSpec) -> None:
         """Show a run that another process has ended."""
@@ -48,10 +52,6 @@ def summary(result: RunResult) -> str:
     returns = result.measurements[-1].returns
     mean = sum(returns) / len(returns)
     return f"{result.spec.label}: return {mean:,.1f} in {result.seconds:.0f} s"
-
-
-def _again(spec: RunSpec, reason: str) -> str:
-    return f"{spec.label}: started again, {reason.strip().rpartition(chr(10))[2]}"
 
 
 def _elsewhere(spec: RunSpec) -> str:
@@ -97,7 +97,7 @@ class Steps:
         return self._ended + sum(steps for _, steps, _ in self.running())
 
 
-class Lines:
+class Lines(Display):
     """Progress in lines: one for each run that ends, and one for the whole grid now and then.
 
     :param console: Console to print to
@@ -113,14 +113,6 @@ class Lines:
         """Print a line about a run that has ended."""
         self._steps.ended(result.spec)
         self._print(summary(result))
-
-    def lost(self, spec: RunSpec, reason: str) -> None:
-        """Print a line about a run that starts again."""
-        self._print(_again(spec, reason))
-
-    def noted(self, spec: RunSpec, line: str) -> None:
-        """Print a line that a run has left."""
-        self._print(f"{spec.label}: {line}")
 
     def ended_elsewhere(self, spec: RunSpec) -> None:
         """Print a line about a run that another process has ended."""
@@ -151,7 +143,7 @@ def _hours(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-class Bars:
+class Bars(Display):
     """Progress in bars: one for the grid, and one for each run in progress.
 
     :param progress: Live display, in which the bars are drawn
@@ -166,14 +158,6 @@ class Bars:
     def ended(self, result: RunResult) -> None:
         """Remove the bar of a run that has ended, and print a line about it."""
         self._end(result.spec, summary(result))
-
-    def lost(self, spec: RunSpec, reason: str) -> None:
-        """Print a line about a run that starts again."""
-        self._print(_again(spec, reason))
-
-    def noted(self, spec: RunSpec, line: str) -> None:
-        """Print a line that a run has left."""
-        self._print(f"{spec.label}: {line}")
 
     def ended_elsewhere(self, spec: RunSpec) -> None:
         """Print a line about a run that another process has ended."""

@@ -119,7 +119,9 @@ def run_one(
     model = model_of(spec, tensorboard)
     code = made_with(spec)  # now, as files may be edited while it trains
     past = _Past()
-    if checkpoints is not None and not hasattr(model, "replay_buffer"):  # which no file holds
+    if hasattr(model, "replay_buffer"):
+        checkpoints = None  # which do not hold it
+    if checkpoints is not None:
         model, past = _continued(model, spec, code, checkpoints.file)
         code = _together(past.made_with or {}, code)
     track = None if tracking is None else _track(spec, code, tracking, past.spec is not None)
@@ -142,7 +144,7 @@ def run_one(
     def seconds() -> float:
         return past.seconds + time.perf_counter() - started
 
-    if checkpoints is not None and not hasattr(model, "replay_buffer"):
+    if checkpoints is not None:
         file, source = checkpoints.file, _source(code)
 
         def save(model: BaseAlgorithm) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
+from sb3_course.benchmark.execution.progress import Display, summary
 from sb3_course.benchmark.execution.runner import to_do
 from sb3_course.benchmark.storage.grids import JOURNAL
 from sb3_course.benchmark.storage.result import RunResult
@@ -32,7 +33,7 @@ from sb3_course.benchmark.tuning.trials import (
 )
 
 
-class TrialDisplay:
+class TrialDisplay(Display):
     """Display of trials: a line for each that ends, and a bar on a terminal.
 
     :param console: Console to print to
@@ -62,15 +63,7 @@ class TrialDisplay:
     def ended(self, result: RunResult) -> None:
         """Print a line about a run that failed; of others the trial tells."""
         if result.failure is not None:
-            self._print(f"{result.spec.label}: FAILED, {result.reason}")
-
-    def lost(self, spec: RunSpec, reason: str) -> None:
-        """Print a line about a run that starts again."""
-        self._print(f"{spec.label}: started again, {reason.strip().rpartition(chr(10))[2]}")
-
-    def noted(self, spec: RunSpec, line: str) -> None:
-        """Print a line that a run has left."""
-        self._print(f"{spec.label}: {line}")
+            self._print(summary(result))
 
     def ended_elsewhere(self, spec: RunSpec) -> None:
         """Show nothing: the command that did the run does."""

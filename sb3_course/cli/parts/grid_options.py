@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from sb3_course.cli.parts.terminal import print_error
+from sb3_course.cli.parts.terminal import print_error, print_line
 
 if TYPE_CHECKING:
     from sb3_course.benchmark.definition.grid import Grid
+    from sb3_course.benchmark.plan import GridPlan
 
 
 def _no_file(path: Path) -> Path:
@@ -131,3 +132,17 @@ def command_line() -> str:
         short = str(path.relative_to(here)) if inside else path.name
         words.append(short if path.is_absolute() else word)
     return shlex.join(["sb3-course", *words])
+
+
+def show_plan(plan: "GridPlan") -> None:
+    """Print what a command is about to run.
+
+    :param plan: Plan of a grid
+    """
+    what = "runs to repeat" if plan.rerun else "runs"
+    n_runs, n_todo = len(plan.runs), len(plan.todo)
+    print_line(f"{plan.grid.name}: {n_runs} {what}, {n_runs - n_todo} done, {n_todo} to do")
+    for note in plan.notes:
+        print_line(note)
+    if plan.rerun and plan.todo and "-dirty" in plan.store.folder.name:
+        print_error("uncommitted changes: the stored runs will name their commit with -dirty")

@@ -68,7 +68,6 @@ def describe(algorithm: BaseAlgorithm, members: Members) -> dict[str, Any]:
     if normalized is not None:
         header |= normalized
         members[STATISTICS] = pack_arrays(header.pop("statistics"))
-        header["vec_normalize"] = {key: _number(v) for key, v in header["vec_normalize"].items()}
     attributes: dict[str, Any] = {}
     pickled: dict[str, str] = {}
     arrays: dict[str, Any] = {}
@@ -190,10 +189,6 @@ def sb3_data(members: Members) -> dict[str, Any]:
 
 def _is_pickled(item: Any) -> bool:
     return isinstance(item, dict) and PICKLED in item
-
-
-def _number(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
 
 
 def check_class(cls: type[BaseAlgorithm], path: CheckpointPath, saved: str | None) -> None:

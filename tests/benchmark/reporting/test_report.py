@@ -161,7 +161,9 @@ def test_the_readme_shows_all_figures_and_its_tables_are_complete(readme, publis
     shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", readme)
     assert {f"figures/{name}.png" for name in FIGURES} == set(shown)
     assert all((published[0] / path).exists() for path in shown)
-    for block in re.findall(r"(?:^\|.*\|\n)+", readme, flags=re.MULTILINE):
+    blocks = re.findall(r"(?:^\|.*\|\n)+", readme, flags=re.MULTILINE)
+    assert blocks
+    for block in blocks:
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(widths) == 1, block
     assert "B\\|C" in readme
