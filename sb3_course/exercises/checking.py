@@ -142,11 +142,11 @@ def _difference(found: Array, right: Array) -> str:
     differing = np.argwhere(np.abs(found - right) > tolerance)
     place = tuple(int(i) for i in differing[0])
     shown = ", ".join(map(str, place))
-    off = np.abs(found - right).max() / np.abs(right).max()
-    nearly = "; nearly right: is an ε added?" if 0 < off < NEARLY else ""
+    nearly = np.abs(found - right).max() < NEARLY * np.abs(right).max()
+    digits, why = (9, "; nearly right: is an ε added?") if nearly else (6, "")
     return (
-        f"[{shown}] is {found[place]:.9g}, right is {right[place]:.9g} "
-        f"({len(differing)} of {right.size} numbers differ{nearly})"
+        f"[{shown}] is {found[place]:.{digits}g}, right is {right[place]:.{digits}g} "
+        f"({len(differing)} of {right.size} numbers differ{why})"
     )
 
 

@@ -18,7 +18,7 @@ def published(monkeypatch, tmp_path):
     def plan(experiment, *arguments):
         calls.append((experiment.name, *arguments))
         grid = SimpleNamespace(name=experiment.name)
-        return SimpleNamespace(rerun=False, grid=grid, runs=[1, 2], todo=[1])
+        return SimpleNamespace(rerun=False, grid=grid, runs=[1, 2], todo=[1], notes=["a note"])
 
     def run(experiment, planned, own, **how):
         if outcome.error is not None:
@@ -48,6 +48,7 @@ def test_options_are_passed_on_and_what_came_of_it_is_printed(published, capsys)
     out = capsys.readouterr().out
     for part in (
         "2 runs, 1 done, 1 to do",
+        "a note",
         "by [it]",
         "yes",
         "With 0.1 of the steps",

@@ -167,3 +167,9 @@ def optimal_baseline(probabilities, scores, returns):
     assert (
         "with one of all trajectories of a small MDP, the shape is (3,) instead" in found.lines[0]
     )
+
+
+def test_an_answer_that_is_off_by_less_than_six_digits_show_is_called_nearly_right():
+    lines = verdict("reward_to_go", RIGHT.format("returns * (1 + 3e-6)")).lines
+    is_, right = re.search(r"is (\S+), right is (\S+) \(", lines[0]).groups()
+    assert is_ != right and "nearly right: is an ε added?" in lines[0]
