@@ -134,12 +134,12 @@ def imitate(
     if expert is None and (algo is not None or trust):
         raise UserError(f"{'--trust' if algo is None else '--algo'} requires --expert")
     try:
-        from sb3_course.imitation import homework
+        from sb3_course.imitation import command
     except ModuleNotFoundError:
         raise
     except ImportError as error:  # an extra is not installed; the message names it
         raise UserError(str(error)) from error
-    options = homework.Options(
+    options = command.Options(
         env=environment(EnvConfig(env), env_kwargs, wrapper),
         expert=expert,
         demos=demos,
@@ -156,7 +156,7 @@ def imitate(
         warn_of_normalization(file)
     stop_on_sigterm()
     try:
-        return OK if homework.imitate(options, print_line) else INTERRUPTED
+        return OK if command.imitate(options, print_line) else INTERRUPTED
     except FloatingPointError as error:
         print_error(str(error))
         return FAILED

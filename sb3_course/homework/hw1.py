@@ -23,7 +23,7 @@ from sb3_course.common.errors import UserError
 from sb3_course.common.files import check_can_write_into, write_whole
 from sb3_course.homework import imitation_runs
 from sb3_course.imitation import load_cs285_demonstrations, load_cs285_expert
-from sb3_course.imitation.homework import HOMEWORK, N_EVALUATED
+from sb3_course.imitation.command import HOMEWORK, N_EVALUATED
 
 Round: TypeAlias = tuple[str, int, float, int, float, float]
 """Environment, seed, the expert's return, number of the round, mean and deviation of returns."""

@@ -12,7 +12,7 @@ module              content
 ``experts``         experts from files and models
 ``cs285``           files of CS285's homework
 ``plain_pickle``    pickles of plain data, read without executing anything
-``homework``        ``sb3-course imitate``: the homework in one call
+``command``         ``sb3-course imitate``: the homework in one call
 ==================  =============================================================
 """
 

@@ -63,14 +63,14 @@ def test_figures_that_stop_say_why(monkeypatch, capsys, error, code, message):
 @pytest.mark.parametrize("finished", [True, False])
 def test_imitate_passes_its_options_on(monkeypatch, words, expected, finished):
     pytest.importorskip("imitation")
-    homework = importlib.import_module("sb3_course.imitation.homework")
+    command = importlib.import_module("sb3_course.imitation.command")
     calls = []
 
     def imitate(options, print_line):
         calls.append(options)
         return finished
 
-    monkeypatch.setattr(homework, "imitate", imitate)
+    monkeypatch.setattr(command, "imitate", imitate)
     code = app.invoke(["imitate", "CartPole-v1", *words])
     assert code == (terminal.OK if finished else terminal.INTERRUPTED)
     (options,) = calls

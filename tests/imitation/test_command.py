@@ -9,7 +9,7 @@ from stable_baselines3 import A2C
 import sb3_course
 from sb3_course.cli.app import invoke
 from sb3_course.common.checkpoint import read_header
-from sb3_course.imitation import homework
+from sb3_course.imitation import command
 from tests.imitation.helpers import homework_expert, homework_paths, write
 
 FAST = {"n_steps": 30, "gradient_steps": 10}
@@ -17,9 +17,9 @@ FAST = {"n_steps": 30, "gradient_steps": 10}
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
-    monkeypatch.setattr(homework, "HOMEWORK", homework.HOMEWORK | FAST)
-    monkeypatch.setattr(homework, "N_DEMONSTRATED", 1)
-    monkeypatch.setattr(homework, "N_EVALUATED", 1)
+    monkeypatch.setattr(command, "HOMEWORK", command.HOMEWORK | FAST)
+    monkeypatch.setattr(command, "N_DEMONSTRATED", 1)
+    monkeypatch.setattr(command, "N_EVALUATED", 1)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_our_own_experts_are_there(env_id):
     import gymnasium as gym
 
     env = gym.make(env_id)
-    path = homework.default_expert(env_id)
+    path = command.default_expert(env_id)
     actions = load_expert(path)(np.stack([env.reset(seed=s)[0] for s in range(3)]))
     assert actions.shape == (3, *env.action_space.shape) and np.isfinite(actions).all()
     facts = json.loads(path.with_name("experts.json").read_text())[env_id]
@@ -152,7 +152,7 @@ def test_ctrl_c_saves_what_there_is(files, capsys, tmp_path, monkeypatch):
     def interrupted(self, *args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(homework.DAgger, "collect_rollouts", interrupted)
+    monkeypatch.setattr(command.DAgger, "collect_rollouts", interrupted)
     model = tmp_path / "dagger.zip"
     arguments = ["imitate", "Pendulum-v1", "--expert", files[0], "--demos", files[1], "--dagger"]
     assert invoke([*arguments, "--out", str(model)]) == 130
@@ -168,8 +168,8 @@ def test_a_signal_while_the_model_is_saved_loses_nothing(
         os.kill(os.getpid(), number)
         keep(self, path)
 
-    keep, model = homework.DAgger.save, tmp_path / "bc.zip"
-    monkeypatch.setattr(homework.DAgger, "save", save)
+    keep, model = command.DAgger.save, tmp_path / "bc.zip"
+    monkeypatch.setattr(command.DAgger, "save", save)
     arguments = ["imitate", "Pendulum-v1", "--expert", files[0], "--demos", files[1]]
     assert invoke([*arguments, "--out", str(model)]) == 130
     assert "once more stops at once" in capsys.readouterr().out
@@ -181,7 +181,7 @@ def test_an_error_saves_what_there_is(files, capsys, tmp_path, monkeypatch, erro
     def fails(self, *args, **kwargs):
         raise error("a reward is not finite")
 
-    monkeypatch.setattr(homework.DAgger, "collect_rollouts", fails)
+    monkeypatch.setattr(command.DAgger, "collect_rollouts", fails)
     model = tmp_path / "dagger.zip"
     arguments = ["imitate", "Pendulum-v1", "--expert", files[0], "--demos", files[1], "--dagger"]
     arguments += ["--out", str(model)]
@@ -199,7 +199,7 @@ def test_sigterm_does_what_ctrl_c_does(files, capsys, tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(homework.DAgger, "collect_rollouts", stopped)
+    monkeypatch.setattr(command.DAgger, "collect_rollouts", stopped)
     arguments = ["imitate", "Pendulum-v1", "--expert", files[0], "--demos", files[1], "--dagger"]
     try:
         assert invoke([*arguments, "--out", str(tmp_path / "model.zip")]) == 130
