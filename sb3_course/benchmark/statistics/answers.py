@@ -117,8 +117,11 @@ def _looks(
         [_finals(whole, name, names, seeds) for name in design.questions[question]]
         for seeds in design.rounds.seeds[:looked]
     ]
-    if any(not len(runs) for both in rounds for one in both for runs in one):
-        return looked, ""  # no run of a round finished on an environment
+    # A round is compared where each of the looks is: a failure at one settles nothing later on.
+    whole_on = [i for i in range(len(names)) if all(len(one[i]) for both in rounds for one in both)]
+    if not whole_on:
+        return looked, ""
+    rounds = [[[one[i] for i in whole_on] for one in both] for both in rounds]
     x, y = zip(*rounds, strict=True)
     at = settled_at(x, y, len(design.rounds.seeds), level)
     if at is None:

@@ -122,6 +122,17 @@ def test_a_round_of_which_every_run_failed_settles_nothing():
     assert not row.settled and row.rounds == 2
 
 
+def test_a_settled_question_stays_settled_where_a_task_that_failed_is_done_later():
+    """A has no run on a second task in the first round, by which the question is settled."""
+    looked = plan(started={"A": 2, "B": 2}, looked={QUESTION: 2})
+    two = design(rounds=looked)
+    two = replace(two, environments={"Mine": [0, 10], "Yours": [0, 10]})
+    mine, yours = table(n=10, lead=9), table(n=10, lead=0, environment="Yours")
+    failed = (yours["algorithm"] == "A") & yours["seed"].isin(looked.seeds[0])
+    row = answer(two, pd.concat([mine, yours[~failed]]))
+    assert row.settled and row.winner == "A" and row.environments == ["Mine", "Yours"]
+
+
 def test_the_winner_is_who_was_ahead_when_it_was_settled():
     """Both have gone on for another question since, and B has caught up."""
     looked = plan(started={"A": 4, "B": 4}, looked={QUESTION: 1})
