@@ -1,6 +1,6 @@
 """Small Markov decision processes in which every expectation can be computed exactly."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -240,30 +240,6 @@ class TabularMDP(VectorWorld):
                     p *= self.transition[states[t], actions[t], states[t + 1]]
                 pairs = zip(states, actions, strict=True)
                 yield p, states, actions, [self.reward[s, a] for s, a in pairs]
-
-    def expected_estimate(
-        self,
-        policy: ActorCriticPolicy,
-        parameters: list[nn.Parameter],
-        weigh: Callable[[list[float]], list[float]],
-    ) -> th.Tensor:
-        r"""Compute :math:`E[\sum_t \nabla \log \pi(a_t|s_t) w_t] / H` exactly.
-
-        With total returns or undiscounted rewards to go as the weights, this is ∇J / H.
-
-        :param policy: Policy for this world
-        :param parameters: Parameters of the policy, θ, P in all
-        :param weigh: Function from an episode's rewards to its weights w
-        :return: Flat gradient, of shape (P,)
-        """
-        log_pi = self.log_probs(policy)
-        surrogate = th.zeros((), dtype=th.float64)
-        for p, states, actions, rewards in self.trajectories():
-            scores = log_pi[list(states), list(actions)]
-            probability = p * scores.sum().exp().detach()
-            surrogate = surrogate + probability * (scores * th.tensor(weigh(rewards))).sum()
-        gradients = th.autograd.grad(surrogate / self.horizon, parameters)
-        return th.cat([g.flatten() for g in gradients]).double()
 
     def gradient(
         self, policy: ActorCriticPolicy, parameters: list[nn.Parameter], gamma: float = 1.0
