@@ -94,6 +94,7 @@ def load_any(
     normalize: Normalize,
     trusted: bool,
     device: str = "cpu",
+    plays: bool = False,
 ) -> BaseAlgorithm:
     """Load a model of any library that :func:`save` or SB3 saved.
 
@@ -101,10 +102,10 @@ def load_any(
     :param path: Checkpoint
     :param env: Environments, which are wrapped in the normalization of the file; None for a model
         without any
-    :param normalize: What becomes of the normalization, as in :func:`load`; with ``"freeze"`` an
-        off-policy model has no replay buffer
+    :param normalize: What becomes of the normalization, as in :func:`load`
     :param trusted: Whether pickles are read; if not, as with ``weights_only=True``
     :param device: Device of the networks, as in SB3
+    :param plays: Whether the model is not trained: it gets no replay buffer
     :return: Model
     :raises CheckpointError: If the file is malformed, or needs a pickle
     """
@@ -118,15 +119,15 @@ def load_any(
         env = checkpoint.wrap_normalized(env, header, normalize)
     checkpoint.sb3_data(members)
     custom = None if trusted else checkpoint.plain_attributes(members, {})
-    # A replay buffer is for training: it can take gigabytes, and HER's needs the environment.
-    plays = normalize == "freeze" and issubclass(algorithm, OffPolicyAlgorithm)
-    unused: dict[str, Any] = {"replay_buffer": object()} if plays else {}
+    # It can take gigabytes, and HER's needs the environment.
+    bare = plays and issubclass(algorithm, OffPolicyAlgorithm)
+    unused: dict[str, Any] = {"replay_buffer": object()} if bare else {}
     with checkpoint.reading(path):
         model = algorithm.load(
             checkpoint.as_zip(members), env=env, device=device, custom_objects=custom, **unused
         )
-    if isinstance(model, OffPolicyAlgorithm) and plays:
-        model.replay_buffer = None
+    if bare:
+        vars(model)["replay_buffer"] = None
     checkpoint.remember(model, header)
     return model
 
@@ -146,7 +147,7 @@ def load_to_predict(
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*trained on normalized observations")
-        model = load_any(algorithm, path, None, "freeze", trusted)
+        model = load_any(algorithm, path, None, "freeze", trusted, plays=True)
     header = checkpoint.read_header(path)
     if isinstance(model, CourseAlgorithm):
         model._normalization = None  # which the stand-in has, where it matters

@@ -123,7 +123,7 @@ def load_to_play(
     """
     algorithm = find_class(path, header, name, trusted)
     with _told(path, name):
-        model = loading.load_any(algorithm, path, env, "freeze", trusted)
+        model = loading.load_any(algorithm, path, env, "freeze", trusted, plays=True)
     for key, weights in model.policy.state_dict().items():
         if not weights.isfinite().all():
             raise UserError(f"{path}: its weights {key} are not finite: the training has diverged")

@@ -203,8 +203,9 @@ def test_a_model_that_plays_has_no_replay_buffer(tmp_path):
     actions = [one.predict(obs, deterministic=True)[0] for one in (played, model)]
     assert np.array_equal(*actions)
     env = DummyVecEnv([lambda: gym.make("CartPole-v1")])
-    trained = loading.load_any(DQN, tmp_path / "dqn.zip", env, "train", trusted=True)
-    assert trained.replay_buffer.buffer_size == 50_000
+    for normalize in ("train", "freeze"):
+        trained = loading.load_any(DQN, tmp_path / "dqn.zip", env, normalize, trusted=True)
+        assert trained.replay_buffer.buffer_size == 50_000
 
 
 def test_a_model_with_hindsight_is_opened_without_its_environment(tmp_path):

@@ -1,8 +1,7 @@
 """One function that makes vector environments of every backend."""
 
 import inspect
-import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -188,15 +187,6 @@ def normalization_of(space: Space[Any]) -> dict[str, Any]:
     return {} if len(boxes) == len(parts) else {"norm_obs_keys": boxes}
 
 
-def _make_in_process(make: Callable[[], gymnasium.Env[Any, Any]]) -> gymnasium.Env[Any, Any]:
-    """Make an environment in a process of its own, which leaves Ctrl-C to the one that trains.
-
-    A terminal sends it to all: the training would save a model whose environments are gone.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return make()
-
-
 def backend_of(venv: VecEnv) -> str:
     """Return the backend of a vector environment, however it is wrapped.
 
@@ -315,6 +305,4 @@ def _make_gymnasium(
             config.make().close()  # whose mistakes a process could not tell
     # Monitor comes between the environment and the wrappers.
     make = partial(replace(config, wrappers=()).make, drawable=True)
-    if issubclass(sb3_kwargs.get("vec_env_cls") or DummyVecEnv, SubprocVecEnv):
-        make = partial(_make_in_process, make)
     return env_util.make_vec_env(make, n_envs=n_envs, seed=seed, **sb3_kwargs)

@@ -96,7 +96,7 @@ class _PolicyExpert:
 
     def __init__(self, policy: BasePolicy, normalizer: VecNormalize | None) -> None:
         self._policy, self._normalizer = policy, normalizer
-        self._written = _times_written(policy)
+        self._weights = None if normalizer is None else _weights(policy)
         self.action_space, self.observation_space = policy.action_space, policy.observation_space
 
     def __getstate__(self) -> dict[str, Any]:
@@ -107,7 +107,6 @@ class _PolicyExpert:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state; SB3's own normalization can be pickled once alone."""
         vars(self).update(state)
-        self._written = _times_written(self._policy)
         if state["_normalizer"] is not None:
             cls, content = state["_normalizer"]
             self._normalizer = cls.__new__(cls)
@@ -124,19 +123,20 @@ class _PolicyExpert:
         :return: Actions, of shape (M, …)
         :raises UserError: The policy has been trained since, which its statistics do not know
         """
-        if self._normalizer is not None and self._written != _times_written(self._policy):
+        given, now = self._weights, self._policy.parameters()
+        if given is not None and not all(map(th.equal, given, now)):
             raise UserError(
                 "the expert has been trained since it was given, and its normalization is that of "
-                "then: give it once it is trained, as in model.expert = expert"
+                "then: give it once it is trained, as in model.expert = as_expert(expert)"
             )
-        given: Any = obs if self._normalizer is None else self._normalizer.normalize_obs(obs)
+        seen: Any = obs if self._normalizer is None else self._normalizer.normalize_obs(obs)
         choose = _mode if isinstance(self._policy, ActorCriticPolicy) else _predict
-        return choose(self._policy, given)
+        return choose(self._policy, seen)
 
 
-def _times_written(policy: BasePolicy) -> list[int]:
-    """Return how often each parameter has been written to, as torch counts it."""
-    return [0 if p.is_inference() else p._version for p in policy.parameters()]
+def _weights(policy: BasePolicy) -> list[th.Tensor]:
+    """Return a copy of a policy's parameters, which may be written to in any way."""
+    return [parameter.detach().clone() for parameter in policy.parameters()]
 
 
 def seeing_as_given(expert: Expert, env: VecEnv | None) -> Expert:

@@ -308,7 +308,11 @@ def conclude(table: pd.DataFrame) -> Conclusion:
         f"likelihood learns a policy with {last[UNIT]:.2f}, weighting by the return one with "
         f"{last[RETURN]:.2f}, and weighting by the return less its mean one with "
         f"{last[CENTERED]:.2f}.",
-        bool(difference < TOLERANCE and mean < last[RETURN] != last[CENTERED]),
+        bool(
+            difference < TOLERANCE
+            and max(mean, last[UNIT]) < last[RETURN]
+            and abs(last[CENTERED] - last[RETURN]) > 0.1
+        ),
         {
             "largest_relative_difference": difference,
             "return_unit_weights": float(last[UNIT]),

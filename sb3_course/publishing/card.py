@@ -94,6 +94,7 @@ def make_card(options: Options, tell: Callable[[str], None]) -> None:
         header=checkpoint.checked_header(members),
         config=settings,
         results=results,
+        env_settings=config.data(config.name),
         video=recorded,
         repo=options.repo,
     )

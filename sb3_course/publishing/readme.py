@@ -1,5 +1,6 @@
 """The text of a model card, with the metadata that the Hugging Face Hub reads."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,8 @@ import yaml
 
 LIBRARIES = ("sb3_course", "stable_baselines3", "sb3_contrib")
 """Packages from which classes are imported by their names alone."""
+APART = "hyper_parameters", "versions"
+"""Parts of a configuration that have tables of their own."""
 INSTALL = "pip install --no-deps imitation==1.0.1"
 """What BC and DAgger need besides: see :mod:`sb3_course.imitation`."""
 
@@ -22,6 +25,7 @@ class Facts:
     :param config: What :func:`~sb3_course.publishing.configuration.configuration` returned, of the
         training
     :param results: Content of ``results.json``, of the evaluation
+    :param env_settings: Settings of the environment of the evaluation, as Python has them
     :param video: Whether there is a video
     :param repo: Repository of the Hub, or None
     """
@@ -31,6 +35,7 @@ class Facts:
     header: dict[str, Any]
     config: dict[str, Any]
     results: dict[str, Any]
+    env_settings: Mapping[str, Any]
     video: bool
     repo: str | None
 
@@ -103,7 +108,7 @@ def readme(facts: Facts) -> str:
         _table(("hyper-parameter", "value"), _flat(config["hyper_parameters"])),
         _table(
             ("setting", "value"),
-            _flat({k: v for k, v in config.items() if k not in ("hyper_parameters", "versions")}),
+            _flat({k: v for k, v in config.items() if k not in APART and v not in (None, {})}),
         ),
         "## Versions",
         _table(
@@ -182,7 +187,7 @@ def watch(facts: Facts) -> str:
         words.append(f"--algo {facts.module}:{facts.config['algorithm']}")
     elif "class" not in facts.header:
         words.append(f"--algo {facts.config['algorithm']}")
-    trust = facts.pickled or bool(facts.results["env_settings"].get("wrappers"))
+    trust = facts.pickled or bool(facts.env_settings.get("wrappers"))
     return " ".join([*words, *["--trust"] * trust])
 
 
@@ -193,9 +198,9 @@ def code(facts: Facts) -> str:
     :return: Imports and three statements
     """
     name = facts.config["algorithm"]
-    env, settings = facts.results["env"], facts.results["env_settings"]
+    env, settings = facts.results["env"], facts.env_settings
     names = {"kwargs": "env_kwargs"}
-    given = "".join(f", {names.get(key, key)}={value!r}" for key, value in settings.items())
+    given = "".join(f", {names.get(key, key)}={_python(v)}" for key, v in settings.items())
     imports = [] if facts.repo is None else ["from huggingface_hub import hf_hub_download"]
     file = repr(facts.file)
     place = file if facts.repo is None else f"hf_hub_download({facts.repo!r}, {file})"
@@ -239,8 +244,23 @@ def _acts(facts: Facts) -> str:
             "`model.predict(observations, state, episode_start, deterministic=True)`, which "
             "returns the actions and the next `state`; the first one is None"
         )
-    masks = ", action_masks=get_action_masks(env)" * (name == "MaskablePPO")
-    return f"`model.predict(model.get_env().reset(){masks}, deterministic=True)`"
+    if name == "MaskablePPO":
+        return (
+            "`model.predict(observations, action_masks=get_action_masks(env), "
+            "deterministic=True)`, with the function of `sb3_contrib.common.maskable.utils`"
+        )
+    return "`model.predict(model.get_env().reset(), deterministic=True)`"
+
+
+def _python(value: Any) -> str:
+    """Write a value as Python reads it, also where a number is not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float('{value}')"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k!r}: {_python(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_python, value)) + "]"
+    return repr(value)
 
 
 def _normalizes(config: Mapping[str, Any]) -> bool:

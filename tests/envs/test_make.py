@@ -1,7 +1,5 @@
 """One function for every backend."""
 
-import os
-import signal
 import subprocess
 import sys
 from functools import partial
@@ -386,14 +384,3 @@ def test_a_single_wrapper_needs_no_list(wrapper: Any, backend: Any) -> None:
 def test_normalize_is_true_false_or_arguments():
     with pytest.raises(ValueError, match="normalize must be True, False or a dict .* got None"):
         make_vec_env("CartPole-v1", normalize=None)
-
-
-def test_processes_of_environments_leave_ctrl_c_to_the_training():
-    """A terminal sends it to all of them: the one that trains ends its batch, and saves."""
-    venv = make_vec_env("CartPole-v1", 2, seed=0, backend="subproc")
-    venv.reset()
-    for process in venv.processes:
-        os.kill(process.pid, signal.SIGINT)
-    venv.step(np.zeros(2, dtype=int))
-    assert len(venv.get_attr("spec")) == 2
-    venv.close()

@@ -240,7 +240,7 @@ def test_the_command_of_a_card_works_for_whoever_has_not_written_it(env, setting
     """Modules are imported if they are named, or the file is trusted."""
     header = {"class": "NPG", "env": env}
     config = {"env": env, "env_settings": settings, "algorithm": "NPG"}
-    facts = readme.Facts("m.zip", "sb3_course.npg", header, config, config, False, None)
+    facts = readme.Facts("m.zip", "sb3_course.npg", header, config, config, settings, False, None)
     assert readme.watch(facts) == f"sb3-course enjoy {command}"
 
 
@@ -261,9 +261,14 @@ def test_a_card_tells_where_a_policy_learned_from_where_it_was_evaluated(tmp_pat
 @pytest.mark.parametrize(("name", "says"), [("RecurrentPPO", "state"), ("MaskablePPO", "masks")])
 def test_a_card_says_how_the_policy_is_asked(name, says):
     config = {"algorithm": name}
-    facts = readme.Facts("m.zip", "sb3_contrib", {}, config, {}, False, None)
+    facts = readme.Facts("m.zip", "sb3_contrib", {}, config, {}, {}, False, None)
     assert says in readme._acts(facts)
 
 
 def test_a_bar_in_a_value_does_not_divide_its_cell():
     assert readme._table(("a", "b"), [("`x`", "`1|2`")]).endswith("| `x` | `1\\|2` |")
+
+
+def test_settings_that_are_infinite_are_python_in_a_card():
+    given = {"contact_cost_range": [float("-inf"), 10.0], "a": {"b": (1, None)}}
+    assert eval(readme._python(given)) == given

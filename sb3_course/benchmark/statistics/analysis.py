@@ -135,7 +135,7 @@ def analyze_returns(
         stability=environments.stability(runs),
         metrics=environments.metric_curves(finished),
         ranks=pairs.ranks(runs, design),
-        probability_of_improvement=settled_pairs(improvement, answered),
+        probability_of_improvement=settled_pairs(design, improvement, answered),
         comparisons=pairs.comparisons(design, runs, arranged),
         answers=answered,
         aggregated=[name for name in design.environments if name in set(scores["environment"])],

@@ -50,20 +50,22 @@ def answers(design: Design, runs: Runs, whole: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def settled_pairs(table: pd.DataFrame, answered: pd.DataFrame) -> pd.DataFrame:
-    """Let the looks decide about the pairs that planned questions ask about, and no other test.
+def settled_pairs(design: Design, table: pd.DataFrame, answered: pd.DataFrame) -> pd.DataFrame:
+    """Let the answers decide about the pairs that questions ask about, where there are rounds.
 
     A fixed number of seeds is what the test of all pairs supposes; on seeds that are added until a
     question is settled, it finds a difference too often.
 
+    :param design: What is compared
     :param table: Pairs, see :func:`.pairs.probability_of_improvement`
     :param answered: Answers to the questions, see :func:`answers`
     :return: Pairs, of which ``apart`` is the answer where there is one
     """
-    looked = answered[answered["rounds"] > 0]
+    if design.rounds is None:
+        return table
     found = {
         frozenset(pair): bool(settled)
-        for *pair, settled in looked[[*pairs.PAIR, "settled"]].itertuples(index=False)
+        for *pair, settled in answered[[*pairs.PAIR, "settled"]].itertuples(index=False)
     }
     apart = [
         found.get(frozenset((x, y)), bool(apart))

@@ -108,6 +108,8 @@ def spec_of(venv: VecEnv) -> EnvSpec | None:
     """
     try:
         if isinstance(venv.unwrapped, SubprocVecEnv):
+            if venv.unwrapped.waiting:  # in the middle of a step, whose results would be the answer
+                return None
             (name,) = venv.env_method("__str__", indices=[0])  # <Monitor<CartPoleEnv<CartPole-v1>>>
             *classes, env_id = str(name).strip("<>").split("<")
             if not classes or ENV_ID_RE.fullmatch(env_id) is None:

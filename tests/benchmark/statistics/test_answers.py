@@ -104,6 +104,9 @@ def test_the_looks_decide_about_the_pair_of_a_planned_question():
     returns = table(lead=9, algorithms=("A", "B", "C"))
     pairs = analyze_returns(design(rounds=many), returns).probability_of_improvement
     assert pairs["apart"].tolist() == [False, True, False]  # A and B, A and C, B and C
+    later = design(rounds=many, questions={QUESTION: ("A", "B"), "And C?": ("C", "A")})
+    pairs = analyze_returns(later, returns).probability_of_improvement
+    assert not pairs["apart"].any()  # a question that was asked later is not settled by the rounds
     pairs = analyze_returns(design(), returns).probability_of_improvement
     assert pairs["apart"].tolist() == [True, True, False]
 

@@ -75,7 +75,7 @@ def power(analysis: Analysis) -> Table:
     :return: One row per question that is answered
     """
     answers = analysis.answers[analysis.answers["point"].notna()]
-    in_rounds = bool((answers["rounds"] > 0).any())
+    in_rounds = analysis.design.rounds is not None
     rows: list[Row] = [
         [
             f"{row.x} against {row.y}",
@@ -190,7 +190,7 @@ def probability_of_improvement(analysis: Analysis) -> Table:
         "Probability that a run of the first scores higher [95% interval]; p: permutation test "
         "within each environment; told apart at the 5% level after Holm's correction over all "
         "pairs"
-        + (", a planned question's pair by its looks" + LOOKED)
+        + (", a question's pair by its answer" + LOOKED)
         * (analysis.design.rounds is not None),
         ["Pair", "P(X > Y)", "p", "p (Holm)", "Told apart", "Seeds"]
         + ([] if everywhere else ["Environments"]),

@@ -161,6 +161,17 @@ def test_hundreds_of_runs_take_no_longer_and_agree_with_the_normal_law(digits):
     assert p_value([np.zeros(700)], [np.zeros(600)]) == 1.0
 
 
+@pytest.mark.parametrize(("n", "m"), [(1000, 2), (500, 8), (40, 3)])
+@pytest.mark.parametrize("digits", [0, 9])
+def test_far_fewer_runs_of_one_are_counted_whoever_is_x(n, m, digits):
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(1, 1, n).round(digits), generator.normal(0, 1, m).round(digits)
+    assert p_value([x], [y]) == pytest.approx(p_value([y], [x]), rel=1e-9)
+    if digits == 9:
+        exact = mannwhitneyu(x, y, method="exact").pvalue
+        assert p_value([x], [y]) == pytest.approx(exact, rel=1e-6)
+
+
 @pytest.mark.parametrize("digits", [0, 9])
 def test_the_normal_law_is_close_to_the_counted_one(digits, monkeypatch):
     generator = np.random.default_rng(2)
