@@ -298,12 +298,20 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     best = float(table.loc[table["part"] == "optimum", "value"].iloc[0])
     mean = curves.groupby("weight")["value"].mean()
     speed = [float((mean[weight] - start) / (best - start)) for weight in WEIGHTS]
+    rates = curves.groupby("weight")["learning_rate"].first()
+    largest = table["learning_rate"].max()
+    edge = [weight for weight in WEIGHTS if rates[weight] == largest]
+    more = (
+        f" The best of {' and '.join(edge)} is the largest step size that was tried."
+        if edge
+        else ""
+    )
     return Conclusion(
         f"Relative to Q̂ as the weight, the variance is {relative[1]:.0%} with the perfect state "
         f"baseline, {relative[3]:.0%} with the exact advantage and {relative[2]:.0%} with Q and no "
         "baseline. At its best step size, the mean gain over the run as a fraction of the "
         f"largest possible one is {speed[0]:.0%} with Q̂, {speed[1]:.0%} with Q̂ − V, "
-        f"{speed[2]:.0%} with Q and {speed[3]:.0%} with A.",
+        f"{speed[2]:.0%} with Q and {speed[3]:.0%} with A.{more}",
         relative[3] < relative[1] < relative[0]
         and relative[3] < relative[2]
         and speed[3] > max(speed[:3]),

@@ -27,7 +27,10 @@ def main() -> None:
         del sys.argv[1]
         runpy.run_module(f"rl_zoo3.{command}", run_name="__main__", alter_sys=True)
         return
-    zoo: Any = import_module("rl_zoo3.cli")
+    try:
+        zoo: Any = import_module("rl_zoo3.cli")
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error.name} is not installed: pip install 'sb3-course[zoo]'")
     zoo.main()
 
 

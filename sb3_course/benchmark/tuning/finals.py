@@ -2,8 +2,10 @@
 
 The best of many noisy values is one whose noise was lucky, so that it is lower when it is measured
 again: the winner's curse. With the value v of a setting in its trial and its value f on fresh
-seeds, *optimism* is v − f. The setting with the highest f is chosen. The grid's own settings are
-among the candidates, so that nothing is chosen which is not better than what there was.
+seeds, *optimism* is v − f. The setting with the highest f is chosen, which is again the best of a
+few noisy values: of four that are alike, its f is too high by one standard error of f on average.
+The grid's own settings are among the candidates, so that nothing is chosen which is not better on
+the fresh seeds than what there was.
 """
 
 from collections.abc import Sequence

@@ -163,6 +163,7 @@ class SharedStudy:
                 now = self.held(trial.number)
                 if now.state == TrialState.RUNNING:
                     self._mine.add(trial.number)
+                    self._study.sampler = sampler_of(self.subject.name, trial.number)
                     return Trial(self._study, now._trial_id)
                 self._locks.release(trial.number + 1)
         return None

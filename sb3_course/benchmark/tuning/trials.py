@@ -90,7 +90,7 @@ def cascade_of(
     furthest: dict[str, FrozenTrial] = {}
     given = list(trials)
     ranges = subject.ranges
-    failed = {settings_key(t, ranges) for t in given if FAILED in t.user_attrs}
+    failed = {settings_key(t, ranges) for t in given if {FAILED, REFUSED} & t.user_attrs.keys()}
     for trial in filter(has_value, given):
         key = settings_key(trial, ranges)
         if key in failed:

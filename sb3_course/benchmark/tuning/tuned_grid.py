@@ -32,8 +32,8 @@ Chosen = Sequence[tuple[Subject, Sequence[Final]]]
 def write_tuned(grid: Grid, chosen: Chosen, lines: Sequence[str], folder: Path) -> Path:
     """Write the grid in which algorithms have the settings that were chosen for them.
 
-    It is complete: `sb3-course run` takes it as it is, and its ``algorithms`` can be included by,
-    or copied into, any other grid.
+    It is complete: `sb3-course run` takes it as it is, and its ``algorithms`` can be included by
+    any other grid, or copied into one with these environments.
 
     :param grid: Grid that was tuned
     :param chosen: What was tuned, with what the best settings have reached on fresh seeds
@@ -108,7 +108,7 @@ def provenance(
         reasons = [line for final in finals for line in _curse(subject, final)]
         return [f"{subject.label}: nothing was chosen", *reasons]
     seeds = search.fresh_seeds()
-    where = f"{len(seeds)} fresh seeds ({seeds[0]} to {seeds[-1]})"
+    where = f"{len(seeds)} fresh seeds ({_listed(seeds)})"
     best = finals[0]
     found = f"{best.value:,.4g} ± {error_in_words(best.standard_error)} on {where}"
     measure = f"{search.objective} return"
@@ -124,6 +124,12 @@ def provenance(
     for final in finals:
         lines += _curse(subject, final)
     return lines
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    """Return all seeds, or where they begin and end if they are consecutive."""
+    whole = list(seeds) == list(range(seeds[0], seeds[-1] + 1)) and len(seeds) > 2
+    return f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
 
 
 def _curse(subject: Subject, final: Final) -> list[str]:

@@ -171,17 +171,18 @@ def test_who_was_pruned_too_early_goes_on_once_all_have_been_begun(storage, tmp_
     assert one.counted == 6
 
 
-def test_a_second_chance_that_fails_is_the_last_one(storage, tmp_path):
+@pytest.mark.parametrize("kind", [FAILED, REFUSED])
+def test_a_second_chance_that_fails_is_the_last_one(storage, tmp_path, kind):
     one = study(storage, tmp_path, trials=6, seeds=1)
     for value in (6.0, 1.0, 2.0, 5.0, 3.0, 4.0):
         trial = one.take()
         if one.report(trial, 0, value):
             one.report(trial, 1, value)
-    one.fail(one.take(), FAILED, "died")
+    one.fail(one.take(), kind, "died")
     taken = 0
     while (trial := one.take()) is not None:  # of who is next in order
         taken += 1
-        one.fail(trial, FAILED, "died")
+        one.fail(trial, kind, "died")
         assert taken < 9
     assert one.over
     assert not one.trials(TrialState.RUNNING)

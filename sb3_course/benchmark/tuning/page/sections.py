@@ -108,10 +108,12 @@ def head(records: Sequence[StudyRecord]) -> Section:
     :return: Section without tables
     """
     text = (
-        "Settings were compared on seeds that no published run has, pruned by successive halving "
-        "over environment steps and seeds. The best ones, and those of the grid, were then run "
-        "again on fresh seeds, by which one was chosen. Of the value that made a setting the best "
-        "of its search, some was luck: the last column says how much."
+        "Settings are compared on seeds that no published run has; of those that are behind at a "
+        "rung of steps and seeds, if there are several, the trials end there. The best ones, and "
+        "those of the grid, are then run again on fresh seeds, by which one is chosen. Of the "
+        "value that made a setting the best of its search, some is luck: the last column estimates "
+        "how much. The value on fresh seeds is that of the best of a few, too high by up to about "
+        "its standard error; `run` measures it on seeds that chose nothing."
     )
     points = [record.provenance[0] for record in records]
     return Section("Tuning", [text], points)
