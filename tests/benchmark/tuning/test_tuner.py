@@ -55,7 +55,7 @@ def test_the_grid_says_what_its_settings_rest_upon(tmp_path, monkeypatch):
     ((_, finals),) = outcome.finals
     text = outcome.tuned.read_text()
     head = "".join(line for line in text.splitlines(True) if line.startswith("#"))
-    for part in ("8 trials", "seeds 100, 101, 102", "103 to 104", "final return", "Commit"):
+    for part in ("8 trials", "seeds 100, 101, 102", "103, 104", "final return", "Commit"):
         assert part in head
     best = finals[0]
     specs = _fresh(outcome)

@@ -75,7 +75,7 @@ def power(analysis: Analysis) -> Table:
     :return: One row per question that is answered
     """
     answers = analysis.answers[analysis.answers["point"].notna()]
-    in_rounds = analysis.design.rounds is not None
+    in_rounds = bool((answers["rounds"] > 0).any())
     rows: list[Row] = [
         [
             f"{row.x} against {row.y}",
@@ -93,7 +93,7 @@ def power(analysis: Analysis) -> Table:
         "the questions (Holm); power at the seeds that there are and seeds for a power of 80%, "
         "estimated by resampling [95% interval]"
         + ("; rounds: looks of the sequential test so far, which decides" if in_rounds else "")
-        + LOOKED * in_rounds,
+        + LOOKED * (analysis.design.rounds is not None),
         ["Question", "p", "p (Holm)", "Seeds", "Power", "Seeds for 80%"]
         + (["Rounds"] if in_rounds else []),
         rows,
