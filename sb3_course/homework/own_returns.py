@@ -129,10 +129,10 @@ def _of_tasks(
 
 def _cut(table: pd.DataFrame) -> list[str]:
     """Say which curves end early, as they are means over all of their runs."""
-    notes = []
-    for (environment, name), rows in (
-        table.groupby(["environment", "algorithm"]) if len(table) else ()
-    ):
+    notes: list[str] = []
+    if table.empty:
+        return notes
+    for (environment, name), rows in table.groupby(["environment", "algorithm"]):
         ends = rows.groupby("seed")["step"].max()
         begin, end = rows.groupby("seed")["step"].min().max(), ends.min()
         where = f"{name}, {environment}"
