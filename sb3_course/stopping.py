@@ -53,26 +53,6 @@ def finishing(tell: Tell) -> Iterator[Finish]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def in_processes(started: bool) -> Iterator[None]:
-    """Let processes that start within a context leave Ctrl-C to the training.
-
-    A terminal sends it to all of them. Those of ``SubprocVecEnv`` would end at once, and the batch
-    could not be finished.
-
-    :param started: Whether any starts
-    :yield: Nothing
-    """
-    if not started or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which they inherit
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 class Stop(BaseCallback):
     """Ends a training between two batches once a signal has come, so that it can go on exactly.
 

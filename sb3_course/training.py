@@ -28,7 +28,7 @@ from sb3_course.common.video import check_renders
 from sb3_course.envs.config import EnvConfig, EnvConfigError
 from sb3_course.envs.make import make_vec_env
 from sb3_course.opening import PICKLES, check_trusted, find_class, untrusted
-from sb3_course.stopping import Finish, Stop, Tell, in_processes
+from sb3_course.stopping import Finish, Stop, Tell
 
 EPISODES = 10
 """Episodes of an evaluation during training."""
@@ -108,19 +108,18 @@ def start(
         building.check_environment(setup.env.id)
         check_renders(setup.env)
     logs = None if tensorboard is None else building.place_to_log(tensorboard, setup.env.name)
-    with in_processes(setup.backend == "subproc"):
-        model = building.build(
-            setup.algo,
-            params,
-            setup.env,
-            setup.n_envs,
-            setup.seed,
-            setup.backend,
-            normalize,
-            logs,
-            verbose=1,
-            device=setup.device,
-        )
+    model = building.build(
+        setup.algo,
+        params,
+        setup.env,
+        setup.n_envs,
+        setup.seed,
+        setup.backend,
+        normalize,
+        logs,
+        verbose=1,
+        device=setup.device,
+    )
     vars(model)["training_setup"] = setup.data()
     return model
 
@@ -158,7 +157,7 @@ def resume(
     setup = replace(setup, device=setup.device if device is None else device)
     building.check_device(setup.device)
     building.check_environment(setup.env.id)
-    with building.being_made(setup.env), in_processes(setup.backend == "subproc"):
+    with building.being_made(setup.env):
         env = make_vec_env(setup.env, setup.n_envs, setup.seed, setup.backend, verbose=0)
     try:
         model, lost = loading.load_to_continue(algorithm, path, env, trusted, setup.device)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch as th
 from stable_baselines3.common.utils import get_device
@@ -192,22 +191,6 @@ def test_a_file_of_another_user_goes_on_without_its_pickles(whole, capsys, monke
     monkeypatch.setenv("XDG_CONFIG_HOME", "a third")
     assert app.invoke(["train", "--resume", whole, "--trust", "--timesteps", "1400"]) == 0
     assert "anew" not in capsys.readouterr().err
-
-
-def test_processes_of_environments_leave_ctrl_c_to_the_training(tmp_path):
-    """A terminal sends it to all of them: the one that trains ends its batch, and saves."""
-    given = training.Setup("A2C", EnvConfig("CartPole-v1"), 2, 0, "subproc", 1_000)
-    before = signal.getsignal(signal.SIGINT)
-    model = training.start(given, {"n_steps": 8}, False, None)
-    assert signal.getsignal(signal.SIGINT) is before
-    loading.save(model, tmp_path / "model.zip")
-    resumed, _ = training.resume(tmp_path / "model.zip", True, print)
-    for venv in (model.env, resumed.env):
-        venv.reset()
-        for process in venv.unwrapped.processes:
-            os.kill(process.pid, signal.SIGINT)
-        venv.step(np.zeros(2, dtype=int))
-        venv.close()
 
 
 class Disk:

@@ -1,7 +1,9 @@
 """One function that makes vector environments of every backend."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -69,7 +71,8 @@ def make_vec_env(
                      there are no wrappers), else ``"dummy"``; prints which one and why
     ``"envpool"``    :class:`.EnvPoolVecEnv`: C++ threads, no rendering, no access to environments
     ``"dummy"``      SB3's ``DummyVecEnv``: Gymnasium, one after the other in this process
-    ``"subproc"``    SB3's ``SubprocVecEnv``: Gymnasium, one process per environment
+    ``"subproc"``    SB3's ``SubprocVecEnv``: Gymnasium, one process per environment, which leaves
+                     Ctrl-C to this process
     ``"gymnasium"``  :class:`.GymnasiumVecEnv`: the vector environment that is registered with the
                      id if there is one and it can reset single environments, else
                      ``SyncVectorEnv``
@@ -305,4 +308,23 @@ def _make_gymnasium(
             config.make().close()  # whose mistakes a process could not tell
     # Monitor comes between the environment and the wrappers.
     make = partial(replace(config, wrappers=()).make, drawable=True)
-    return env_util.make_vec_env(make, n_envs=n_envs, seed=seed, **sb3_kwargs)
+    make_there: Any = partial(_leaving_interrupts, os.getpid(), make)
+    return env_util.make_vec_env(make_there, n_envs=n_envs, seed=seed, **sb3_kwargs)
+
+
+def _leaving_interrupts(
+    parent: int, make: Callable[..., gymnasium.Env[Any, Any]], **kwargs: Any
+) -> gymnasium.Env[Any, Any]:
+    """Make an environment, and leave Ctrl-C to the parent in a process of its own.
+
+    A terminal sends it to all of them. The process would end at once, and the batch that it belongs
+    to could not be finished; it ends where the pipe to its parent does.
+
+    :param parent: Process whose batch it is
+    :param make: Function that makes the environment
+    :param kwargs: Its keyword arguments
+    :return: Environment
+    """
+    if os.getpid() != parent:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return make(**kwargs)

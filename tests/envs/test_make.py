@@ -1,5 +1,7 @@
 """One function for every backend."""
 
+import os
+import signal
 import subprocess
 import sys
 from functools import partial
@@ -249,6 +251,32 @@ def test_the_class_and_its_arguments_are_those_of_sb3():
     )
     assert type(venv) is SubprocVecEnv
     venv.close()
+
+
+class OtherProcesses(SubprocVecEnv):
+    pass
+
+
+@pytest.mark.parametrize("start_method", [None, "spawn"])
+@pytest.mark.parametrize("cls", [SubprocVecEnv, OtherProcesses])
+def test_processes_of_environments_leave_ctrl_c_to_the_one_that_trains(cls, start_method):
+    """A terminal sends it to all of them, and a batch that has begun is finished."""
+    SubprocVecEnv([make_cartpole]).close()  # a server of processes may run already
+    venv = make_vec_env(
+        "CartPole-v1", 2, vec_env_cls=cls, vec_env_kwargs={"start_method": start_method}
+    )
+    venv.reset()
+    for process in venv.processes:
+        os.kill(process.pid, signal.SIGINT)
+    assert venv.step(np.zeros(2, dtype=int))[1].tolist() == [1, 1]
+    venv.close()
+    assert [process.exitcode for process in venv.processes] == [0, 0]
+
+
+def test_an_environment_of_this_process_leaves_ctrl_c_as_it_is():
+    before = signal.getsignal(signal.SIGINT)
+    make_vec_env("CartPole-v1", 2, backend="dummy").close()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize(
