@@ -56,7 +56,7 @@ def test_what_would_be_tuned_is_listed_without_running(tuned, tmp_path, capsys):
 
 def test_runs_for_the_sensitivity_are_in_the_plan(tuned, capsys):
     assert app.invoke(["tune", tuned(sensitivity=3), "--dry-run"]) == terminal.OK
-    runs = (3 + 3 + 3 + 1) * 3  # values of three parameters and what is chosen, on three seeds
+    runs = (3 + 3 + 3) * 2  # values of three parameters on two fresh seeds
     assert (
         capsys.readouterr()
         .out.strip()
@@ -83,6 +83,7 @@ def test_tune_status_and_run_what_was_found(tuned, tmp_path, capsys):
     assert "A2C on CartPole-v1" in status
     row = next(line for line in status.splitlines() if line.split()[:2] == ["A2C", "on"])
     assert row.split()[3:8] == ["8", "8", "8", "0", "0"]  # trials, of, ended, running, refused
+    assert "A2C on CartPole-v1: chosen: " in status
     assert app.invoke(["run", "results/tiny/tuning/tuned.yaml", "--dry-run"]) == terminal.OK
     assert "tiny_tuned: 2 runs" in capsys.readouterr().out
     assert app.invoke(["report", path]) == terminal.MISUSED  # nothing of the grid itself has run

@@ -8,15 +8,15 @@ The grid's own settings are among the candidates, so that nothing is chosen whic
 the fresh seeds than what there was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from optuna.trial import FrozenTrial
 
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.benchmark.tuning.study import SharedStudy
 from sb3_course.benchmark.tuning.subject import Subject
 from sb3_course.benchmark.tuning.trials import last_value, ranked
 
@@ -68,18 +68,18 @@ class Final:
         return self.candidate.searched - self.value
 
 
-def candidates_of(study: SharedStudy) -> list[Candidate]:
+def candidates_of(subject: Subject, trials: Iterable[FrozenTrial]) -> list[Candidate]:
     """Return the settings that are run again: the best of the trials, and those of the grid.
 
-    :param study: Study whose trials have ended
+    :param subject: What is tuned
+    :param trials: Trials, which have ended
     :return: Different settings, the best of the trials first
     """
-    subject = study.subject
     found: list[Candidate] = []
     own = _ids(subject, {})
     seen: set[tuple[str, ...]] = set()
-    for trial in ranked(study.trials(), subject):
-        settings = study.settings(trial)
+    for trial in ranked(trials, subject):
+        settings = subject.settings(trial.params)
         ids = _ids(subject, settings)
         if len(found) == subject.search.confirm.best or ids in seen:
             continue

@@ -19,18 +19,25 @@ from sb3_course.benchmark.execution.runner import to_do
 from sb3_course.benchmark.storage.grids import JOURNAL
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
+from sb3_course.benchmark.tuning import finals, sensitivity
+from sb3_course.benchmark.tuning.finals import candidates_of
 from sb3_course.benchmark.tuning.journal import open_journal
 from sb3_course.benchmark.tuning.study import SharedStudy, abandoned, stored_trials
 from sb3_course.benchmark.tuning.subject import Subject, references_for, subjects_of
 from sb3_course.benchmark.tuning.trials import (
     FAILED,
     REFUSED,
+    has_value,
+    is_over,
     last_value,
     n_counted,
     ranked,
     reason_of,
     runs_of_trials,
 )
+
+SECOND_CHANCES = "second chances"
+"""What a study is at whose trials have ended, of which some are gone on with."""
 
 
 class TrialDisplay(Display):
@@ -74,6 +81,8 @@ class TrialDisplay(Display):
         n = n_counted(t for t in trials if t.state.is_finished())
         best = ranked(trials, self._study.subject)
         note = f"best {last_value(best[0]):,.4g}" if best else ""
+        if n == self._study.subject.search.trials and not self._study.over:
+            note += f", {SECOND_CHANCES}"
         self._progress.update(self._bar, completed=n, note=note)
 
     def _print(self, text: str) -> None:
@@ -132,6 +141,37 @@ def in_words(settings: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items()) or "as in the grid"
 
 
+def stage_of(subject: Subject, trials: Sequence[FrozenTrial], store: Store) -> str:
+    """Return what a study is at: its trials, or how far what follows them is.
+
+    :param subject: What is tuned
+    :param trials: Trials so far
+    :param store: Store of the results
+    :return: Text such as ``fresh seeds, 12 of 40 runs``, or what was chosen
+    """
+    if not is_over(trials, subject):
+        first = n_counted(trial for trial in trials if trial.state.is_finished())
+        return "trials" if first < subject.search.trials else SECOND_CHANCES
+    if not any(map(has_value, trials)):
+        return "nothing chosen"
+    candidates = candidates_of(subject, trials)
+    if left := _share(finals.runs_of(subject, candidates), store):
+        return f"fresh seeds, {left}"
+    found = finals.finals_of(subject, candidates, store)
+    if not finals.is_decided(found):
+        return "nothing chosen"
+    if left := _share(sensitivity.runs_of(subject, finals.chosen_of(found)), store):
+        return f"sensitivity, {left}"
+    return f"chosen: {found[0].candidate.label}"
+
+
+def _share(specs: Sequence[RunSpec], store: Store) -> str:
+    """Return how many runs have ended; nothing if all have."""
+    ended = store.sound(specs) | store.failed()
+    n = sum(spec.id in ended for spec in specs)
+    return f"{n} of {len(specs)} runs" if n < len(specs) else ""
+
+
 def status_table(
     studies: Sequence[tuple[Subject, Sequence[FrozenTrial], Collection[int]]], terminal: bool
 ) -> Table:
@@ -184,4 +224,8 @@ def show_status(grid: Grid, folder: Path, console: Console) -> list[str]:
                 "damaged: `sb3-course tune` makes them again"
             )
     console.print(status_table(studies, console.is_terminal), highlight=False)
+    for subject, trials, _ in studies:
+        if trials:
+            line = f"{subject.label}: {stage_of(subject, trials, store)}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     return lines

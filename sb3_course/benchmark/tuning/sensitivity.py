@@ -1,8 +1,8 @@
 """What each hyper-parameter does to the return: one is varied, the others stay as chosen.
 
-Each value is run on the seeds of the trials, and its mean has an interval, so that a flat curve is
-told from a noisy one. A setting that is best by a hair, on a steep curve, will not be best on
-another machine or task.
+Each value is run on the fresh seeds, since the chosen one was lucky on those of its trial, and its
+mean has an interval, so that a flat curve is told from a noisy one. A setting that is best by a
+hair, on a steep curve, will not be best on another machine or task.
 
 Source: Patterson et al. 2024, *Empirical Design in Reinforcement Learning* (sensitivity curves).
 """
@@ -19,7 +19,7 @@ from sb3_course.benchmark.storage.store import Store
 from sb3_course.benchmark.tuning.space import (
     DECAYS,
     applies,
-    held_of,
+    position_of,
     settings_of,
     values_along,
 )
@@ -61,9 +61,10 @@ def variants(subject: Subject, chosen: Settings) -> dict[str, list[tuple[float, 
     for name, searched in subject.ranges.items():
         if not (search.sensitivity and applies(searched, around)):
             continue
-        falls = str(around.get(name)).startswith("lin_")
-        way = {name + DECAYS: falls} if falls in searched.decays else {}
-        here = (held_of(name, searched, around.get(name)) or {}).get(name)
+        way = {}
+        if name in around:
+            way[name + DECAYS] = str(around[name]).startswith("lin_")
+        here = position_of(searched, around.get(name))
         points = found[name] = []
         for position in sorted({*values_along(searched, search.sensitivity), here} - {None}):
             settings = chosen | settings_of(way | {name: position}, {name: searched})
@@ -97,10 +98,10 @@ def runs_of(subject: Subject, chosen: dict[str, Any]) -> list[RunSpec]:
 
     :param subject: What is tuned
     :param chosen: Chosen settings by name
-    :return: Whole runs on the seeds of the trials
+    :return: Whole runs on the fresh seeds, without those of the chosen setting itself
     """
-    several = variants(subject, chosen).values()
-    runs = [s for each in several for _, v in each for s in subject.runs(v, subject.rungs[-1])]
+    several = [v for each in variants(subject, chosen).values() for _, v in each if v != chosen]
+    runs = [spec for settings in several for spec in subject.fresh_runs(settings)]
     return list({spec.id: spec for spec in runs}.values())
 
 
@@ -121,7 +122,7 @@ def curves(
     for name, several in variants(subject, chosen).items():
         points = found.setdefault(name, [])
         for position, settings in several:
-            specs = subject.runs(settings, subject.rungs[-1])
+            specs = subject.fresh_runs(settings)
             results = store.read(specs)
             reasons = [result.reason for result in results if result.failure is not None]
             if reasons:

@@ -119,20 +119,33 @@ def held_of(name: str, searched: Searched, value: Any) -> dict[str, Any] | None:
     :param value: Value as in a grid
     :return: Numbers by name; None if the value is not among those that are tried
     """
-    if searched.values is not None:
-        at = next((i for i, v in enumerate(searched.values) if same_choice(v, value)), None)
-        return None if at is None else {name: at}
-    falls = isinstance(value, str) and value.startswith("lin_")
-    try:
-        number = float(str(value).removeprefix("lin_"))
-    except ValueError:
-        return None
+    number = position_of(searched, value)
+    if number is None or searched.values is not None:
+        return None if number is None else {name: int(number)}
+    falls = str(value).startswith("lin_")
     if falls not in searched.decays or not _low(searched) <= number <= _high(searched):
         return None
     if searched.whole and not number.is_integer():
         return None
     held: dict[str, Any] = {name: int(number) if searched.whole else number}
     return held | ({name + DECAYS: falls} if len(searched.decays) > 1 else {})
+
+
+def position_of(searched: Searched, value: Any) -> float | None:
+    """Return where a value of one hyper-parameter is on an axis, also outside its range.
+
+    :param searched: Values that are tried
+    :param value: Value as in a grid
+    :return: Number of a range, whether it falls or not, or the place of a choice; None if it has
+        none, such as 0 on a logarithmic axis
+    """
+    if searched.values is not None:
+        return next((i for i, v in enumerate(searched.values) if same_choice(v, value)), None)
+    try:
+        number = float(str(value).removeprefix("lin_"))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and (number > 0 or not searched.log) else None
 
 
 def applies(searched: Searched, settings: Mapping[str, Any]) -> bool:

@@ -28,8 +28,9 @@ from sb3_course.benchmark.tuning.trials import (
     HOPELESS,
     REFUSED,
     REFUSED_IN_A_ROW,
-    cascade_of,
     has_value,
+    is_over,
+    late_trials,
     n_counted,
     none_has_returned,
     reason_of,
@@ -131,12 +132,7 @@ class SharedStudy:
     @property
     def over(self) -> bool:
         """Whether all trials have ended, whoever worked on them."""
-        return not (self._due() or self.trials(TrialState.RUNNING) or self._late())
-
-    def _late(self) -> list[FrozenTrial]:
-        """Return the trials that were pruned, and by now would not be."""
-        different, found = cascade_of(self.trials(), self.subject)
-        return [different[i] for i in found.due]
+        return is_over(self.trials(), self.subject)
 
     def _due(self) -> bool:
         return self.counted < self.subject.search.trials
@@ -180,7 +176,8 @@ class SharedStudy:
         """Begin a trial with the settings of one that was pruned too early, once all have ended."""
         running = self.trials(TrialState.RUNNING)
         begun_again = {self._key(trial) for trial in running}
-        late = [trial for trial in self._late() if self._key(trial) not in begun_again]
+        due = late_trials(self.trials(), self.subject)
+        late = [trial for trial in due if self._key(trial) not in begun_again]
         if not late or any(AGAIN not in trial.user_attrs for trial in running):
             return None
         rung = len(values_of(late[0]))

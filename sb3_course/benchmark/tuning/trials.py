@@ -102,6 +102,28 @@ def cascade_of(
     return different, cascade(values, subject.search.halving, len(subject.rungs))
 
 
+def late_trials(trials: Iterable[FrozenTrial], subject: Subject) -> list[FrozenTrial]:
+    """Return the trials that were pruned, and by now would not be.
+
+    :param trials: Trials
+    :param subject: What is tuned
+    :return: Trials that a second chance is due to
+    """
+    different, found = cascade_of(trials, subject)
+    return [different[i] for i in found.due]
+
+
+def is_over(trials: Sequence[FrozenTrial], subject: Subject) -> bool:
+    """Return whether all trials of a study have ended, whoever worked on them.
+
+    :param trials: Trials so far
+    :param subject: What is tuned
+    :return: Whether none is in progress, and none is due
+    """
+    ended = all(trial.state.is_finished() for trial in trials)
+    return ended and n_counted(trials) >= subject.search.trials and not late_trials(trials, subject)
+
+
 def runs_of_trials(trials: Iterable[FrozenTrial], subject: Subject) -> list[RunSpec]:
     """Return the runs that the values of trials are of, each once.
 

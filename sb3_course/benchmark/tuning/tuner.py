@@ -39,7 +39,7 @@ from sb3_course.benchmark.tuning.sensitivity import Point
 from sb3_course.benchmark.tuning.study import Hopeless, SharedStudy, stored_trials
 from sb3_course.benchmark.tuning.subject import Subject, references_for, subjects_of
 from sb3_course.benchmark.tuning.trial_queue import TrialQueue, refusal_by_constructors
-from sb3_course.benchmark.tuning.trials import runs_of_trials
+from sb3_course.benchmark.tuning.trials import is_over, runs_of_trials
 from sb3_course.benchmark.tuning.tuned_grid import write_tuned
 from sb3_course.common.errors import UserError, check_sequence, refuse_in_worker, unknown
 from sb3_course.common.files import remove_abandoned
@@ -261,7 +261,7 @@ def run_tuning(
                     _search(plan, study, make(subject.most_runs), shown, retries)
                     study.check_hope()
                     run(runs_of_trials(study.trials(), subject))  # what is damaged or missing
-                    candidates = candidates_of(study)
+                    candidates = candidates_of(subject, study.trials())
             except Hopeless as error:  # the others may be better
                 hopeless.append(error)
                 shown.print(str(error), markup=False, highlight=False, soft_wrap=True)
@@ -307,16 +307,16 @@ def publish_tuning(plan: TuningPlan, storage: BaseStorage) -> TuningOutcome:
     records = []
     subjects = subjects_of(plan.grid, plan.subjects[0].references)
     for subject in subjects:
-        with closing(SharedStudy(storage, plan.store.folder, subject)) as study:
-            found: list[Final] = []
-            curves: dict[str, list[Point]] = {}
-            failed: list[str] = []
-            if study.over:
-                found = finals_of(subject, candidates_of(study), plan.store)
-            if is_decided(found):
-                curves, failed = sensitivity.curves(subject, chosen_of(found), plan.store)
-            if trials := study.trials():
-                records.append(StudyRecord(subject, trials, found, curves, failed))
+        found: list[Final] = []
+        curves: dict[str, list[Point]] = {}
+        failed: list[str] = []
+        trials = stored_trials(storage, subject)
+        if is_over(trials, subject):
+            found = finals_of(subject, candidates_of(subject, trials), plan.store)
+        if is_decided(found):
+            curves, failed = sensitivity.curves(subject, chosen_of(found), plan.store)
+        if trials:
+            records.append(StudyRecord(subject, trials, found, curves, failed))
     if len(records) == len(subjects) and all(record.finals for record in records):
         plan.store.pack()
     chosen = [(record.subject, record.finals) for record in records]

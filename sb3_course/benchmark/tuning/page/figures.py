@@ -86,7 +86,7 @@ def sensitivity(
 
     :param subject: What is tuned
     :param curves: Points along the values, by name
-    :param chosen: What Optuna holds of the chosen values, marked by a line
+    :param chosen: Positions of the chosen values, marked by a line
     :param y: What values are
     :return: Panels
     """
@@ -118,7 +118,7 @@ def _curve(axes: Axes, points: Sequence[Point], searched: Searched, chosen: Any)
     )
     if chosen is not None:
         axes.axvline(chosen, color=INK, linewidth=1.0, alpha=0.8, zorder=1.5)  # above the grid
-    _set_values(axes, searched)
+    _set_values(axes, searched, at)
 
 
 def _first_value(trial: FrozenTrial) -> float:
@@ -159,8 +159,8 @@ def written(ticks: Sequence[float], searched: Searched) -> list[str]:
     return found
 
 
-def _set_values(axes: Axes, searched: Searched) -> None:
-    """Set the horizontal axis to the values of a range, or to choices."""
+def _set_values(axes: Axes, searched: Searched, others: Sequence[float] = ()) -> None:
+    """Set the horizontal axis to the values of a range and some others, or to choices."""
     if searched.values is None:
         low, *between, high = values_along(searched, 3)
         if searched.log:
@@ -168,6 +168,7 @@ def _set_values(axes: Axes, searched: Searched) -> None:
         ticks = [low, *between, high]
         axes.set_xticks(ticks, written(ticks, searched))
         axes.xaxis.set_minor_locator(NullLocator())
+        low, high = min((low, *others)), max((high, *others))
         margin = 1.06 if searched.log else 0.03 * (high - low)
         axes.set_xlim(
             *((low / margin, high * margin) if searched.log else (low - margin, high + margin))

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -18,7 +17,7 @@ from sb3_course.benchmark.tuning.page import figures
 from sb3_course.benchmark.tuning.page.importance import FEWEST, all_equal, importances
 from sb3_course.benchmark.tuning.progress import after, error_in_words, in_words
 from sb3_course.benchmark.tuning.sensitivity import Point, settings_around
-from sb3_course.benchmark.tuning.space import DECAYS, held_of, settings_of
+from sb3_course.benchmark.tuning.space import position_of, settings_of
 from sb3_course.benchmark.tuning.subject import Subject
 from sb3_course.benchmark.tuning.trials import (
     AGAIN,
@@ -245,17 +244,14 @@ def sensitive(record: StudyRecord) -> Section:
     """
     subject = record.subject
     around = settings_around(subject, chosen_of(record.finals))
-    held: dict[str, Any] = {}
-    for name, value in around.items():
-        held |= held_of(name, subject.ranges[name], value) or {}
-    held = {name: value for name, value in held.items() if not name.endswith(DECAYS)}
-    panels = figures.sensitivity(subject, record.curves, held, record.measure)
+    chosen = {name: position_of(subject.ranges[name], value) for name, value in around.items()}
+    panels = figures.sensitivity(subject, record.curves, chosen, record.measure)
     statistic = "IQM" if subject.search.shared else "mean"
     picture = Picture(
         _file(subject, "sensitivity"),
         f"{record.measure} along the values of each hyper-parameter, the others as chosen.",
-        f"The {statistic} over {len(subject.search.seeds)} seeds with its 95% bootstrap interval; "
-        "a line is at the chosen value.",
+        f"The {statistic} over {len(subject.search.fresh_seeds())} fresh seeds with its 95% "
+        "bootstrap interval; a line is at the chosen value.",
         together(panels, {}),
         panels,
         title="Sensitivity",
