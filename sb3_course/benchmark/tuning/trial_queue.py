@@ -88,7 +88,8 @@ class TrialQueue:
         return ended
 
     def _begin(self, trial: Trial) -> None:
-        rung = min(self._study.passed(trial), len(self._study.subject.rungs) - 1)
+        # A killed command may not have decided what follows from the last value: once more.
+        rung = max(self._study.passed(trial) - 1, 0)
         if (reason := self._study.failure_of(trial)) is not None:
             self._study.fail(trial, FAILED, reason)
         elif (reason := self._refusal(self._runs_of(trial, rung))) is not None:

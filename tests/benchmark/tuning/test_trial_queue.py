@@ -53,6 +53,22 @@ def test_the_next_rung_follows_the_last_run_of_one(queue_of, tmp_path):
     assert len(values_of(of.held(0))) == 3
 
 
+def test_a_trial_is_pruned_although_its_command_was_killed_before(queue_of, tmp_path):
+    """Its value is in the journal, and what follows from it is not."""
+    queue, of, told = queue_of(seeds=1, trials=2)
+    for _ in range(2):
+        end(queue, tmp_path, *queue.next(1))
+    second = of.take()
+    (spec,) = of.subject.runs(of.settings(second), of.subject.rungs[0])
+    Store(tmp_path).write(made(spec, -1e6))
+    second.report(-1e6, 0)
+    of.close()  # as the end of a process does
+    queue, of, told = queue_of(seeds=1, trials=2)
+    assert list(queue.next(1)) == []
+    assert told[-1][:2] == (1, 0)
+    assert len(queue) == 0
+
+
 def test_trials_with_the_same_setting_share_their_runs(queue_of, tmp_path):
     queue, _, told = queue_of(ranges=TWO, halving=1, seeds=1, trials=8)
     specs = list(queue.next(8))
