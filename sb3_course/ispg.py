@@ -261,13 +261,15 @@ class ISPG(REINFORCE):
     def _log_old(self) -> list[Array]:
         """Compute what π_θ's products are divided by: π''s, or the mixture's, (T, N) each."""
         now = self._theta()
-        for k, behavior in enumerate(self.past_batches):
-            on = self.past_batches if self.balance_heuristic else [behavior]
-            natural_gradient.assign(self._actor_group, behavior.theta)
-            for batch in on:
-                if batch.behaviors[k] is None:  # once, not again with each new batch
-                    batch.behaviors[k] = self._log_products(batch.rollout)
-        natural_gradient.assign(self._actor_group, now)
+        try:
+            for k, behavior in enumerate(self.past_batches):
+                on = self.past_batches if self.balance_heuristic else [behavior]
+                natural_gradient.assign(self._actor_group, behavior.theta)
+                for batch in on:
+                    if batch.behaviors[k] is None:  # once, not again with each new batch
+                        batch.behaviors[k] = self._log_products(batch.rollout)
+        finally:  # also if interrupted, and saved then
+            natural_gradient.assign(self._actor_group, now)
         counts = np.array([batch.rollout.n_trajectories for batch in self.past_batches])
         shares = counts / counts.sum() if self.balance_heuristic else np.ones(1)
         known = ([p for p in batch.behaviors if p is not None] for batch in self.past_batches)

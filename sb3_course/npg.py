@@ -300,16 +300,20 @@ class NPG(PolicyGradientAlgorithm):
         before = natural_gradient.flatten(parameters).detach().clone()
         old = list(map(natural_gradient.kept, old))
         usable = bool(th.isfinite(step).all() and step.any())
-        for shrinks in range(self.line_search_max_iter + 1 if usable else 0):
-            factor = self.line_search_shrinking_factor**shrinks
-            natural_gradient.assign(parameters, before + factor * step)
-            found = self.consequences(obs, actions, advantages, old)
-            if self.accepts(found):
-                self.logger.record("train/kl_divergence", found.kl)
-                self.logger.record("train/max_state_kl", found.max_kl)
-                self.logger.record("train/line_search_shrinks", shrinks)
-                return
-        natural_gradient.assign(parameters, before)
+        accepted = False
+        try:
+            for shrinks in range(self.line_search_max_iter + 1 if usable else 0):
+                factor = self.line_search_shrinking_factor**shrinks
+                natural_gradient.assign(parameters, before + factor * step)
+                found = self.consequences(obs, actions, advantages, old)
+                if accepted := self.accepts(found):
+                    self.logger.record("train/kl_divergence", found.kl)
+                    self.logger.record("train/max_state_kl", found.max_kl)
+                    self.logger.record("train/line_search_shrinks", shrinks)
+                    return
+        finally:  # also if interrupted, and saved then
+            if not accepted:
+                natural_gradient.assign(parameters, before)
         asked = self._current_target_kl() if self.step_size is None else self._current_step_size()
         if asked == 0:
             self.logger.record("train/kl_divergence", 0.0)

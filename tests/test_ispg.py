@@ -421,3 +421,21 @@ def test_the_behavior_policy_is_the_one_that_has_acted():
     (log_w,) = model._log_weights([old], 0)
     assert np.allclose(rollout.flat(log_w), (changed - callback.log_prob).cpu(), atol=1e-5)
     assert model.logger.name_to_value["train/ess/0"] < 1
+
+
+def test_an_interrupt_while_an_old_policy_is_evaluated_leaves_the_present_one(monkeypatch):
+    """It may be saved then, as by the command line."""
+    model = cartpole(n_batches=2, balance_heuristic=True, min_ess=0).learn(60)
+    theta, evaluate = model._theta(), model.log_probs
+
+    def interrupted(*args):
+        if not th.equal(model._theta(), theta):
+            raise KeyboardInterrupt
+        return evaluate(*args)
+
+    monkeypatch.setattr(model, "log_probs", interrupted)
+    for batch in model.past_batches:
+        batch.behaviors[:] = [None] * len(batch.behaviors)
+    with pytest.raises(KeyboardInterrupt):
+        model._log_old()
+    assert th.equal(model._theta(), theta)

@@ -283,3 +283,17 @@ def test_a_policy_with_attention_is_trained(chunk_size):
     model.learn(16)
     assert not th.equal(weight, before)
     assert model.logger.name_to_value["train/kl_divergence"] > 0
+
+
+def test_an_interrupt_before_a_step_is_accepted_takes_it_back(monkeypatch):
+    """It may be saved then, as by the command line."""
+    model = NPG("MlpPolicy", "CartPole-v1", n_steps=64, seed=0).learn(64)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model, "consequences", interrupted)
+    before = natural_gradient.flatten(model.actor_parameters).detach().clone()
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(64)
+    assert th.equal(natural_gradient.flatten(model.actor_parameters), before)

@@ -21,6 +21,7 @@ from stable_baselines3.common.policies import (
     BasePolicy,
     MultiInputActorCriticPolicy,
 )
+from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, unwrap_vec_normalize
 from torch import nn
@@ -28,6 +29,7 @@ from torch import nn
 from sb3_course.collection.images import AddedTranspose
 from sb3_course.collection.observations import Array
 from sb3_course.common import checkpoint
+from sb3_course.common.optimization import fitting_states
 from sb3_course.common.validation import scheduled
 from sb3_course.envs.gymnasium_vec_env import GymnasiumVecEnv
 
@@ -328,6 +330,24 @@ class CourseAlgorithm(BaseAlgorithm):
         checkpoint.remember(model, header)
         return model
 
+    def set_parameters(
+        self,
+        load_path_or_dict: Any,
+        exact_match: bool = True,
+        device: th.device | str = "auto",
+    ) -> None:
+        """Set weights and states of optimizers, as in SB3; one that was replaced stays as it is.
+
+        :param load_path_or_dict: File of a model, or what ``get_parameters`` returns
+        :param exact_match: Whether all of them have to be there
+        :param device: Device that a file is read to
+        :raises ValueError: Something is missing, or does not belong to the model
+        """
+        given = load_path_or_dict
+        if not isinstance(given, dict):
+            given = load_from_zip_file(given, device=device, load_data=False)[1]
+        super().set_parameters(given | fitting_states(self, given), exact_match, device)
+
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Set the environment; a model that was loaded without one brings its normalization.
 
@@ -345,4 +365,4 @@ class CourseAlgorithm(BaseAlgorithm):
             given_env(self.env, 0)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_normalization"]
+        return [*super()._excluded_save_params(), "_normalization", "_known_parameters"]

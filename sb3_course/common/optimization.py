@@ -1,8 +1,13 @@
-"""The critic's regression, and its minibatches."""
+"""The critic's regression, its minibatches, and the state of an optimizer."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
 
 import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_course.collection.observations import TensorObs
 from sb3_course.common.networks.critics import Critic
@@ -62,3 +67,41 @@ def minibatches(
                 order, position = th.randperm(n, device=device, generator=generator), 0
             yield order[position : position + batch_size]
             position += batch_size
+
+
+def fitting_states(model: BaseAlgorithm, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the states that optimizers can take, their own where a given one does not fit.
+
+    :param model: Model
+    :param given: Weights and states by name, as of SB3's ``get_parameters``
+    :return: States of the optimizers among them, by name
+    """
+    states = {}
+    for name, state in given.items():
+        optimizer = recursive_getattr(model, name, None)
+        if isinstance(optimizer, th.optim.Optimizer):
+            if not restore(optimizer, state):
+                warnings.warn(
+                    f"{name} stays as it is: the state that is given is of an optimizer of another "
+                    "kind, or of other parameters; if one took its place, put it there again",
+                    stacklevel=3,
+                )
+            states[name] = optimizer.state_dict()
+    return states
+
+
+def restore(optimizer: th.optim.Optimizer, state: Mapping[str, Any]) -> bool:
+    """Give an optimizer the state of another one, unless it is of another kind.
+
+    :param optimizer: Optimizer; unchanged if the state does not fit
+    :param state: State of an optimizer, as of its ``state_dict``
+    :return: Whether it fits: as many groups of as many parameters, with all options that are needed
+    """
+    own = optimizer.state_dict()
+    options = [group.keys() for group in own["param_groups"]]
+    with suppress(ValueError, KeyError):  # another number of groups or parameters
+        optimizer.load_state_dict(dict(state))  # which completes what older versions lack
+        if all(o <= group.keys() for o, group in zip(options, optimizer.param_groups, strict=True)):
+            return True
+    optimizer.load_state_dict(own)
+    return False

@@ -58,6 +58,7 @@ class UpdateSteps(CourseAlgorithm):
         self._check_entropy()
         self.chunk_size = transitions_per_chunk(self.policy)
         self._actor_group, self._critic_group = split_parameters(self.policy)
+        self._known_parameters = set(self.policy.parameters())
         self.actor_optimizer = self._optimizer(self._actor_group, self.lr_schedule)
         self.critic_optimizer = self._optimizer(self._critic_group, self.critic_lr_schedule)
         self.policy.optimizer = self._known_optimizer = self.actor_optimizer
@@ -70,8 +71,8 @@ class UpdateSteps(CourseAlgorithm):
             )
 
     def _follow_policy(self) -> None:
-        """Make new optimizers if the user has replaced the policy, or parameters of it."""
-        if not {*self._actor_group, *self._critic_group} <= set(self.policy.parameters()):
+        """Make new optimizers if the user has replaced the policy, or changed its parameters."""
+        if self._known_parameters != set(self.policy.parameters()):
             self._attach_policy()
         if self.policy.optimizer is not self._known_optimizer:
             self._known_optimizer = self.policy.optimizer

@@ -1,6 +1,5 @@
 """BC: behavioral cloning, the maximum likelihood of an expert's actions."""
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,11 +134,12 @@ class BC(Demonstrated):
     def _attach_policy(self) -> None:
         """Make the optimizer of ``self.policy``."""
         self._actor_group, _ = split_parameters(self.policy)
+        self._known_parameters = set(self.policy.parameters())
         self.policy.optimizer = self._optimizer(self._actor_group, self.lr_schedule)
 
     def _make_actor(self) -> Actor:
-        """Make the function π_θ of the present policy, whose parameters the user may replace."""
-        if not set(self._actor_group) <= set(self.policy.parameters()):
+        """Make the function π_θ of the present policy, whose parameters the user may change."""
+        if self._known_parameters != set(self.policy.parameters()):
             self._attach_policy()
         return make_actor(self.policy, self._actor_group, self.policy.optimizer)
 
@@ -200,7 +200,7 @@ class BC(Demonstrated):
                 total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
             )
             callback.on_training_start(locals(), globals())
-            batches = math.ceil(total_timesteps / self.batch_size)
+            batches = np.ceil(total_timesteps / self.batch_size)  # infinite if a callback ends it
             self._read_demonstrations(self.batch_size * batches)
             self._learn(total_timesteps, callback, log_interval)
             callback.on_training_end()

@@ -205,7 +205,7 @@ class DAgger(BC):
             )
             callback.on_training_start(locals(), globals())
             self._finished_timesteps = self.num_timesteps
-            left = int(max(0, total_timesteps - self.num_timesteps))
+            left = max(0, total_timesteps - self.num_timesteps)
             self.dataset.reserve(left if self.collect else 0)
             try:
                 with evaluating(self.env, self.eval_env, self.n_eval_episodes) as eval_env:
@@ -214,7 +214,7 @@ class DAgger(BC):
                     running = True
                     while running and (left > 0 or self.n_rounds == 0):
                         running = self._round(expert, callback, eval_env, log_interval)
-                        left = int(total_timesteps - self.num_timesteps)
+                        left = total_timesteps - self.num_timesteps
             finally:
                 self.num_timesteps = self._finished_timesteps
             callback.on_training_end()

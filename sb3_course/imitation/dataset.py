@@ -72,17 +72,17 @@ class Dataset:
         size, following = min(self.size + n, self._allocated), self._next + n
         self.size, self._next = size, following % max(1, self._allocated)
 
-    def reserve(self, n: int) -> None:
+    def reserve(self, n: float) -> None:
         """Allocate room for more rows, unless the data set has had no rows yet.
 
         A training that a callback will stop may be to take any number of steps: no more than
         ``MOST_RESERVED`` bytes are allocated.
 
-        :param n: Number of rows to make room for
+        :param n: Number of rows to make room for, also infinite
         """
         if self._columns:
             row_bytes = max(1, self.nbytes // max(1, self._allocated))
-            rows = self.size + min(n, MOST_RESERVED // row_bytes)
+            rows = self.size + int(min(n, MOST_RESERVED // row_bytes))
             if rows > self._allocated:
                 self._allocate(rows, self._columns)
 

@@ -70,7 +70,7 @@ class Demonstrated(CourseAlgorithm):
         self.dataset, self._source = dataset, source
         self._observe(dataset.obs)
 
-    def _read_demonstrations(self, n: int) -> None:
+    def _read_demonstrations(self, n: float) -> None:
         """Read on, if there is more, until there are n transitions."""
         obs = None if self._source is None else self._source.fill(self.dataset, n)
         if obs is not None:

@@ -117,15 +117,20 @@ class Source:
         self._items: Iterator[Any] = iter(items)
         self._failure: BaseException | None = None
 
-    def fill(self, dataset: Dataset, n: int) -> Obs | None:
+    def fill(self, dataset: Dataset, n: float) -> Obs | None:
         """Read on until a data set has n transitions, or is full, or there is nothing left to read.
 
         :param dataset: Data set to add to
-        :param n: Number of transitions to have in the end
+        :param n: Number of transitions to have in the end; infinite only if there is an end
         :return: Observations that were added; None if none were
         :raises UserError: If they do not fit the spaces, are not finite, or the data set is empty
-            and stays so
+            and stays so, or all of what may be endless were to be read
         """
+        if math.isinf(n) and not self._has_end and dataset.capacity is None:
+            raise UserError(
+                "demonstrations without a length may be endless, and are read as far as they are "
+                "used: total_timesteps must be finite"
+            )
         missing = min(n, dataset.capacity or n) - dataset.size
         pair = self.read(math.inf if self._has_end else missing) if missing > 0 else None
         if pair is None and dataset.size > 0:

@@ -113,6 +113,97 @@ def test_an_optimizer_in_sb3s_place_is_told_to_be_unused(algorithm):
     model.learn(30)  # no warning, which would be an error here
 
 
+def frozen_layer(model):
+    for parameter in model.policy.mlp_extractor.policy_net[0].parameters():
+        parameter.requires_grad_(False)
+    return th.optim.Adam(model.actor_parameters, lr=1e-3)
+
+
+OTHERS = {
+    "frozen": frozen_layer,
+    "groups": lambda m: th.optim.Adam([{"params": [p]} for p in m.actor_parameters], lr=1e-3),
+    "as in SB3": lambda m: th.optim.Adam(m.policy.parameters(), lr=1e-3),
+    "SGD": lambda m: th.optim.SGD(m.actor_parameters, lr=1e-3),
+}
+
+
+@pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
+@every_class
+def test_a_model_with_another_optimizer_can_be_loaded_and_goes_on(algorithm, make, tmp_path):
+    """Its state cannot be that of the optimizer which the class makes; the weights are there."""
+    model = small_model(algorithm, "CartPole-v1", seed=0)
+    model.actor_optimizer = make(model)
+    model.learn(60).save(tmp_path / "model")
+    with pytest.warns(UserWarning, match="actor_optimizer stays as it is.* put it there again"):
+        again = load(tmp_path / "model", env=model.get_env())
+    assert all(map(th.equal, weights(again), weights(model)))
+    again.learn(60, reset_num_timesteps=False)
+    with pytest.warns(UserWarning, match="actor_optimizer stays as it is"):
+        again.set_parameters(model.get_parameters())
+    again.learn(60)
+
+
+def test_an_imitator_with_another_optimizer_can_be_loaded(tmp_path):
+    env = any_env()
+    model = BC("MlpPolicy", env, samples(env), batch_size=16, seed=0)
+    model.policy.optimizer = th.optim.SGD(model.policy.parameters(), lr=1e-3)
+    model.learn(100).save(tmp_path / "model")
+    with pytest.warns(UserWarning, match=r"policy.optimizer stays as it is"):
+        again = load(tmp_path / "model", env=env)
+    again.learn(100)
+
+
+def test_another_optimizer_of_the_same_kind_takes_its_state(tmp_path):
+    model = small_model(REINFORCE, "CartPole-v1", seed=0).learn(60)
+    other = small_model(REINFORCE, "CartPole-v1", seed=1)
+    other.set_parameters(model.get_parameters())  # without a warning, which would be an error
+    states = [m.actor_optimizer.state_dict()["state"][0]["exp_avg"] for m in (model, other)]
+    assert th.equal(*states) and states[0].any()
+
+
+@pytest.mark.parametrize("steps", [None, 7])
+@every_class
+def test_a_step_moves_its_own_parameters_alone(algorithm, steps):
+    """Also with optimizers that hold all of them, and gradients that the other step has left."""
+    found = []
+    for all_of_them in (False, True):
+        model = small_model(algorithm, "CartPole-v1", seed=0)
+        groups = [model.actor_parameters, model.critic_parameters]
+        if all_of_them:
+            groups = [list(model.policy.parameters())] * 2
+        model.actor_optimizer = th.optim.SGD(groups[0], lr=0.05)
+        model.critic_optimizer = th.optim.SGD(groups[1], lr=0.05)
+        if steps is not None:  # by autograd, chunk by chunk
+            model.chunk_size = steps
+        found.append(weights(model.learn(100)))
+    assert all(map(th.equal, *found))
+
+
+def with_another_layer(policy):
+    added = nn.Linear(64, 64)
+    policy.mlp_extractor.policy_net = nn.Sequential(*policy.mlp_extractor.policy_net, added)
+    return added
+
+
+@every_class
+def test_a_layer_that_is_added_is_trained(algorithm):
+    model = small_model(algorithm, "CartPole-v1", seed=0)
+    model.learn(60)
+    added = with_another_layer(model.policy)
+    before = added.weight.detach().clone()
+    model.learn(60)
+    assert not th.equal(added.weight, before)
+
+
+def test_a_layer_that_is_added_to_an_imitator_is_trained():
+    env = any_env()
+    model = BC("MlpPolicy", env, samples(env), batch_size=16, seed=0).learn(32)
+    added = with_another_layer(model.policy)
+    before = added.weight.detach().clone()
+    model.learn(32)
+    assert not th.equal(added.weight, before)
+
+
 class Looks(BaseCallback):
     """Evaluates a gradient at some states in each step."""
 

@@ -466,3 +466,24 @@ def test_a_new_normalization_sees_the_demonstrations_when_it_comes(how, tmp_path
     count = late.obs_rms.count
     model.set_env(late)  # which has seen them
     assert late.obs_rms.count == count
+
+
+class Stop(BaseCallback):
+    """Ends a training after a few calls."""
+
+    def _on_step(self):
+        return self.n_calls < 5
+
+
+@pytest.mark.parametrize("demonstrations", ["arrays", "generator"])
+def test_a_training_that_a_callback_ends_may_be_of_any_length(demonstrations):
+    env = any_env()
+    given = samples(env, 40)
+    if demonstrations == "generator":  # which has an end, and may have none
+        given = (sample for sample in [given])
+        model = BC("MlpPolicy", env, given, batch_size=16, seed=0)
+        with pytest.raises(ValueError, match="may be endless.* total_timesteps must be finite"):
+            model.learn(float("inf"), Stop())
+        return
+    model = BC("MlpPolicy", env, given, batch_size=16, seed=0)
+    assert model.learn(float("inf"), Stop())._n_updates == 5

@@ -613,6 +613,14 @@ def test_the_control_without_its_data_needs_the_expert(tmp_path):
     assert loaded.learn(40, reset_num_timesteps=False).dataset.size == 40
 
 
+def test_a_training_that_a_callback_ends_may_be_of_any_length():
+    class Stop(BaseCallback):
+        def _on_step(self):
+            return self.n_calls < 50
+
+    assert small().learn(float("inf"), Stop()).n_rounds >= 1
+
+
 def test_an_interrupted_round_is_discarded():
     class Interrupt(BaseCallback):
         def _on_step(self):

@@ -8,6 +8,8 @@ import torch as th
 from stable_baselines3.common.distributions import Distribution
 from torch import nn
 
+from sb3_course.common.networks.step import forget_others
+
 
 class PolicyGradient(NamedTuple):
     """A policy gradient, and the numbers that are logged beside it.
@@ -66,10 +68,7 @@ def descend(
         value = finite_loss(value + loss.item())
         gradients = add_gradients(gradients, loss, parameters)
         del loss
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if not parameter.requires_grad:
-                parameter.grad = None  # frozen since its last step, which left a gradient
+    forget_others(optimizer, parameters)  # also what was frozen since a step left its gradient
     if not parameters:
         return value
     for parameter, gradient in zip(parameters, gradients, strict=True):

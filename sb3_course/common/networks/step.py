@@ -90,6 +90,7 @@ class Step:
             self._fused(optimizer)
         else:
             self._show_gradients()
+            forget_others(optimizer, self.parameters)
             optimizer.step()
         return norm
 
@@ -139,6 +140,19 @@ class Step:
             amsgrad=False,
             maximize=group["maximize"],
         )
+
+
+def forget_others(optimizer: th.optim.Optimizer, parameters: Sequence[nn.Parameter]) -> None:
+    """Remove gradients of an earlier step, so that a step moves some parameters alone.
+
+    :param optimizer: Optimizer, which may hold more parameters, as SB3's does
+    :param parameters: Parameters of the step
+    """
+    own = set(parameters)
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter not in own:
+                parameter.grad = None
 
 
 def same(some: Sequence[object], others: Sequence[object]) -> bool:
