@@ -10,7 +10,7 @@
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -136,8 +136,7 @@ def load_results(
     from sb3_course.benchmark.logs.reading import read_logs
 
     logs = read_logs(source, layout, Path(results))
-    for line in logs.problems:
-        warnings.warn(line, stacklevel=2)
+    _tell(logs.problems, None)
     return logs.table
 
 
@@ -147,8 +146,9 @@ def write_report(
     layout: str | None = None,
     results: str | Path = RESULTS,
     out: str | Path | None = None,
+    tell: Callable[[Sequence[str]], None] | None = None,
 ) -> Path:
-    """Write the report of runs: tables, figures and a page.
+    """Write the report of runs: tables, figures and a page; tell what could not be read.
 
     The files of a grid whose runs have all finished become one, ``runs.jsonl``.
 
@@ -161,20 +161,34 @@ def write_report(
     :param layout: Pattern of the paths of runs in folders of logs
     :param results: Folder of all results
     :param out: Folder of the report; None for that of the grid, else ``report`` in ``results``
+    :param tell: Function that gets lines on what could not be read, before the report is written;
+        None to warn
     :return: Path of the page, ``report.html`` in that folder
     :raises UserError: If a grid has mistakes or no results, or the layout fits none of the logs
     """
     from sb3_course.benchmark.logs.reading import OF_LOGS, grid_of, read_logs
-    from sb3_course.benchmark.reporting.report import publish_logs
+    from sb3_course.benchmark.reporting.report import publish, publish_logs
 
-    if out is None and (found := grid_of(source, Path(results))):
+    folder = None if out is None else Path(out)
+    if (found := grid_of(source, Path(results))) is not None:
         if layout is not None:
             raise UserError(OF_LOGS)
-        return publish_grid(*found)
+        grid, store = found
+        _tell(store.damage(grid.runs()), tell)
+        if folder is None or folder.resolve() == store.folder.resolve():
+            return publish_grid(grid, store)
+        return publish(grid, store, folder)
     logs = read_logs(source, layout, Path(results))
-    for line in logs.problems:
-        warnings.warn(line, stacklevel=2)
-    return publish_logs(logs, Path(results) / "report" if out is None else Path(out))
+    _tell(logs.problems, tell)
+    return publish_logs(logs, folder or Path(results) / "report")
+
+
+def _tell(problems: Sequence[str], tell: Callable[[Sequence[str]], None] | None) -> None:
+    if tell is not None:
+        tell(problems)
+        return
+    for line in problems:
+        warnings.warn(line, stacklevel=3)
 
 
 def compare_with_stored(

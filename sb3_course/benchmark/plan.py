@@ -243,7 +243,7 @@ def _tracking(plan: GridPlan, track: Sequence[str], video: bool) -> Tracking | N
 
 
 def publish_grid(grid: Grid, store: Store) -> Path:
-    """Write all files that are derived from the results; a finished grid is packed first.
+    """Write all files that are derived from a grid and its results; a finished one is packed first.
 
     :param grid: Grid
     :param store: Store of its results
@@ -254,6 +254,7 @@ def publish_grid(grid: Grid, store: Store) -> Path:
     runs = grid.runs()
     if store.sound(runs) >= {spec.id for spec in runs}:
         store.pack()
+    manifest.follow_grid(store.folder, grid)
     content = _content(grid, store)  # before: a run may end while the page is written
     page = publish(grid, store)
     write_whole(store.folder / MADE_FROM, content)

@@ -45,12 +45,14 @@ def status(grid: GridFile, results: Results = Path("results")) -> int:
 
     watch -n 10 sb3-course status benchmarks/demo.yaml --results my_results
     """
-    from sb3_course.benchmark.execution.status import read_status, show
+    from sb3_course.benchmark.execution.status import read_status, repeated, show
     from sb3_course.benchmark.storage.grids import TUNING, stored_grid
 
     loaded = stored_grid(grid, results)
     found = read_status(loaded.runs(), results / loaded.name)
     show(found, console())
+    for line in repeated(loaded.runs(), results / loaded.name):
+        print_line(line)
     tuning, lost = results / loaded.name / TUNING, list[str]()
     if loaded.search is not None and tuning.is_dir():
         from sb3_course.benchmark.tuning.progress import show_status

@@ -61,20 +61,15 @@ def report(
     sb3-course report runs --layout '{environment}/{algorithm}_{seed}'
     """
     from sb3_course.benchmark.api import write_report
-    from sb3_course.benchmark.logs.reading import grid_of, read_logs
-    from sb3_course.benchmark.reporting.report import publish_logs
+
+    problems: list[str] = []
+
+    def tell(lines: Sequence[str]) -> None:
+        problems.extend(lines)
+        _show(lines)
 
     source = paths[0] if len(paths) == 1 else paths
-    if out is None and (found := grid_of(source, results)) is not None:
-        grid, store = found
-        problems = store.damage(grid.runs())
-        _show(problems)
-        page = write_report(source, layout=layout, results=results)
-    else:
-        logs = read_logs(source, layout, results)
-        problems = logs.problems
-        _show(problems)
-        page = publish_logs(logs, results / "report" if out is None else out)
+    page = write_report(source, layout=layout, results=results, out=out, tell=tell)
     print_line(str(page))
     return FAILED if problems else OK
 

@@ -265,6 +265,40 @@ def test_the_report_holds_what_is_stored(runs, folder):
     assert np.load(zoo)["results"][-1].tolist() == [100.0, 200.0, 300.0]
 
 
+def test_damage_is_warned_of_or_handed_on(runs, folder):
+    run_grid(GRID)
+    packed = folder / "results" / "tiny" / "runs.jsonl"
+    packed.write_text(packed.read_text().replace("300.0", "999.0", 1))
+    told = []
+    write_report(GRID, tell=told.extend)
+    assert len(told) == 1 and "line 1 of results/tiny/runs.jsonl is damaged" in told[0]
+    with pytest.warns(UserWarning, match="line 1 of .*runs.jsonl is damaged"):
+        write_report(GRID)
+
+
+def test_the_report_of_a_grid_is_the_same_elsewhere(runs, folder):
+    grid = {**GRID, "questions": {"Better?": ["A", "B"]}}
+    run_grid(grid)
+    here = (folder / "results" / "tiny" / "README.md").read_text()
+    assert "Better?" in here
+    page = write_report(grid, out="elsewhere")
+    assert page == Path("elsewhere/report.html")
+    assert (folder / "elsewhere" / "README.md").read_text() == here
+    assert write_report(grid, out="results/tiny").resolve().parent == folder / "results" / "tiny"
+    run_grid({**grid, "name": "other"}, report=False)
+    with pytest.raises(UserError, match="results/other holds the results of a grid"):
+        write_report(grid, out="results/other")
+
+
+@pytest.mark.parametrize("call", [run_grid, write_report])
+def test_a_grid_that_is_edited_is_the_one_that_its_folder_means(runs, published, call, folder):
+    run_grid(GRID)
+    call({**GRID, "questions": {"Better?": ["A", "B"]}})
+    manifest = json.loads((folder / "results" / "tiny" / "manifest.json").read_text())
+    assert manifest["grid"]["questions"] == {"Better?": ["A", "B"]}
+    assert len(manifest["commands"]) == 1
+
+
 # -- the documentation ----------------------------------------------------------------------------
 
 

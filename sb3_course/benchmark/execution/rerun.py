@@ -22,7 +22,8 @@ from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 from sb3_course.common.tracking.code import git_commit, versions
 
-FOLDER = ".rerun"
+STAGED = ".rerun"
+"""Folder in that of a grid's results, in which new runs wait."""
 
 
 def check_user_code(runs: Sequence[RunSpec], store: Store) -> None:
@@ -75,7 +76,7 @@ def staging_store(store: Store, runs: Sequence[RunSpec]) -> Store:
         code = f"{code or versions()['sb3-course']}-{digest_of_code()}"
     users = user_code(user_modules([spec.model_dump(mode="json") for spec in runs]))
     others = json.dumps([versions(), users], sort_keys=True).encode()
-    return Store(store.folder / FOLDER / f"{code}-{hashlib.sha256(others).hexdigest()[:12]}")
+    return Store(store.folder / STAGED / f"{code}-{hashlib.sha256(others).hexdigest()[:12]}")
 
 
 def replace_stored(store: Store, staged: Store, specs: Sequence[RunSpec], whole: bool) -> None:
@@ -112,10 +113,10 @@ def _remove_staging(store: Store) -> None:
     """Remove all staged runs at once, so that another process sees either all or none of them."""
     # If the folder is gone, another process was faster.
     with (
-        TemporaryDirectory(prefix=FOLDER, dir=store.folder) as removed,
+        TemporaryDirectory(prefix=STAGED, dir=store.folder) as removed,
         suppress(FileNotFoundError),
     ):
-        (store.folder / FOLDER).rename(Path(removed) / FOLDER)
+        (store.folder / STAGED).rename(Path(removed) / STAGED)
 
 
 def _replace_manifest(store: Store, manifest: dict[str, Any] | None, whole: bool) -> None:

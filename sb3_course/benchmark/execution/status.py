@@ -17,6 +17,7 @@ from rich.text import Text
 
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.execution.heartbeat import Heartbeat, heartbeats, logs_folder
+from sb3_course.benchmark.execution.rerun import STAGED
 from sb3_course.benchmark.storage.store import Store
 
 STATES = {"done": "green", "running": "cyan", "failed": "red", "missing": "yellow"}
@@ -74,6 +75,22 @@ def read_status(specs: Sequence[RunSpec], folder: Path, now: float | None = None
             status.progress.append((spec, progress))
         status.states.append((spec, state))
     return status
+
+
+def repeated(specs: Sequence[RunSpec], folder: Path) -> list[str]:
+    """Say how far the runs of ``run --rerun`` are, which replace the stored ones in the end.
+
+    :param specs: Runs of the grid
+    :param folder: Folder of its results
+    :return: A line for each state of the code with which some were made, none without any
+    """
+    lines = []
+    for staged in sorted((folder / STAGED).glob("*/")):
+        counts = read_status(specs, staged).counts
+        if counts.total() > counts["missing"]:
+            parts = ", ".join(f"{counts[state]:,} {state}" for state in STATES)
+            lines.append(f"--rerun: {parts}; stored runs are replaced once all are done")
+    return lines
 
 
 def show(status: Status, console: Console) -> None:

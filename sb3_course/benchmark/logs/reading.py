@@ -118,7 +118,8 @@ def read_logs(sources: Sources, layout: str | None = None, results: Path = Path(
     :param results: Folder of the results of grids, with a subfolder for each
     :return: Runs, and what could not be read
     :raises UserError: A path does not exist or has no log, the layout matches none of its logs, two
-        paths have different runs of the same name, or no run could be read
+        paths have different runs of the same name, or grids that mean different environments by
+        one name, or no run could be read
     """
     parsed = None if layout is None else Layout.parse(layout)
     several = [sources] if isinstance(sources, str | Path | Mapping) else sources
@@ -132,6 +133,7 @@ def read_logs(sources: Sources, layout: str | None = None, results: Path = Path(
     if layout is not None and all(run.source in (RESULTS, TABLE) for run in runs):
         raise UserError(OF_LOGS)
     grids = [grid for part in found for grid in part.grids]
+    _check_same_tasks(grids)
     return Logs(_table(runs), runs, unread, absent, grids)
 
 
@@ -257,6 +259,21 @@ def _apart(parts: Sequence[Sequence[RunLog]]) -> list[RunLog]:
                 f"{shown(run.path)}; a label tells the algorithms of a path apart: mine=PATH"
             )
     return list(kept.values())
+
+
+def _check_same_tasks(grids: Sequence[tuple[Grid, Path]]) -> None:
+    """Check that grids mean the same by the name of an environment: returns of it are compared."""
+    known: dict[str, tuple[Any, Path]] = {}
+    for grid, folder in grids:
+        for name in grid.environments:
+            task = grid.config(next(iter(grid.algorithms)), name).env_settings
+            other, where = known.setdefault(name, (task, folder))
+            if other != task:
+                here, there = (settings or "as it is registered" for settings in (task, other))
+                raise UserError(
+                    f"{name} in {shown(where)} ({there}) and in {shown(folder)} ({here}) are "
+                    "different environments, whose returns are not compared: report them apart"
+                )
 
 
 def _last(run: RunLog) -> int:

@@ -21,30 +21,33 @@ from sb3_course.benchmark.storage.manifest import NAME, configuration, read_mani
 from sb3_course.benchmark.storage.references import read_references
 from sb3_course.benchmark.storage.returns_table import csv_of, tidy
 from sb3_course.benchmark.storage.rl_zoo import write_zoo
-from sb3_course.benchmark.storage.rounds import read_rounds
+from sb3_course.benchmark.storage.rounds import Rounds, read_rounds
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 from sb3_course.common.files import check_not_read, write_whole
 
 
 @files.glyphs_checked()
-def publish(grid: Grid, store: Store) -> Path:
+def publish(grid: Grid, store: Store, folder: Path | None = None) -> Path:
     """Write tables, figures, ``report.html``, ``README.md`` and ``zoo`` from results in a store.
 
     :param grid: Grid
     :param store: Store of the grid's results
+    :param folder: Folder to write to; None for that of the store
     :return: Path of the page
+    :raises UserError: The folder is a file, or is one of another grid's results
     """
+    folder = store.folder if folder is None else _checked(folder)
     then = store.changed_at()
     results = store.read(grid.runs())
     table = tidy(results)
-    write_whole(store.folder / "returns.csv", csv_of(table))
+    write_whole(folder / "returns.csv", csv_of(table))
     measured, rounds = read_references(store.folder), read_rounds(store.folder)
     analysis = analyze(grid, results, measured, rounds, table)
     text = dump(configuration(grid))
     record = Record(results, len(grid.runs()), read_manifest(store.folder) or {}, text)
-    page = write_page(grid.name, sections(analysis, record), store.folder)
-    write_zoo(results, store.folder / "zoo")
+    page = write_page(grid.name, sections(analysis, record), folder)
+    write_zoo(results, folder / "zoo")
     if store.changed_at() != then:  # a run has ended meanwhile, which the page does not have
         os.utime(page, ns=(then, then))
     return page
@@ -60,18 +63,29 @@ def publish_logs(logs: Logs, folder: Path) -> Path:
     :raises UserError: The folder is a file, is one of a grid's results, or has a table that
         was read
     """
+    check_not_read("--out", _checked(folder) / "returns.csv", (run.path for run in logs.runs))
+    write_whole(folder / "returns.csv", csv_of(logs.table))
+    name = folder.resolve().name
+    table, numbered = common_seeds(logs.table)
+    design = design_of_returns(name, table, references_among(logs), _rounds_among(logs))
+    record = Record(logs=sources(logs, design, numbered))
+    content = sections(analyze_returns(design, table, logs.absent), record)
+    return write_page(name, content, folder)
+
+
+def _checked(folder: Path) -> Path:
+    """Return a folder that a report may be written to."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out: given {str(folder)!r}, which is a file; allowed: a folder")
     if (folder / NAME).exists():
         raise UserError(f"{folder} holds the results of a grid; choose another folder (--out)")
-    check_not_read("--out", folder / "returns.csv", (run.path for run in logs.runs))
-    write_whole(folder / "returns.csv", csv_of(logs.table))
-    name = folder.resolve().name
-    table, numbered = common_seeds(logs.table)
-    design = design_of_returns(name, table, references_among(logs))
-    record = Record(logs=sources(logs, design, numbered))
-    content = sections(analyze_returns(design, table, logs.absent), record)
-    return write_page(name, content, folder)
+    return folder
+
+
+def _rounds_among(logs: Logs) -> Rounds | None:
+    """Return how seeds of a grid among logs were added after looking, if they were."""
+    found = (read_rounds(folder) for _, folder in logs.grids)
+    return next((rounds for rounds in found if rounds is not None), None)
 
 
 def references_among(logs: Logs) -> References:

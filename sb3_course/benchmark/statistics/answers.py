@@ -54,7 +54,8 @@ def settled_pairs(design: Design, table: pd.DataFrame, answered: pd.DataFrame) -
     """Let the answers decide about the pairs that questions ask about, where there are rounds.
 
     A fixed number of seeds is what the test of all pairs supposes; on seeds that are added until a
-    question is settled, it finds a difference too often.
+    question is settled, it finds a difference too often. So where no question is asked, as among
+    logs, no pair is told apart.
 
     :param design: What is compared
     :param table: Pairs, see :func:`.pairs.probability_of_improvement`
@@ -63,6 +64,8 @@ def settled_pairs(design: Design, table: pd.DataFrame, answered: pd.DataFrame) -
     """
     if design.rounds is None:
         return table
+    if not design.questions:
+        return table.assign(apart=False)
     found = {
         frozenset(pair): bool(settled)
         for *pair, settled in answered[[*pairs.PAIR, "settled"]].itertuples(index=False)

@@ -58,13 +58,17 @@ def design_of(
 
 
 def design_of_returns(
-    name: str, table: pd.DataFrame, references: References | None = None
+    name: str,
+    table: pd.DataFrame,
+    references: References | None = None,
+    rounds: Rounds | None = None,
 ) -> Design:
     """Return what the report of runs compares that no grid declares.
 
     :param name: Name of the report
     :param table: Tidy returns of the runs
     :param references: Reference returns; None for those that ship with the package
+    :param rounds: Rounds in which seeds of some of them were added; None if there are none
     :return: All algorithms, environments and seeds in the table, in its order
     """
     return Design(
@@ -73,6 +77,7 @@ def design_of_returns(
         environments=common_steps(table),
         seeds=sorted(set(table["seed"])),
         references=references or load_references(),
+        rounds=rounds,
     )
 
 

@@ -117,6 +117,19 @@ def merge_manifest(folder: Path, manifest: dict[str, Any], add: bool = True) -> 
     return merged
 
 
+def follow_grid(folder: Path, grid: Grid) -> None:
+    """Replace the grid in a manifest by what its file is now, where that has been edited since.
+
+    :param folder: Folder of the results, ``results/GRID``
+    :param grid: Grid
+    """
+    now = configuration(grid)
+    if (before := read_manifest(folder)) is not None and before.get("grid") != now:
+        with locked(folder / ".manifest.lock"):
+            changed = (read_manifest(folder) or before) | {"grid": now}
+            write_whole(folder / NAME, json.dumps(changed, indent=1) + "\n")
+
+
 def _user_code(grid: Grid) -> dict[str, Any]:
     """Return the source's digest and the commit of each module that the grid mentions."""
     paths = {module: source_file(module) for module in user_modules(configuration(grid))}

@@ -1,12 +1,13 @@
 """Commit, versions and machine of this process, for the manifests and for each run."""
 
+import ast
 import hashlib
 import json
 import os
 import platform
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
@@ -21,6 +22,9 @@ SOURCE_OF = "source of "
 """Begins the keys of :func:`user_code`."""
 REGISTRATION_OF = "registration of "
 """Begins the other keys of :func:`of_user`."""
+
+OWN = ("sb3_course", "gymnasium")
+"""Packages that are no user's: the commit and the versions of a run name them."""
 
 PROCESSOR = ("system", "cpu", "cpu_kind")
 """Names of what :func:`of_a_run` knows of the machine; the rest is code and versions."""
@@ -46,15 +50,14 @@ def of_a_run() -> dict[str, str | None]:
 def user_names(data: Any) -> set[tuple[str, str]]:
     """Return the names of the form ``module:name`` in settings, at any depth.
 
-    This package's own modules and Gymnasium's are no user's: the commit and the versions of a run
-    name them.
+    Those of :data:`OWN` are left out.
 
     :param data: Settings of a run or a grid as plain data
     :return: Modules and names in them
     """
     if isinstance(data, str):
         found = re.fullmatch(r"([A-Za-z_][\w.]*):([\w./-]+)", data)
-        own = found is not None and found[1].partition(".")[0] in ("sb3_course", "gymnasium")
+        own = found is not None and found[1].partition(".")[0] in OWN
         return {(found[1], found[2])} if found and not own else set()
     parts = [*data, *data.values()] if isinstance(data, dict) else data
     return set().union(*map(user_names, parts)) if isinstance(parts, list) else set()
@@ -104,17 +107,75 @@ def _name_of(value: Any) -> Any:
 
 
 def user_code(modules: Iterable[str]) -> dict[str, str | None]:
-    """Return a digest of the source of modules, in which the user's own classes are.
+    """Return digests of the source of modules, in which the user's own classes are.
 
     :param modules: Names of modules
-    :return: Digest by ``source of MODULE``, without modules that have no source file
+    :return: Digest by ``source of MODULE``, and by ``source of module that MODULE imports`` one of
+        all that it imports from where it lies itself; without modules that have no source file
     """
-    paths = {module: source_file(module) for module in sorted(modules)}
-    return {
-        f"{SOURCE_OF}{module}": hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        for module, path in paths.items()
-        if path is not None
-    }
+    code: dict[str, str | None] = {}
+    for module in sorted(modules):
+        if (path := source_file(module)) is not None:
+            code[f"{SOURCE_OF}{module}"] = _digest([path])
+            if imported := _imported(module):
+                code[f"{SOURCE_OF}module that {module} imports"] = _digest(sorted(imported))
+    return code
+
+
+def _digest(paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _imported(module: str) -> set[Path]:
+    """Return the source files that a module imports, also indirectly, from where it lies itself.
+
+    Installed packages are left out, whose versions are known, and so is what is imported by names
+    that are computed.
+    """
+    first = source_file(module)
+    root = None if first is None else _root(module, first)
+    if first is None or root is None or {"site-packages", "dist-packages"} & set(root.parts):
+        return set()
+    found, left = set[Path](), [first, *_files(module, root)]  # the packages that it is in, too
+    while left:
+        path = left.pop()
+        if path not in found:
+            found.add(path)
+            with suppress(OSError, SyntaxError, ValueError):
+                tree = ast.parse(path.read_bytes())
+                left += [file for name in _names(tree, path, root) for file in _files(name, root)]
+    return found - {first}
+
+
+def _root(module: str, file: Path) -> Path | None:
+    """Return the folder in which the top-level package of a module lies."""
+    depth = module.count(".") + (file.name == "__init__.py")
+    return file.parents[depth] if depth < len(file.parents) else None
+
+
+def _names(tree: ast.Module, path: Path, root: Path) -> Iterator[str]:
+    """Yield the names of the modules that a source may import."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = path.relative_to(root).parts[: -node.level] if node.level else ()
+            start = ".".join([*package, *([node.module] if node.module else [])])
+            yield from (f"{start}.{alias.name}" if start else alias.name for alias in node.names)
+
+
+def _files(name: str, root: Path) -> Iterator[Path]:
+    """Yield the files of a module and of the packages that it is in, as far as there are any."""
+    parts = name.split(".")
+    if parts[0] in OWN:
+        return
+    for n in range(1, len(parts) + 1):
+        place = root.joinpath(*parts[:n])
+        files = (place.with_name(f"{place.name}.py"), place / "__init__.py")
+        yield from (file for file in files if file.is_file())
 
 
 def source_file(module: str) -> Path | None:

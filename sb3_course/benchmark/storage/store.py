@@ -229,5 +229,6 @@ def _damage(run: StoredRun, spec: RunSpec | None, failed: bool) -> str | None:
     except NewerError as error:
         return f"{run.place}: {error}: update this one"
     except ValueError as error:
-        return damaged(run.place, str(error))
+        advice = "" if spec is not None else "; delete the line, or the file, if it is no run's"
+        return damaged(run.place, str(error)) + advice
     return None

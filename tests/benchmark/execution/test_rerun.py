@@ -73,7 +73,7 @@ def test_everything_is_repeated_and_replaced(stored, capsys):
     assert renew() == terminal.OK
     assert "tiny: 4 runs to repeat, 0 done, 4 to do" in capsys.readouterr().out
     assert old(stored) == []
-    assert not (stored.folder / rerun.FOLDER).exists()
+    assert not (stored.folder / rerun.STAGED).exists()
     manifest = json.loads((stored.folder / "manifest.json").read_text())
     assert [command.split()[0] for command in manifest["commands"]] == ["sb3-course"]
     assert "sb3-course run old.yaml" not in manifest["commands"]
@@ -107,7 +107,7 @@ def test_dry_run_changes_nothing(stored, capsys):
     assert renew("--dry-run") == terminal.OK
     assert capsys.readouterr().out.count("to do  ") == 4
     assert old(stored) == ALL
-    assert not (stored.folder / rerun.FOLDER).exists()
+    assert not (stored.folder / rerun.STAGED).exists()
 
 
 def test_only_renews_what_it_names(stored):
@@ -173,6 +173,10 @@ def test_a_part_that_is_done_leaves_the_new_runs_of_another_part(stored, monkeyp
     interrupt_at(monkeypatch, "B")
     assert renew() == terminal.INTERRUPTED
     monkeypatch.setattr(executors, "LocalProcesses", Trains)
+    capsys.readouterr()
+    assert app.invoke(["status", "grid.yaml"]) == terminal.OK
+    told = "--rerun: 2 done, 0 running, 0 failed, 2 missing; stored runs are replaced once all"
+    assert told in capsys.readouterr().out
     assert renew("--only", "algorithm=B") == terminal.OK
     assert old(stored) == [("A", 0), ("A", 1)]
     capsys.readouterr()
@@ -187,7 +191,7 @@ def test_a_command_that_was_killed_after_its_last_run_continues(stored, monkeypa
     monkeypatch.undo()
     monkeypatch.chdir(stored.folder.parents[1])
     monkeypatch.setattr(plan, "publish_grid", lambda grid, store: store.folder / "report.html")
-    (staged,) = (stored.folder / rerun.FOLDER).iterdir()
+    (staged,) = (stored.folder / rerun.STAGED).iterdir()
     (staged / "manifest.json").unlink()
     capsys.readouterr()
     assert renew() == terminal.OK

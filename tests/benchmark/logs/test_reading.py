@@ -3,6 +3,7 @@ import json
 import pytest
 import yaml
 
+from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.logs.reading import RESULTS, TABLE, grid_of, read_logs
 from sb3_course.benchmark.storage.manifest import configuration
 from sb3_course.benchmark.storage.returns_table import COLUMNS, csv_of, tidy
@@ -59,6 +60,21 @@ def test_everything_at_once_is_one_table(folder):
     assert ours.equals(tidy(results))
     theirs = logs.table[logs.table["algorithm"] == "ppo"]
     assert theirs["return_mean"].tolist() == [2.0, 5.0]
+
+
+def test_one_name_for_two_environments_is_refused(folder):
+    for name, settings in (("one", {}), ("two", {}), ("three", {"time_limit": 50})):
+        grid = made_up.grid(n_algorithms=1, n_environments=1, seeds=2)
+        data = configuration(grid)
+        data["algorithms"] = {name: data["algorithms"]["NPG"]}
+        data["environments"]["CartPole-v1"] |= settings
+        grid = load_grid(data | {"name": name})
+        made_up.written(folder / name, made_up.results(grid))
+        write_whole(folder / name / "manifest.json", json.dumps({"grid": configuration(grid)}))
+    assert len(read_logs(["one", "two"]).runs) == 4
+    words = r"CartPole-v1 in one \(as it is registered\) and in three \(.*limit.*\) are different"
+    with pytest.raises(UserError, match=words):
+        read_logs(["one", "three"])
 
 
 def test_a_grid_as_a_mapping_a_file_or_a_folder_is_the_same(folder):

@@ -57,6 +57,62 @@ def test_a_run_and_the_manifest_name_the_source(own):
     assert manifest["user_code"]["my_own_algorithm"]["git_commit"] is None  # in no repository
 
 
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of the user's whose module `env` imports others in every way."""
+    monkeypatch.syspath_prepend(tmp_path)
+    files = {
+        "helper": "SCALE = 1\n",
+        "lazy": "X = 1\n",
+        "unused": "X = 1\n",
+        "my_package/__init__": "",
+        "my_package/env": "import numpy, helper\nfrom .core import f\nfrom . import near\n",
+        "my_package/core": "from my_package.deep.inner import g as f\n",
+        "my_package/near": "def f():\n    from lazy import X\n",
+        "my_package/deep/__init__": "import my_package.env  # a circle\n",
+        "my_package/deep/inner": "g = 1\n",
+        "my_package/broken": "import (\n",
+    }
+    (tmp_path / "my_package" / "deep").mkdir(parents=True)
+    for name, text in files.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith("my_package")]:
+        del sys.modules[name]
+
+
+USED = ["helper", "lazy", "my_package/core", "my_package/near", "my_package/deep/inner"]
+
+
+@pytest.mark.parametrize("name", [*USED, "my_package/deep/__init__", "my_package/__init__"])
+def test_a_module_that_the_users_own_imports_is_told_when_it_changes(package, name):
+    before = provenance.user_code(["my_package.env"])
+    with (package / f"{name}.py").open("a") as file:
+        file.write("# changed\n")
+    after = provenance.user_code(["my_package.env"])
+    assert {key for key in after if after[key] != before[key]} == {
+        "source of module that my_package.env imports"
+    }
+
+
+@pytest.mark.parametrize("name", ["unused", "my_package/broken"])
+def test_what_is_not_imported_is_none_of_a_runs_code(package, name):
+    before = provenance.user_code(["my_package.env"])
+    (package / f"{name}.py").write_text("# changed\n")
+    assert provenance.user_code(["my_package.env"]) == before
+
+
+def test_modules_that_are_broken_or_installed_have_no_imports_of_the_users(package):
+    broken = provenance.user_code(["my_package.broken"])
+    assert list(broken) == [
+        "source of my_package.broken",
+        "source of module that my_package.broken imports",  # its package
+    ]
+    assert list(provenance.user_code(["stable_baselines3.common.monitor"])) == [
+        "source of stable_baselines3.common.monitor"
+    ]
+
+
 TASK = """import gymnasium
 from gymnasium.envs.classic_control import CartPoleEnv
 

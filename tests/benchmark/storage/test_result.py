@@ -163,6 +163,7 @@ def test_a_changed_line_of_no_known_run_is_listed_too(tmp_path, results):
     (tmp_path / "runs.jsonl").write_text("".join(content))
     (line,) = Store(tmp_path).damage(SPECS)
     assert line.startswith(f"line 1 of {tmp_path / 'runs.jsonl'} is damaged (it is not what its")
+    assert line.endswith("; delete the line, or the file, if it is no run's")
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,8 @@ def lacking(analysis: Analysis, of_logs: bool = False) -> list[str]:
     return [
         f"{first} To give them, write "
         f"references: {{{without[0]}: {{random: 0, expert: 100}}}} with your numbers into the "
-        "grid, or leave out random and measure it with sb3-course references GRID."
+        "grid, the expert's above random's; sb3-course references GRID measures random where it is "
+        "left out, and says what is missing."
     ]
 
 
