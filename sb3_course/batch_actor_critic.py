@@ -10,8 +10,9 @@ from sb3_course import estimators
 from sb3_course.collection.collector import FixedSteps
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
+from sb3_course.common.errors import check_whole
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
-from sb3_course.common.validation import check_choice, check_count
+from sb3_course.common.validation import check_choice
 
 CriticTarget: TypeAlias = Literal["mc", "td", "gae"]
 
@@ -113,7 +114,7 @@ class BatchActorCritic(PolicyGradientAlgorithm):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_count("n_steps", self.n_steps)
+        check_whole("n_steps", self.n_steps)
         check_choice("critic_target", self.critic_target, CRITIC_TARGETS)
 
     def _schedule(self) -> FixedSteps:

@@ -11,8 +11,9 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from sb3_course import estimators
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
+from sb3_course.common.errors import check_whole
 from sb3_course.common.networks.autograd import PolicyGradient, total
-from sb3_course.common.validation import check_choice, check_count, check_number
+from sb3_course.common.validation import check_choice, check_number
 from sb3_course.estimators import natural_gradient
 from sb3_course.reinforce import REINFORCE, Baseline
 
@@ -187,8 +188,8 @@ class ISPG(REINFORCE):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_choice("ratio", self.ratio, RATIOS)
-        check_count("n_epochs", self.n_epochs)
-        check_count("n_batches", self.n_batches)
+        check_whole("n_epochs", self.n_epochs)
+        check_whole("n_batches", self.n_batches)
         if self.max_weight is not None:
             check_number("max_weight", self.max_weight, 0, above=True, more="or None")
         check_number("min_ess", self.min_ess, 0, 1)

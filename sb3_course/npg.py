@@ -14,9 +14,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from sb3_course import estimators
 from sb3_course.collection.collector import FixedSteps
 from sb3_course.collection.observations import TensorObs, rows_of, select
+from sb3_course.common.errors import check_whole
 from sb3_course.common.networks.fisher import engine_fisher_vector_product
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
-from sb3_course.common.validation import check, check_count, check_number, scheduled
+from sb3_course.common.validation import check, check_number, scheduled
 from sb3_course.estimators import natural_gradient
 from sb3_course.estimators.chunks import chunks
 from sb3_course.estimators.natural_gradient import surrogate_gain
@@ -165,13 +166,13 @@ class NPG(PolicyGradientAlgorithm):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_count("n_steps", self.n_steps)
-        check_count("cg_max_steps", self.cg_max_steps)
-        check_count("line_search_max_iter", self.line_search_max_iter)
+        check_whole("n_steps", self.n_steps)
+        check_whole("cg_max_steps", self.cg_max_steps)
+        check_whole("line_search_max_iter", self.line_search_max_iter)
         factor = self.line_search_shrinking_factor
         inside = isinstance(factor, (float, np.floating)) and 0 < factor < 1
         check("line_search_shrinking_factor", factor, inside, "a number between 0 and 1")
-        check_count("sub_sampling_factor", self.sub_sampling_factor)
+        check_whole("sub_sampling_factor", self.sub_sampling_factor)
         check_number("cg_damping", self.cg_damping, 0)
         if self.target_kl is not None and self.step_size is not None:
             raise ValueError(

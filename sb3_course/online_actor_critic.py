@@ -18,8 +18,8 @@ from sb3_course.collection.observations import (
     owned,
     true_next_obs,
 )
+from sb3_course.common.errors import check_whole
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
-from sb3_course.common.validation import check_count
 
 Self = TypeVar("Self", bound="OnlineActorCritic")
 
@@ -176,7 +176,7 @@ class OnlineActorCritic(PolicyGradientAlgorithm):
         :return: The model itself
         :raises ValueError: ``log_interval`` is neither None nor a positive whole number
         """
-        check_count("log_interval", log_interval, none=True)
+        check_whole("log_interval", log_interval, none=True)
         self._drop_functions()
         self._last_update = None
         return super().learn(

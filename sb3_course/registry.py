@@ -23,7 +23,6 @@ SET_BY_THE_RUN = frozenset(
     {"self", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"}
 )
 """Constructor arguments that a run sets itself."""
-IMITATORS = ("BC", "DAgger")
 UNIONS = (Union, UnionType)
 PLAIN = (bool, int, float, str, list, dict)
 
@@ -36,7 +35,7 @@ def find_algorithm(name: str) -> type[BaseAlgorithm]:
     :return: Class of the algorithm
     :raises UserError: If there is no such class
     """
-    if name in IMITATORS:
+    if name in import_module("sb3_course").IMITATION:
         raise UserError(
             f"{name} learns from an expert: `sb3-course imitate`, or its class in Python"
         )

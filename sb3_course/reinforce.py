@@ -11,8 +11,9 @@ from sb3_course import estimators
 from sb3_course.collection.collector import WholeEpisodes
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
+from sb3_course.common.errors import check_whole
 from sb3_course.common.policy_gradient import PolicyGradientAlgorithm
-from sb3_course.common.validation import check, check_choice, check_count
+from sb3_course.common.validation import check, check_choice
 from sb3_course.estimators.trajectory_gradients import TrajectoryGradients
 
 Baseline: TypeAlias = Literal["mean", "optimal", "value"] | None
@@ -145,9 +146,9 @@ class REINFORCE(PolicyGradientAlgorithm):
                 f"got n_steps={self.n_steps} and n_episodes={self.n_episodes}"
             )
         if self.n_episodes is None:
-            check_count("n_steps", self._start_steps)
+            check_whole("n_steps", self._start_steps)
         else:
-            check_count("n_episodes", self.n_episodes)
+            check_whole("n_episodes", self.n_episodes)
             check(
                 "n_episodes",
                 self.n_episodes,

@@ -12,7 +12,24 @@ from stable_baselines3.common.callbacks import BaseCallback
 PATIENCE = 10
 """Seconds that the rest of a batch may take once the training is to stop."""
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""Signals that stop a training."""
+
 Tell = Callable[[str], None]
+
+
+@contextmanager
+def _handled(handlers: dict[int, Any]) -> Iterator[None]:
+    """Handle signals within a context, in the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Finish:
@@ -41,16 +58,8 @@ def finishing(tell: Tell) -> Iterator[Finish]:
     :yield: Object whose ``number`` is that of the signal, 0 for none
     """
     finish = Finish(tell)
-    if threading.current_thread() is not threading.main_thread():
+    with _handled(dict.fromkeys(STOPPING, finish.receive)):
         yield finish
-        return
-    numbers = signal.SIGINT, signal.SIGTERM
-    before = {number: signal.signal(number, finish.receive) for number in numbers}
-    try:
-        yield finish
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Stop(BaseCallback):
@@ -72,20 +81,15 @@ class Stop(BaseCallback):
 
         :yield: Nothing
         """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        handlers: dict[int, Any] = dict.fromkeys((signal.SIGINT, signal.SIGTERM), self._receive)
+        handlers: dict[int, Any] = dict.fromkeys(STOPPING, self._receive)
         if hasattr(signal, "SIGALRM"):
             handlers[signal.SIGALRM] = self._end
-        before = {number: signal.signal(number, handlers[number]) for number in handlers}
-        try:
-            yield
-        finally:
-            if hasattr(signal, "alarm"):
-                signal.alarm(0)
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with _handled(handlers):
+            try:
+                yield
+            finally:
+                if self._number and hasattr(signal, "alarm"):
+                    signal.alarm(0)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._number:

@@ -187,4 +187,4 @@ def test_every_run_names_a_commit(name):
     commits = {
         run.made_with["git_commit"] for run in Store(ROOT / "results" / name).read(grid.runs())
     }
-    assert all(re.fullmatch("[0-9a-f]{40}", commit) for commit in commits)
+    assert commits and all(re.fullmatch("[0-9a-f]{40}", commit) for commit in commits)

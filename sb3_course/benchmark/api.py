@@ -219,8 +219,7 @@ def compare_with_stored(
 
     refuse_in_worker("compare_with_stored")
     check_whole("n_seeds", n_seeds, 1)
-    if workers is not None:
-        check_whole("workers", workers, 1)
+    check_whole("workers", workers, none=True)
     loaded = checked_grid(grid)
     kept = Store(Path(results) / loaded.name)
     loaded = with_rounds(loaded, read_rounds(kept.folder))

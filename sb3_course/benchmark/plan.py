@@ -225,8 +225,7 @@ def check_execution(executor: Any, workers: Any, retries: Any) -> None:
     if executor not in get_args(ExecutorKind):
         raise UserError(unknown("executor", executor, get_args(ExecutorKind)))
     check_whole("retries", retries, 0)
-    if workers is not None:
-        check_whole("workers", workers, 1)
+    check_whole("workers", workers, none=True)
 
 
 def _tracking(plan: GridPlan, track: Sequence[str], video: bool) -> Tracking | None:

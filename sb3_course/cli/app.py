@@ -94,7 +94,9 @@ def invoke(arguments: Sequence[str]) -> int:
             raise
         print_error(f"{error.name} is not installed: pip install '{_extra_with(error.name or '')}'")
         return FAILED
-    except UserError as error:
+    except (UserError, ImportError) as error:
+        if isinstance(error, ImportError) and error.name != "imitation":  # whose message says it
+            raise
         print_error(str(error))
         return MISUSED
     except KeyboardInterrupt:

@@ -19,7 +19,6 @@ from sb3_course.cli.parts.terminal import (
     print_line,
     stop_on_sigterm,
 )
-from sb3_course.common.errors import UserError
 from sb3_course.homework.experiments import ANALYSIS, EXPERIMENTS, NAMES, check_names
 
 if TYPE_CHECKING:
@@ -59,12 +58,8 @@ def hw1(
 
     sb3-course homework hw1 --files hw1 --seeds 1 --rounds 1
     """
-    try:
-        from sb3_course.homework import hw1 as homework1
-    except ModuleNotFoundError:
-        raise
-    except ImportError as error:  # an extra is not installed; the message names it
-        raise UserError(str(error)) from error
+    from sb3_course.homework import hw1 as homework1
+
     stop_on_sigterm()
     tasks, missing = homework1.find_tasks(files)
     for line in missing:

@@ -133,12 +133,8 @@ def imitate(
         raise UserError("--rounds requires --dagger or --no-collect")
     if expert is None and (algo is not None or trust):
         raise UserError(f"{'--trust' if algo is None else '--algo'} requires --expert")
-    try:
-        from sb3_course.imitation import command
-    except ModuleNotFoundError:
-        raise
-    except ImportError as error:  # an extra is not installed; the message names it
-        raise UserError(str(error)) from error
+    from sb3_course.imitation import command
+
     options = command.Options(
         env=environment(EnvConfig(env), env_kwargs, wrapper),
         expert=expert,

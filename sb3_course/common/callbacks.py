@@ -5,6 +5,7 @@ from collections.abc import Callable
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 
+from sb3_course.common.errors import check_whole
 from sb3_course.common.evaluation import (
     check_evaluation,
     evaluation_envs,
@@ -12,7 +13,7 @@ from sb3_course.common.evaluation import (
     play_episodes,
     undisturbed,
 )
-from sb3_course.common.validation import check, check_count
+from sb3_course.common.validation import check
 from sb3_course.envs.config import EnvConfig, EnvId
 
 NOT_SAVED = "not saved at"
@@ -80,8 +81,8 @@ class EvaluateEvery(BaseCallback):
         tell: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__()
-        check_count("every", every)
-        check_count("episodes", episodes)
+        check_whole("every", every)
+        check_whole("episodes", episodes)
         described = isinstance(env, (EnvConfig, str)) or callable(env)
         check("env", env, described, "a Gymnasium id, a function that makes one, or an EnvConfig")
         self._every, self._env, self._episodes = every, env, episodes

@@ -21,16 +21,20 @@ def show_anywhere() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def check_whole(name: str, value: object, least: int) -> None:
+def check_whole(name: str, value: object, least: int = 1, *, none: bool = False) -> None:
     """Check that an argument is a whole number.
 
     :param name: Name of the argument
     :param value: Given value
     :param least: Smallest number that is allowed
+    :param none: Whether None is allowed, too
     :raises UserError: If it is no whole number, or a smaller one
     """
+    if none and value is None:
+        return
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise UserError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        takes = f"a whole number of at least {least}" + (" or None" if none else "")
+        raise UserError(f"{name} must be {takes}, got {value!r}")
 
 
 def refuse_in_worker(call: str) -> None:

@@ -19,11 +19,11 @@ from sb3_course.collection.observations import Array, Obs
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common import checkpoint
 from sb3_course.common.base_class import CourseAlgorithm, given_env
+from sb3_course.common.errors import check_whole
 from sb3_course.common.resumable import Resumable
 from sb3_course.common.update_steps import UpdateSteps
 from sb3_course.common.validation import (
     check_action_space,
-    check_count,
     check_flags,
     check_number,
     check_observation_space,
@@ -191,8 +191,8 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
         check_number("ent_coef", self.ent_coef)
         if self.max_grad_norm is not None:
             check_number("max_grad_norm", self.max_grad_norm, 0, above=True, more="or None")
-        check_count("n_critic_updates", self.n_critic_updates)
-        check_count("batch_size", self.batch_size, none=True)
+        check_whole("n_critic_updates", self.n_critic_updates)
+        check_whole("batch_size", self.batch_size, none=True)
         one = not self.whole_episodes and (self.n_steps, self.n_envs) == (1, 1)
         if self.normalize_advantage and one:
             raise ValueError(
@@ -302,8 +302,8 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
         :param progress_bar: Whether to show a progress bar
         :return: The model itself
         """
-        check_count("log_interval", log_interval, none=True)
-        check_count("chunk_size", self.chunk_size)
+        check_whole("log_interval", log_interval, none=True)
+        check_whole("chunk_size", self.chunk_size)
         self._follow_policy()
         self._go_on(reset_num_timesteps)
         return super().learn(

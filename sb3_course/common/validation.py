@@ -80,20 +80,6 @@ def scheduled(name: str, schedule: Schedule, progress_remaining: float) -> float
     return value
 
 
-def check_count(name: str, value: object, *, least: int = 1, none: bool = False) -> None:
-    """Check that a parameter is a whole number.
-
-    :param name: Name of the parameter
-    :param value: Given value
-    :param least: Smallest number that is allowed
-    :param none: Whether None is allowed, too
-    :raises ValueError: If it is not
-    """
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
-    takes = f"a whole number of at least {least}" + (" or None" if none else "")
-    check(name, value, whole or (none and value is None), takes)
-
-
 def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
     """Check that a parameter is one of several values.
 

@@ -15,12 +15,12 @@ from stable_baselines3.common.utils import update_learning_rate
 from sb3_course.collection.observations import select
 from sb3_course.common.base_class import given_env
 from sb3_course.common.callbacks import TransitionsProgressBar
+from sb3_course.common.errors import check_whole
 from sb3_course.common.networks.actors import Actor, make_actor
 from sb3_course.common.networks.step import heed_strides
 from sb3_course.common.parameter_groups import split_parameters
 from sb3_course.common.validation import (
     check_action_space,
-    check_count,
     check_flags,
     check_number,
     check_observation_space,
@@ -148,7 +148,7 @@ class BC(Demonstrated):
         self._check_policy()
         check_flags(self)
         self.seed = checked_seed(self.seed)
-        check_count("batch_size", self.batch_size)
+        check_whole("batch_size", self.batch_size)
         check_number("ent_coef", self.ent_coef)
         if not callable(self.learning_rate):
             check_number("learning_rate", self.learning_rate, 0, more="or a schedule")
@@ -192,7 +192,7 @@ class BC(Demonstrated):
         :raises ValueError: There are no demonstrations, or ``log_interval`` is out of its range
         :raises FloatingPointError: The loss is not finite; the step is not taken
         """
-        check_count("log_interval", log_interval, none=True)
+        check_whole("log_interval", log_interval, none=True)
         if self.dataset.size == 0:
             raise ValueError("BC has no demonstrations: pass some or call set_demonstrations()")
         with self._frozen_statistics():

@@ -13,9 +13,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_course.collection.collector import FixedSteps, collect
 from sb3_course.collection.observations import Array, Obs, take
 from sb3_course.common import checkpoint
+from sb3_course.common.errors import check_whole
 from sb3_course.common.evaluation import SEEDED_RUNS, forked_rng
 from sb3_course.common.networks.autograd import finite_loss
-from sb3_course.common.validation import check_count
 from sb3_course.imitation.bc import BC
 from sb3_course.imitation.beta import BetaSchedule, beta_of_round
 from sb3_course.imitation.dataset import draw_seed
@@ -163,11 +163,11 @@ class DAgger(BC):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_count("n_steps", self.n_steps)
-        check_count("gradient_steps", self.gradient_steps)
-        check_count("buffer_size", self.buffer_size, none=True)
+        check_whole("n_steps", self.n_steps)
+        check_whole("gradient_steps", self.gradient_steps)
+        check_whole("buffer_size", self.buffer_size, none=True)
         beta_of_round(self.beta_schedule, 1)
-        check_count("n_eval_episodes", self.n_eval_episodes, least=0)
+        check_whole("n_eval_episodes", self.n_eval_episodes, least=0)
 
     # -- learning --------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class DAgger(BC):
         :raises ValueError: There is no expert, it does not fit, or ``log_interval`` is wrong
         :raises FloatingPointError: A loss, an observation or a reward is not finite
         """
-        check_count("log_interval", log_interval, none=True)
+        check_whole("log_interval", log_interval, none=True)
         expert = self._find_expert(total_timesteps)
         with self._frozen_statistics():
             total_timesteps, callback = self._setup_learn(  # the name that callbacks read

@@ -19,9 +19,8 @@ from sb3_course import collection
 from sb3_course.collection.images import AddedTranspose
 from sb3_course.collection.observations import Array, Obs, map_obs, rows_of, take
 from sb3_course.common.checkpoint import CheckpointError, NeedsPickleError, existing, read_header
-from sb3_course.common.errors import UserError
+from sb3_course.common.errors import UserError, check_whole
 from sb3_course.common.evaluation import takes_masks, unnormalized
-from sb3_course.common.validation import check_count
 from sb3_course.imitation.cs285 import SUFFIXES, load_cs285_expert
 from sb3_course.imitation.fitting import check_spaces, fit_actions
 from sb3_course.loading import load_to_predict, normalization_to_predict
@@ -288,7 +287,7 @@ def demonstrate(
     """
     if not isinstance(env, VecEnv):
         raise UserError(f"env must be a VecEnv, as make_vec_env returns, got {env!r}")
-    check_count("n_episodes", n_episodes)
+    check_whole("n_episodes", n_episodes)
     act = as_expert(expert, None, env.action_space, env.observation_space)
     act = seeing_as_given(act, env)
     if seed is not None:

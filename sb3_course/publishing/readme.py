@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-LIBRARIES = ("sb3_course", "stable_baselines3", "sb3_contrib")
-"""Packages from which classes are imported by their names alone."""
+from sb3_course.common.checkpoint import LIBRARIES
+
 APART = "hyper_parameters", "versions"
 """Parts of a configuration that have tables of their own."""
 INSTALL = "pip install --no-deps imitation==1.0.1"

@@ -3,10 +3,10 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.utils import FloatSchedule
 
+from sb3_course.common.errors import check_whole
 from sb3_course.common.validation import (
     check,
     check_action_space,
-    check_count,
     check_observation_space,
     scheduled,
 )
@@ -20,20 +20,20 @@ def test_a_check_names_the_parameter_the_range_and_the_value():
 
 @pytest.mark.parametrize("count", [1, 2**40, np.int64(3), np.uint8(1)])
 def test_positive_whole_numbers_are_counts(count):
-    check_count("n_steps", count)
+    check_whole("n_steps", count)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, True, None, "1", np.float64(2), np.int64(0)])
 def test_anything_else_is_no_count(value):
     with pytest.raises(ValueError, match="^n_steps must be a whole number of at least 1, got "):
-        check_count("n_steps", value)
+        check_whole("n_steps", value)
     if value is not None:
         with pytest.raises(ValueError, match="a whole number of at least 1 or None, got"):
-            check_count("n_steps", value, none=True)
+            check_whole("n_steps", value, none=True)
 
 
 def test_none_is_a_count_where_it_is_allowed():
-    check_count("n_steps", None, none=True)
+    check_whole("n_steps", None, none=True)
 
 
 @pytest.mark.parametrize(

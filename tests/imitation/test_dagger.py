@@ -214,7 +214,7 @@ def test_the_loss_of_a_round_is_kept_whatever_the_logger():
     model = small()
     model.set_logger(imitation_logger.configure(None, []))
     model.learn(40)
-    assert all(row["train/loss"] > 0 for row in model.rounds)
+    assert model.rounds and all(row["train/loss"] > 0 for row in model.rounds)
 
 
 # -- logs and evaluation -------------------------------------------------------------------------

@@ -72,6 +72,7 @@ from pydantic_core import ErrorDetails
 from sb3_course.benchmark.definition.field_types import (
     MAX_EVALUATIONS,
     MAX_RUNS,
+    Label,
     Name,
     Normalize,
     Pair,
@@ -165,7 +166,7 @@ class Grid(Section):
     name: Annotated[Name, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seeds: Seeds
     environments: dict[Name, Environment] = Field(min_length=1)
-    algorithms: dict[str, Algorithm] = Field(min_length=1)
+    algorithms: dict[Label, Algorithm] = Field(min_length=1)
     evaluation: Evaluation = Evaluation(n_points=10)
     questions: dict[Question, Pair] = Field(default_factory=dict)
     """Questions that the report answers, each by comparing two of the algorithms."""
@@ -182,14 +183,6 @@ class Grid(Section):
     track: Trackers = Field(default_factory=list)
     """Trackers that its runs are sent to, which change no run."""
     later = frozenset({"references", "track", "search"})
-
-    @field_validator("algorithms")
-    @classmethod
-    def _printable_names(cls, value: dict[str, Algorithm]) -> dict[str, Algorithm]:
-        for name in value:
-            if not (name.strip() and name.isprintable() and len(name) <= 60):
-                raise ValueError(f"the name {name!r}; allowed: 1 to 60 printable characters")
-        return value
 
     @field_validator("references")
     @classmethod

@@ -100,6 +100,7 @@ def test_the_curve_ends_where_the_final_return_is():
 def test_a_profile_covers_all_scores_except_the_worst():
     grid = made_up.grid()
     profiles = analyze(grid, made_up.results(grid)).performance_profiles
+    assert len(profiles)
     for _, rows in profiles.groupby("algorithm"):
         assert rows["point"].is_monotonic_decreasing
         assert rows["point"].iloc[-1] == 0

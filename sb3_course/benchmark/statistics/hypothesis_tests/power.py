@@ -66,18 +66,17 @@ class Power(NamedTuple):
     runs_high: float
 
 
-def power_of(x: Sequence[Array], y: Sequence[Array], level: float = LEVEL, seed: int = 0) -> Power:
+def power_of(x: Sequence[Array], y: Sequence[Array], level: float = LEVEL) -> Power:
     """Estimate the power of the test at the number of runs there are, and the runs it needs.
 
     :param x: Returns of shape (n_e,) for each environment e, of at least two runs
     :param y: Returns of shape (m_e,) for each environment e, of at least two runs
     :param level: Level of the test, two-sided
-    :param seed: Seed of the resamples
     :return: Power and number of runs, with intervals
     :raises ValueError: If a return is NaN, or an environment has fewer than two runs
     """
     x, y = checked(x, fewest=2), checked(y, fewest=2)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     n = min(MOST_RUNS, *(len(runs) for runs in (*x, *y)))
     curves = [_curve(x, y, level)]
     for _ in range(REPS):

@@ -46,7 +46,7 @@ Round = Sequence[Array]
 
 
 def settled_at(
-    x: Sequence[Round], y: Sequence[Round], looks: int, level: float = LEVEL, seed: int = 0
+    x: Sequence[Round], y: Sequence[Round], looks: int, level: float = LEVEL
 ) -> int | None:
     """Return the look at which a difference is settled.
 
@@ -54,14 +54,13 @@ def settled_at(
     :param y: Returns of Y: as many rounds and environments
     :param looks: Number of looks that are planned, at least that of the rounds
     :param level: Probability that a difference is settled although there is none
-    :param seed: Seed of the draws of σ
     :return: Look, counted from 1; None if nothing is settled yet
     :raises ValueError: If there are more rounds than looks, a return is NaN, or there is none
     """
     x, y = [checked(runs) for runs in x], [checked(runs) for runs in y]
     if len(x) > looks:
         raise ValueError(f"{len(x)} rounds of {looks} looks")
-    statistics = _statistics(x, y, seed)
+    statistics = _statistics(x, y)
     inside = np.ones(DRAWS, dtype=bool)
     for look, values in enumerate(statistics, start=1):
         may_cross = int(look / looks * level * DRAWS + 1e-9) - int((~inside).sum())
@@ -72,7 +71,7 @@ def settled_at(
     return None
 
 
-def _statistics(x: Sequence[Round], y: Sequence[Round], seed: int) -> Array:
+def _statistics(x: Sequence[Round], y: Sequence[Round]) -> Array:
     """Compute T_k for the true σ and for drawn ones, as an array ``(n_rounds, DRAWS)``.
 
     The σ of a round are the same at every later look, so that no look changes what the ones before
@@ -83,7 +82,7 @@ def _statistics(x: Sequence[Round], y: Sequence[Round], seed: int) -> Array:
     for where, (a, b) in enumerate(environments):
         is_x = np.concatenate(
             [
-                _labels(*runs, np.random.default_rng([seed, where, i]))
+                _labels(*runs, np.random.default_rng([0, where, i]))
                 for i, runs in enumerate(zip(a, b, strict=True))
             ],
             axis=1,
