@@ -9,11 +9,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from sb3_course import ISPG, REINFORCE, estimators
-from sb3_course.collection.rollout import Rollout
 from sb3_course.envs.enumerable import TabularMDP
 from sb3_course.estimators import natural_gradient
 from sb3_course.ispg import RATIOS
-from tests.worlds import z_scores
+from tests.worlds import two_episodes, z_scores
 
 UNBIASED = ("trajectory", "per_decision")
 BASELINES = (None, "mean", "optimal", "value")
@@ -175,19 +174,11 @@ def test_one_epoch_of_one_batch_is_reinforce(ratio, baseline, reward_to_go):
 # -- weights -------------------------------------------------------------------------------------
 
 
-def two_episodes() -> Rollout:
-    """One environment: an episode of two steps, then one of three; a masked step at the end."""
-    ends = np.array([[0], [1], [0], [0], [1], [0]], dtype=bool)
-    mask = np.array([[1], [1], [1], [1], [1], [0]], dtype=bool)
-    zeros = np.zeros((6, 1))
-    return Rollout(zeros, zeros, zeros, ends, np.zeros_like(ends), mask, zeros[0], {})
-
-
 @pytest.mark.parametrize("settings", [{}, {"max_weight": 5.0}, {"self_normalize": True}])
 @pytest.mark.parametrize("log_weight", [90.0, 800.0])  # beyond float32, and beyond float64
 def test_a_weight_that_overflows_stops_training_and_says_how_to_go_on(settings, log_weight):
     model, *_ = off_policy("step", n_episodes=4, **settings)
-    rollout = two_episodes()
+    rollout = two_episodes(np.zeros((6, 1)))
     logs = np.zeros((6, 1))
     logs[2] = log_weight
     if not settings:
@@ -210,7 +201,7 @@ def test_a_weight_that_overflows_stops_training_and_says_how_to_go_on(settings, 
 )
 @pytest.mark.parametrize("shift", [0.0, 2000.0])
 def test_self_normalized_by_hand(ratio, weights, means, shift):
-    rollout = two_episodes()
+    rollout = two_episodes(np.zeros((6, 1)))
     logs = np.log(np.array([[*weights, 1.0]]).T) + shift
     got = estimators.self_normalized(ratio, logs, rollout)
     assert np.exp(rollout.flat(got)) == pytest.approx(np.array(weights) / means)

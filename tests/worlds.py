@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from sb3_course.collection.rollout import Rollout
 from sb3_course.envs import EnvPoolVecEnv
 from sb3_course.envs.enumerable import VectorWorld
 
@@ -106,3 +107,11 @@ def observations(steps: list[tuple[Any, ...]]) -> np.ndarray:
 def z_scores(rows: np.ndarray, truth: torch.Tensor) -> np.ndarray:
     """Distance of the mean of estimates, a row each, from the truth, in standard errors."""
     return (rows.mean(0) - truth.numpy()) / (rows.std(0, ddof=1) / np.sqrt(len(rows)))
+
+
+def two_episodes(rewards):
+    """One environment: an episode of two steps, then one of three; a masked step at the end."""
+    ends = np.array([[0], [1], [0], [0], [1], [0]], dtype=bool)
+    mask = np.array([[1], [1], [1], [1], [1], [0]], dtype=bool)
+    zeros = np.zeros((6, 1))
+    return Rollout(zeros, zeros, rewards, ends, np.zeros_like(ends), mask, zeros[0], {})

@@ -83,3 +83,18 @@ def record(of: Grid, results: list[RunResult], manifest=None) -> Record:
 def changed(analysis: Analysis, **tables) -> Analysis:
     """Return an analysis with some other tables."""
     return replace(analysis, **tables)
+
+
+def read(folder):
+    """Return the results of the runs of the plain made-up grid in a folder."""
+    return Store(folder).read(grid().runs())
+
+
+def single(folder):
+    """Return the names of the files of single runs."""
+    return sorted(path.name for path in (folder / "runs").glob("*.json"))
+
+
+def lines(folder):
+    """Return the lines of the file of all runs."""
+    return (folder / "runs.jsonl").read_text().splitlines(keepends=True)

@@ -11,19 +11,12 @@ from sb3_course.estimators.importance_weights import (
     truncated_weights,
     weighted_returns,
 )
+from tests.worlds import two_episodes
 
 RATIOS = np.array([[2.0], [3.0], [0.5], [4.0], [5.0], [np.nan]])
 PRODUCTS = [2, 6, 0.5, 2, 10]
 REWARDS = np.array([[1.0], [2.0], [4.0], [8.0], [16.0], [np.nan]])
 GAMMA = 0.5
-
-
-def two_episodes() -> Rollout:
-    """One environment: an episode of two steps, then one of three; a masked step at the end."""
-    ends = np.array([[0], [1], [0], [0], [1], [0]], dtype=bool)
-    mask = np.array([[1], [1], [1], [1], [1], [0]], dtype=bool)
-    zeros = np.zeros((6, 1))
-    return Rollout(zeros, zeros, REWARDS, ends, np.zeros_like(ends), mask, zeros[0], {})
 
 
 def column(values):
@@ -50,7 +43,7 @@ def log_weights(ratio, log_prob, behaviors, shares, rollout):
     ],
 )
 def test_weights_by_hand(ratio, weights):
-    rollout, behaviors = two_episodes(), np.zeros((1, 6, 1))
+    rollout, behaviors = two_episodes(REWARDS), np.zeros((1, 6, 1))
     logs = log_weights(ratio, np.log(RATIOS), behaviors, np.ones(1), rollout)
     assert np.exp(rollout.flat(logs)) == pytest.approx(weights)
     assert logs[-1] == 0  # the masked step
@@ -59,7 +52,7 @@ def test_weights_by_hand(ratio, weights):
 @pytest.mark.parametrize(("ratio", "weights"), [("step", [2, 3, 0.5, 4, 5]), ("prefix", PRODUCTS)])
 def test_weights_of_a_mixture_by_hand(ratio, weights):
     """Shares 1/4 and 3/4 of a policy with these weights and of one whose weights are all 1."""
-    rollout = two_episodes()
+    rollout = two_episodes(REWARDS)
     behaviors = np.stack([-np.log(RATIOS), np.zeros((6, 1))])
     shares = np.array([0.25, 0.75])
     logs = log_weights(ratio, np.zeros((6, 1)), behaviors, shares, rollout)
@@ -68,7 +61,7 @@ def test_weights_of_a_mixture_by_hand(ratio, weights):
 
 
 def test_long_products_do_not_overflow():
-    rollout, log_prob = two_episodes(), np.full((6, 1), 500.0)
+    rollout, log_prob = two_episodes(REWARDS), np.full((6, 1), 500.0)
     behaviors = np.zeros((1, 6, 1))
     logs = log_weights("trajectory", log_prob, behaviors, np.ones(1), rollout)
     assert rollout.flat(logs).tolist() == [1000, 1000, 1500, 1500, 1500]
@@ -86,7 +79,7 @@ def test_long_products_do_not_overflow():
 @pytest.mark.parametrize("shift", [0.0, 2000.0])
 def test_self_normalized_weights_by_hand(ratio, weights, means, shift):
     """Weights too large for floating point, too, since all is done in logarithms."""
-    rollout = two_episodes()
+    rollout = two_episodes(REWARDS)
     logs = self_normalized(ratio, np.log(column(weights)) + shift, rollout)
     assert np.exp(rollout.flat(logs)) == pytest.approx(np.array(weights) / means)
 
@@ -149,13 +142,13 @@ WEIGHTS = column([3, 5, 2, 7, 11])
     ("reward_to_go", "total"), [(True, [2, 2, 12, 16, 16]), (False, [2, 2, 12, 12, 12])]
 )
 def test_a_return_is_weighted_as_a_whole(ratio, reward_to_go, total):
-    rollout = two_episodes()
+    rollout = two_episodes(REWARDS)
     returns = weighted_returns(ratio, WEIGHTS, TO_GO, rollout, GAMMA, reward_to_go)
     assert rollout.flat(returns).tolist() == [w * q for w, q in zip([3, 5, 2, 7, 11], total)]
 
 
 def test_each_reward_is_weighted_by_its_own_time():
-    rollout = two_episodes()
+    rollout = two_episodes(REWARDS)
     returns = weighted_returns("per_decision", WEIGHTS, TO_GO, rollout, GAMMA, True)
     expected = [
         3 * 1 + 5 * 2 / 2,
@@ -169,7 +162,7 @@ def test_each_reward_is_weighted_by_its_own_time():
 
 def test_rewards_before_a_step_are_weighted_by_the_time_of_the_step():
     """Of a total return, discounted from the trajectory's start."""
-    rollout = two_episodes()
+    rollout = two_episodes(REWARDS)
     returns = weighted_returns("per_decision", WEIGHTS, TO_GO, rollout, GAMMA, False)
     expected = [
         3 * 1 + 5 * 2 / 2,
@@ -182,7 +175,7 @@ def test_rewards_before_a_step_are_weighted_by_the_time_of_the_step():
 
 
 def test_weights_of_one_change_no_return():
-    rollout, ones = two_episodes(), np.ones((6, 1))
+    rollout, ones = two_episodes(REWARDS), np.ones((6, 1))
     for reward_to_go, expected in ((True, [2, 2, 12, 16, 16]), (False, [2, 2, 12, 12, 12])):
         for ratio in ("trajectory", "per_decision", "prefix", "step"):
             returns = weighted_returns(ratio, ones, TO_GO, rollout, GAMMA, reward_to_go)

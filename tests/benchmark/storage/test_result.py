@@ -12,29 +12,11 @@ from sb3_course.benchmark.storage.returns_table import tidy
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 from tests.benchmark import made_up
-from tests.benchmark.made_up import written
+from tests.benchmark.made_up import lines, read, single, written
 
 GRID = made_up.grid()
 SPECS = GRID.runs()
 FIRST, SECOND = SPECS[:2]
-
-
-@pytest.fixture
-def results(tmp_path):
-    """Results of all runs, each in a file of its own."""
-    return written(tmp_path, made_up.results(GRID))
-
-
-def read(folder) -> list[RunResult]:
-    return Store(folder).read(SPECS)
-
-
-def lines(folder) -> list[str]:
-    return (folder / "runs.jsonl").read_text().splitlines(keepends=True)
-
-
-def single(folder) -> list[str]:
-    return sorted(path.name for path in (folder / "runs").glob("*.json"))
 
 
 def damaged(folder) -> list:

@@ -20,7 +20,7 @@ from sb3_course.benchmark.storage.rl_zoo import write_zoo
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 from tests.benchmark import made_up
-from tests.benchmark.made_up import written
+from tests.benchmark.made_up import lines, read, single, written
 
 GRID = made_up.grid()
 SPECS = GRID.runs()
@@ -28,27 +28,9 @@ FIRST, SECOND = SPECS[:2]
 LATER = SPECS[0].model_copy(update={"config": SPECS[0].config.model_copy(update={"n_envs": 7})})
 
 
-@pytest.fixture
-def results(tmp_path):
-    """Results of all runs, each in a file of its own."""
-    return written(tmp_path, made_up.results(GRID))
-
-
 def again(result: RunResult) -> RunResult:
     """The same run, made again."""
     return made_up.finished(result.spec, np.random.default_rng(1))
-
-
-def read(folder) -> list[RunResult]:
-    return Store(folder).read(SPECS)
-
-
-def single(folder) -> list[str]:
-    return sorted(path.name for path in (folder / "runs").glob("*.json"))
-
-
-def lines(folder) -> list[str]:
-    return (folder / "runs.jsonl").read_text().splitlines(keepends=True)
 
 
 def test_a_line_is_what_the_file_held_and_lines_are_sorted(tmp_path, results):

@@ -5,16 +5,10 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
 from sb3_course.common.networks.actors import make_actor
+from tests.common.networks.helpers import Doubled
 
 VECTOR, MATRIX = spaces.Box(-1, 1, (5,)), spaces.Box(-1, 1, (2, 3))
 TORQUES, CHOICE = spaces.Box(-1, 1, (3,)), spaces.Discrete(4)
-
-
-class Doubled(ActorCriticPolicy):
-    """A policy with methods of its own, which have to be called."""
-
-    def get_distribution(self, obs):
-        return super().get_distribution(2 * obs)
 
 
 def sampler(policy):

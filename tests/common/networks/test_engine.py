@@ -12,6 +12,7 @@ from sb3_course.common.networks.actors import AutogradActor, EngineActor, make_a
 from sb3_course.common.networks.critics import AutogradCritic, EngineCritic, make_critic
 from sb3_course.common.networks.step import is_fused
 from sb3_course.common.parameter_groups import split_parameters
+from tests.common.networks.helpers import Doubled
 
 OBS, BATCH = spaces.Box(-1, 1, (5,)), 17
 TORQUES, CHOICE = spaces.Box(-1, 1, (3,)), spaces.Discrete(4)
@@ -250,13 +251,6 @@ def test_a_loss_or_gradient_that_is_not_finite_changes_nothing():
     (log_std,) = (p for p in pair.groups[0][0] if p.shape == (3,) and p is pair.policies[0].log_std)
     assert th.equal(nn.utils.parameters_to_vector(pair.policies[0].parameters()), before)
     assert log_std.isfinite().all()
-
-
-class Doubled(ActorCriticPolicy):
-    """A policy with methods of its own, which have to be called."""
-
-    def get_distribution(self, obs):
-        return super().get_distribution(2 * obs)
 
 
 @pytest.mark.parametrize(
