@@ -161,15 +161,25 @@ class EnvConfig:
         :return: Environment
         :raises EnvConfigError: If a wrapper or an argument is refused; names it
         """
+        env = self.make_bare(drawable, **settings)
+        return self.wrap(env if inside is None else inside(env))
+
+    def make_bare(self, drawable: bool = False, **settings: Any) -> "Env":
+        r"""Make one environment without its wrappers.
+
+        :param drawable: Whether it renders images where it knows how to
+        :param \**settings: Further keyword arguments of ``gymnasium.make``
+        :return: Environment
+        :raises EnvConfigError: If an argument is refused; names it
+        """
         try:
-            env = self._base(drawable, settings)
+            return self._base(drawable, settings)
         except (Exception, SystemExit) as error:
             at_fault = self._refused_argument(settings)
             if at_fault is None:
                 raise
             given = f"given {self.kwargs[at_fault]!r}; {_in_words(error)}"
             raise EnvConfigError(("kwargs", at_fault), given) from error
-        return self.wrap(env if inside is None else inside(env))
 
     def wrap(self, env: "Env") -> "Env":
         """Put the wrappers around an environment.
@@ -177,7 +187,7 @@ class EnvConfig:
         :param env: Environment
         :return: Wrapped environment
         :raises EnvConfigError: If a wrapper does not exist, refuses its arguments, or returns
-            something else than an environment
+            something else than an environment, or SB3 cannot hold the observations
         """
         import gymnasium
 
@@ -185,6 +195,7 @@ class EnvConfig:
             key = ("wrappers", i)
             try:
                 wrapper = find_wrapper(entry)
+                _check_wrapper(wrapper)
                 wrapped = wrapper(env)
             except (Exception, SystemExit) as error:
                 raise EnvConfigError(key, f"given {entry!r}; {_in_words(error)}") from error
@@ -192,6 +203,7 @@ class EnvConfig:
                 kind = type(wrapped).__name__
                 raise EnvConfigError(key, f"given {entry!r}, which returns a {kind}, no gym.Env")
             env = wrapped
+        _check_observations(env)
         return env
 
     def stack(self, venv: "VecEnv") -> "VecEnv":
@@ -231,6 +243,31 @@ class EnvConfig:
                 replace(self, kwargs=kept)._base(False, settings).close()
                 return name
         return None
+
+
+def _check_wrapper(wrapper: "Callable[[Env], Env]") -> None:
+    """Check that a wrapper can be above SB3's ``Monitor``."""
+    from gymnasium.wrappers import RecordEpisodeStatistics
+
+    key = getattr(wrapper, "keywords", {}).get("stats_key", "episode")
+    if getattr(wrapper, "func", wrapper) is RecordEpisodeStatistics and key == "episode":
+        raise ValueError("SB3's Monitor has recorded the episode already: leave it out")
+
+
+def _check_observations(env: "Env") -> None:
+    """Check that SB3 can hold the observations; what else it lacks, the algorithms tell."""
+    from gymnasium.spaces import Dict, Tuple
+
+    space = env.observation_space
+    for name, part in (space.spaces if isinstance(space, Dict) else {"": space}).items():
+        if part.shape is None and not isinstance(part, Dict | Tuple):
+            where = f" at {name!r}" if name else ""
+            out = "FilterObservation" if name else "FlattenObservation"
+            raise EnvConfigError(
+                ("wrappers",),
+                f"the observations have a {type(part).__name__}{where}, which SB3 cannot hold: "
+                f"leave it out, or put it in numbers, by a wrapper such as {out}",
+            )
 
 
 def _limited(env: "Env", steps: int) -> "Env":

@@ -1,5 +1,6 @@
 """One function that makes vector environments of every backend."""
 
+import copy
 import inspect
 import os
 import signal
@@ -13,6 +14,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Space
 from stable_baselines3.common import env_util
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 
 from sb3_course.envs._envpool_spec import UnsupportedEnvError
@@ -24,6 +26,7 @@ from sb3_course.envs.gymnasium_vec_env import GymnasiumVecEnv, UnsupportedVector
 #: Environments that EnvPool has with Gymnasium's id and spaces, but with other dynamics.
 _KNOWN_DIFFERENCES = {
     "Pendulum-v1": "EnvPool moves the pendulum by its velocity before that is clipped",
+    "CarRacing-v3": "EnvPool draws the track in fewer colors and the score as dots",
     "HumanoidStandup-v4": "EnvPool observes zeros where Gymnasium observes contact forces",
 }
 
@@ -87,7 +90,7 @@ def make_vec_env(
         Gymnasium
     :param backend: Backend from the table
     :param normalize: Whether to wrap the environments in SB3's ``VecNormalize``, which normalizes
-        what is a Box of a Dict, or a dict of its keyword arguments
+        what is a Box of a Dict and no image, or a dict of its keyword arguments
     :param env_kwargs: Keyword arguments of the environment
     :param verbose: Verbosity; 0 silences ``"auto"``
     :param wrappers: Wrappers around each environment, the innermost first: classes, names
@@ -159,7 +162,7 @@ def _whole(config: EnvConfig, sb3_kwargs: Mapping[str, Any]) -> EnvConfig:
 
 
 def normalized(venv: VecEnv, normalize: bool | dict[str, Any]) -> VecEnv:
-    """Wrap environments in SB3's ``VecNormalize``, of a Dict's parts in those that are a Box.
+    """Wrap environments in SB3's ``VecNormalize``, as far as :func:`normalization_of` allows.
 
     :param venv: Environments
     :param normalize: Whether to wrap them, or a dict of the wrapper's keyword arguments
@@ -167,24 +170,31 @@ def normalized(venv: VecEnv, normalize: bool | dict[str, Any]) -> VecEnv:
     """
     if normalize is False:
         return venv
+    # VecNormalize writes into it, and it may be an attribute of the environments' class.
+    venv.observation_space = copy.deepcopy(venv.observation_space)
     if isinstance(normalize, dict):
         return VecNormalize(venv, **normalize)
     if normalize is not True:
         takes = "True, False or a dict of VecNormalize's arguments"
         raise ValueError(f"normalize must be {takes}, got {normalize!r}")
-    keys = normalization_of(venv.observation_space).get("norm_obs_keys")
-    return VecNormalize(venv, norm_obs_keys=keys)
+    return VecNormalize(venv, **normalization_of(venv.observation_space))
 
 
 def normalization_of(space: Space[Any]) -> dict[str, Any]:
     """Return the arguments with which SB3's ``VecNormalize`` takes an observation space.
 
     :param space: Observation space
-    :return: Nothing for a Box or a Dict of them; the keys of the parts of a Dict that are a Box;
-        for any other space, that rewards alone are normalized
+    :return: Nothing for a Box or a Dict of them; the keys of the parts of a Dict that are a Box
+        and no image, which SB3's networks scale themselves; for any other space, that rewards alone
+        are normalized
     """
+    images = isinstance(space, Dict)
     parts = space.spaces if isinstance(space, Dict) else {"": space}
-    boxes = [key for key, part in parts.items() if isinstance(part, Box)]
+    boxes = [
+        key
+        for key, part in parts.items()
+        if isinstance(part, Box) and not (images and is_image_space(part))
+    ]
     if not boxes:
         return {"norm_obs": False}
     return {} if len(boxes) == len(parts) else {"norm_obs_keys": boxes}
@@ -224,7 +234,10 @@ def _make_auto(config: EnvConfig, n_envs: int, seed: int | None, verbose: int) -
     """Make the environments with EnvPool if it can replace Gymnasium, and print the choice."""
     pool = _try_envpool(config, n_envs, seed)
     if isinstance(pool, str):
-        venv, reason = _make_gymnasium(config, n_envs, seed, "dummy", {}), pool
+        try:
+            venv, reason = _make_gymnasium(config, n_envs, seed, "dummy", {}), pool
+        except gymnasium.error.UnregisteredEnv as error:
+            raise UnsupportedEnvError(f"{error} And of EnvPool: {pool}") from error
     else:
         venv, unknown = pool, pool.get_attr("spec")[0] is None
         reason = "EnvPool has it" + (", Gymnasium cannot make it here" if unknown else "")
@@ -300,14 +313,14 @@ def _make_gymnasium(
     backend: str,
     sb3_kwargs: dict[str, Any],
 ) -> VecEnv:
-    if config.wrappers:
+    if sb3_kwargs.get("wrapper_class") is None:
         sb3_kwargs = {**sb3_kwargs, "wrapper_class": config.wrap}
     if backend == "subproc":
         sb3_kwargs = {**sb3_kwargs, "vec_env_cls": SubprocVecEnv}
         if config.kwargs or config.wrappers:
             config.make().close()  # whose mistakes a process could not tell
     # Monitor comes between the environment and the wrappers.
-    make = partial(replace(config, wrappers=()).make, drawable=True)
+    make = partial(config.make_bare, drawable=True)
     make_there: Any = partial(_leaving_interrupts, os.getpid(), make)
     return env_util.make_vec_env(make_there, n_envs=n_envs, seed=seed, **sb3_kwargs)
 

@@ -412,3 +412,84 @@ def test_a_single_wrapper_needs_no_list(wrapper: Any, backend: Any) -> None:
 def test_normalize_is_true_false_or_arguments():
     with pytest.raises(ValueError, match="normalize must be True, False or a dict .* got None"):
         make_vec_env("CartPole-v1", normalize=None)
+
+
+class Camera(gym.Env):
+    """Its spaces are attributes of the class, as in many environments."""
+
+    observation_space = spaces.Dict(
+        {"camera": spaces.Box(0, 255, (40, 52, 3), np.uint8), "place": spaces.Box(-1, 1, (2,))}
+    )
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), 1.0, False, False, {}
+
+
+@pytest.mark.parametrize("normalize", [True, {"norm_obs_keys": ["place"]}])
+def test_an_image_beside_numbers_is_no_part_of_the_normalization(normalize):
+    venv = make_vec_env(Camera, 2, normalize=normalize)
+    assert venv.norm_obs_keys == ["place"]
+    assert venv.observation_space["camera"].dtype == np.uint8
+    assert venv.reset()["camera"].dtype == np.uint8
+
+
+def test_a_normalization_leaves_the_class_of_the_environments_as_it_is():
+    before = str(Camera.observation_space)
+    assert make_vec_env(Camera, 2, normalize={"norm_obs_keys": ["place", "camera"]}).norm_obs
+    assert str(Camera.observation_space) == before == str(make_vec_env(Camera).observation_space)
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Discrete(3), spaces.MultiBinary(2), spaces.Dict({"x": spaces.Discrete(3)})]
+)
+def test_rewards_alone_are_normalized_where_no_observation_can_be(space):
+    venv = make_vec_env(spoken(space), 2, normalize=True)
+    assert not venv.norm_obs and venv.norm_reward
+    assert venv.observation_space == space
+
+
+def spoken(space):
+    return lambda: RandomSpaces(space, spaces.Discrete(2))
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        (spaces.Text(5), r"have a Text, which SB3 cannot hold: .*such as FlattenObservation"),
+        (
+            spaces.Dict({"x": spaces.Discrete(2), "mission": spaces.Text(5)}),
+            r"a Text at 'mission', which .* such as FilterObservation",
+        ),
+        (spaces.Sequence(spaces.Discrete(2)), "have a Sequence, which SB3 cannot hold"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["dummy", "gymnasium"])
+def test_observations_that_sb3_cannot_hold_are_told_with_a_way_out(space, words, backend):
+    with pytest.raises(EnvConfigError, match=words):
+        make_vec_env(spoken(space), backend=backend)
+
+
+def test_a_wrapper_may_leave_such_observations_out():
+    space = spaces.Dict({"x": spaces.Discrete(2), "mission": spaces.Text(5)})
+    kept = {"gymnasium.wrappers:FilterObservation": {"filter_keys": ["x"]}}
+    venv = make_vec_env(spoken(space), 2, wrappers=[kept])
+    assert list(venv.observation_space) == ["x"]
+
+
+@pytest.mark.parametrize("backend", ["dummy", "gymnasium"])
+def test_a_wrapper_that_records_what_the_monitor_has_recorded_is_refused(backend):
+    name = "RecordEpisodeStatistics"
+    with pytest.raises(EnvConfigError, match="SB3's Monitor has recorded the episode already"):
+        make_vec_env("CartPole-v1", backend=backend, wrappers=name)
+    make_vec_env("CartPole-v1", backend=backend, wrappers={name: {"stats_key": "mine"}}).close()
+
+
+def test_what_envpool_has_and_refuses_is_told_where_gymnasium_lacks_it():
+    skip_without_envpool("envpool")
+    with pytest.raises(UnsupportedEnvError, match="has more than one player, but SB3 trains one"):
+        make_vec_env("Go9x9-v1")

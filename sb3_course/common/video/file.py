@@ -39,9 +39,8 @@ class Film:
             raise UserError(
                 f"the frames of a video have one size: {frame.shape[:2]} after {self._shape[:2]}"
             )
-        height, width, _ = frame.shape
+        height, width = (side + side % 2 for side in frame.shape[:2])  # players need even sides
         if self._writer is None:
-            # Video players need even sides; imageio's default multiples of 16 would blur the image.
             self._writer = write_frames(
                 str(self._path),
                 (width, height),
@@ -53,7 +52,9 @@ class Film:
             )
             self._writer.send(None)
         try:
-            self._writer.send(np.ascontiguousarray(frame))
+            rows, columns, _ = self._shape
+            margins = (0, height - rows), (0, width - columns), (0, 0)
+            self._writer.send(np.ascontiguousarray(np.pad(frame, margins, mode="edge")))
         except OSError as error:  # ffmpeg has printed why
             raise UserError("the video cannot be written; is the disk full?") from error
 
