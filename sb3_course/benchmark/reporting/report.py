@@ -26,6 +26,8 @@ from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 from sb3_course.common.files import check_not_read, write_whole
 
+PAGE, README = "report.html", "README.md"
+
 
 @files.glyphs_checked()
 def publish(grid: Grid, store: Store, folder: Path | None = None) -> Path:
@@ -35,7 +37,8 @@ def publish(grid: Grid, store: Store, folder: Path | None = None) -> Path:
     :param store: Store of the grid's results
     :param folder: Folder to write to; None for that of the store
     :return: Path of the page
-    :raises UserError: The folder is a file, or is one of another grid's results
+    :raises UserError: The folder is a file, is one of another grid's results, or has a README of
+        something else
     """
     folder = store.folder if folder is None else _checked(folder)
     then = store.changed_at()
@@ -61,7 +64,7 @@ def publish_logs(logs: Logs, folder: Path) -> Path:
     :param folder: Folder to write to, after which the report is named
     :return: Path of the page
     :raises UserError: The folder is a file, is one of a grid's results, or has a table that
-        was read
+        was read or a README of something else
     """
     check_not_read("--out", _checked(folder) / "returns.csv", (run.path for run in logs.runs))
     write_whole(folder / "returns.csv", csv_of(logs.table))
@@ -79,6 +82,8 @@ def _checked(folder: Path) -> Path:
         raise UserError(f"--out: given {str(folder)!r}, which is a file; allowed: a folder")
     if (folder / NAME).exists():
         raise UserError(f"{folder} holds the results of a grid; choose another folder (--out)")
+    if (folder / README).exists() and not (folder / PAGE).exists():
+        raise UserError(f"{folder / README} is of no report; choose another folder (--out)")
     return folder
 
 
@@ -112,9 +117,9 @@ def write_page(name: str, content: Sequence[Section], folder: Path) -> Path:
     :return: Path of the page
     """
     draw(content, folder / "figures")
-    for template, file in (("report.html.j2", "report.html"), ("report.md.j2", "README.md")):
+    for template, file in (("report.html.j2", PAGE), ("report.md.j2", README)):
         write_whole(folder / file, render(template, title=name, sections=content))
-    return folder / "report.html"
+    return folder / PAGE
 
 
 def draw(content: Sequence[Section], folder: Path) -> None:

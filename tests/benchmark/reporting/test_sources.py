@@ -78,6 +78,15 @@ def test_references_of_grids_among_the_logs_count(tmp_path):
     assert references_among(Logs(logs.table, [], [], [], [])) == load_references()
 
 
+def test_a_readme_of_something_else_is_not_overwritten(logs, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(UserError, match=r"README.md is of no report; choose another folder"):
+        publish_logs(logs, tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"
+    for _ in range(2):  # its own is
+        publish_logs(logs, tmp_path / "new")
+
+
 def test_the_results_of_a_grid_are_not_overwritten(logs, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "manifest.json").write_text("{}")
