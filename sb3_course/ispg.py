@@ -364,6 +364,10 @@ class ISPG(REINFORCE):
         super()._attach_policy()
         self.past_batches = []  # others would hold parameters of the policy before
 
+    def _adopt_parameters(self) -> None:
+        super()._adopt_parameters()
+        self.past_batches = []  # which are as long as they were
+
     def _set_training_memory(self, memory: dict[str, Any]) -> None:
         """Take what :meth:`_training_memory` returned."""
         plain = memory["past_batches"]

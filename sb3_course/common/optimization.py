@@ -1,5 +1,6 @@
 """The critic's regression, its minibatches, and the state of an optimizer."""
 
+import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -8,6 +9,7 @@ from typing import Any
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
+from torch import nn
 
 from sb3_course.collection.observations import TensorObs
 from sb3_course.common.networks.critics import Critic
@@ -101,7 +103,32 @@ def restore(optimizer: th.optim.Optimizer, state: Mapping[str, Any]) -> bool:
     options = [group.keys() for group in own["param_groups"]]
     with suppress(ValueError, KeyError):  # another number of groups or parameters
         optimizer.load_state_dict(dict(state))  # which completes what older versions lack
-        if all(o <= group.keys() for o, group in zip(options, optimizer.param_groups, strict=True)):
+        groups = zip(options, optimizer.param_groups, strict=True)
+        if all(keys <= group.keys() for keys, group in groups) and _can_step(optimizer):
             return True
     optimizer.load_state_dict(own)
     return False
+
+
+def _can_step(optimizer: th.optim.Optimizer) -> bool:
+    """Return whether the moments are those that the optimizer's step needs, which a copy tries."""
+    trial = copy.deepcopy(optimizer)
+    for group in trial.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = th.zeros_like(parameter)
+    try:
+        trial.step()
+    except (KeyError, RuntimeError, TypeError):
+        return False
+    return True
+
+
+def adopt(optimizer: th.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
+    """Let an optimizer train parameters that a policy has gained, and keep what it has.
+
+    :param optimizer: Optimizer
+    :param parameters: All parameters that it is to train
+    """
+    held = {p for group in optimizer.param_groups for p in group["params"]}
+    if gained := [p for p in parameters if p not in held]:
+        optimizer.add_param_group({"params": gained})

@@ -19,7 +19,7 @@ from sb3_course.common.networks.actors import Actor, EngineActor, make_actor
 from sb3_course.common.networks.autograd import PolicyGradient, add_gradients, mean_entropy
 from sb3_course.common.networks.critics import Critic, make_critic
 from sb3_course.common.networks.step import heed_strides, views_like
-from sb3_course.common.optimization import fit_critic
+from sb3_course.common.optimization import adopt, fit_critic
 from sb3_course.common.parameter_groups import split_parameters, trainable
 from sb3_course.common.validation import scheduled
 from sb3_course.estimators.chunks import chunks, transitions_per_chunk
@@ -63,6 +63,12 @@ class UpdateSteps(CourseAlgorithm):
         self.critic_optimizer = self._optimizer(self._critic_group, self.critic_lr_schedule)
         self.policy.optimizer = self._known_optimizer = self.actor_optimizer
 
+    def _adopt_parameters(self) -> None:
+        self._actor_group, self._critic_group = split_parameters(self.policy)
+        self._known_parameters = set(self.policy.parameters())
+        adopt(self.actor_optimizer, self._actor_group)
+        adopt(self.critic_optimizer, self._critic_group)
+
     def _check_entropy(self) -> None:
         if self.ent_coef and isinstance(self.policy.action_dist, SquashedDiagGaussianDistribution):
             raise ValueError(
@@ -71,9 +77,15 @@ class UpdateSteps(CourseAlgorithm):
             )
 
     def _follow_policy(self) -> None:
-        """Make new optimizers if the user has replaced the policy, or changed its parameters."""
-        if self._known_parameters != set(self.policy.parameters()):
+        """Make new optimizers if the user has replaced the policy, or parameters of it.
+
+        Those that it has gained are added to the optimizers that there are.
+        """
+        now = set(self.policy.parameters())
+        if not {*self._actor_group, *self._critic_group} <= now:
             self._attach_policy()
+        elif not now <= self._known_parameters:
+            self._adopt_parameters()
         if self.policy.optimizer is not self._known_optimizer:
             self._known_optimizer = self.policy.optimizer
             warnings.warn(

@@ -226,6 +226,8 @@ def _check_sb3_kwargs(given: dict[str, Any], backend: str, config: EnvConfig) ->
         )
     if backend != "auto" and given.get("vec_env_cls") is not None:
         raise TypeError(f"vec_env_cls and backend {backend!r} both choose the class: give one")
+    if given.get("wrapper_kwargs") and given.get("wrapper_class") is None:
+        raise TypeError("wrapper_kwargs are of a wrapper_class, which is missing")
     if config.wrappers and given.get("wrapper_class") is not None:
         raise TypeError("wrappers and SB3's wrapper_class exclude each other: put it last in them")
 
@@ -317,8 +319,8 @@ def _make_gymnasium(
         sb3_kwargs = {**sb3_kwargs, "wrapper_class": config.wrap}
     if backend == "subproc":
         sb3_kwargs = {**sb3_kwargs, "vec_env_cls": SubprocVecEnv}
-        if config.kwargs or config.wrappers:
-            config.make().close()  # whose mistakes a process could not tell
+    if sb3_kwargs.get("vec_env_cls") is SubprocVecEnv:
+        config.make().close()  # whose mistakes a process could not tell
     # Monitor comes between the environment and the wrappers.
     make = partial(config.make_bare, drawable=True)
     make_there: Any = partial(_leaving_interrupts, os.getpid(), make)

@@ -18,6 +18,7 @@ from sb3_course.common.callbacks import TransitionsProgressBar
 from sb3_course.common.errors import check_whole
 from sb3_course.common.networks.actors import Actor, make_actor
 from sb3_course.common.networks.step import heed_strides
+from sb3_course.common.optimization import adopt
 from sb3_course.common.parameter_groups import split_parameters
 from sb3_course.common.validation import (
     check_action_space,
@@ -139,8 +140,13 @@ class BC(Demonstrated):
 
     def _make_actor(self) -> Actor:
         """Make the function π_θ of the present policy, whose parameters the user may change."""
-        if self._known_parameters != set(self.policy.parameters()):
+        now = set(self.policy.parameters())
+        if not set(self._actor_group) <= now:
             self._attach_policy()
+        elif not now <= self._known_parameters:
+            self._actor_group, _ = split_parameters(self.policy)
+            self._known_parameters = now
+            adopt(self.policy.optimizer, self._actor_group)
         return make_actor(self.policy, self._actor_group, self.policy.optimizer)
 
     def _check_parameters(self) -> None:

@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
 )
 
+from sb3_course import NPG, load
 from sb3_course.envs import EnvConfig, EnvPoolVecEnv, backend_of, make_vec_env
 from sb3_course.envs._envpool_spec import UnsupportedEnvError
 from sb3_course.envs.config import EnvConfigError
@@ -286,6 +287,7 @@ def test_an_environment_of_this_process_leaves_ctrl_c_as_it_is():
         ({"backend": "envpool", "wrapper_class": Doubled}, "'envpool' .* for wrapper_class"),
         ({"backend": "envpool", "monitor_dir": "logs"}, "'envpool' .* for monitor_dir"),
         ({"backend": "dummy", "vec_env_cls": SubprocVecEnv}, "vec_env_cls and backend 'dummy'"),
+        ({"wrapper_kwargs": {"times": 3}}, "wrapper_kwargs are of a wrapper_class"),
     ],
 )
 def test_arguments_of_sb3_that_do_not_fit_are_refused(kwargs, message):
@@ -438,10 +440,14 @@ def test_an_image_beside_numbers_is_no_part_of_the_normalization(normalize):
     assert venv.reset()["camera"].dtype == np.uint8
 
 
-def test_a_normalization_leaves_the_class_of_the_environments_as_it_is():
+def test_a_normalization_leaves_the_class_of_the_environments_as_it_is(tmp_path):
     before = str(Camera.observation_space)
     assert make_vec_env(Camera, 2, normalize={"norm_obs_keys": ["place", "camera"]}).norm_obs
     assert str(Camera.observation_space) == before == str(make_vec_env(Camera).observation_space)
+    env = make_vec_env(Camera, 2, normalize={"norm_obs_keys": ["place", "camera"]})
+    NPG("MultiInputPolicy", env, n_steps=4).save(tmp_path / "model")
+    load(tmp_path / "model", env=Camera())
+    assert str(Camera.observation_space) == before
 
 
 @pytest.mark.parametrize(
@@ -468,7 +474,7 @@ def spoken(space):
         (spaces.Sequence(spaces.Discrete(2)), "have a Sequence, which SB3 cannot hold"),
     ],
 )
-@pytest.mark.parametrize("backend", ["dummy", "gymnasium"])
+@pytest.mark.parametrize("backend", ["dummy", "gymnasium", "subproc"])
 def test_observations_that_sb3_cannot_hold_are_told_with_a_way_out(space, words, backend):
     with pytest.raises(EnvConfigError, match=words):
         make_vec_env(spoken(space), backend=backend)

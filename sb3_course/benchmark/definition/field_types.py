@@ -101,14 +101,20 @@ def _arguments(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _label(name: str) -> str:
+def check_label(name: str) -> str:
+    """Check a name in tables and figures.
+
+    :param name: Name
+    :return: The name
+    :raises ValueError: If it is empty, too long or not printable
+    """
     if not (name.strip() and name.isprintable() and len(name) <= 60):
         raise ValueError(f"the name {name!r}; allowed: 1 to 60 printable characters")
     return name
 
 
 def _metrics(names: list[str]) -> list[str]:
-    for name in map(_label, names):
+    for name in map(check_label, names):
         if names.count(name) > 1:
             raise ValueError(f"{name} is listed twice; allowed: distinct keys of an info")
     return names
@@ -143,8 +149,6 @@ Real = Annotated[float, BeforeValidator(_no_text)]
 Steps = Annotated[Whole, Field(gt=0, le=10**12)]
 Envs = Annotated[Whole, Field(gt=0, le=10_000)]
 Normalize = Annotated[Any, AfterValidator(_bool_or_settings)]
-Label = Annotated[str, AfterValidator(_label)]
-"""Name in tables and figures."""
 Question = Annotated[str, AfterValidator(_printable_question)]
 Seeds = Annotated[
     list[Annotated[Whole, Field(ge=0, le=MAX_SEED)]],

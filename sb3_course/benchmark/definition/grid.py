@@ -72,7 +72,6 @@ from pydantic_core import ErrorDetails
 from sb3_course.benchmark.definition.field_types import (
     MAX_EVALUATIONS,
     MAX_RUNS,
-    Label,
     Name,
     Normalize,
     Pair,
@@ -81,6 +80,7 @@ from sb3_course.benchmark.definition.field_types import (
     Seeds,
     Steps,
     Trackers,
+    check_label,
 )
 from sb3_course.benchmark.definition.references import DeclaredReference
 from sb3_course.benchmark.definition.search import Search
@@ -166,7 +166,7 @@ class Grid(Section):
     name: Annotated[Name, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seeds: Seeds
     environments: dict[Name, Environment] = Field(min_length=1)
-    algorithms: dict[Label, Algorithm] = Field(min_length=1)
+    algorithms: dict[str, Algorithm] = Field(min_length=1)
     evaluation: Evaluation = Evaluation(n_points=10)
     questions: dict[Question, Pair] = Field(default_factory=dict)
     """Questions that the report answers, each by comparing two of the algorithms."""
@@ -183,6 +183,11 @@ class Grid(Section):
     track: Trackers = Field(default_factory=list)
     """Trackers that its runs are sent to, which change no run."""
     later = frozenset({"references", "track", "search"})
+
+    @field_validator("algorithms")
+    @classmethod
+    def _printable_names(cls, value: dict[str, Algorithm]) -> dict[str, Algorithm]:
+        return {check_label(name): algorithm for name, algorithm in value.items()}
 
     @field_validator("references")
     @classmethod

@@ -89,7 +89,7 @@ def repeated(specs: Sequence[RunSpec], folder: Path) -> list[str]:
         counts = read_status(specs, staged).counts
         if counts.total() > counts["missing"]:
             parts = ", ".join(f"{counts[state]:,} {state}" for state in STATES)
-            lines.append(f"--rerun: {parts}; stored runs are replaced once all are done")
+            lines.append(f"--rerun by one state of the code: {parts}; these replace the others")
     return lines
 
 

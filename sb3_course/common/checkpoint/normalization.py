@@ -1,5 +1,6 @@
 """The statistics of ``VecNormalize`` in a checkpoint."""
 
+import copy
 import math
 from typing import Any, Literal, TypeAlias
 
@@ -98,6 +99,8 @@ def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -
             f"as {own}(env), which takes the statistics"
         )
     if wrapper is None:
+        # VecNormalize writes into it, and it may be an attribute of the environments' class.
+        venv.observation_space = copy.deepcopy(venv.observation_space)
         wrapper = venv = VecNormalize(venv, **settings)
     elif bool(wrapper.norm_obs) != settings["norm_obs"]:
         raise ValueError(

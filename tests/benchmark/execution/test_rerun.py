@@ -175,7 +175,7 @@ def test_a_part_that_is_done_leaves_the_new_runs_of_another_part(stored, monkeyp
     monkeypatch.setattr(executors, "LocalProcesses", Trains)
     capsys.readouterr()
     assert app.invoke(["status", "grid.yaml"]) == terminal.OK
-    told = "--rerun: 2 done, 0 running, 0 failed, 2 missing; stored runs are replaced once all"
+    told = "--rerun by one state of the code: 2 done, 0 running, 0 failed, 2 missing; these replace"
     assert told in capsys.readouterr().out
     assert renew("--only", "algorithm=B") == terminal.OK
     assert old(stored) == [("A", 0), ("A", 1)]
