@@ -83,7 +83,7 @@ def _unknown_in_search(source: Source) -> Iterator[Mistake]:
             head = str(parameter).partition(".")[0]
             key: Key = ("search", "algorithms", name, parameter)
             yield from _run_check(key, _check_searched, class_, head, str(parameter))
-            yield from _run_check(key, _check_whole, class_, head, ranges[parameter])
+            yield from _run_check(key, _check_count, class_, head, ranges[parameter])
 
 
 def _check_searched(class_: str, head: str, parameter: str) -> None:
@@ -99,7 +99,7 @@ def _check_searched(class_: str, head: str, parameter: str) -> None:
         raise UserError(f"allowed: one dot, as in {outer}: [{{{inner}: …}}, {{{inner}: …}}]")
 
 
-def _check_whole(class_: str, head: str, searched: Any) -> None:
+def _check_count(class_: str, head: str, searched: Any) -> None:
     """Check that whole numbers are tried for a hyper-parameter that is annotated as one."""
     kinds = kinds_of(hyper_parameters(find_algorithm(class_)).get(head))
     if int not in kinds or float in kinds:
