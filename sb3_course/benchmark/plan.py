@@ -13,6 +13,7 @@ from rich.console import Console
 
 from sb3_course.benchmark.definition.field_types import ExecutorKind
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
+from sb3_course.benchmark.definition.selection import select
 from sb3_course.benchmark.definition.yaml_source import GridSource
 from sb3_course.benchmark.execution.clusters.shared_folder import unshared
 from sb3_course.benchmark.execution.rerun import (
@@ -114,7 +115,7 @@ def plan_grid(
     manifest.read_manifest(kept.folder)  # a damaged one is told before hours of work, not after
     read_references(kept.folder)
     store = staging_store(kept, loaded.runs()) if rerun else kept
-    runs = runner.select(loaded.runs(), only)
+    runs = select(loaded.runs(), only, _names)
     todo = runner.to_do(runs, store)
     if not (rerun or keep):
         check_user_code(runs, kept)
@@ -123,6 +124,14 @@ def plan_grid(
         store.check_free(todo)
         notes = [*unshared(kept.folder), *check_constructors(todo, grid)]
     return GridPlan(loaded, kept, store, runs, todo, rerun, notes)
+
+
+def _names(run: RunSpec) -> dict[str, list[str]]:
+    return {
+        "algorithm": [run.algorithm],
+        "environment": [run.environment],
+        "seed": [str(run.seed)],
+    }
 
 
 def run_plan(

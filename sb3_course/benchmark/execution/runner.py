@@ -22,36 +22,7 @@ from sb3_course.benchmark.execution.run_queue import RunLocks, RunQueue
 from sb3_course.benchmark.execution.worker import told_by
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.common.errors import UserError, unknown
-
-SELECTORS = ("algorithm", "environment", "seed")
-
-
-def select(specs: Sequence[RunSpec], conditions: Sequence[str]) -> list[RunSpec]:
-    """Select the runs that match conditions such as ``algorithm=A2C`` or ``seed=0``.
-
-    :param specs: Runs to select from
-    :param conditions: Conditions; a run has to match one of those with the same key, for every key
-    :return: Selected runs, in the same order
-    :raises UserError: If a condition has an unknown key or matches no run
-    """
-    wanted: dict[str, set[str]] = {}
-    for condition in conditions:
-        key, _, value = condition.partition("=")
-        if key not in SELECTORS:
-            raise UserError(unknown("key of --only", key, SELECTORS) + " (as in seed=0)")
-        values = {str(getattr(spec, key)) for spec in specs}
-        if value not in values:
-            raise UserError("--only: " + unknown(key, value, values))
-        wanted.setdefault(key, set()).add(value)
-    selected = [
-        spec
-        for spec in specs
-        if all(str(getattr(spec, key)) in values for key, values in wanted.items())
-    ]
-    if not selected:
-        raise UserError(f"--only: no run matches {' and '.join(conditions)} together")
-    return selected
+from sb3_course.common.errors import UserError
 
 
 def to_do(specs: Sequence[RunSpec], store: Store) -> list[RunSpec]:

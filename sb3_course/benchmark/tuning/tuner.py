@@ -14,6 +14,7 @@ from sb3_course.benchmark.definition.checks import checked_grid
 from sb3_course.benchmark.definition.constructor_checks import check_constructors
 from sb3_course.benchmark.definition.field_types import ExecutorKind
 from sb3_course.benchmark.definition.grid import Grid, RunSpec
+from sb3_course.benchmark.definition.selection import select
 from sb3_course.benchmark.definition.yaml_source import GridSource, Source
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.executors import Executor, make_executor
@@ -41,10 +42,8 @@ from sb3_course.benchmark.tuning.subject import Subject, references_for, subject
 from sb3_course.benchmark.tuning.trial_queue import TrialQueue, refusal_by_constructors
 from sb3_course.benchmark.tuning.trials import is_over, runs_of_trials
 from sb3_course.benchmark.tuning.tuned_grid import write_tuned
-from sb3_course.common.errors import UserError, check_sequence, refuse_in_worker, unknown
+from sb3_course.common.errors import UserError, check_sequence, refuse_in_worker
 from sb3_course.common.files import remove_abandoned
-
-SELECTORS = ("algorithm", "environment")
 
 
 @dataclass(frozen=True)
@@ -143,21 +142,9 @@ def _check_user_code(subjects: Sequence[Subject], store: Store) -> None:
 
 
 def _selected(subjects: Sequence[Subject], conditions: Sequence[str]) -> list[Subject]:
-    wanted: dict[str, set[str]] = {}
-    for condition in conditions:
-        key, _, value = condition.partition("=")
-        if key not in SELECTORS:
-            raise UserError(unknown("key of --only", key, SELECTORS) + " (as in algorithm=NPG)")
-        known = {name for subject in subjects for name in _names(subject)[key]}
-        if value not in known:
-            raise UserError("--only: " + unknown(f"{key} of the search", value, known))
-        wanted.setdefault(key, set()).add(value)
-    chosen = [
-        subject
-        for subject in subjects
-        if all(values.intersection(_names(subject)[key]) for key, values in wanted.items())
-    ]
-    if any(s.search.shared for s in chosen) and "environment" in wanted:
+    chosen = select(subjects, conditions, _names)
+    by_environment = any(c.startswith("environment=") for c in conditions)
+    if by_environment and any(subject.search.shared for subject in chosen):
         raise UserError("--only environment=… : search.shared has one setting for all environments")
     return chosen
 

@@ -237,22 +237,6 @@ def test_the_longest_runs_go_first(tmp_path):
     assert [s.environment for s in specs] == ["Acrobot-v1", "Pendulum-v1", "CartPole-v1"]
 
 
-def test_select():
-    specs = tiny(algorithms={"A": {"class": "A2C"}, "B": {"class": "A2C"}}, seeds=3).runs()
-    chosen = runner.select(specs, ["algorithm=A", "seed=0", "seed=2"])
-    assert [(s.algorithm, s.seed) for s in chosen] == [("A", 0), ("A", 2)]
-    assert runner.select(specs, []) == specs
-    with pytest.raises(UserError, match="allowed: A, B"):
-        runner.select(specs, ["algorithm=C"])
-    with pytest.raises(UserError, match="did you mean 'seed'"):
-        runner.select(specs, ["sed=0"])
-    others = tiny(
-        algorithms={"A": {"class": "A2C"}, "B": {"class": "A2C", "seeds": [7]}}, seeds=2
-    ).runs()
-    with pytest.raises(UserError, match="no run matches algorithm=B and seed=0 together"):
-        runner.select(others, ["algorithm=B", "seed=0"])
-
-
 def test_the_table_is_tidy_sorted_and_the_same_again(tmp_path):
     algorithms = {"B": {"class": "A2C"}, "A": {"class": "A2C"}}
     grid, tables = tiny(algorithms=algorithms), []

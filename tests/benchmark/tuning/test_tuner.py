@@ -418,8 +418,8 @@ def test_own_settings_that_a_constructor_refuses_are_told_before_any_run(tmp_pat
     ("only", "message"),
     [
         (["seed=0"], "unknown key of --only 'seed'"),
-        (["algorithm=B"], "unknown algorithm of the search 'B'"),
-        (["environment=B"], "unknown environment of the search 'B'"),
+        (["algorithm=B"], "unknown algorithm 'B'"),
+        (["environment=B"], "unknown environment 'B'"),
     ],
 )
 def test_conditions_that_match_nothing_are_refused(tmp_path, only, message):
