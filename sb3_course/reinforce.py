@@ -78,8 +78,9 @@ class REINFORCE(PolicyGradientAlgorithm):
         that holds one's own return, so it biases by O(1/K) and is itself a baseline)
     :param n_critic_updates: Gradient steps of the critic per batch (``baseline="value"`` only)
     :param batch_size: Transitions of each of these steps; None for the whole batch
-    :param log_grad_variance: Whether to log ``train/grad_variance``, the trace of the estimate's
-        covariance, which costs an extra pass (``baseline="optimal"`` logs it at no cost)
+    :param log_grad_variance: Whether to log ``train/grad_variance``, the trace of the covariance of
+        the estimate of ∇J, without the entropy bonus, which costs an extra pass
+        (``baseline="optimal"`` logs it at no cost)
     :raises ValueError: A parameter is out of its range; names it and what is allowed
     """
 
@@ -280,7 +281,10 @@ class REINFORCE(PolicyGradientAlgorithm):
         return self._gradient_blocks(rollout, multipliers).whole().unbind(dim=1)
 
     def log_gradient_variance(self, rollout: Rollout, advantages: th.Tensor) -> None:
-        """Log ``train/grad_variance``, the trace of the covariance of the gradient estimate.
+        """Log ``train/grad_variance``, the trace of the covariance of the estimate of ∇J.
+
+        The entropy bonus, whose gradient is none of ∇J, is left out, and advantages are taken as
+        given: that ``normalize_advantage`` divides by their own deviation is not followed.
 
         :param rollout: Batch of K trajectories
         :param advantages: Multiplier of ∇log π, of shape (M,)

@@ -235,15 +235,13 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
             self._last_episode_starts = np.ones(env.num_envs, dtype=bool)
         callback.on_rollout_start()
 
-        episodes: list[dict[str, Any]] = []
-        successes: list[Any] = []
+        windows = self._episode_windows()
+        ended: list[tuple[int, int, dict[str, Any]]] = []  # step, environment, info
 
         def on_step(step_locals: dict[str, Any]) -> bool:
-            ended = np.flatnonzero(step_locals["dones"] & step_locals["running"])
-            infos = [step_locals["infos"][n] for n in ended]
-            episodes.extend(info.get("episode", {}) for info in infos)
-            known = (info.get("is_success") for info in infos)
-            successes.extend(success for success in known if success is not None)
+            step, infos = step_locals["n_steps"], step_locals["infos"]
+            now = np.flatnonzero(step_locals["dones"] & step_locals["running"])
+            ended.extend((step - 1, int(n), infos[n]) for n in now)
             go_on = self.after_step(callback, step_locals)
             self._last_episode_starts = step_locals["dones"]
             return go_on
@@ -264,8 +262,9 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
         self._last_obs = self.rollout.last_obs
         self._last_episode_starts = dones
         if budget.whole_episodes:  # the last to end are the longest: a window over them is biased
-            self.ep_info_buffer = deque(filter(None, episodes), maxlen=max(1, len(episodes)))
-            self.ep_success_buffer = deque(successes, maxlen=max(1, len(successes)))
+            self.ep_info_buffer, self.ep_success_buffer = windows
+            ended.sort(key=lambda end: self.rollout.trajectory[end[:2]])  # in order of start
+            self._update_info_buffer([info for *_, info in ended], np.ones(len(ended), dtype=bool))
         counted = self.rollout.n_transitions
         self.logger.record("rollout/n_trajectories", self.rollout.n_trajectories)
         self.logger.record("rollout/n_transitions", counted)
@@ -275,6 +274,12 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
         self._inside_batch = False  # a file of before is without what this batch will teach
         self._follow_policy()  # a callback may have replaced a part
         return True
+
+    def _episode_windows(self) -> tuple[deque[Any], deque[Any]]:
+        """Return copies of the windows of the last episodes' statistics."""
+        assert self.ep_info_buffer is not None and self.ep_success_buffer is not None
+        size = self._stats_window_size
+        return deque(self.ep_info_buffer, size), deque(self.ep_success_buffer, size)
 
     # -- SB3's interface -------------------------------------------------------------------------
 

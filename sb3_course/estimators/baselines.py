@@ -92,7 +92,7 @@ def _columns(*matrices: th.Tensor) -> Iterable[tuple[th.Tensor, ...]]:
     """Yield blocks of columns, of which float64 copies are small."""
     rows, columns = matrices[0].shape
     most = chunk_bytes(matrices[0].device) // (8 * max(1, rows))
-    for part in chunks(columns, max(1, most)):
+    for part in chunks(columns, max(1, most)) if columns else [slice(0)]:
         yield tuple(matrix[:, part] for matrix in matrices)
 
 

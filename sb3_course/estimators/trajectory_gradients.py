@@ -126,6 +126,8 @@ class TrajectoryGradients:
         ]
         result = self.multipliers.new_zeros((len(trajectories), *self.shape[1:]), dtype=th.float32)
         sizes = [p.numel() for p in self.parameters]
+        if not sizes:  # all are frozen
+            return result
         for chunk in _chunks([len(rows) for _, rows in pieces], self.chunk_size, self._most_pieces):
             places = th.tensor([pieces[i][0] for i in chunk], device=result.device)
             jacobian = self._jacobian([pieces[i][1] for i in chunk])
@@ -174,7 +176,7 @@ class TrajectoryGradients:
             for i, rows in enumerate(pieces):
                 distribution = self.policy.get_distribution(select(self.obs, rows))
                 scores = distribution.log_prob(self.actions[rows]) @ self.multipliers[rows].float()
-                for w, score in enumerate(scores):
+                for w, score in enumerate(scores if scores.requires_grad else ()):
                     gradients = th.autograd.grad(
                         score, self.parameters, retain_graph=True, allow_unused=True
                     )

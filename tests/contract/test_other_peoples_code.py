@@ -11,6 +11,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import A2C
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.torch_layers import FlattenExtractor
@@ -544,17 +545,34 @@ class Coin(gym.Env):
 
 
 @pytest.mark.parametrize("algorithm", [REINFORCE, ISPG])
-def test_the_rates_of_a_batch_are_those_of_its_own_episodes(algorithm):
-    """A window over the last to end favors the long ones: 0.06 instead of one half."""
+def test_the_window_holds_the_last_episodes_to_start(algorithm):
+    """One over the last to end favors the long ones: 0.06 successes instead of one half."""
     env = make_vec_env(Coin, 64, seed=0)
     model = algorithm("MlpPolicy", env, n_episodes=640, seed=0, device="cpu").learn(1)
-    lengths = model.rollout.lengths
-    successes = (lengths == 1).mean()
-    assert np.mean([episode["r"] for episode in model.ep_info_buffer]) == successes
-    assert np.mean(model.ep_success_buffer) == successes
-    assert abs(successes - 0.5) < 0.1
-    model.learn(1, reset_num_timesteps=False)
-    assert len(model.ep_success_buffer) == 640  # of the new batch alone
+    lengths = model.rollout.lengths[-100:]
+    assert [episode["l"] for episode in model.ep_info_buffer] == lengths.tolist()
+    assert list(model.ep_success_buffer) == (lengths == 1).tolist()
+    assert abs(np.mean(model.ep_success_buffer) - 0.5) < 0.1
+
+
+@pytest.mark.parametrize("algorithm", [REINFORCE, ISPG])
+def test_the_window_spans_batches(algorithm):
+    """The mean over one batch of few episodes is too high: they are fewer where they are long."""
+    started = []
+
+    class Note(BaseCallback):
+        def _on_rollout_end(self):
+            started.extend(self.model.rollout.lengths)
+
+        def _on_step(self):
+            return True
+
+    env = make_vec_env(Coin, 2, seed=0)
+    model = algorithm("MlpPolicy", env, n_steps=20, stats_window_size=30, seed=0, device="cpu")
+    model.learn(1000, callback=Note())
+    assert len(model.rollout.lengths) < 30 < len(started)
+    assert [episode["l"] for episode in model.ep_info_buffer] == started[-30:]
+    assert list(model.ep_success_buffer) == [length == 1 for length in started[-30:]]
 
 
 def test_without_successes_there_is_no_rate():

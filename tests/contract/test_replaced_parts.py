@@ -12,7 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
 from sb3_course import BC, NPG, REINFORCE, load
-from tests.contract.helpers import CLASSES, any_env, every_class, small_model
+from tests.contract.helpers import CLASSES, VARIANTS, any_env, every_class, small_model
 from tests.imitation.test_bc import samples
 
 IMAGES = spaces.Box(0, 255, (3, 36, 36), dtype=np.uint8)
@@ -113,6 +113,25 @@ def test_an_optimizer_in_sb3s_place_is_told_to_be_unused(algorithm):
         model.learn(30)
     model.actor_optimizer = th.optim.SGD(model.actor_parameters, lr=0.1)
     model.learn(30)  # no warning, which would be an error here
+
+
+LOGGED = [(REINFORCE, {"baseline": b, "log_grad_variance": True}) for b in (None, "value")]
+
+
+@pytest.mark.parametrize("with_critic", [False, True])
+@pytest.mark.parametrize(("algorithm", "kwargs"), [*VARIANTS, *LOGGED])
+def test_a_frozen_actor_stays_and_the_critic_is_fitted(algorithm, kwargs, with_critic):
+    model = small_model(algorithm, "CartPole-v1", **kwargs)
+    frozen = [*model.actor_parameters, *(model.critic_parameters if with_critic else [])]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    before = weights(model)
+    model.learn(80)
+    same = [th.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True)]
+    has_critic = kwargs.get("baseline", "value") == "value"
+    assert all(same) == (with_critic or not has_critic)
+    if "log_grad_variance" in kwargs:
+        assert model.logger.name_to_value["train/grad_variance"] == 0
 
 
 def frozen_layer(model):

@@ -52,6 +52,21 @@ def one_by_one(policy, parameters, obs, actions, weights):
     return th.stack(rows).reshape(len(LENGTHS), weights.shape[1], -1)
 
 
+def test_a_parameter_that_no_probability_depends_on_has_none():
+    """Also where torch.func is not used, since it mixes up the weights of PReLU."""
+    (obs_space, obs), (action_space, actions) = OBSERVATIONS["box"], ACTIONS["discrete"]
+    for activation in (nn.Tanh, nn.PReLU):
+        policy = ActorCriticPolicy(
+            obs_space, action_space, lambda _: 0.0, activation_fn=activation
+        ).requires_grad_(False)
+        unused = nn.Parameter(th.ones(3))
+        policy.register_parameter("unused", unused)
+        gradients = TrajectoryGradients(
+            policy, [unused], obs, actions, th.ones(15, 1), TRAJECTORY
+        ).whole()
+        assert th.equal(gradients, th.zeros(4, 1, 3))
+
+
 @pytest.mark.parametrize("chunk", [1, 9, 1000])
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("observation", OBSERVATIONS)
