@@ -19,6 +19,7 @@ from rich.console import Console
 
 from sb3_course.benchmark.definition.field_types import ExecutorKind
 from sb3_course.benchmark.definition.yaml_source import GridSource
+from sb3_course.benchmark.execution.rerun import other_user_code
 from sb3_course.benchmark.plan import (
     GridOutcome,
     plan_grid,
@@ -161,8 +162,8 @@ def write_report(
     :param layout: Pattern of the paths of runs in folders of logs
     :param results: Folder of all results
     :param out: Folder of the report; None for that of the grid, else ``report`` in ``results``
-    :param tell: Function that gets lines on what could not be read, before the report is written;
-        None to warn
+    :param tell: Function that gets lines on what could not be read, and on modules of the user that
+        have changed since, before the report is written; None to warn
     :return: Path of the page, ``report.html`` in that folder
     :raises UserError: If a grid has mistakes or no results, or the layout fits none of the logs
     """
@@ -174,7 +175,8 @@ def write_report(
         if layout is not None:
             raise UserError(OF_LOGS)
         grid, store = found
-        _tell(store.damage(grid.runs()), tell)
+        changed = other_user_code(grid.runs(), store)
+        _tell([*store.damage(grid.runs()), *([changed] if changed else [])], tell)
         if folder is None or folder.resolve() == store.folder.resolve():
             return publish_grid(grid, store)
         return publish(grid, store, folder)

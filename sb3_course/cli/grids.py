@@ -45,14 +45,18 @@ def status(grid: GridFile, results: Results = Path("results")) -> int:
 
     watch -n 10 sb3-course status benchmarks/demo.yaml --results my_results
     """
+    from sb3_course.benchmark.execution.rerun import other_user_code
     from sb3_course.benchmark.execution.status import read_status, repeated, show
     from sb3_course.benchmark.storage.grids import TUNING, stored_grid
+    from sb3_course.benchmark.storage.store import Store
 
     loaded = stored_grid(grid, results)
     found = read_status(loaded.runs(), results / loaded.name)
     show(found, console())
     for line in repeated(loaded.runs(), results / loaded.name):
         print_line(line)
+    if words := other_user_code(loaded.runs(), Store(results / loaded.name)):
+        print_line(words)
     tuning, lost = results / loaded.name / TUNING, list[str]()
     if loaded.search is not None and tuning.is_dir():
         from sb3_course.benchmark.tuning.progress import show_status

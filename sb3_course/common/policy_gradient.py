@@ -27,6 +27,7 @@ from sb3_course.common.validation import (
     check_flags,
     check_number,
     check_observation_space,
+    check_spaces,
     checked_seed,
     scheduled,
 )
@@ -335,8 +336,8 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
             ``VecNormalize``, it is wrapped in one with the same statistics, which then continue
         :param kwargs: Arguments of the class's constructor, except ``policy`` and ``policy_kwargs``
         :return: The model
-        :raises ValueError: ``env`` normalizes observations and the imitator's did not, or
-            ``policy`` or ``policy_kwargs`` is given
+        :raises ValueError: ``env`` normalizes observations and the imitator's did not, or has other
+            spaces, or ``policy`` or ``policy_kwargs`` is given
         """
         env = given_env(env, 0)
         normalized = checkpoint.normalization_of(imitator)
@@ -347,6 +348,7 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
                 "the imitator was trained on raw observations: pass the environment without "
                 "VecNormalize, or with VecNormalize(norm_obs=False)"
             )
+        check_spaces("imitator does", imitator, env.observation_space, env.action_space)
         policy_kwargs = copy.deepcopy(imitator.policy_kwargs)
         for name in ("policy", "policy_kwargs"):
             if name in kwargs:

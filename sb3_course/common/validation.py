@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule
+
+from sb3_course.common.errors import UserError
 
 MAX_SEED = 2**32 - 1  # the largest that numpy.random.seed takes
 PACKAGE = "sb3_course."
@@ -211,3 +214,65 @@ def check_observation_space(space: spaces.Space[Any]) -> None:
             "the environment's observation space must hold neither Tuple nor nested Dicts, got "
             f"{space}: SB3 has no policy for them; a flat Dict takes MultiInputPolicy"
         )
+
+
+def check_spaces(
+    who: str,
+    owner: Any,
+    observation_space: spaces.Space[Any] | None,
+    action_space: spaces.Space[Any] | None,
+) -> None:
+    """Refuse what was made for other spaces than the environment's.
+
+    Bounds of observations are not compared: networks do not know them, but for those of images,
+    which SB3 divides by 255.
+
+    :param who: Subject and auxiliary verb of the message, such as ``"expert does"``
+    :param owner: Object whose ``observation_space`` and ``action_space``, if any, are its own
+    :param observation_space: Observation space of the environment; None for no check
+    :param action_space: Action space of the environment; None for no check
+    :raises UserError: If a space is another one
+    """
+    own = getattr(owner, "action_space", None)
+    if isinstance(own, spaces.Space) and action_space is not None and not _same(own, action_space):
+        boxes = isinstance(own, spaces.Box) and own.shape == action_space.shape
+        hint = "; rescale one of them with gymnasium.wrappers.RescaleAction" if boxes else ""
+        raise UserError(
+            f"the {who} not fit: actions are in {own}, the environment's in {action_space}{hint}"
+        )
+    own = getattr(owner, "observation_space", None)
+    if (
+        isinstance(own, spaces.Space)
+        and observation_space is not None
+        and not _alike(own, observation_space)
+    ):
+        raise UserError(
+            f"the {who} not fit: observations are in {own}, the environment's in "
+            f"{observation_space}"
+        )
+
+
+def _same(one: spaces.Space[Any], other: spaces.Space[Any]) -> bool:
+    """Whether the elements of two spaces mean the same, also if they have another type."""
+    if isinstance(one, spaces.Discrete) and isinstance(other, spaces.Discrete):
+        return bool(one.n == other.n and one.start == other.start)
+    if isinstance(one, spaces.MultiDiscrete) and isinstance(other, spaces.MultiDiscrete):
+        return np.array_equal([one.nvec, one.start], [other.nvec, other.start])
+    if not (isinstance(one, spaces.Box) and isinstance(other, spaces.Box)):
+        return one == other
+    if one.shape != other.shape:
+        return False
+    return np.allclose([one.low, one.high], [other.low, other.high])
+
+
+def _alike(one: spaces.Space[Any], other: spaces.Space[Any]) -> bool:
+    """Whether a network that takes elements of one space takes those of the other."""
+    if isinstance(one, spaces.Dict) and isinstance(other, spaces.Dict):
+        keys = one.spaces.keys()
+        return keys == other.spaces.keys() and all(_alike(one[k], other[k]) for k in keys)
+    if isinstance(one, spaces.Box) and isinstance(other, spaces.Box):
+        if is_image_space(one) != is_image_space(other):
+            return False
+        images = len(one.shape) == 3  # channels may be first or last
+        return one.shape == other.shape or (images and sorted(one.shape) == sorted(other.shape))
+    return one == other

@@ -67,7 +67,12 @@ class CS285Expert:
         return len(self.layers[-1][1])
 
     def __call__(self, obs: Array) -> Array:
-        """Return float32 actions, of shape (M, A), for observations of shape (M, D)."""
+        """Compute the mean actions.
+
+        :param obs: Observations, of shape (M, D) or (D,)
+        :return: Actions, float32 of shape (M, A) or (A,)
+        :raises UserError: Observations are no rows of numbers
+        """
         activate = _NONLINEAR[self.nonlinearity]
         hidden = (self._fit(np.asarray(obs)) - self.mean) / (self.std + 1e-6)
         for weight, bias in self.layers[:-1]:
@@ -95,6 +100,11 @@ class CS285Expert:
 
     def _fit(self, obs: Array) -> Array:
         """Pad or cut observations to the expert's length, with a warning the first time."""
+        if obs.ndim not in (1, 2) or obs.dtype.kind not in "biuf":
+            raise UserError(
+                f"the expert takes observations of shape (M, {self.observation_size}), got an "
+                f"array of {obs.dtype} of shape {obs.shape}"
+            )
         given, wanted = obs.shape[-1], self.observation_size
         if given == wanted:
             return obs

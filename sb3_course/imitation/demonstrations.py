@@ -13,9 +13,10 @@ from imitation.data.types import DictObs, Trajectory, TransitionsMinimal
 
 from sb3_course.collection.observations import Array, Obs, join, map_obs, take
 from sb3_course.common.errors import UserError
+from sb3_course.common.validation import check_spaces
 from sb3_course.imitation.cs285 import load_cs285_demonstrations
 from sb3_course.imitation.dataset import KEY, Dataset
-from sb3_course.imitation.fitting import check_spaces, fit_actions, fit_observations
+from sb3_course.imitation.fitting import fit_actions, fit_observations
 
 Demonstrations: TypeAlias = Any
 """Demonstrations of any kind that :func:`arrays_of` takes."""

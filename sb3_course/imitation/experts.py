@@ -21,8 +21,9 @@ from sb3_course.collection.observations import Array, Obs, map_obs, rows_of, tak
 from sb3_course.common.checkpoint import CheckpointError, NeedsPickleError, existing, read_header
 from sb3_course.common.errors import UserError, check_whole
 from sb3_course.common.evaluation import takes_masks, unnormalized
+from sb3_course.common.validation import check_spaces
 from sb3_course.imitation.cs285 import SUFFIXES, load_cs285_expert
-from sb3_course.imitation.fitting import check_spaces, fit_actions
+from sb3_course.imitation.fitting import fit_actions
 from sb3_course.loading import load_to_predict, normalization_to_predict
 from sb3_course.opening import find_class
 
@@ -77,6 +78,12 @@ def as_expert(
             raise UserError(
                 f"the expert does not fit: its actions are {size} numbers, the environment's are "
                 f"in {action_space}"
+            )
+        rows = isinstance(observation_space, spaces.Box) and len(observation_space.shape) == 1
+        if observation_space is not None and hasattr(expert, "observation_size") and not rows:
+            raise UserError(
+                f"the expert does not fit: it takes {expert.observation_size} numbers, "
+                f"observations of the environment are in {observation_space}"
             )
         given: Expert = expert
         return given

@@ -205,6 +205,27 @@ def test_dict_observations():
     np.testing.assert_array_equal(model.predict(obs, deterministic=True)[0], expected)
 
 
+@pytest.mark.parametrize(
+    ("space", "other"),
+    [
+        (spaces.Box(-1, 1, (1,)), spaces.Box(-5, 5, (1,))),
+        (spaces.MultiDiscrete([2, 3]), spaces.MultiDiscrete([3, 2])),
+        (spaces.MultiDiscrete([2, 3]), spaces.Discrete(5)),
+        (spaces.Discrete(2), spaces.Discrete(3)),
+    ],
+    ids=str,
+)
+def test_other_spaces_than_the_imitators_are_refused(space, other):
+    """Its actions would mean others there."""
+    obs = spaces.Box(-1, 1, (3,))
+    bc = BC("MlpPolicy", any_env(obs, space), **KWARGS)
+    NPG.from_imitation(bc, any_env(obs, space), **KWARGS)
+    with pytest.raises(ValueError, match="the imitator does not fit: actions are in"):
+        NPG.from_imitation(bc, any_env(obs, other), **KWARGS)
+    with pytest.raises(ValueError, match="the imitator does not fit: observations are in"):
+        NPG.from_imitation(bc, any_env(spaces.Box(-1, 1, (4,)), space), **KWARGS)
+
+
 def test_takes_a_name():
     bc = BC("MlpPolicy", "CartPole-v1", **KWARGS)
     assert sb3_course.NPG.from_imitation(bc, "CartPole-v1", **KWARGS).n_envs == 1

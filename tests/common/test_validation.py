@@ -1,13 +1,16 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from gymnasium import spaces
 from stable_baselines3.common.utils import FloatSchedule
 
-from sb3_course.common.errors import check_whole
+from sb3_course.common.errors import UserError, check_whole
 from sb3_course.common.validation import (
     check,
     check_action_space,
     check_observation_space,
+    check_spaces,
     scheduled,
 )
 
@@ -126,3 +129,91 @@ def test_a_fault_within_a_schedule_is_shown_where_it_is(wrap):
     with pytest.raises(TypeError) as caught:
         scheduled("target_kl", wrap(broken), 0.5)
     assert caught.traceback[-1].name == "broken"
+
+
+# -- spaces ----------------------------------------------------------------------------------------
+
+OBS = spaces.Box(-1, 1, (3,))
+ONE = spaces.Box(-1, 1, (2,))
+BYTES = spaces.Box(0, 255, (36, 36, 3), np.uint8)
+
+
+def owner(observation_space=OBS, action_space=ONE):
+    return SimpleNamespace(observation_space=observation_space, action_space=action_space)
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [
+        (spaces.Discrete(2, dtype=np.int32), spaces.Discrete(2)),
+        (spaces.MultiDiscrete([2, 3], dtype=np.int32), spaces.MultiDiscrete([2, 3])),
+        (spaces.Box(-1, 1, (2,), np.float64), ONE),
+    ],
+    ids=str,
+)
+def test_a_space_of_another_type_means_the_same(own, wanted):
+    check_spaces("x does", owner(action_space=own), OBS, wanted)
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [
+        (spaces.Box(-2, 2, (2,)), ONE),
+        (spaces.Box(-1, 1, (3,)), ONE),
+        (spaces.Box(-1, 1, (2, 1)), ONE),
+        (spaces.Discrete(3), ONE),
+        (spaces.Discrete(3), spaces.Discrete(2)),
+        (spaces.Discrete(2, start=1), spaces.Discrete(2)),
+        (spaces.MultiDiscrete([2, 3]), spaces.MultiDiscrete([3, 2])),
+        (spaces.MultiBinary(2), spaces.MultiBinary(3)),
+        (spaces.MultiBinary(2), spaces.MultiDiscrete([2, 2])),
+    ],
+    ids=str,
+)
+def test_actions_of_another_space_are_refused(own, wanted):
+    with pytest.raises(UserError, match="the x does not fit: actions are in") as caught:
+        check_spaces("x does", owner(action_space=own), OBS, wanted)
+    said = str(caught.value)
+    assert str(own) in said and str(wanted) in said
+    boxes = isinstance(own, spaces.Box) and own.shape == wanted.shape
+    assert ("RescaleAction" in said) == boxes  # which is no help with anything else
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [
+        (spaces.Box(-1, 1, (4,)), OBS),
+        (spaces.Discrete(3), OBS),
+        (spaces.Discrete(3), spaces.Discrete(4)),
+        (spaces.Dict({"a": OBS}), OBS),
+        (spaces.Dict({"a": OBS}), spaces.Dict({"b": OBS})),
+        (spaces.Dict({"a": OBS}), spaces.Dict({"a": ONE})),
+        (BYTES, spaces.Box(0, 255, (1, 36, 36), np.uint8)),
+        (BYTES, spaces.Box(0, 1, (36, 36, 3))),  # which SB3 does not divide by 255
+        (spaces.Box(0, 255, (36, 36, 3)), BYTES),
+        (spaces.Dict({"a": BYTES}), spaces.Dict({"a": spaces.Box(0, 1, (36, 36, 3))})),
+    ],
+    ids=str,
+)
+def test_observations_of_another_shape_are_refused(own, wanted):
+    with pytest.raises(UserError, match="the x does not fit: observations are in"):
+        check_spaces("x does", owner(own), wanted, ONE)
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [
+        (spaces.Box(-np.inf, np.inf, (3,)), OBS),
+        (spaces.Box(-9, 9, (3,), np.float64), OBS),
+        (spaces.Box(0, 255, (36, 40, 3), np.uint8), spaces.Box(0, 255, (3, 36, 40), np.uint8)),
+    ],
+    ids=str,
+)
+def test_what_a_network_cannot_tell_apart_fits(own, wanted):
+    check_spaces("x does", owner(own), wanted, ONE)
+
+
+def test_equal_boxes_of_another_precision_fit():
+    own = spaces.Box(-1, 1, (2,), np.float64)
+    check_spaces("x does", owner(action_space=own), OBS, ONE)
+    check_spaces("x does", SimpleNamespace(), OBS, ONE)  # it declares nothing

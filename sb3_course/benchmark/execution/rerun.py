@@ -15,8 +15,6 @@ from sb3_course.benchmark.storage.provenance import (
     SOURCE_OF,
     digest_of_code,
     of_user,
-    user_code,
-    user_modules,
 )
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
@@ -74,7 +72,8 @@ def staging_store(store: Store, runs: Sequence[RunSpec]) -> Store:
     code = git_commit()
     if code is None or code.endswith("-dirty"):  # which can be any code
         code = f"{code or versions()['sb3-course']}-{digest_of_code()}"
-    users = user_code(user_modules([spec.model_dump(mode="json") for spec in runs]))
+    different = {spec.names: spec for spec in runs}.values()
+    users = [of_user(spec.model_dump(mode="json")) for spec in different]
     others = json.dumps([versions(), users], sort_keys=True).encode()
     return Store(store.folder / STAGED / f"{code}-{hashlib.sha256(others).hexdigest()[:12]}")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from sb3_course.benchmark.reporting.content import Record, Section
-from sb3_course.benchmark.reporting.numbers import digits, interval, quantity
+from sb3_course.benchmark.reporting.numbers import digits, interval, number, quantity
 from sb3_course.benchmark.reporting.tables import layout, pairs
 from sb3_course.benchmark.statistics.analysis import Analysis
 from sb3_course.benchmark.statistics.coverage import caveat
@@ -52,7 +52,8 @@ def rankings(environments: Iterable[str], table: pd.DataFrame) -> list[str]:
     for environment in environments:
         if environment in final.index.get_level_values(0):
             ranked = final[environment].sort_values(ascending=False, kind="stable")
-            means = ", ".join(f"{name} {mean:,.0f}" for name, mean in ranked.items())
+            n_digits = 0 if ranked.abs().max() >= 10 else digits(ranked)
+            means = ", ".join(f"{name} {number(mean, n_digits)}" for name, mean in ranked.items())
             lines.append(f"{environment}: {means}")
     return lines
 

@@ -1,5 +1,6 @@
 """How a report writes numbers: thousands separated, as many digits as their size needs."""
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,15 +11,21 @@ from sb3_course.benchmark.reporting.content import NOTHING
 LARGE = 1e12
 """Size from which on a number, as of a run that has diverged, is written with an exponent."""
 
+MOST_DIGITS = 9
+"""Most digits after the decimal point; what they do not show is no difference of returns."""
+
 
 def digits(values: Iterable[float]) -> int:
     """Choose the number of digits after the decimal point for numbers of one column.
 
     :param values: Numbers of the column
-    :return: 0 if one of them reaches 100, 1 if one reaches 10, else 2
+    :return: 0 if one of them reaches 100, 1 if one reaches 10, else 2, or as many as three digits
+        of the largest take where that is below 0.1
     """
     array = np.abs(np.asarray(list(values), dtype=float))
     most = array[np.isfinite(array)].max(initial=0.0)
+    if 0 < most < 0.1:
+        return min(2 - math.floor(math.log10(most)), MOST_DIGITS)
     return 0 if most >= 100 else 1 if most >= 10 else 2
 
 

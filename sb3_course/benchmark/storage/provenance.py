@@ -9,14 +9,18 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import cache
+from dataclasses import fields, is_dataclass
+from functools import cache, lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sb3_course.common.tracking.code import git_commit, versions
+from sb3_course.common.tracking.code import PACKAGES, git_commit, versions
+
+if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
 
 SOURCE_OF = "source of "
 """Begins the keys of :func:`user_code`."""
@@ -25,6 +29,9 @@ REGISTRATION_OF = "registration of "
 
 OWN = ("sb3_course", "gymnasium")
 """Packages that are no user's: the commit and the versions of a run name them."""
+
+VERSIONED = {package.replace("-", "_") for package in PACKAGES}
+"""Packages whose versions a run names."""
 
 PROCESSOR = ("system", "cpu", "cpu_kind")
 """Names of what :func:`of_a_run` knows of the machine; the rest is code and versions."""
@@ -56,11 +63,22 @@ def user_names(data: Any) -> set[tuple[str, str]]:
     :return: Modules and names in them
     """
     if isinstance(data, str):
-        found = re.fullmatch(r"([A-Za-z_][\w.]*):([\w./-]+)", data)
-        own = found is not None and found[1].partition(".")[0] in OWN
-        return {(found[1], found[2])} if found and not own else set()
+        found = named_in(data)
+        return set() if found is None else {found}
     parts = [*data, *data.values()] if isinstance(data, dict) else data
     return set().union(*map(user_names, parts)) if isinstance(parts, list) else set()
+
+
+def named_in(value: Any) -> tuple[str, str] | None:
+    """Return the module and the name in a string of the form ``module:name``.
+
+    :param value: Anything
+    :return: Both, or None if it is no such string, or the module is of :data:`OWN`
+    """
+    found = re.fullmatch(r"([A-Za-z_][\w.]*):([\w./-]+)", value) if isinstance(value, str) else None
+    if found is None or found[1].partition(".")[0] in OWN:
+        return None
+    return found[1], found[2]
 
 
 def user_modules(data: Any) -> set[str]:
@@ -76,34 +94,59 @@ def of_user(data: Any) -> dict[str, str | None]:
     """Return digests of all that settings take from the user's modules.
 
     :param data: Settings of a run as plain data
-    :return: :func:`user_code` of its modules, and a digest of what each of its environments was
-        registered with, by ``registration of MODULE:ID``; without those whose module has not been
-        imported
+    :return: :func:`user_code` of its modules and of those that define its environments, and a
+        digest of what each of these was registered with, by ``registration of MODULE:ID``; without
+        registrations whose module has not been imported
     """
-    code = user_code(user_modules(data))
-    for module, name in sorted(user_names(data)):
-        if module in sys.modules and (registration := _registration(name)):
-            digest = hashlib.sha256(registration.encode()).hexdigest()[:12]
-            code[f"{REGISTRATION_OF}{module}:{name}"] = digest
-    return code
-
-
-def _registration(name: str) -> str | None:
-    """Return what Gymnasium makes an environment of, without the addresses of objects."""
+    if not (names := sorted(user_names(data))):
+        return {}
     import gymnasium
 
-    spec = gymnasium.registry.get(name)
-    if spec is None:
-        return None
+    registered = [
+        (f"{REGISTRATION_OF}{module}:{name}", gymnasium.registry[name])
+        for module, name in names
+        if module in sys.modules and name in gymnasium.registry
+    ]
+    modules = {module for module, _ in names}.union(*(_makers(spec) for _, spec in registered))
+    return user_code(modules) | {key: _registration(spec) for key, spec in registered}
+
+
+def _makers(spec: "EnvSpec") -> set[str]:
+    """Return the user's modules in which an environment and its wrappers are defined."""
+    points = [spec.entry_point, spec.vector_entry_point]
+    points += [wrapper.entry_point for wrapper in spec.additional_wrappers]
+    found = set()
+    for point in filter(None, points):
+        made = point.func if isinstance(point, partial) else point
+        found.add(made.partition(":")[0] if isinstance(made, str) else made.__module__)
+    others = {"__main__", *OWN, *sys.stdlib_module_names}
+    return {module for module in found if module.partition(".")[0] not in others}
+
+
+def _registration(spec: "EnvSpec") -> str:
+    """Return a digest of what Gymnasium makes an environment of, without addresses of objects."""
     facts = [spec.kwargs, spec.max_episode_steps, spec.entry_point, spec.additional_wrappers]
-    return json.dumps(facts, sort_keys=True, default=_name_of)
+    text = json.dumps(_plain(facts), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _name_of(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """Return a value as JSON data; of an object that is none, what it shows without addresses."""
+    if isinstance(value, dict):
+        return {k if isinstance(k, str) else repr(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(_plain, value))
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}.{named.__qualname__}"
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    if is_dataclass(value):
+        return [repr(type(value)), *(_plain(getattr(value, f.name)) for f in fields(value))]
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def user_code(modules: Iterable[str]) -> dict[str, str | None]:
@@ -132,21 +175,24 @@ def _digest(paths: Sequence[Path]) -> str:
 def _imported(module: str) -> set[Path]:
     """Return the source files that a module imports, also indirectly, from where it lies itself.
 
-    Installed packages are left out, whose versions are known, and so is what is imported by names
-    that are computed.
+    Of an installed package only its own files are followed. Packages whose versions a run names are
+    left out, and so is what is imported by names that are computed.
     """
+    top = module.partition(".")[0]
     first = source_file(module)
     root = None if first is None else _root(module, first)
-    if first is None or root is None or {"site-packages", "dist-packages"} & set(root.parts):
+    if first is None or root is None or top in VERSIONED:
         return set()
+    installed = bool({"site-packages", "dist-packages"} & set(root.parts))
     found, left = set[Path](), [first, *_files(module, root)]  # the packages that it is in, too
     while left:
         path = left.pop()
         if path not in found:
             found.add(path)
-            with suppress(OSError, SyntaxError, ValueError):
-                tree = ast.parse(path.read_bytes())
-                left += [file for name in _names(tree, path, root) for file in _files(name, root)]
+            state = path.stat()
+            for name in _names(path, root, (state.st_mtime_ns, state.st_size)):
+                if not installed or name.partition(".")[0] == top:
+                    left += _files(name, root)
     return found - {first}
 
 
@@ -156,15 +202,21 @@ def _root(module: str, file: Path) -> Path | None:
     return file.parents[depth] if depth < len(file.parents) else None
 
 
-def _names(tree: ast.Module, path: Path, root: Path) -> Iterator[str]:
-    """Yield the names of the modules that a source may import."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            package = path.relative_to(root).parts[: -node.level] if node.level else ()
-            start = ".".join([*package, *([node.module] if node.module else [])])
-            yield from (f"{start}.{alias.name}" if start else alias.name for alias in node.names)
+@lru_cache(maxsize=4096)
+def _names(path: Path, root: Path, state: tuple[int, int]) -> list[str]:
+    """Return the names of the modules that a source may import; it is read again in a new state."""
+    names: list[str] = []
+    with suppress(OSError, SyntaxError, ValueError):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Import):
+                names += (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                package = path.relative_to(root).parts[: -node.level] if node.level else ()
+                start = [*package, *([node.module] if node.module else [])]
+                names += (".".join([*start, alias.name]) for alias in node.names)
+            elif isinstance(node, ast.Constant) and (found := named_in(node.value)) is not None:
+                names.append(found[0])  # as register() and WrapperSpec name what they make
+    return names
 
 
 def _files(name: str, root: Path) -> Iterator[Path]:
@@ -186,7 +238,7 @@ def source_file(module: str) -> Path | None:
     """
     try:
         spec = find_spec(module)
-    except (ImportError, ValueError):
+    except Exception:  # of the package that it is in, which is imported
         return None
     path = Path(spec.origin) if spec is not None and spec.origin else None
     return path if path is not None and path.is_file() else None

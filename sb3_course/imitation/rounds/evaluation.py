@@ -24,8 +24,8 @@ from sb3_course.common.evaluation import (
     undisturbed,
     unnormalized,
 )
+from sb3_course.common.validation import check_spaces
 from sb3_course.envs.config import EnvConfig
-from sb3_course.imitation.fitting import check_spaces
 
 STATEFUL = ("NormalizeObservation",)
 """Wrappers of Gymnasium whose state decides what a policy sees; a new one begins without it."""

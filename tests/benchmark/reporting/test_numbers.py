@@ -6,9 +6,21 @@ from sb3_course.benchmark.reporting import numbers
 
 
 @pytest.mark.parametrize(
-    ("values", "n"), [([0.5, -9.9], 2), ([10.0, 1], 1), ([np.nan, -100], 0), ([], 2), ([np.inf], 2)]
+    ("values", "n"),
+    [
+        ([0.5, -9.9], 2),
+        ([10.0, 1], 1),
+        ([np.nan, -100], 0),
+        ([], 2),
+        ([np.inf], 2),
+        ([0.0], 2),
+        ([0.1], 2),
+        ([0.099, 0.0], 4),
+        ([-0.0031, 0.001], 5),
+        ([1e-300], 9),
+    ],
 )
-def test_large_numbers_have_fewer_digits(values, n):
+def test_large_numbers_have_fewer_digits_and_small_ones_more(values, n):
     assert numbers.digits(values) == n
 
 

@@ -1,11 +1,14 @@
+import functools
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import Enum
 
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.registration import WrapperSpec
 
-from sb3_course.benchmark import run_grid
+from sb3_course.benchmark import run_grid, write_report
 from sb3_course.benchmark.execution import executors
 from sb3_course.benchmark.plan import plan_grid
 from sb3_course.benchmark.storage import provenance
@@ -43,6 +46,8 @@ def test_a_changed_module_is_told_with_the_number_of_its_runs(own):
     with pytest.raises(UserError, match="2 runs with another my_own_algorithm, which has changed"):
         plan_grid(grid, results=results)
     assert not plan_grid(grid, results=results, keep=True).todo
+    with pytest.warns(UserWarning, match="2 runs with another my_own_algorithm"):
+        write_report(grid, results=results)
     assert len(plan_grid(grid, results=results, rerun=True).todo) == 4
     assert not plan_grid(grid, results=results, only=["algorithm=A2C"]).todo  # they name no module
     write(1)
@@ -65,10 +70,11 @@ def package(tmp_path, monkeypatch):
         "helper": "SCALE = 1\n",
         "lazy": "X = 1\n",
         "unused": "X = 1\n",
-        "my_package/__init__": "",
         "my_package/env": "import numpy, helper\nfrom .core import f\nfrom . import near\n",
         "my_package/core": "from my_package.deep.inner import g as f\n",
         "my_package/near": "def f():\n    from lazy import X\n",
+        "my_package/__init__": "ENTRY_POINT = 'my_package.made:E'\n",
+        "my_package/made": "class E: pass\n",
         "my_package/deep/__init__": "import my_package.env  # a circle\n",
         "my_package/deep/inner": "g = 1\n",
         "my_package/broken": "import (\n",
@@ -81,7 +87,14 @@ def package(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-USED = ["helper", "lazy", "my_package/core", "my_package/near", "my_package/deep/inner"]
+USED = [
+    "helper",
+    "lazy",
+    "my_package/core",
+    "my_package/near",
+    "my_package/made",
+    "my_package/deep/inner",
+]
 
 
 @pytest.mark.parametrize("name", [*USED, "my_package/deep/__init__", "my_package/__init__"])
@@ -102,7 +115,26 @@ def test_what_is_not_imported_is_none_of_a_runs_code(package, name):
     assert provenance.user_code(["my_package.env"]) == before
 
 
-def test_modules_that_are_broken_or_installed_have_no_imports_of_the_users(package):
+def test_a_package_that_cannot_be_imported_is_told_elsewhere(package):
+    (package / "my_package" / "__init__.py").write_text("1 / 0\n")
+    assert provenance.user_code(["my_package.env"]) == {}
+
+
+def test_of_an_installed_package_its_own_modules_are_followed(package, monkeypatch):
+    """Its version is no part of a run's provenance, unlike those of SB3 and its kind."""
+    installed = package / "site-packages"
+    installed.mkdir()
+    (package / "my_package").rename(installed / "my_package")
+    (package / "helper.py").rename(installed / "helper.py")
+    monkeypatch.syspath_prepend(installed)
+    before = provenance.user_code(["my_package.env"])
+    (installed / "helper.py").write_text("SCALE = 2\n")
+    assert provenance.user_code(["my_package.env"]) == before
+    (installed / "my_package" / "near.py").write_text("X = 2\n")
+    assert provenance.user_code(["my_package.env"]) != before
+
+
+def test_modules_that_are_broken_or_of_sb3_have_no_imports_of_the_users(package):
     broken = provenance.user_code(["my_package.broken"])
     assert list(broken) == [
         "source of my_package.broken",
@@ -147,6 +179,69 @@ def task(tmp_path, monkeypatch):
     yield grid, tmp_path / "results", register
     sys.modules.pop("my_own_task", None)
     gymnasium.registry.pop("MyTask-v0", None)
+
+
+class Kind(Enum):
+    EASY = 1
+    HARD = 2
+
+
+@dataclass
+class Layout:
+    walls: tuple
+    kind: Kind = Kind.EASY
+
+
+@pytest.mark.parametrize(
+    ("some", "others"),
+    [
+        ({(0, 1): 1.0, 2: "a", None: 3}, {(0, 1): 2.0, 2: "a", None: 3}),
+        ({1, 2}, {1, 3}),
+        (Kind.EASY, Kind.HARD),
+        (Layout((1, 2)), Layout((1, 3))),
+        (Layout((1, 2)), Layout((1, 2), Kind.HARD)),
+        (functools.partial(print, 1), functools.partial(print, 2)),
+    ],
+)
+def test_arguments_of_every_kind_are_compared(task, some, others):
+    _, _, register = task
+    digests = []
+    for value in (some, some, others):
+        register(kwargs={"length": value})
+        digests.append(provenance.of_user("my_own_task:MyTask-v0"))
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_an_argument_that_shows_its_address_is_the_same_in_another_process(task):
+    _, _, register = task
+    digests = []
+    for _ in range(2):
+        register(kwargs={"length": np.random.default_rng(0), "kind": object()})
+        digests.append(provenance.of_user("my_own_task:MyTask-v0"))
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("kind", ["entry_point", "vector_entry_point", "wrapper"])
+def test_the_module_that_defines_an_environment_is_told_when_it_changes(task, kind, tmp_path):
+    """The grid names the module that registers it."""
+    _, _, register = task
+    made = tmp_path / "made_elsewhere.py"
+    made.write_text("class Task: pass\n")
+    point = "made_elsewhere:Task"
+    wrapper = WrapperSpec("Mine", point, {})
+    register(**({"additional_wrappers": (wrapper,)} if kind == "wrapper" else {kind: point}))
+    before = provenance.of_user("my_own_task:MyTask-v0")
+    made.write_text("class Task: changed = True\n")
+    after = provenance.of_user("my_own_task:MyTask-v0")
+    assert {key for key in after if after[key] != before[key]} == {"source of made_elsewhere"}
+
+
+def test_new_runs_with_another_registration_wait_apart(task):
+    grid, results, register = task
+    before = plan_grid(grid, results=results, rerun=True).store.folder
+    assert plan_grid(grid, results=results, rerun=True).store.folder == before
+    register(kwargs={"length": 3})
+    assert plan_grid(grid, results=results, rerun=True).store.folder != before
 
 
 @pytest.mark.parametrize(
