@@ -48,14 +48,12 @@ class Final:
     """What a candidate has reached on fresh seeds.
 
     :param candidate: The candidate
-    :param by_seed: Value on each seed; none if a run failed
-    :param value: Value on all of them together
+    :param value: Value on all fresh seeds together; -∞ if a run failed
     :param standard_error: Standard error of that value, by the jackknife over seeds
     :param failure: Why there is no value
     """
 
     candidate: Candidate
-    by_seed: Sequence[float] = ()
     value: float = -np.inf
     standard_error: float = np.nan
     failure: str = ""
@@ -63,7 +61,7 @@ class Final:
     @property
     def optimism(self) -> float | None:
         """How much higher its value was in its trial, if that was of whole runs."""
-        if self.candidate.searched is None or not self.by_seed or not self.candidate.whole:
+        if self.candidate.searched is None or self.failure or not self.candidate.whole:
             return None
         return self.candidate.searched - self.value
 
@@ -125,12 +123,8 @@ def finals_of(subject: Subject, candidates: Sequence[Candidate], store: Store) -
             return []  # what is missing may be better
         else:
             seeds = subject.search.fresh_seeds()
-            by_seed = [
-                float(np.mean([subject.run_value(r) for r in results if r.spec.seed == seed]))
-                for seed in seeds
-            ]
             without = [subject.value([r for r in results if r.spec.seed != s]) for s in seeds]
-            finals.append(Final(candidate, by_seed, subject.value(results), jackknife(without)))
+            finals.append(Final(candidate, subject.value(results), jackknife(without)))
     # On a tie the grid's own settings come first: nothing replaces what is as good.
     return sorted(finals, key=lambda f: (f.value, not f.candidate.settings), reverse=True)
 
@@ -156,7 +150,7 @@ def is_decided(finals: Sequence[Final]) -> bool:
     :param finals: Finals, the best first
     :return: Whether there are any, so that all have ended, and one has a value
     """
-    return bool(finals and finals[0].by_seed)
+    return bool(finals) and not finals[0].failure
 
 
 def chosen_of(finals: Sequence[Final]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def settings_of_grid(
         value = params.get(head, defaults[head].default if head in defaults else None)
         if key:
             value = value.get(key) if isinstance(value, Mapping) else None
-        found[name] = value
+        found[name] = list(value) if isinstance(value, tuple) else value  # as in YAML
     return found
 
 

@@ -56,10 +56,13 @@ class Subject:
         where = self.environments[0] if not self.search.shared else "all environments"
         return f"{self.algorithm} on {where}"
 
-    @property
+    @cached_property
     def rungs(self) -> list[Rung]:
-        """Rungs that a setting goes through."""
-        return rungs_of(self.search)
+        """Rungs that a setting goes through; no first look where it would be a whole run."""
+        first, *others = rungs_of(self.search)
+        steps = [self._config(name).evaluation_steps for name in self.environments]
+        looks = any(stop_of(each, first.fraction) is not None for each in steps)
+        return [first, *others] if first.fraction == 1 or looks else others
 
     @property
     def name(self) -> str:

@@ -99,6 +99,8 @@ def provenance(
     :return: Lines of plain text
     """
     search = subject.search
+    if not trials:
+        return [f"{subject.label}: not searched yet, with the settings of the grid"]
     if not finals:
         ended = [trial for trial in trials if trial.state.is_finished()]
         if len(ended) < min(HOPELESS, search.trials) or any(map(has_value, ended)):

@@ -292,8 +292,7 @@ def publish_tuning(plan: TuningPlan, storage: BaseStorage) -> TuningOutcome:
     from sb3_course.benchmark.tuning.page.sections import StudyRecord, write_tuning_page
 
     records = []
-    subjects = subjects_of(plan.grid, plan.subjects[0].references)
-    for subject in subjects:
+    for subject in subjects_of(plan.grid, plan.subjects[0].references):
         found: list[Final] = []
         curves: dict[str, list[Point]] = {}
         failed: list[str] = []
@@ -302,9 +301,8 @@ def publish_tuning(plan: TuningPlan, storage: BaseStorage) -> TuningOutcome:
             found = finals_of(subject, candidates_of(subject, trials), plan.store)
         if is_decided(found):
             curves, failed = sensitivity.curves(subject, chosen_of(found), plan.store)
-        if trials:
-            records.append(StudyRecord(subject, trials, found, curves, failed))
-    if len(records) == len(subjects) and all(record.finals for record in records):
+        records.append(StudyRecord(subject, trials, found, curves, failed))
+    if all(record.finals for record in records):
         plan.store.pack()
     chosen = [(record.subject, record.finals) for record in records]
     lines = [line for each in records for line in each.provenance]

@@ -43,6 +43,22 @@ def test_what_decides_is_important():
     assert sum(found.values()) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("n_best", "told"), [(4, False), (5, True)])
+def test_what_few_of_the_best_have_has_no_importance(n_best, told):
+    """As a conditional one: the density of a single point looks like a decision."""
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    for i in range(40):
+        trial = study.ask()
+        gamma = trial.suggest_float("gamma", 0.8, 0.999)
+        if i < 20 or i >= 40 - n_best:  # the best ten come last
+            trial.suggest_float("rate", 0.1, 0.11 if i >= 30 else 1.0)
+        trial.report(i + gamma, 0)
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    found = importances(study.trials, subject(halving=1))
+    assert set(found) == ({"gamma", "rate"} if told else {"gamma"})
+    assert sum(found.values()) == pytest.approx(1.0)
+
+
 def test_few_trials_have_no_importances():
     assert importances(trials(FEWEST - 1), subject(halving=1)) == {}
 
@@ -66,7 +82,7 @@ def test_the_page_holds_choice_history_slices_and_sensitivity(tmp_path, monkeypa
 
 def test_a_study_that_has_just_begun_has_a_page():
     head, choice = sections([StudyRecord(subject(), [])])
-    assert head.points == ["A2C on CartPole-v1: nothing was chosen; the runs have not all ended"]
+    assert head.points == ["A2C on CartPole-v1: not searched yet, with the settings of the grid"]
     assert choice.paragraphs == ["The trials, or the runs on fresh seeds, have not all ended."]
 
 
@@ -135,7 +151,7 @@ def test_long_choices_have_room(others):
         assert all(a.x1 < b.x0 for a, b in pairwise(labels))
 
 
-@pytest.mark.parametrize(("points", "name"), [(2, "50%"), (4, "25%"), (1, "100%")])
+@pytest.mark.parametrize(("points", "name"), [(2, "50%"), (4, "25%")])
 def test_a_rung_is_named_after_where_runs_stop(points, name):
     grid = searched()
     grid["evaluation"] = {"n_points": points, "episodes": 2}

@@ -9,7 +9,7 @@ from sb3_course.benchmark.tuning.space import (
     suggest,
     values_along,
 )
-from tests.benchmark.helpers import HERE
+from tests.benchmark.helpers import HERE, PassesOn
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -114,6 +114,12 @@ def test_the_settings_of_a_grid_as_optuna_holds_them(params, settings):
 def test_a_constructor_that_passes_arguments_on_has_its_parents_defaults():
     of = ranges(gamma=[0.9, 0.99], extra=[1, 2])
     assert settings_of_grid(f"{HERE}:PassesOn", {}, of) == {"gamma": 0.99, "extra": 1}
+
+
+def test_a_tuple_as_default_is_the_list_that_yaml_has(monkeypatch):
+    monkeypatch.setitem(PassesOn.__init__.__kwdefaults__, "extra", (8,))
+    of = ranges(extra=[[4], [8]])
+    assert params_of(settings_of_grid(f"{HERE}:PassesOn", {}, of), of) == {"extra": 1}
 
 
 def test_values_along_a_range_cover_it():

@@ -159,7 +159,7 @@ def test_settings_that_a_constructor_refuses_cost_no_run(tmp_path, monkeypatch):
     tried = [spec.config.params for spec in executor.started]
     assert not any(params.get("n_steps") and params.get("n_episodes") for params in tried)
     assert sum(REFUSED not in t.user_attrs for t in found) >= 12
-    assert outcome.finals[0][1][0].by_seed
+    assert is_decided(outcome.finals[0][1])
 
 
 def test_a_grid_file_may_be_moved_while_it_is_tuned(tmp_path, monkeypatch):
@@ -211,11 +211,21 @@ def test_a_finalist_that_fails_on_fresh_seeds_is_not_chosen(tmp_path, monkeypatc
     assert yaml.safe_load(outcome.tuned.read_text())["algorithms"]["A2C"].get("params", {}) == {}
 
 
+def test_a_first_look_that_would_be_a_whole_run_is_none():
+    """Its value would be cut by twice."""
+    fractions = []
+    for evaluation in ({"n_points": 1, "episodes": 1}, {"n_points": 2, "episodes": 1}):
+        (of,) = subjects_of(checked_grid(searched() | {"evaluation": evaluation}), {})
+        fractions.append([rung.fraction for rung in of.rungs])
+    assert fractions == [[1.0, 1.0], [0.33, 1.0, 1.0]]
+
+
 def test_several_studies_share_a_folder_and_can_be_chosen(tmp_path, monkeypatch):
     grid = searched(environments=("CartPole-v1", "Acrobot-v1"), trials=4)
     one, executor = tune(monkeypatch, tmp_path, grid, only=["environment=Acrobot-v1"])
     assert {spec.environment for spec in executor.started} == {"Acrobot-v1"}
-    assert len(one.finals) == 1
+    unsearched = "A2C on CartPole-v1: not searched yet, with the settings of the grid"
+    assert one.provenance[0] == unsearched and unsearched in one.tuned.read_text()
     both, executor = tune(monkeypatch, tmp_path, grid)
     assert {spec.environment for spec in executor.started} == {"CartPole-v1"}
     assert [subject.label for subject, _ in both.finals] == [
@@ -500,7 +510,7 @@ def test_nothing_is_chosen_before_every_candidate_has_ended(tmp_path, monkeypatc
     outcome, _ = tune(monkeypatch, tmp_path, grid, only=["algorithm=B"])
     (_, of_a), (_, of_b) = outcome.finals
     assert list(of_a) == []
-    assert of_b[0].by_seed
+    assert is_decided(of_b)
     said = "A2C on CartPole-v1: nothing was chosen; the runs have not all ended"
     assert outcome.provenance[0] == said
     assert "environments" not in yaml.safe_load(outcome.tuned.read_text())["algorithms"]["A2C"]

@@ -1,5 +1,6 @@
 """How much each hyper-parameter has to do with whether a setting is among the good ones."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import optuna
@@ -9,15 +10,19 @@ from optuna.trial import FrozenTrial, create_trial
 from sb3_course.benchmark.tuning.subject import Subject
 from sb3_course.benchmark.tuning.trials import last_value, ranked, values_of
 
-FEWEST = 20
-"""Number of trials with a value below which no importance is told: five are the best quarter."""
+AMONG_BEST = 5
+"""Fewest of the best quarter of trials that have to have a hyper-parameter for its importance."""
+FEWEST = 4 * AMONG_BEST
+"""Number of trials with a value below which no importance is told."""
 
 
 def importances(trials: Sequence[FrozenTrial], subject: Subject) -> dict[str, float]:
     """Compute the importance of each hyper-parameter by PED-ANOVA.
 
     It compares where the best quarter of the trials lies with where all of them do. Only the order
-    of the trials counts: who was promoted further is better, then who has the higher value.
+    of the trials counts: who was promoted further is better, then who has the higher value. A
+    hyper-parameter that fewer than :data:`AMONG_BEST` of the best quarter have, since it depends on
+    a condition, is left out: a density of one or two points says nothing.
 
     Source: Watanabe et al. 2023, *PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in
     Arbitrary Subspaces*.
@@ -40,7 +45,10 @@ def importances(trials: Sequence[FrozenTrial], subject: Subject) -> dict[str, fl
     found = get_param_importances(
         study, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25)
     )
-    return {str(name): float(value) for name, value in found.items()}
+    among_best = Counter(name for trial in order[: len(order) // 4] for name in trial.params)
+    found = {name: found[name] for name in found if among_best[name] >= AMONG_BEST}
+    total = sum(found.values())
+    return {str(name): value / total for name, value in found.items()} if total > 0 else {}
 
 
 def all_equal(trials: Sequence[FrozenTrial]) -> bool:

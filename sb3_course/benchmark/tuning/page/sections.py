@@ -129,13 +129,13 @@ def choice(record: StudyRecord) -> Section:
     for place, final in enumerate(record.finals):
         candidate = final.candidate
         value, error, luck, before = final.failure or NOTHING, NOTHING, NOTHING, NOTHING
-        if final.by_seed:
+        if not final.failure:
             value, error = f"{final.value:,.4g}", error_in_words(final.standard_error)
         if candidate.searched is not None and candidate.rung is not None:
             before = after(subject, candidate.rung, candidate.searched)
         if final.optimism is not None:
             luck = f"{final.optimism:+,.4g}"
-        chosen = "chosen: " if place == 0 and final.by_seed else ""
+        chosen = "chosen: " if place == 0 and not final.failure else ""
         rows.append([f"{chosen}{candidate.label}", value, error, before, luck])
     header = ["setting", "on fresh seeds", "standard error", "in its trial", "luck"]
     settings = [
@@ -232,6 +232,9 @@ def parameters(record: StudyRecord) -> Section:
         if all_equal(record.valued)
         else f"Importances need {FEWEST} different settings with a value."
     )
+    left_out = {name for trial in record.valued for name in trial.params} - found.keys()
+    if found and left_out:
+        text += f" Left out, since few of the best trials have it: {', '.join(sorted(left_out))}."
     tables = [Table("Importance", ["hyper-parameter", "importance"], rows)] if rows else []
     return Section(f"{subject.label}: parameters", [text], pictures=[picture], tables=tables)
 
