@@ -97,6 +97,8 @@ class Config:
 
 QUICK = Config(n_seeds=1, n_updates=200, n_sampled=30)
 FLOOR = 1e-2
+GAP = 0.1
+"""Distance from the best return at which updates are counted."""
 K_RANGE, LOG_STD_RANGE = (-1.9, -0.1), (-2.6, 0.2)
 
 
@@ -313,15 +315,14 @@ def tilts(table: pd.DataFrame) -> dict[str, float]:
     return {str(kind): float(value) for kind, value in ratio.groupby(row["kind"]).median().items()}
 
 
-def conclude(table: pd.DataFrame, gap: float = 0.1) -> Conclusion:
+def conclude(table: pd.DataFrame) -> Conclusion:
     """Conclude how many updates each rule needs, and how much its steps change the policy.
 
     :param table: Table of :func:`measure`
-    :param gap: Distance from the best return at which updates are counted
     :return: Sentence, whether the claim holds, and its numbers
     """
     path = table[table["part"] == "path"]
-    needed, kl = updates_to(path, gap), path.groupby("kind")["kl"]
+    needed, kl = updates_to(path, GAP), path.groupby("kind")["kl"]
     spread = {kind: kl.get_group(kind).max() / kl.get_group(kind).min() for kind in KINDS}
     length, epsilon = path["update"].max() + 1, kl.get_group(NATURAL).iloc[0]
     tilt = tilts(table)
@@ -329,7 +330,7 @@ def conclude(table: pd.DataFrame, gap: float = 0.1) -> Conclusion:
     shown = [f"{n:.0f}" if n < length else f"more than {length}" for n in counts]
     return Conclusion(
         f"With steps of {epsilon:.2g} nats each, it takes {shown[0]} updates along the natural "
-        f"gradient and {shown[1]} along the vanilla gradient to come within {gap} of the best "
+        f"gradient and {shown[1]} along the vanilla gradient to come within {GAP} of the best "
         f"return; with the constant α that makes the first step this large, it takes {shown[2]} "
         f"and {shown[3]}. With this α the KL of a vanilla step varies along the path by a factor "
         f"of {spread[VANILLA]:,.0f}, that of a natural step by a factor of "

@@ -116,7 +116,7 @@ def make_executor(
     grid: Grid,
     folder: Path,
     n_runs: int,
-    workers: int | None = None,
+    workers: int | None,
     address: str | None = None,
     tensorboard: Path | None = None,
     tracking: Tracking | None = None,

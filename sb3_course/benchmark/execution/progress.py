@@ -186,9 +186,7 @@ class Bars(Display):
 
 
 @contextmanager
-def display(
-    console: Console, specs: list[RunSpec], folder: Path, whole: bool = True
-) -> Iterator[Display]:
+def display(console: Console, specs: list[RunSpec], folder: Path, whole: bool) -> Iterator[Display]:
     """Show progress within a context.
 
     :param console: Console to print to

@@ -94,8 +94,8 @@ def run_queued(
     store: Store,
     executor: Executor,
     progress: Display,
-    retries: int = 1,
-    wait: bool = True,
+    retries: int,
+    wait: bool,
 ) -> None:
     """Execute runs until none is left in a queue, as :func:`run_all` does.
 

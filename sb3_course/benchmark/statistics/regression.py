@@ -142,7 +142,7 @@ def by_task(results: Sequence[RunResult]) -> dict[Task, list[RunResult]]:
     return tasks
 
 
-def stored_tasks(grid: Grid, store: Store, seeds: int = 1) -> dict[Task, list[RunResult]]:
+def stored_tasks(grid: Grid, store: Store, seeds: int) -> dict[Task, list[RunResult]]:
     """Read the stored runs of each algorithm on each environment, in the order of the grid.
 
     :param grid: Grid

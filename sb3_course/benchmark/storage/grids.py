@@ -17,7 +17,7 @@ JOURNAL = "journal.log"
 """Name of the file there that tells it from a grid's results."""
 
 
-def stored_grid(grid: GridSource, results: str | Path = RESULTS) -> Grid:
+def stored_grid(grid: GridSource, results: str | Path) -> Grid:
     """Read a grid, with the seeds that ``run --until-settled`` has added to its algorithms.
 
     :param grid: Grid file, or its content as a mapping

@@ -279,7 +279,7 @@ def _search(
         queue = TrialQueue(
             study, plan.store, locks, refusal_by_constructors(plan.source), display.trial_ended
         )
-        runner.run_queued(queue, plan.store, executor, display, retries)
+        runner.run_queued(queue, plan.store, executor, display, retries, wait=True)
 
 
 def publish_tuning(plan: TuningPlan, storage: BaseStorage) -> TuningOutcome:

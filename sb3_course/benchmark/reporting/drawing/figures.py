@@ -241,7 +241,7 @@ def _columns(panels: Sequence[Panel], names: bool) -> int:
     return {1: 1, 2: 2, 4: 2}.get(n, 3)
 
 
-def handles(styles: Styles, references: Sequence[str] = ()) -> list[Line2D]:
+def handles(styles: Styles, references: Sequence[str]) -> list[Line2D]:
     """Return the lines of a legend.
 
     :param styles: Styles that the legend explains
