@@ -186,16 +186,19 @@ class CourseAlgorithm(BaseAlgorithm):
             values = values.astype(np.float32)
         return th.from_numpy(np.ascontiguousarray(values)).to(self.device)
 
-    def after_step(self, callback: BaseCallback, step_locals: dict[str, Any]) -> bool:
+    def after_step(
+        self, callback: BaseCallback, step_locals: dict[str, Any], statistics: bool = True
+    ) -> bool:
         """Count a vector step, record the episodes that it ended, and call the callback.
 
         :param callback: Callback of ``learn``, which gets ``step_locals``
         :param step_locals: SB3's local variables, and ``running``: environments whose steps count
+        :param statistics: Whether the episodes go into the window that is logged
         :return: Whether to continue
         """
         self.num_timesteps += self.n_envs
         callback.update_locals(step_locals)
-        if step_locals["dones"].any():
+        if statistics and step_locals["dones"].any():
             ended = np.flatnonzero(step_locals["dones"] & step_locals["running"])
             infos = [step_locals["infos"][n] for n in ended]
             self._update_info_buffer(infos, np.ones(len(ended), dtype=bool))

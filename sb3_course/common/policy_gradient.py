@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections import deque
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -85,8 +84,7 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
     :param n_critic_updates: Gradient steps of the critic per batch
     :param batch_size: Transitions of each of these steps; None for the whole batch
     :param stats_window_size: Number of episodes over which ``rollout/ep_rew_mean`` and
-        ``success_rate`` are averaged; classes that collect whole episodes average over those of the
-        batch instead
+        ``success_rate`` are averaged: the last to end, or with whole episodes the last to start
     :param tensorboard_log: Folder of TensorBoard's logs; None for none
     :param policy_kwargs: Keyword arguments of the policy's constructor; its ``optimizer_class`` and
         ``optimizer_kwargs`` serve both optimizers
@@ -236,14 +234,13 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
             self._last_episode_starts = np.ones(env.num_envs, dtype=bool)
         callback.on_rollout_start()
 
-        windows = self._episode_windows()
-        ended: list[tuple[int, int, dict[str, Any]]] = []  # step, environment, info
+        ended: list[tuple[int, int, dict[str, Any]]] = []  # step, environment, statistics
 
         def on_step(step_locals: dict[str, Any]) -> bool:
             step, infos = step_locals["n_steps"], step_locals["infos"]
             now = np.flatnonzero(step_locals["dones"] & step_locals["running"])
-            ended.extend((step - 1, int(n), infos[n]) for n in now)
-            go_on = self.after_step(callback, step_locals)
+            ended.extend((step - 1, int(n), _statistics(infos[n])) for n in now)
+            go_on = self.after_step(callback, step_locals, not budget.whole_episodes)
             self._last_episode_starts = step_locals["dones"]
             return go_on
 
@@ -263,7 +260,6 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
         self._last_obs = self.rollout.last_obs
         self._last_episode_starts = dones
         if budget.whole_episodes:  # the last to end are the longest: a window over them is biased
-            self.ep_info_buffer, self.ep_success_buffer = windows
             ended.sort(key=lambda end: self.rollout.trajectory[end[:2]])  # in order of start
             self._update_info_buffer([info for *_, info in ended], np.ones(len(ended), dtype=bool))
         counted = self.rollout.n_transitions
@@ -275,12 +271,6 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
         self._inside_batch = False  # a file of before is without what this batch will teach
         self._follow_policy()  # a callback may have replaced a part
         return True
-
-    def _episode_windows(self) -> tuple[deque[Any], deque[Any]]:
-        """Return copies of the windows of the last episodes' statistics."""
-        assert self.ep_info_buffer is not None and self.ep_success_buffer is not None
-        size = self._stats_window_size
-        return deque(self.ep_info_buffer, size), deque(self.ep_success_buffer, size)
 
     # -- SB3's interface -------------------------------------------------------------------------
 
@@ -363,3 +353,8 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "actor_optimizer", "critic_optimizer"], []
+
+
+def _statistics(info: dict[str, Any]) -> dict[str, Any]:
+    """Return what SB3 keeps of an ended episode: the environment may use its dict again."""
+    return {key: info[key] for key in ("episode", "is_success") if key in info}

@@ -23,7 +23,7 @@ def leave_one_out_mean(returns: Array, group: Array) -> Array:
     :param group: Non-negative index of each return's group, of shape (M,)
     :return: Baselines b_i, of shape (M,)
     """
-    total = np.bincount(group, weights=returns)[group]
+    total = np.bincount(group, weights=returns).astype(np.float64)[group]  # also of no returns
     others = np.bincount(group)[group] - 1
     return np.divide(total - returns, others, out=np.zeros_like(total), where=others > 0)
 
@@ -64,9 +64,15 @@ def optimal_baseline(
     :param estimates: Estimate A of each trajectory, of shape (K, P)
     :param sums: What :func:`optimal_baseline_sums` returns for the whole batch, where these
         trajectories are a part of it only; None for their own sums
-    :return: Baselines b_i, of shape (K, P)
-    :raises ValueError: Fewer than two trajectories
+    :return: Baselines b_i, of shape (K, P), at least float32
+    :raises ValueError: Fewer than two trajectories, or scores and estimates of different shapes
     """
+    if scores.shape != estimates.shape:
+        raise ValueError(
+            f"scores and estimates must have the same shape, got {tuple(scores.shape)} and "
+            f"{tuple(estimates.shape)}"
+        )
+    scores, estimates = _single(scores), _single(estimates)
     if sums is None:
         if len(scores) < 2:
             raise ValueError(
@@ -81,6 +87,11 @@ def optimal_baseline(
         )
         parts.append(th.where(denominator > 0, numerator / denominator, 0.0).to(s.dtype))
     return th.cat(parts, dim=1)
+
+
+def _single(numbers: th.Tensor) -> th.Tensor:
+    """Return numbers in single precision at least: half overflows, integers have no fractions."""
+    return numbers if numbers.dtype in (th.float32, th.float64) else numbers.float()
 
 
 def _products(scores: th.Tensor, estimates: th.Tensor) -> Sums:
@@ -124,8 +135,15 @@ class GradientMoments:
 
         :param gradients: Gradient g_i of each trajectory, of shape (B, P)
         :param lengths: Number of steps L_i of each trajectory, of shape (B,)
+        :raises ValueError: There is not one length of each trajectory
         """
-        lengths = lengths.to(gradients.device, th.float64)
+        gradients = _single(gradients)
+        lengths = th.as_tensor(lengths).to(gradients.device, th.float64)
+        if lengths.shape != gradients.shape[:1]:
+            raise ValueError(
+                f"there must be one length of each of the {len(gradients)} trajectories, got "
+                f"lengths of shape {tuple(lengths.shape)}"
+            )
         parts = [(g.double().square().sum(0), lengths @ g.double()) for (g,) in _columns(gradients)]
         squares, by_length = (th.cat(sums) for sums in zip(*parts, strict=True))
         self.total = self.total.to(gradients) + gradients.sum(0)
@@ -137,8 +155,13 @@ class GradientMoments:
         """Compute the variance of the estimate, summed over the parameters.
 
         :return: Trace of the covariance
+        :raises ValueError: Fewer than two trajectories, or all of length 0
         """
         k, m = len(self._lengths), self._lengths.sum()
+        if k < 2 or m <= 0:
+            raise ValueError(
+                f"the variance needs at least 2 trajectories with steps, got {k} with {m:g} steps"
+            )
         mean = self.total.double() / m
         squares = self._squares - 2 * mean * self._by_length
         squares += mean.square() * self._lengths.square().sum()
@@ -151,6 +174,7 @@ def covariance_trace(gradients: th.Tensor, lengths: th.Tensor) -> float:
     :param gradients: Gradient g_i of each trajectory, of shape (K, P), K >= 2
     :param lengths: Number of steps L_i of each trajectory, of shape (K,)
     :return: Trace of the covariance
+    :raises ValueError: Fewer than two trajectories, or there is not one length of each
     """
     moments = GradientMoments()
     moments.add(gradients, lengths)

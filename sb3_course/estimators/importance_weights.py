@@ -106,18 +106,20 @@ def truncated_weights(log_weights: Array, max_weight: float | None = None) -> Ar
     :param log_weights: log w_t, of any shape
     :param max_weight: Largest weight; None for no limit
     :return: w_t, of the same shape
-    :raises FloatingPointError: Without a limit, a weight leaves no room for returns in float32
+    :raises FloatingPointError: Without a limit, a weight leaves no room for returns in float32, or
+        is no number
     :raises ValueError: The limit is not positive
     """
     if max_weight is not None and not max_weight > 0:
         raise ValueError(f"max_weight must be a positive number or None, got {max_weight!r}")
+    log_weights = np.asarray(log_weights, dtype=np.float64)
     with np.errstate(over="ignore"):
         weights: Array = np.exp(log_weights)
     if max_weight is not None:
         return np.minimum(weights, max_weight)
-    if log_weights.max() > MAX_LOG_WEIGHT:
+    if not (largest := log_weights.max(initial=-np.inf)) <= MAX_LOG_WEIGHT:
         raise FloatingPointError(
-            f"an importance weight is e^{log_weights.max():.0f}: the policy has moved far from "
+            f"an importance weight is e^{largest:.0f}: the policy has moved far from "
             "the one that collected the batch; pass max_weight or self_normalize=True, or take "
             "fewer or shorter steps (n_epochs, n_batches, learning_rate)"
         )
@@ -169,5 +171,7 @@ def effective_sample_size(weights: Array) -> float:
     :return: Share from 1/n to 1; 0 if all weights are 0
     """
     weights = np.asarray(weights, dtype=np.float64)
-    squares = float(np.square(weights).sum())
-    return float(weights.sum()) ** 2 / (len(weights) * squares) if squares > 0 else 0.0
+    if not (largest := weights.max(initial=0.0)) > 0:
+        return 0.0
+    shares = weights / largest  # whose squares neither overflow nor vanish
+    return float(shares.sum() ** 2 / (len(weights) * np.square(shares).sum()))

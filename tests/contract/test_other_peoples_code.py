@@ -575,6 +575,48 @@ def test_the_window_spans_batches(algorithm):
     assert list(model.ep_success_buffer) == [length == 1 for length in started[-30:]]
 
 
+class OneDict(VecEnvWrapper):
+    """Gives its info dicts again and again."""
+
+    def reset(self):
+        self.infos = [{} for _ in range(self.num_envs)]
+        return self.venv.reset()
+
+    def step_wait(self):
+        obs, rewards, dones, infos = self.venv.step_wait()
+        for mine, new in zip(self.infos, infos, strict=True):
+            mine.clear()
+            mine.update(new)
+        return obs, rewards, dones, self.infos
+
+
+@pytest.mark.parametrize("algorithm", [REINFORCE, ISPG])
+def test_infos_may_be_used_again(algorithm):
+    kept = []
+    for wrap in (lambda venv: venv, OneDict):
+        env = wrap(make_vec_env(Coin, 3, seed=0))
+        model = algorithm("MlpPolicy", env, n_episodes=30, seed=0, device="cpu").learn(1)
+        kept.append([episode["l"] for episode in model.ep_info_buffer])
+    assert len(kept[0]) == 30
+    assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize("algorithm", [REINFORCE, ISPG])
+def test_a_batch_that_is_stopped_leaves_no_episodes_in_the_window(algorithm):
+    """Those that had ended were its short ones."""
+
+    class Stop(BaseCallback):
+        def _on_step(self):
+            return self.n_calls < 10
+
+    model = algorithm("MlpPolicy", make_vec_env(Coin, 8, seed=0), n_episodes=20, seed=0)
+    model.learn(1, callback=Stop())
+    window = model.ep_info_buffer
+    assert len(window) == 0
+    model.learn(1, reset_num_timesteps=False)
+    assert len(window) == 20 and model.ep_info_buffer is window
+
+
 def test_without_successes_there_is_no_rate():
     env = make_vec_env(Coin, 4, seed=0, env_kwargs={"key": "other"})
     model = REINFORCE("MlpPolicy", env, n_episodes=8, seed=0, device="cpu").learn(1)

@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 import torch as th
 
-from sb3_course.estimators.baselines import covariance_trace, leave_one_out_mean, optimal_baseline
+from sb3_course.estimators.baselines import (
+    GradientMoments,
+    covariance_trace,
+    leave_one_out_mean,
+    optimal_baseline,
+)
 
 
 def test_leave_one_out_mean_by_hand():
@@ -10,6 +15,7 @@ def test_leave_one_out_mean_by_hand():
     means = leave_one_out_mean(returns, np.array([0, 0, 0, 1]))
     assert means.tolist() == [4, 3.5, 1.5, 0]
     assert leave_one_out_mean(returns, np.array([0, 0, 1, 1])).tolist() == [2, 1, 10, 6]
+    assert leave_one_out_mean(np.array([]), np.array([], dtype=int)).shape == (0,)
 
 
 def test_optimal_baseline_by_hand():
@@ -75,3 +81,41 @@ def test_covariance_trace_is_that_of_simulated_batches(correlation):
     true = (gradients.sum(1) / lengths.sum(1)).var().item()
     estimates = [covariance_trace(gradients[i, :, None], lengths[i]) for i in range(500)]
     assert sum(estimates) / 500 == pytest.approx(true, rel=0.1)
+
+
+OTHERS = [th.float16, th.bfloat16, th.float64, th.int64, th.uint8]
+
+
+@pytest.mark.parametrize("dtype", OTHERS, ids=str)
+def test_numbers_of_every_type_have_the_same_estimates(dtype):
+    """Products of half precision overflow, and baselines of integers are no integers."""
+    scores = 50 * th.tensor([[1.0, 2.0], [2.0, 1.0], [1.0, 1.0], [3.0, 2.0]])
+    estimates = 60 * th.tensor([[3.0, 1.0], [1.0, 1.0], [2.0, 4.0], [2.0, 2.0]])
+    found = optimal_baseline(scores.to(dtype), estimates.to(dtype))
+    assert found.is_floating_point()
+    assert th.allclose(found.float(), optimal_baseline(scores, estimates))
+    lengths, moments = th.tensor([1, 4, 2, 2]), GradientMoments()
+    for rows in (slice(2), slice(2, 4)):
+        moments.add(estimates[rows].to(dtype), lengths[rows])
+    assert moments.total.tolist() == estimates.sum(0).tolist()
+    expected = covariance_trace(estimates, lengths)
+    assert moments.covariance_trace() == pytest.approx(expected, rel=1e-5)
+    assert covariance_trace(estimates, lengths.numpy()) == expected
+
+
+@pytest.mark.parametrize("lengths", [[1, 2], [[1, 2, 3]], [1, 2, 3, 4], 3])
+def test_there_is_one_length_of_each_trajectory(lengths):
+    with pytest.raises(ValueError, match="one length of each of the 3 trajectories"):
+        covariance_trace(th.ones(3, 2), th.tensor(lengths))
+
+
+@pytest.mark.parametrize("lengths", [[], [3], [0, 0]])
+def test_the_variance_needs_two_trajectories_with_steps(lengths):
+    with pytest.raises(ValueError, match="needs at least 2 trajectories with steps"):
+        covariance_trace(th.ones(len(lengths), 2), th.tensor(lengths, dtype=th.int64))
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (1, 2), (4,)])
+def test_scores_and_estimates_of_different_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match=r"the same shape, got \(4, 2\) and"):
+        optimal_baseline(th.ones(4, 2), th.ones(shape))

@@ -187,7 +187,8 @@ def test_weights_of_one_change_no_return():
 
 @pytest.mark.parametrize(
     ("weights", "share"),
-    [([1, 1, 1, 1], 1), ([1, 0, 0, 0], 1 / 4), ([3, 1], 16 / 20), ([0, 0, 0], 0)],
+    [([1, 1, 1, 1], 1), ([1, 0, 0, 0], 1 / 4), ([3, 1], 16 / 20), ([0, 0, 0], 0), ([], 0)]
+    + [([3 * size, size], 16 / 20) for size in (1e-200, 1e200)],
 )
 def test_effective_sample_size_by_hand(weights, share):
     assert effective_sample_size(np.array(weights, dtype=float)) == pytest.approx(share)
@@ -197,3 +198,10 @@ def test_effective_sample_size_by_hand(weights, share):
 def test_a_limit_that_is_none_is_refused(limit):
     with pytest.raises(ValueError, match="max_weight must be a positive number or None, got"):
         truncated_weights(np.zeros(3), limit)
+
+
+def test_weights_of_half_precision_are_those_of_double():
+    assert truncated_weights(np.array([0, 20], np.float16)).tolist() == np.exp([0, 20]).tolist()
+    assert truncated_weights(np.array([])).shape == (0,)
+    with pytest.raises(FloatingPointError, match="an importance weight is e"):
+        truncated_weights(np.array([0.0, np.nan]))

@@ -5,17 +5,15 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from sb3_course.benchmark.definition.grid import RunSpec
+from sb3_course.benchmark.definition.user_code import SOURCE_OF, of_user, user_modules
 from sb3_course.benchmark.storage.manifest import merge_manifest, read_manifest
-from sb3_course.benchmark.storage.provenance import (
-    SOURCE_OF,
-    digest_of_code,
-    of_user,
-)
+from sb3_course.benchmark.storage.provenance import digest_of_code
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 from sb3_course.common.tracking.code import git_commit, versions
@@ -38,10 +36,15 @@ def check_user_code(runs: Sequence[RunSpec], store: Store) -> None:
 def other_user_code(runs: Sequence[RunSpec], store: Store) -> str:
     """Return which finished runs were made with other modules of the user's than there are now.
 
+    Modules of environments are imported, since that registers these.
+
     :param runs: Runs of a grid
     :param store: Store with their results
     :return: What has changed, for how many runs, and what to do; empty if nothing has
     """
+    for module in user_modules(sorted({spec.environment for spec in runs})):
+        with suppress(Exception):  # of the user's code, which is told where it has to run
+            import_module(module)
     settings = {spec.names: spec.model_dump(mode="json") for spec in runs}
     code = {names: of_user(data) for names, data in settings.items()}
     finished = store.finished() if any(code.values()) else set()

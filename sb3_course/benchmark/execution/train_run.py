@@ -16,6 +16,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_course import loading
 from sb3_course.benchmark.definition.grid import RunSpec
+from sb3_course.benchmark.definition.user_code import of_user
 from sb3_course.benchmark.execution.clusters.shared_folder import (
     SECONDS_BETWEEN_BEATS,
     is_local,
@@ -322,7 +323,7 @@ def made_with(spec: RunSpec) -> dict[str, str | None]:
     :param spec: Run
     :return: Commit, versions, system and processor, and digests of the user's code
     """
-    return provenance.of_a_run() | provenance.of_user(spec.model_dump(mode="json"))
+    return provenance.of_a_run() | of_user(spec.model_dump(mode="json"))
 
 
 def portable(text: str) -> str:

@@ -18,13 +18,13 @@ from rich.table import Table
 from rich.text import Text
 
 from sb3_course.benchmark.definition.grid import Grid
+from sb3_course.benchmark.definition.user_code import REGISTRATION_OF, SOURCE_OF
 from sb3_course.benchmark.statistics.hypothesis_tests.rank_test import (
     alarm,
     alarm_probability,
     has_alarm,
 )
 from sb3_course.benchmark.statistics.metrics import Array
-from sb3_course.benchmark.storage.provenance import REGISTRATION_OF, SOURCE_OF
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError

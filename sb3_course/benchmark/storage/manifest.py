@@ -9,12 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from sb3_course.benchmark.definition.grid import Grid
-from sb3_course.benchmark.storage.provenance import (
-    machine,
-    source_file,
-    user_code,
-    user_modules,
-)
+from sb3_course.benchmark.definition.user_code import source_file, user_code, user_modules
+from sb3_course.benchmark.storage.provenance import machine
 from sb3_course.benchmark.storage.run_files import locked
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.files import read_regular, write_whole

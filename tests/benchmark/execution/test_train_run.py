@@ -4,11 +4,11 @@ from types import SimpleNamespace
 import pytest
 
 from sb3_course.benchmark.definition.checks import checked_grid
+from sb3_course.benchmark.definition.user_code import user_code
 from sb3_course.benchmark.execution import train_run
 from sb3_course.benchmark.execution.clusters import shared_folder
 from sb3_course.benchmark.execution.heartbeat import heartbeat_file, heartbeats
 from sb3_course.benchmark.execution.train_run import KEPT, Checkpoints, portable, run_one
-from sb3_course.benchmark.storage import provenance
 from sb3_course.benchmark.storage.result import (
     Measurement,
     RunResult,
@@ -280,7 +280,7 @@ def test_a_run_is_made_with_the_code_that_it_began_with(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     algorithms = {"Mine": {"class": "edited_meanwhile:Edited"}}
     spec = checked_grid(content(algorithms=algorithms)).runs()[0]
-    before = provenance.user_code(["edited_meanwhile"])
+    before = user_code(["edited_meanwhile"])
     result = run_one(spec)
     assert result.made_with.items() >= before.items()
-    assert provenance.user_code(["edited_meanwhile"]) != before
+    assert user_code(["edited_meanwhile"]) != before

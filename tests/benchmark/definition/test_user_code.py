@@ -6,12 +6,13 @@ from enum import Enum
 import gymnasium
 import numpy as np
 import pytest
+import torch as th
 from gymnasium.envs.registration import WrapperSpec
 
 from sb3_course.benchmark import run_grid, write_report
+from sb3_course.benchmark.definition import user_code as code
 from sb3_course.benchmark.execution import executors
 from sb3_course.benchmark.plan import plan_grid
-from sb3_course.benchmark.storage import provenance
 from sb3_course.benchmark.storage.manifest import read_manifest
 from sb3_course.common.errors import UserError
 from tests.benchmark.helpers import InThisProcess, content
@@ -72,7 +73,9 @@ def package(tmp_path, monkeypatch):
         "unused": "X = 1\n",
         "my_package/env": "import numpy, helper\nfrom .core import f\nfrom . import near\n",
         "my_package/core": "from my_package.deep.inner import g as f\n",
-        "my_package/near": "def f():\n    from lazy import X\n",
+        "my_package/near": "def f():\n    import_module('lazy')\n    from beside.one import X\n",
+        "library/beside/__init__": "",
+        "library/beside/one": "X = 1\n",
         "my_package/__init__": "ENTRY_POINT = 'my_package.made:E'\n",
         "my_package/made": "class E: pass\n",
         "my_package/deep/__init__": "import my_package.env  # a circle\n",
@@ -80,6 +83,8 @@ def package(tmp_path, monkeypatch):
         "my_package/broken": "import (\n",
     }
     (tmp_path / "my_package" / "deep").mkdir(parents=True)
+    (tmp_path / "library" / "beside").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path / "library")
     for name, text in files.items():
         (tmp_path / f"{name}.py").write_text(text)
     yield tmp_path
@@ -93,16 +98,17 @@ USED = [
     "my_package/core",
     "my_package/near",
     "my_package/made",
+    "library/beside/one",
     "my_package/deep/inner",
 ]
 
 
 @pytest.mark.parametrize("name", [*USED, "my_package/deep/__init__", "my_package/__init__"])
 def test_a_module_that_the_users_own_imports_is_told_when_it_changes(package, name):
-    before = provenance.user_code(["my_package.env"])
+    before = code.user_code(["my_package.env"])
     with (package / f"{name}.py").open("a") as file:
         file.write("# changed\n")
-    after = provenance.user_code(["my_package.env"])
+    after = code.user_code(["my_package.env"])
     assert {key for key in after if after[key] != before[key]} == {
         "source of module that my_package.env imports"
     }
@@ -110,37 +116,41 @@ def test_a_module_that_the_users_own_imports_is_told_when_it_changes(package, na
 
 @pytest.mark.parametrize("name", ["unused", "my_package/broken"])
 def test_what_is_not_imported_is_none_of_a_runs_code(package, name):
-    before = provenance.user_code(["my_package.env"])
+    before = code.user_code(["my_package.env"])
     (package / f"{name}.py").write_text("# changed\n")
-    assert provenance.user_code(["my_package.env"]) == before
+    assert code.user_code(["my_package.env"]) == before
 
 
 def test_a_package_that_cannot_be_imported_is_told_elsewhere(package):
     (package / "my_package" / "__init__.py").write_text("1 / 0\n")
-    assert provenance.user_code(["my_package.env"]) == {}
+    assert code.user_code(["my_package.env"]) == {}
 
 
-def test_of_an_installed_package_its_own_modules_are_followed(package, monkeypatch):
-    """Its version is no part of a run's provenance, unlike those of SB3 and its kind."""
+def test_of_an_installed_package_the_version_counts(package, monkeypatch):
     installed = package / "site-packages"
     installed.mkdir()
     (package / "my_package").rename(installed / "my_package")
-    (package / "helper.py").rename(installed / "helper.py")
     monkeypatch.syspath_prepend(installed)
-    before = provenance.user_code(["my_package.env"])
-    (installed / "helper.py").write_text("SCALE = 2\n")
-    assert provenance.user_code(["my_package.env"]) == before
-    (installed / "my_package" / "near.py").write_text("X = 2\n")
-    assert provenance.user_code(["my_package.env"]) != before
+    monkeypatch.setattr(code, "_distributions", lambda top: {f"{top}-from-an-index"})
+    monkeypatch.setattr(code, "version", lambda name: "1.0")
+    found = code.user_code(["my_package.env"])
+    assert found.pop("source of package my_package-from-an-index") == "1.0"
+    assert found.keys() == {"source of my_package.env"}
+
+
+def test_a_warning_about_the_users_source_is_not_told_again(package, recwarn):
+    (package / "helper.py").write_text("import re\nre.compile('\\d')\n")
+    code.user_code(["my_package.env"])
+    assert not recwarn.list
 
 
 def test_modules_that_are_broken_or_of_sb3_have_no_imports_of_the_users(package):
-    broken = provenance.user_code(["my_package.broken"])
+    broken = code.user_code(["my_package.broken"])
     assert list(broken) == [
         "source of my_package.broken",
         "source of module that my_package.broken imports",  # its package
     ]
-    assert list(provenance.user_code(["stable_baselines3.common.monitor"])) == [
+    assert list(code.user_code(["stable_baselines3.common.monitor"])) == [
         "source of stable_baselines3.common.monitor"
     ]
 
@@ -197,6 +207,14 @@ class Layout:
     [
         ({(0, 1): 1.0, 2: "a", None: 3}, {(0, 1): 2.0, 2: "a", None: 3}),
         ({1, 2}, {1, 3}),
+        ({frozenset("abc"), frozenset("xyz")}, {frozenset("abc")}),
+        ({print: 1}, {len: 1}),
+        (np.asarray(["SF", "FG"], dtype="c"), np.asarray(["SF", "GF"], dtype="c")),
+        (np.array([1 + 2j]), np.array([1 + 3j])),
+        (np.array([print], dtype=object), np.array([len], dtype=object)),
+        (np.longdouble(1), np.longdouble(2)),
+        (b"a", b"b"),
+        (th.zeros(100, 100), th.eye(100)),
         (Kind.EASY, Kind.HARD),
         (Layout((1, 2)), Layout((1, 3))),
         (Layout((1, 2)), Layout((1, 2), Kind.HARD)),
@@ -208,7 +226,7 @@ def test_arguments_of_every_kind_are_compared(task, some, others):
     digests = []
     for value in (some, some, others):
         register(kwargs={"length": value})
-        digests.append(provenance.of_user("my_own_task:MyTask-v0"))
+        digests.append(code.of_user("my_own_task:MyTask-v0"))
     assert digests[0] == digests[1] != digests[2]
 
 
@@ -217,7 +235,7 @@ def test_an_argument_that_shows_its_address_is_the_same_in_another_process(task)
     digests = []
     for _ in range(2):
         register(kwargs={"length": np.random.default_rng(0), "kind": object()})
-        digests.append(provenance.of_user("my_own_task:MyTask-v0"))
+        digests.append(code.of_user("my_own_task:MyTask-v0"))
     assert digests[0] == digests[1]
 
 
@@ -230,9 +248,9 @@ def test_the_module_that_defines_an_environment_is_told_when_it_changes(task, ki
     point = "made_elsewhere:Task"
     wrapper = WrapperSpec("Mine", point, {})
     register(**({"additional_wrappers": (wrapper,)} if kind == "wrapper" else {kind: point}))
-    before = provenance.of_user("my_own_task:MyTask-v0")
+    before = code.of_user("my_own_task:MyTask-v0")
     made.write_text("class Task: changed = True\n")
-    after = provenance.of_user("my_own_task:MyTask-v0")
+    after = code.of_user("my_own_task:MyTask-v0")
     assert {key for key in after if after[key] != before[key]} == {"source of made_elsewhere"}
 
 
@@ -278,4 +296,4 @@ def test_another_registration_is_told_like_another_module(task, changes):
     ],
 )
 def test_modules_are_found_at_any_depth(data, modules):
-    assert provenance.user_modules(data) == modules
+    assert code.user_modules(data) == modules
