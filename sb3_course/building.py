@@ -171,7 +171,8 @@ def check_environment(name: Any) -> None:
             gymnasium.spec(plain)
     except gymnasium.error.Error as error:
         own = "" if module else f"; an environment of your own names its module: my_module:{plain}"
-        raise UserError(unknown("environment", name, gymnasium.registry) + own) from error
+        known = [f"{module}:{each}" if module else each for each in gymnasium.registry]
+        raise UserError(unknown("environment", name, known) + own) from error
     except UserError:
         raise
     except Exception as error:

@@ -38,6 +38,7 @@ def test_a_module_that_does_not_register_the_name_gets_no_advice_to_name_it():
     with pytest.raises(UserError) as caught:
         building.check_environment("sb3_course.envs.dilemmas:Dilemma-v0")
     assert "names its module" not in str(caught.value)
+    assert "did you mean 'sb3_course.envs.dilemmas:Dilemmas-v0'?" in str(caught.value)
 
 
 @pytest.mark.parametrize(
