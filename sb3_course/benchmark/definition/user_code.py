@@ -117,12 +117,11 @@ def _plain(value: Any) -> Any:
         return list(map(_plain, value))
     if isinstance(value, set | frozenset):
         return sorted(map(_text, value))
-    if callable(listed := getattr(value, "tolist", None)) and type(data := listed()) is not type(
-        value
-    ):
-        return _plain(data)  # arrays and tensors, whose text leaves numbers out
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
+    if hasattr(value, "tolist"):  # arrays and tensors, whose text leaves numbers out
+        data = value.tolist()
+        return repr(data) if type(data) is type(value) else _plain(data)
     if is_dataclass(value):
         return [repr(type(value)), *(_plain(getattr(value, f.name)) for f in fields(value))]
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

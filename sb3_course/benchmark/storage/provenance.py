@@ -6,12 +6,9 @@ import platform
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sb3_course.common.tracking.code import git_commit, versions
-
-if TYPE_CHECKING:
-    pass
 
 PROCESSOR = ("system", "cpu", "cpu_kind")
 """Names of what :func:`of_a_run` knows of the machine; the rest is code and versions."""

@@ -213,6 +213,8 @@ class Layout:
         (np.array([1 + 2j]), np.array([1 + 3j])),
         (np.array([print], dtype=object), np.array([len], dtype=object)),
         (np.longdouble(1), np.longdouble(2)),
+        (np.float32, np.float64),
+        (np.ndarray, th.Tensor),
         (b"a", b"b"),
         (th.zeros(100, 100), th.eye(100)),
         (Kind.EASY, Kind.HARD),
