@@ -174,13 +174,8 @@ def test_the_log_holds_the_common_keys_and_its_folder_the_classs_name(algorithm,
 
 @every_class
 def test_episode_statistics_leave_out_steps_that_do_not_count(algorithm):
-    whole = algorithm in (sb3_course.REINFORCE, sb3_course.ISPG)
-
     class CountEnded(BaseCallback):
         n = 0
-
-        def _on_rollout_start(self):
-            self.n = 0 if whole else self.n  # their statistics are those of the batch
 
         def _on_step(self):
             self.n += (self.locals["dones"] & self.locals["running"]).sum()
