@@ -45,8 +45,7 @@ def other_user_code(runs: Sequence[RunSpec], store: Store) -> str:
     for module in user_modules(sorted({spec.environment for spec in runs})):
         with suppress(Exception):  # of the user's code, which is told where it has to run
             import_module(module)
-    settings = {spec.names: spec.model_dump(mode="json") for spec in runs}
-    code = {names: of_user(data) for names, data in settings.items()}
+    code = _code_of(runs)
     finished = store.finished() if any(code.values()) else set()
     changed: Counter[str] = Counter()
     for result in store.read([s for s in runs if code.get(s.names) and s.id in finished]):
@@ -62,6 +61,12 @@ def other_user_code(runs: Sequence[RunSpec], store: Store) -> str:
     )
 
 
+def _code_of(runs: Sequence[RunSpec]) -> dict[tuple[str, str], dict[str, str | None]]:
+    """Return the user's code of each algorithm on each environment, the same for all seeds."""
+    different = {spec.names: spec for spec in runs}
+    return {names: of_user(spec.model_dump(mode="json")) for names, spec in different.items()}
+
+
 def staging_store(store: Store, runs: Sequence[RunSpec]) -> Store:
     """Return the store in which new runs wait until all have finished, one per state of the code.
 
@@ -75,8 +80,7 @@ def staging_store(store: Store, runs: Sequence[RunSpec]) -> Store:
     code = git_commit()
     if code is None or code.endswith("-dirty"):  # which can be any code
         code = f"{code or versions()['sb3-course']}-{digest_of_code()}"
-    different = {spec.names: spec for spec in runs}.values()
-    users = [of_user(spec.model_dump(mode="json")) for spec in different]
+    users = list(_code_of(runs).values())
     others = json.dumps([versions(), users], sort_keys=True).encode()
     return Store(store.folder / STAGED / f"{code}-{hashlib.sha256(others).hexdigest()[:12]}")
 
