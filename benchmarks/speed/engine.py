@@ -22,7 +22,7 @@ from turns import Contender, Local, alternate
 
 from sb3_course.common.files import write_whole
 from sb3_course.common.networks.actors import AutogradActor, make_actor
-from sb3_course.common.parameter_groups import split_parameters
+from sb3_course.common.networks.parameter_groups import split_parameters
 
 OUT = Path(__file__).resolve().parents[2] / "results" / "speed" / "engine.md"
 

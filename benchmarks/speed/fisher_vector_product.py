@@ -19,7 +19,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch.distributions import Normal, kl_divergence
 from torch.func import functional_call, grad, jvp
 
-from sb3_course.common.parameter_groups import split_parameters
+from sb3_course.common.networks.parameter_groups import split_parameters
 from sb3_course.estimators.natural_gradient import fisher_vector_product, flatten
 
 Product = Callable[[th.Tensor], th.Tensor]

@@ -26,6 +26,7 @@ from sb3_course.cli.parts.terminal import (
 )
 from sb3_course.common.errors import UserError
 from sb3_course.common.files import check_can_write_into
+from sb3_course.common.numbers import readable
 
 if TYPE_CHECKING:
     from sb3_course.benchmark.definition.grid import Grid
@@ -110,15 +111,18 @@ def references(
             continue
         found[name] = reference
         write_references(folder, found)
-        interval = f"{reference.random:,.2f} [{reference.low:,.2f}, {reference.high:,.2f}]"
-        print_line(f"{name}: random actions {interval}, {episodes} episodes from seed {seed}")
+        mean, low, high = readable(reference.random, reference.low, reference.high, least=2)
+        print_line(
+            f"{name}: random actions {mean} [{low}, {high}], {episodes} episodes from seed {seed}"
+        )
     known = references_of(loaded, found).environments
     table = Table("environment", "0: random", "1: expert", "expert")
     for name in loaded.environments:
         scale = known.get(name)
         cells = ("—", "—", _to_add(loaded, name, found.get(name)))
         if scale is not None:
-            cells = (f"{scale.random:,.2f}", f"{scale.expert:,.2f}", scale.expert_name)
+            ends = readable(scale.random, scale.expert, least=2)
+            cells = (ends[0], ends[1], scale.expert_name)
         table.add_row(*map(Text, (name, *cells)))
     console().print(table)
     return code

@@ -33,6 +33,7 @@ from sb3_course.cli.parts.terminal import (
     print_line,
     stop_on_sigterm,
 )
+from sb3_course.common.numbers import readable
 from sb3_course.common.tracking.tracker import check_trackers
 from sb3_course.envs.backends import Backend
 from sb3_course.envs.config import EnvConfig
@@ -263,8 +264,9 @@ def enjoy(
     returns = []
     for total, length in play(file, given, episodes, seed, video, render, algo, trust):
         returns.append(total)
-        print_line(f"episode {len(returns)}: return {total:,.1f} in {length:,} steps")
-    print_line(f"mean return {np.mean(returns):,.1f} ± {np.std(returns):,.1f}")
+        print_line(f"episode {len(returns)}: return {readable(total)[0]} in {length:,} steps")
+    mean_and_std = readable(float(np.mean(returns)), float(np.std(returns)))
+    print_line(f"mean return {' ± '.join(mean_and_std)}")
     if video is not None:
         print_line(f"saved {video}")
     return OK

@@ -8,12 +8,12 @@ module                contents
 ``update_steps``      the steps that every policy-gradient update takes
 ``networks``          the actor and the critic, stepped by autograd or by formula
 ``optimization``      the critic's regression and its minibatches
-``parameter_groups``  which parameters are the actor's and which the critic's
 ``checkpoint``        one-file checkpoints
 ``files``             files that are written whole or not at all, and those of the package
 ``validation``        checks of constructor arguments
 ``errors``            mistakes that a user can correct
 ``yaml_values``       values written as in a grid file
+``numbers``           numbers such as returns as text
 ``evaluation``        a policy's returns, without disturbing its training
 ``video``             films of policies
 ====================  ====================================================================

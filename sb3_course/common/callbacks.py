@@ -13,6 +13,7 @@ from sb3_course.common.evaluation import (
     play_episodes,
     undisturbed,
 )
+from sb3_course.common.numbers import readable
 from sb3_course.common.validation import check
 from sb3_course.envs.config import EnvConfig, EnvId
 
@@ -107,9 +108,10 @@ class EvaluateEvery(BaseCallback):
             self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
             self.logger.dump(self.num_timesteps)  # as SB3's EvalCallback: no other one replaces it
             if self._tell is not None:
+                mean_and_std = " ± ".join(readable(returns.mean(), returns.std()))
                 self._tell(
-                    f"{self.num_timesteps:,} steps: return {returns.mean():,.1f} "
-                    f"± {returns.std():,.1f} over {len(returns)} episodes"
+                    f"{self.num_timesteps:,} steps: return {mean_and_std} "
+                    f"over {len(returns)} episodes"
                 )
         return True
 

@@ -18,9 +18,9 @@ from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.networks.actors import Actor, EngineActor, make_actor
 from sb3_course.common.networks.autograd import PolicyGradient, add_gradients, mean_entropy
 from sb3_course.common.networks.critics import Critic, make_critic
+from sb3_course.common.networks.parameter_groups import split_parameters, trainable
 from sb3_course.common.networks.step import heed_strides, views_like
 from sb3_course.common.optimization import adopt, fit_critic
-from sb3_course.common.parameter_groups import split_parameters, trainable
 from sb3_course.common.validation import scheduled
 from sb3_course.estimators.chunks import chunks, transitions_per_chunk
 from sb3_course.estimators.natural_gradient import flatten

@@ -17,9 +17,9 @@ from sb3_course.common.base_class import given_env
 from sb3_course.common.callbacks import TransitionsProgressBar
 from sb3_course.common.errors import check_whole
 from sb3_course.common.networks.actors import Actor, make_actor
+from sb3_course.common.networks.parameter_groups import split_parameters
 from sb3_course.common.networks.step import heed_strides
 from sb3_course.common.optimization import adopt
-from sb3_course.common.parameter_groups import split_parameters
 from sb3_course.common.validation import (
     check_action_space,
     check_flags,

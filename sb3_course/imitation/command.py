@@ -19,6 +19,7 @@ from sb3_course.common.checkpoint import (
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import evaluation_envs
 from sb3_course.common.files import check_not_read, shipped
+from sb3_course.common.numbers import readable
 from sb3_course.common.video import check_renders, check_video, record
 from sb3_course.envs.config import EnvConfig
 from sb3_course.envs.make import make_vec_env
@@ -175,7 +176,7 @@ def _model(options: Options, expert: Expert | None, print_line: Callable[[str], 
         players = evaluation_envs(options.env, N_DEMONSTRATED)
         demonstrations = demonstrate(expert, players, N_DEMONSTRATED, options.seed)
         returns = [float(t.rews.sum()) for t in demonstrations]
-        print_line(f"the expert's returns: {', '.join(f'{value:,.0f}' for value in returns)}")
+        print_line(f"the expert's returns: {', '.join(readable(*returns))}")
     try:
         return DAgger(
             default_policy(DAgger, env.observation_space),
@@ -210,10 +211,10 @@ class _RoundPrinter(KVWriter):
         get = key_values.get
         line = f"round {get('dagger/round'):2d}: {get('dagger/n_transitions'):,} transitions"
         if "eval/mean_reward" in key_values:
-            line += (
-                f", return {get('eval/mean_reward'):,.0f} ± {get('eval/std_reward'):,.0f} "
-                f"({get('eval/min_reward'):,.0f} to {get('eval/max_reward'):,.0f})"
-            )
+            names = ("mean", "std", "min", "max")
+            found = [float(key_values[f"eval/{name}_reward"]) for name in names]
+            mean, std, low, high = readable(*found)
+            line += f", return {mean} ± {std} ({low} to {high})"
         self._print_line(line + f", loss {get('train/loss'):.2f}")
 
     def close(self) -> None:

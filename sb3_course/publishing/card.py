@@ -15,6 +15,7 @@ from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_seed
 from sb3_course.common.files import check_can_write_into, write_atomically, write_whole
+from sb3_course.common.numbers import readable
 from sb3_course.envs.config import EnvConfig
 from sb3_course.opening import environment_of, load_to_play, open_policy, opened
 from sb3_course.playing import play
@@ -80,10 +81,11 @@ def make_card(options: Options, tell: Callable[[str], None]) -> None:
     model = open_policy(options.path, options.name, options.trust)
     results = _evaluated(options, config)
     folder.mkdir(exist_ok=True)
-    low, high = results["interval"]
+    numbers = (results["mean_reward"], results["std_reward"], *results["interval"])
+    mean, std, low, high = readable(*numbers)
     tell(
-        f"mean return {results['mean_reward']:,.1f} ± {results['std_reward']:,.1f} in "
-        f"{options.episodes} episodes; {LEVEL:.0%} interval of the mean {low:,.1f} to {high:,.1f}"
+        f"mean return {mean} ± {std} in {options.episodes} episodes; "
+        f"{LEVEL:.0%} interval of the mean {low} to {high}"
     )
     recorded = _record(options, config, results["first_seed"], tell)
     members = checkpoint.read_members(options.path)

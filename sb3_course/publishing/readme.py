@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from sb3_course.common.checkpoint import LIBRARIES
+from sb3_course.common.numbers import readable
 
 APART = "hyper_parameters", "versions"
 """Parts of a configuration that have tables of their own."""
@@ -68,7 +69,15 @@ def readme(facts: Facts) -> str:
     """
     config, results = facts.config, facts.results
     front = yaml.safe_dump(metadata(facts), sort_keys=False, allow_unicode=True)
-    low, high = results["interval"]
+    returns = results["returns"]
+    mean, std, low, high, least, most = readable(
+        results["mean_reward"],
+        results["std_reward"],
+        *results["interval"],
+        min(returns),
+        max(returns),
+        least=2,
+    )
     count = results["n_eval_episodes"]
     parts = [
         f"---\n{front}---",
@@ -79,13 +88,10 @@ def readme(facts: Facts) -> str:
         _table(
             ("", ""),
             [
-                ("mean return", f"{results['mean_reward']:,.2f}"),
-                (f"{results['level']:.0%} interval of the mean", f"{low:,.2f} to {high:,.2f}"),
-                ("standard deviation over episodes", f"{results['std_reward']:,.2f}"),
-                (
-                    "smallest and largest",
-                    f"{min(results['returns']):,.2f}, {max(results['returns']):,.2f}",
-                ),
+                ("mean return", mean),
+                (f"{results['level']:.0%} interval of the mean", f"{low} to {high}"),
+                ("standard deviation over episodes", std),
+                ("smallest and largest", f"{least}, {most}"),
             ],
         ),
         f"{count} episodes of the deterministic policy in `{results['env']}` with seeds from "
@@ -126,6 +132,7 @@ def metadata(facts: Facts) -> dict[str, Any]:
     :return: Plain data
     """
     results, name = facts.results, facts.config["algorithm"]
+    mean_and_std = readable(results["mean_reward"], results["std_reward"], least=2)
     task = "reinforcement-learning"
     return {
         "library_name": "stable-baselines3",
@@ -148,8 +155,7 @@ def metadata(facts: Facts) -> dict[str, Any]:
                         "metrics": [
                             {
                                 "type": "mean_reward",
-                                "value": f"{results['mean_reward']:.2f} +/- "
-                                f"{results['std_reward']:.2f}",
+                                "value": " +/- ".join(mean_and_std).replace(",", ""),
                                 "name": "mean_reward",
                                 "verified": False,
                             }

@@ -365,3 +365,13 @@ def test_returns_that_are_no_numbers_are_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sb3_course.playing.play", lambda *_: iter([(float("nan"), 3), (1.0, 4)]))
     assert app.invoke(["enjoy", "m", "CartPole-v1"]) == terminal.OK
     assert capsys.readouterr().out.endswith("mean return nan ± nan\n")
+
+
+def test_small_returns_are_not_printed_as_0(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    A2C("MlpPolicy", "CartPole-v1", device="cpu").save("m")
+    monkeypatch.setattr("sb3_course.playing.play", lambda *_: iter([(0.001, 3), (0.003, 4)]))
+    assert app.invoke(["enjoy", "m", "CartPole-v1"]) == terminal.OK
+    printed = capsys.readouterr().out
+    assert "return 0.00100 in 3 steps" in printed
+    assert printed.endswith("mean return 0.00200 ± 0.00100\n")

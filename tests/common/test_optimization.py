@@ -5,8 +5,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_course.common.networks.autograd import descend
 from sb3_course.common.networks.critics import make_critic
+from sb3_course.common.networks.parameter_groups import split_parameters
 from sb3_course.common.optimization import fit_critic, minibatches
-from sb3_course.common.parameter_groups import split_parameters
 
 
 def test_fit_critic_fits_the_targets_and_leaves_the_actor_unchanged():

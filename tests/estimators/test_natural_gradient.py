@@ -9,7 +9,7 @@ from stable_baselines3.common.distributions import StateDependentNoiseDistributi
 from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
 from torch.nn.utils import parameters_to_vector
 
-from sb3_course.common.parameter_groups import split_parameters
+from sb3_course.common.networks.parameter_groups import split_parameters
 from sb3_course.estimators import natural_gradient as ng
 
 OBS = th.tensor([[0.3, -0.2, 0.9], [-0.5, 0.7, 0.1], [0.0, 0.4, -0.8], [1.0, 0.2, 0.3]])

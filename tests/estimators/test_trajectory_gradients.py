@@ -14,7 +14,7 @@ from stable_baselines3.common.policies import (
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from torch import nn
 
-from sb3_course.common.parameter_groups import split_parameters
+from sb3_course.common.networks.parameter_groups import split_parameters
 from sb3_course.estimators.trajectory_gradients import TrajectoryGradients, _chunks
 
 GENERATOR = th.Generator().manual_seed(0)
@@ -282,7 +282,7 @@ MEMORY = """
 import resource, torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
-from sb3_course.common.parameter_groups import split_parameters
+from sb3_course.common.networks.parameter_groups import split_parameters
 from sb3_course.estimators.trajectory_gradients import TrajectoryGradients
 th.set_num_threads(1)
 policy = ActorCriticPolicy(spaces.Box(-1, 1, (17,)), spaces.Box(-1, 1, (6,)), lambda _: 1e-3)

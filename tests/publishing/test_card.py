@@ -9,6 +9,7 @@ from stable_baselines3 import A2C
 
 from sb3_course import BC, NPG, building, loading
 from sb3_course.common.errors import UserError
+from sb3_course.common.numbers import readable
 from sb3_course.envs.config import EnvConfig
 from sb3_course.publishing import card, readme
 from sb3_course.publishing.card import Options, make_card
@@ -82,9 +83,9 @@ def test_the_results_are_those_of_the_episodes(made):
     assert results["std_reward"] == np.std(by_hand)
     low, high = results["interval"]
     assert min(by_hand) <= low < np.mean(by_hand) < high <= max(by_hand)
+    mean, std, low, high = readable(np.mean(by_hand), np.std(by_hand), low, high)
     assert lines == [
-        f"mean return {np.mean(by_hand):,.1f} ± {np.std(by_hand):,.1f} in 5 episodes; "
-        f"95% interval of the mean {low:,.1f} to {high:,.1f}"
+        f"mean return {mean} ± {std} in 5 episodes; 95% interval of the mean {low} to {high}"
     ]
 
 

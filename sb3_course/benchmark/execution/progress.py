@@ -14,6 +14,7 @@ from rich.progress import TaskID as Bar
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.execution.heartbeat import heartbeats
 from sb3_course.benchmark.storage.result import RunResult
+from sb3_course.common.numbers import readable
 
 SECONDS_BETWEEN_LINES = 60.0
 
@@ -50,8 +51,8 @@ def summary(result: RunResult) -> str:
     if result.failure is not None:
         return f"{result.spec.label}: FAILED, {result.reason}"
     returns = result.measurements[-1].returns
-    mean = sum(returns) / len(returns)
-    return f"{result.spec.label}: return {mean:,.1f} in {result.seconds:.0f} s"
+    (mean,) = readable(sum(returns) / len(returns))
+    return f"{result.spec.label}: return {mean} in {result.seconds:.0f} s"
 
 
 def _elsewhere(spec: RunSpec) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from sb3_course.benchmark.reporting.content import Record, Section
-from sb3_course.benchmark.reporting.numbers import digits, interval, number, quantity
+from sb3_course.benchmark.reporting.numbers import interval, number, quantity
 from sb3_course.benchmark.reporting.tables import layout, pairs
 from sb3_course.benchmark.statistics.analysis import Analysis
 from sb3_course.benchmark.statistics.coverage import caveat
+from sb3_course.common.numbers import digits
 
 MIN_SEEDS = 5
 """Number of seeds below which no claim should be made."""

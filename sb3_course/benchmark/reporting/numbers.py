@@ -1,32 +1,9 @@
-"""How a report writes numbers: thousands separated, as many digits as their size needs."""
+"""How a report writes numbers: intervals, probabilities, and a dash for what there is not."""
 
-import math
-from collections.abc import Iterable
-
-import numpy as np
 import pandas as pd
 
 from sb3_course.benchmark.reporting.content import NOTHING
-
-LARGE = 1e12
-"""Size from which on a number, as of a run that has diverged, is written with an exponent."""
-
-MOST_DIGITS = 9
-"""Most digits after the decimal point; what they do not show is no difference of returns."""
-
-
-def digits(values: Iterable[float]) -> int:
-    """Choose the number of digits after the decimal point for numbers of one column.
-
-    :param values: Numbers of the column
-    :return: 0 if one of them reaches 100, 1 if one reaches 10, else 2, or as many as three digits
-        of the largest take where that is below 0.1
-    """
-    array = np.abs(np.asarray(list(values), dtype=float))
-    most = array[np.isfinite(array)].max(initial=0.0)
-    if 0 < most < 0.1:
-        return min(2 - math.floor(math.log10(most)), MOST_DIGITS)
-    return 0 if most >= 100 else 1 if most >= 10 else 2
+from sb3_course.common import numbers
 
 
 def number(value: float, n_digits: int = 2) -> str:
@@ -36,14 +13,7 @@ def number(value: float, n_digits: int = 2) -> str:
     :param n_digits: Number of digits after the decimal point
     :return: Text such as ``1,234.5``, a dash if there is no number
     """
-    if pd.isna(value):
-        return NOTHING
-    if np.isinf(value):
-        return "-inf" if value < 0 else "inf"
-    if abs(value) >= LARGE:
-        return f"{value:.2e}"
-    text = f"{value:,.{n_digits}f}"
-    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
+    return NOTHING if pd.isna(value) else numbers.number(value, n_digits)
 
 
 def bounds(low: float, high: float, n_digits: int = 2) -> str:
@@ -88,12 +58,12 @@ def quantity(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def span(numbers: pd.Series, noun: str) -> str:
+def span(values: pd.Series, noun: str) -> str:
     """Return the range of numbers with their noun, such as ``3 to 5 runs``.
 
-    :param numbers: Numbers
+    :param values: Numbers
     :param noun: Noun in the singular
     :return: Least and most, or one number if they are equal
     """
-    least, most = int(numbers.min()), int(numbers.max())
+    least, most = int(values.min()), int(values.max())
     return f"{least} to {quantity(most, noun)}" if least < most else quantity(most, noun)

@@ -28,6 +28,7 @@ from sb3_course.benchmark.statistics.metrics import Array
 from sb3_course.benchmark.storage.result import RunResult
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
+from sb3_course.common.numbers import readable
 
 Task: TypeAlias = tuple[str, str]
 """An algorithm and an environment, by their names in the grid."""
@@ -81,8 +82,8 @@ class Comparison:
     difference: str = ""
 
     def __str__(self) -> str:
-        median = "no result" if self.new is None else f"median return {np.median(self.new):,.1f}"
-        where = f"stored {np.median(self.stored):,.1f} ({interval(self.stored)})"
+        median = "no result" if self.new is None else f"median return {_median(self.new)}"
+        where = f"stored {_median(self.stored)} ({interval(self.stored)})"
         parts = [f"{self.algorithm} on {self.environment}: {self.verdict.value}", median, where]
         return "; ".join([*parts, self.difference] if self.difference else parts)
 
@@ -91,9 +92,13 @@ def interval(values: Array) -> str:
     """Return the smallest and the largest value in words.
 
     :param values: Values
-    :return: Both ends, with one digit behind the point
+    :return: Both ends, with the digits that they need
     """
-    return f"{values.min():,.1f} to {values.max():,.1f}"
+    return " to ".join(readable(values.min(), values.max()))
+
+
+def _median(values: Array) -> str:
+    return readable(float(np.median(values)))[0]
 
 
 def summary(result: RunResult) -> float:
@@ -294,9 +299,9 @@ def table(comparisons: Sequence[Comparison], terminal: bool) -> Table:
     rows.add_column("verdict")
     for c in comparisons:
         numbers = (
-            f"{np.median(c.stored):,.1f}",
+            _median(c.stored),
             interval(c.stored),
-            "-" if c.new is None else f"{np.median(c.new):,.1f}",
+            "-" if c.new is None else _median(c.new),
             f"{c.power:.3f}",
             f"{c.half_power:.3f}",
         )

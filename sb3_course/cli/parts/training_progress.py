@@ -9,6 +9,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import safe_mean
 
+from sb3_course.common.numbers import readable
+
 SECONDS_BETWEEN_LINES = 60.0
 REFRESHES = 4.0
 """How often a second the bar moves."""
@@ -66,8 +68,8 @@ class TrainingProgress(BaseCallback):
         rate = (self.num_timesteps - self._first) / max(now - self._began, 1e-9)
         note = f"{self.num_timesteps:,} of {self._total:,} steps, {rate:,.0f} a second"
         if self.model.ep_info_buffer:
-            mean = safe_mean([info["r"] for info in self.model.ep_info_buffer])
-            note += f", return {mean:,.1f}"
+            (mean,) = readable(safe_mean([info["r"] for info in self.model.ep_info_buffer]))
+            note += f", return {mean}"
         if self._bar is None:
             self._console.print(note, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -12,9 +12,9 @@ from sb3_course.common.networks.architecture import Architecture, actor_architec
 from sb3_course.common.networks.autograd import finite_loss, mean_entropy
 from sb3_course.common.networks.engine import Mlp, Pass
 from sb3_course.common.networks.heads import CategoricalHead, GaussianHead, Head
+from sb3_course.common.networks.parameter_groups import trainable
 from sb3_course.common.networks.step import Step, finite_norm
 from sb3_course.common.networks.structure import Structure
-from sb3_course.common.parameter_groups import trainable
 
 
 class AutogradActor:

@@ -12,8 +12,8 @@ from sb3_course.collection.observations import TensorObs, select, tensor
 from sb3_course.common.networks.architecture import Architecture, critic_architecture
 from sb3_course.common.networks.autograd import descend, finite_loss
 from sb3_course.common.networks.engine import Mlp, Pass
+from sb3_course.common.networks.parameter_groups import trainable
 from sb3_course.common.networks.step import Step
-from sb3_course.common.parameter_groups import trainable
 from sb3_course.estimators.chunks import chunks
 
 

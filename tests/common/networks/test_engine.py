@@ -10,8 +10,8 @@ from torch import nn
 
 from sb3_course.common.networks.actors import AutogradActor, EngineActor, make_actor
 from sb3_course.common.networks.critics import AutogradCritic, EngineCritic, make_critic
+from sb3_course.common.networks.parameter_groups import split_parameters
 from sb3_course.common.networks.step import is_fused
-from sb3_course.common.parameter_groups import split_parameters
 from tests.common.networks.helpers import Doubled
 
 OBS, BATCH = spaces.Box(-1, 1, (5,)), 17

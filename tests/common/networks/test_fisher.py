@@ -7,7 +7,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
 from sb3_course.common.networks.fisher import engine_fisher_vector_product
-from sb3_course.common.parameter_groups import split_parameters
+from sb3_course.common.networks.parameter_groups import split_parameters
 from sb3_course.estimators.natural_gradient import fisher_vector_product
 
 OBS = spaces.Box(-1, 1, (5,))

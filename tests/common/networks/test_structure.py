@@ -16,7 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from sb3_course import NPG, REINFORCE, BatchActorCritic, OnlineActorCritic
 from sb3_course.common.networks.actors import AutogradActor, make_actor
 from sb3_course.common.networks.critics import AutogradCritic, make_critic
-from sb3_course.common.parameter_groups import split_parameters
+from sb3_course.common.networks.parameter_groups import split_parameters
 from sb3_course.imitation import BC
 from tests.common.networks.test_engine import OBS, TORQUES, Pair, close
 

@@ -8,8 +8,9 @@ import pandas as pd
 
 from sb3_course.benchmark.reporting.content import NOTHING, Bar, Cell, Table
 from sb3_course.benchmark.reporting.drawing.styles import Styles, styles
-from sb3_course.benchmark.reporting.numbers import bounds, digits, number, quantity
+from sb3_course.benchmark.reporting.numbers import bounds, number, quantity
 from sb3_course.benchmark.statistics.analysis import Analysis
+from sb3_course.common.numbers import digits
 
 Best: TypeAlias = Callable[[pd.DataFrame], set[str]]
 """Chooses the names in bold among a column's rows, which have ``algorithm, point, low, high``."""

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from sb3_course.benchmark.reporting.content import Cell, Table
-from sb3_course.benchmark.reporting.numbers import digits, number, quantity
+from sb3_course.benchmark.reporting.numbers import number, quantity
 from sb3_course.benchmark.reporting.tables.layout import arranged, highest, look, matrix
 from sb3_course.benchmark.statistics.analysis import Analysis
+from sb3_course.common.numbers import digits
 
 
 def present(analysis: Analysis) -> list[str]:

@@ -14,7 +14,7 @@ from torch import nn
 
 import sb3_course
 from sb3_course import BC, NPG, OnlineActorCritic
-from sb3_course.common.parameter_groups import split_parameters
+from sb3_course.common.networks.parameter_groups import split_parameters
 from tests.contract.test_other_peoples_code import demonstrations
 
 IMAGES = spaces.Box(0, 255, (1, 36, 36), dtype="uint8")
