@@ -126,6 +126,23 @@ def fewest_runs(comparisons: int, environments: int) -> int:
     return n
 
 
+@lru_cache(maxsize=4096)
+def critical_value(n: int, environments: int, level: float) -> float:
+    """Compute from which difference on the test tells apart n runs of each, without ties.
+
+    :param n: Number of runs of each algorithm on each environment
+    :param environments: Number of environments
+    :param level: Level of the test, two-sided
+    :return: Smallest abs(T) divided by the number of environments; infinite if none is enough
+    """
+    untied = tuple(range(2, 4 * n + 1, 2)), n, n
+    above = _law((untied,) * environments)[: n**2 * environments : -1]  # by symmetry: T > 0
+    enough = np.flatnonzero((2 * np.cumsum(above) <= level * (1 + 1e-9)) & (above > 0))
+    if not len(enough):
+        return np.inf
+    return float(0.5 - enough[-1] / (2 * n**2 * environments))
+
+
 def doubled_midranks(values: Array) -> tuple[int, ...]:
     """Return twice the ranks of values, those of ties averaged, which are integers.
 

@@ -11,15 +11,22 @@ W_ij = 1 if x_i > y_j, 1/2 if they are equal and 0 otherwise, the mean of P̂_e 
     \xi_{xy} = \mathrm{Var}_{ij} W_{ij} \\
     \sigma_0^2(n) &= \frac{1}{E^2} \sum_e c_e \, \frac{2 n + 1}{12 \, n^2}
     \qquad \text{if there is no difference, } c_e \text{ the correction for ties} \\
-    \text{power}(n) &= \Phi\!\left(\frac{|\delta| - h - z \sigma_0}{\sigma_1}\right)
-    + \Phi\!\left(\frac{-|\delta| - h - z \sigma_0}{\sigma_1}\right)
+    \text{power}(n) &= \Phi\!\left(\frac{|\delta| - c(n)}{\sigma_1}\right)
+    + \Phi\!\left(\frac{-|\delta| - c(n)}{\sigma_1}\right)
+
+The test finds a difference from a critical value d(n) of the mean of P̂_e - 1/2 on. Up to 30 runs
+it is counted, and c(n) = d(n) - h; beyond, c(n) = z σ_0 + h, since d(n) is half a step above
+z σ_0 + h on average. If there are ties, d(n) shrinks as σ_0 does. The law of the statistic is taken
+for normal, which says too little where few runs hardly overlap: 0.65 where the test finds 0.86 of
+the differences, with five runs, P(X > Y) = 0.99 and a level of 0.05 / 6.
 
 ===============  ============================================================================
 symbol           variable
 ===============  ============================================================================
 n                ``n``: number of runs of each algorithm on each environment
 δ                ``delta``: mean over environments of P̂_e - 1/2
-h                half a step of the statistic, 1 / (2 n² E), as in a continuity correction
+c(n)             ``needed``: critical value, less half a step
+h                ``half``: half a step of the statistic, 1 / (2 n² E), a continuity correction
 z                quantile of the standard normal law for the level of the test
 ===============  ============================================================================
 
@@ -36,13 +43,20 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import LEVEL, checked
+from sb3_course.benchmark.statistics.hypothesis_tests.permutation_test import (
+    LEVEL,
+    checked,
+    critical_value,
+)
 from sb3_course.benchmark.statistics.metrics import Array
 
 WANTED = 0.8
 """Power at which a number of runs counts as enough."""
 MOST_RUNS = 1000
 """Number of runs above which none is searched for."""
+MOST_COUNTED = 30
+"""Number of runs up to which the critical value is counted; there, the normal one is right to 1%,
+and to 3% where the level is that of one pair among 66."""
 REPS = 500
 """Resamples of the runs for an interval."""
 
@@ -116,13 +130,18 @@ def _curve(
     untied = sum(map(_untied, both))
     sigma_0 = np.sqrt(untied * (2 * n + 1) / 12) / n / len(wins)
     sigma_1 = np.sqrt((n - 1) * single + pairs) / n / len(wins)
-    needed = norm.isf(level / 2) * sigma_0 + 1 / (2 * n**2 * len(wins))
+    half = 1 / (2 * n**2 * len(wins))
+    needed = norm.isf(level / 2) * sigma_0 + half
+    few = slice(MOST_COUNTED)
+    counted = np.array([critical_value(int(k), len(wins), level) for k in n[few]])
     with np.errstate(divide="ignore", invalid="ignore"):
+        exact = np.sqrt(untied / len(wins)) * counted - half[few]
+        needed[few] = np.maximum(exact, half[few])  # no difference is none, whatever the ties
         power = norm.cdf((abs(delta) - needed) / sigma_1) + norm.cdf(
             (-abs(delta) - needed) / sigma_1
         )
     certain = sigma_1 == 0
-    power[certain] = abs(delta) >= needed[certain]
+    power[certain] = abs(delta) >= needed[certain]  # half a step below the critical value
     result: Array = power
     return result
 
