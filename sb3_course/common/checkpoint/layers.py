@@ -1,9 +1,10 @@
 """The state of a chain of layers, such as an environment and its wrappers, as a pickle.
 
 A state is what the attributes of the layers hold, pickled together so that what they share stays
-shared. Settings, and the layers themselves, are references to those that the state is put into. A
-MuJoCo simulation is copied as a whole (``mjData``), since its derived quantities lag the positions
-by one substep and would not come out the same if they were computed again.
+shared, also the memory of arrays. Settings, and the layers themselves, are references to those that
+the state is put into. A MuJoCo simulation is copied as a whole (``mjData``), since its derived
+quantities lag the positions by one substep and would not come out the same if they were computed
+again.
 """
 
 import io
@@ -12,6 +13,7 @@ import random
 import sys
 import types
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 import gymnasium as gym
@@ -22,6 +24,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecNormalize
 
 from sb3_course.common.checkpoint.looks import Held, words
+from sb3_course.common.checkpoint.memory import Memory, NotKeptError, simulations_apart
 from sb3_course.common.checkpoint.resources import (
     is_function_of_data,
     is_resource,
@@ -49,10 +52,6 @@ _BOOKKEEPING = {"_elapsed_steps"}
 _WHOLE = (int, float, complex, str, bytes, bool, type(None), gym.Space)
 """What is kept in a file although it is a setting: a reference to it would take as much, or it has
 a generator, as a space has."""
-
-
-class NotKeptError(Exception):
-    """The state of an environment cannot be kept; says why."""
 
 
 def layers_of(env: Any) -> list[Any]:
@@ -96,7 +95,7 @@ def pickled(layers: list[Any], settings: Held | None, apart: "Apart | None" = No
     :raises NotKeptError: An attribute cannot be pickled, or is shared
     """
     states = [(name_of(layer), _attributes(layer, layers)) for layer in layers]
-    kept = {
+    kept: dict[int, tuple[int | str, ...]] = {
         id(value): (i, attribute)
         for i, (layer, (_, attributes)) in enumerate(zip(layers, states, strict=True))
         for attribute, value in attributes.items()
@@ -107,6 +106,8 @@ def pickled(layers: list[Any], settings: Held | None, apart: "Apart | None" = No
             else _label(i, layer, attribute) in settings
         )
     }
+    simulations = simulations_apart(layers, states)
+    kept |= {key: path for key, (_, path) in simulations.items()}
     buffer = io.BytesIO()
     if apart is not None:
         apart.begin()
@@ -127,8 +128,9 @@ def unpickle(layers: list[Any], content: bytes) -> None:
         raise NotKeptError(f"the state is of {chain(names)}, not of {chain(found)}")
     for layer, (_, attributes) in zip(layers, states, strict=True):
         for name, value in attributes.items():
-            if name == "data" and is_simulation(getattr(layer, name, None)):
-                sys.modules["mujoco"].mj_copyData(layer.data, layer.model, value)
+            own = getattr(layer, name, None) if name == "data" else None
+            if is_simulation(own) and value is not own:
+                sys.modules["mujoco"].mj_copyData(own, layer.model, value)
             elif name in _slots(layer):
                 setattr(layer, name, value)
             else:
@@ -199,21 +201,24 @@ class _Pickler(pickle.Pickler):
         self,
         buffer: io.BytesIO,
         layers: list[Any],
-        settings: dict[int, Any],
+        kept: dict[int, tuple[int | str, ...]],
         apart: Apart | None = None,
     ) -> None:
         super().__init__(buffer, protocol=4)
-        self._numbers = settings | {id(layer): i for i, layer in enumerate(layers)}
-        self._apart = apart
+        self._paths = kept | {id(layer): (i,) for i, layer in enumerate(layers)}
+        self._apart, self._memory = apart, Memory()
 
-    def persistent_id(self, value: Any) -> int | tuple[int, str] | None:
+    def reducer_override(self, value: Any) -> Any:
+        return self._memory.reduced(value, self._paths)
+
+    def persistent_id(self, value: Any) -> tuple[int | str, ...] | None:
         if self._apart is not None:
             self._apart.check(value)
-        number: int | tuple[int, str] | None = self._numbers.get(id(value))
-        if number is None and isinstance(value, EzPickle):
+        path = self._paths.get(id(value))
+        if path is None and isinstance(value, EzPickle):
             name = name_of(value)
             raise NotKeptError(f"{name} pickles its constructor's arguments, not its state")
-        return number
+        return path
 
 
 class _Unpickler(pickle.Unpickler):
@@ -221,11 +226,11 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(buffer)
         self._layers = layers
 
-    def persistent_load(self, number: int | tuple[int, str]) -> Any:
-        if isinstance(number, int):
-            return self._layers[number]
-        i, attribute = number
-        return getattr(self._layers[i], attribute)
+    def persistent_load(self, path: int | tuple[Any, ...]) -> Any:
+        if isinstance(path, int):  # in files of 0.1.0
+            return self._layers[path]
+        i, *attributes = path
+        return reduce(getattr, attributes, self._layers[i])
 
 
 def name_of(layer: Any) -> str:

@@ -22,7 +22,7 @@ from sb3_course.common.checkpoint.archive import (
     pack_arrays,
     unpack_arrays,
 )
-from sb3_course.common.checkpoint.layers import NotKeptError
+from sb3_course.common.checkpoint.memory import NotKeptError
 
 STATE, STATE_ARRAYS = "training_state.json", "training_state.npz"
 ENVIRONMENTS = "environments.pkl"

@@ -1,3 +1,4 @@
+import mmap
 import pickle
 import sys
 import types
@@ -151,6 +152,48 @@ class Broken(Drifting):
         raise KeyError("this environment hides its attributes")
 
 
+class Views(Drifting):
+    """Keeps its state in one array, and names for parts of it."""
+
+    def reset(self, *, seed=None, options=None):
+        obs, info = super().reset(seed=seed)
+        self.state = np.zeros((2, 2), order="F")
+        self.x, self.last, self.turned = self.state[0], self.state[:, ::-1][1:], self.state.T
+        self.reshaped = np.arange(4.0).reshape(2, 2)  # a view of an array that nobody else has
+        return obs, info
+
+    def step(self, action):
+        self.action = action
+        self.x += 1
+        self.last += self.turned[0]
+        self.turned += self.reshaped
+        obs, _, *rest = super().step(action)
+        return obs, float(self.state.sum() + self.x[0]), *rest
+
+
+class Watches(gymnasium.Wrapper):
+    """Knows the simulation, and some of its arrays."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.data, self.qpos = env.unwrapped.data, env.unwrapped.data.qpos
+        self.velocities = {"first": env.unwrapped.data.qvel[:2]}
+        self.mass = env.unwrapped.model.body_mass[1:]
+
+    def step(self, action):
+        obs, _, *rest = super().step(action)
+        seen = self.qpos.sum() + self.velocities["first"].sum() + self.mass[0]
+        return obs, float(seen + self.data.qacc.sum()), *rest
+
+
+class SharesMemory(Drifting):
+    """Has two objects over one memory that pickle separates."""
+
+    def __init__(self, first, second):
+        self.first = first
+        self.second = second(first)
+
+
 def steps(venv, n, seed):
     rng, seen = np.random.default_rng(seed), []
     for _ in range(n):
@@ -190,6 +233,9 @@ KEPT = {
     "an environment inside": partial(sb3_make_vec_env, Composite),
     "a bound method": partial(sb3_make_vec_env, partial(Plays, lambda snake: snake.move)),
     "a partial": partial(sb3_make_vec_env, partial(Plays, lambda s: partial(s.move, length=2.0))),
+    "views": partial(sb3_make_vec_env, Views),
+    "views in processes": partial(sb3_make_vec_env, Views, vec_env_cls=SubprocVecEnv),
+    "views of MuJoCo": partial(sb3_make_vec_env, "Hopper-v5", wrapper_class=Watches),
     "slots": partial(sb3_make_vec_env, Slots),
     "a VecEnv of one's own": partial(sb3_make_vec_env, Drifting, vec_env_cls=Scales),
     "SB3's subproc": partial(sb3_make_vec_env, Drifting, vec_env_cls=SubprocVecEnv),
@@ -258,6 +304,13 @@ def test_seeds_for_the_next_reset_are_part_of_the_state():
         (lambda: Monitor(Plays(enclosed)), "enclosed.<locals>.<lambda>"),
         (lambda: Monitor(Plays(lambda s: partial(enclosed(s)))), "enclosed.<locals>.<lambda>"),
         (lambda: Monitor(Broken()), "this environment hides its attributes"),
+        (lambda: Monitor(SharesMemory(th.zeros(3), lambda a: a[1:])), "share memory"),
+        (lambda: Monitor(SharesMemory(np.zeros(3), th.from_numpy)), "share memory"),
+        (lambda: Monitor(SharesMemory(mmap.mmap(-1, 8), np.frombuffer)), "memory of a mmap|mmap"),
+        (
+            lambda: Monitor(SharesMemory(np.array([None] * 3), lambda a: a[1:])),
+            "a view of one of objects",
+        ),
         (partial(gymnasium.make, "LunarLander-v3"), "LunarLander|Swig|pickle"),
     ],
 )
