@@ -123,6 +123,11 @@ def plan_grid(
     if todo:
         store.check_free(todo)
         notes = [*unshared(kept.folder), *check_constructors(todo, grid)]
+    if rerun and len(runs) == len(loaded.runs()) and (old := kept.replaced(runs)):
+        notes.append(
+            f"at the end, {len(old)} stored run{'s' if len(old) > 1 else ''} of the same names and "
+            "seeds with other settings will be removed: give the grid another name to keep them"
+        )
     return GridPlan(loaded, kept, store, runs, todo, rerun, notes)
 
 
@@ -286,5 +291,5 @@ def _content(grid: Grid, store: Store) -> str:
 def _made_from(folder: Path) -> str | None:
     try:
         return (folder / MADE_FROM).read_text()
-    except OSError:
+    except (OSError, ValueError):  # it is no UTF-8
         return None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_course.collection.observations import (
     Array,
@@ -212,21 +212,29 @@ def step_wait(env: VecEnv) -> tuple[Obs, Array, Array, list[dict[str, Any]]]:
     :return: Observations as their space declares them, rewards as floats and dones as bool, both of
         shape (N,), and infos
     :raises TypeError: The observation is a tuple, for which SB3 has no policy
-    :raises ValueError: There is not one reward of each environment
+    :raises ValueError: There is not one reward and one done of each environment
     """
+    normalizer = unwrap_vec_normalize(env)
+    returns = None if normalizer is None else normalizer.returns
     new_obs, rewards, dones, infos = env.step_wait()
     if isinstance(new_obs, tuple):
         raise TypeError("Tuple observations are not supported: SB3 has no policy for them")
-    rewards = np.asarray(rewards)
-    if rewards.shape != (env.num_envs,):
-        raise ValueError(
-            f"{type(env).__name__}.step() returned rewards of shape {rewards.shape}; allowed: "
-            f"({env.num_envs},), one of each environment"
-        )
+    rewards, dones = np.asarray(rewards), np.asarray(dones)
+    for name, values in (("rewards", rewards), ("dones", dones)):
+        if values.shape != (env.num_envs,):
+            raise ValueError(
+                f"{type(env).__name__}.step() returned {name} of shape {values.shape}; allowed: "
+                f"({env.num_envs},), one of each environment"
+            )
     if rewards.dtype.kind != "f":
         rewards = rewards.astype(np.float64)
-    new_obs = as_declared(new_obs, env.observation_space)
-    return new_obs, rewards, np.asarray(dones).astype(bool), infos
+    if dones.dtype != bool:
+        dones = dones.astype(bool)
+        if normalizer is not None and returns is not None and normalizer.training:
+            # SB3 has set the returns to 0 whose *indices* are the dones.
+            normalizer.returns = returns * normalizer.gamma + normalizer.old_reward
+            normalizer.returns[dones] = 0.0
+    return as_declared(new_obs, env.observation_space), rewards, dones, infos
 
 
 def truncations(dones: Array, infos: list[dict[str, Any]]) -> Array:

@@ -32,11 +32,14 @@ def map_obs(function: Callable[[Array], Array], obs: Obs) -> Obs:
 
 
 def as_declared(obs: Obs, space: spaces.Space[Any]) -> Obs:
-    """Return what is not of floats, although its space is, as float32, and no more than it has.
+    """Return observations in the numbers that their space declares, and no more than it has.
+
+    What is not of floats, although its space is, becomes float32; whole numbers become those of the
+    space. Floats of a space of whole numbers stay what they are.
 
     SB3's ``DummyVecEnv`` writes observations into arrays of the space's kind, and leaves out what
     the space does not name; ``SubprocVecEnv`` and others pass on whatever an environment returns,
-    such as ``[0, 0]`` at the start, and every VecEnv does with ``terminal_observation``.
+    such as ``[0, 0]`` or bytes at the start, and every VecEnv does with ``terminal_observation``.
 
     :param obs: Observation or batch, array or dict of arrays
     :param space: Its space
@@ -49,8 +52,12 @@ def as_declared(obs: Obs, space: spaces.Space[Any]) -> Obs:
 
 
 def _array_as_declared(array: Array, space: spaces.Space[Any]) -> Array:
-    declared = space.dtype is not None and space.dtype.kind == "f"
-    return array.astype(np.float32) if declared and array.dtype.kind != "f" else array
+    if space.dtype is None or array.dtype == space.dtype:
+        return array
+    if space.dtype.kind == "f":
+        return array if array.dtype.kind == "f" else array.astype(np.float32)
+    whole = array.dtype.kind in "iu" and space.dtype.kind in "iu"
+    return array.astype(space.dtype) if whole else array
 
 
 def compact(array: Array) -> Array:

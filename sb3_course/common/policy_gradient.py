@@ -317,9 +317,10 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
     ) -> Self:
         """Continue by reinforcement learning from a policy that BC or DAgger has trained.
 
-        The new model's policy is a copy of the imitator's. Its optimizers are fresh, and its value
-        function is untrained, as BC leaves it: the first updates follow poor advantages, so let the
-        critic take more steps than usual, or the policy shorter ones.
+        The new model's policy is a copy of the imitator's, and what is frozen stays frozen. Its
+        optimizers are fresh, and its value function is untrained, as BC leaves it: the first
+        updates follow poor advantages, so let the critic take more steps than usual, or the policy
+        shorter ones.
 
         :param imitator: Trained :class:`~sb3_course.BC` or :class:`~sb3_course.DAgger`
         :param env: Environment, or its Gymnasium id. If the imitator was trained with
@@ -345,6 +346,9 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
                 raise ValueError(f"{name} is the imitator's, whose policy is copied: leave it out")
         model = cls(imitator.policy_class, env, policy_kwargs=policy_kwargs, **kwargs)  # type: ignore[arg-type]
         model.policy.load_state_dict(imitator.policy.state_dict())
+        trained = dict(imitator.policy.named_parameters())
+        for name, parameter in model.policy.named_parameters():
+            parameter.requires_grad_(trained[name].requires_grad)
         return model
 
     def _excluded_save_params(self) -> list[str]:

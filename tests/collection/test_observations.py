@@ -6,6 +6,7 @@ import torch as th
 from gymnasium import spaces
 
 from sb3_course.collection.observations import (
+    as_declared,
     compact,
     example_observations,
     join,
@@ -79,6 +80,25 @@ def test_example_observations_are_in_the_space(space):
         assert example.shape == (space.shape or ()) and example.dtype == space.dtype
         assert space.contains(example) and np.abs(np.asarray(example)).max() <= 255
     assert len({example.tobytes() for example in examples}) > 1
+
+
+@pytest.mark.parametrize(
+    ("space", "given", "kind"),
+    [
+        (spaces.MultiDiscrete([1000, 1000]), np.uint8, np.int64),
+        (spaces.Discrete(1000), np.int32, np.int64),
+        (spaces.Box(0, 255, (2,), np.uint8), np.int64, np.uint8),
+        (spaces.Box(0, 255, (2,), np.uint8), np.float32, np.float32),  # scaled by whoever made it
+        (spaces.Box(-1, 1, (2,)), np.int64, np.float32),
+        (spaces.Box(-1, 1, (2,)), np.float64, np.float64),
+        (spaces.MultiBinary(2), bool, bool),
+    ],
+)
+def test_numbers_are_those_that_the_space_declares(space, given, kind):
+    array = np.array([[1, 0]], dtype=given)
+    declared = as_declared(array, space)
+    assert (declared.dtype, declared.tolist()) == (kind, array.tolist())
+    assert as_declared({"a": array}, spaces.Dict({"a": space}))["a"].dtype == kind
 
 
 def test_the_first_example_is_the_nearest_to_zero():

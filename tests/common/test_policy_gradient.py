@@ -196,6 +196,17 @@ def test_carries_on_from_the_policy_with_fresh_optimizers(algorithm, wrap):
     assert not all(th.equal(a, b) for a, b in zip(before, model.policy.parameters()))
 
 
+@every_class
+def test_what_the_imitator_has_frozen_stays_frozen(algorithm):
+    env = make_vec_env("CartPole-v1", 2, seed=0)
+    bc = BC("MlpPolicy", env, samples(env), **KWARGS)
+    bc.policy.mlp_extractor.policy_net[0].requires_grad_(False)
+    model = algorithm.from_imitation(bc, env, **short(algorithm)).learn(100)
+    new, old = (m.policy.mlp_extractor.policy_net for m in (model, bc))
+    assert th.equal(new[0].weight, old[0].weight)
+    assert not th.equal(new[2].weight, old[2].weight)
+
+
 def test_dict_observations():
     env = any_env(spaces.Dict({"a": spaces.Box(-1, 1, (3,))}))
     bc = BC("MultiInputPolicy", env, samples(env), **KWARGS).learn(200)

@@ -46,20 +46,30 @@ class Noisy(ActorCriticPolicy):
 
 
 class InColumns(DummyVecEnv):
-    """Returns rewards of shape (N, 1)."""
+    """Returns rewards or dones of shape (N, 1)."""
+
+    which = 0
 
     def step_wait(self):
-        obs, rewards, dones, infos = super().step_wait()
-        return obs, rewards[:, None], dones, infos
+        obs, *values, infos = super().step_wait()
+        values[self.which] = values[self.which][:, None]
+        return obs, *values, infos
 
 
 @every_class
-def test_a_policy_with_noise_of_its_own_and_rewards_in_columns_are_refused(algorithm):
+def test_a_policy_with_noise_of_its_own_is_refused(algorithm):
     with pytest.raises(ValueError, match="Noisy: use_sde is not supported"):
         algorithm(Noisy, "Pendulum-v1")
-    model = small_model(algorithm, InColumns([Scripted] * 2))
-    with pytest.raises(ValueError, match=r"rewards of shape \(2, 1\); allowed: \(2,\)"):
-        model.learn(10)
+
+
+@every_class
+@pytest.mark.parametrize(("which", "name"), enumerate(["rewards", "dones"]))
+@pytest.mark.parametrize("n", [1, 2])
+def test_rewards_and_dones_in_columns_are_refused(algorithm, which, name, n):
+    env = InColumns([Scripted] * n)
+    env.which = which
+    with pytest.raises(ValueError, match=rf"{name} of shape \({n}, 1\); allowed: \({n},\)"):
+        small_model(algorithm, env).learn(10)
 
 
 @every_class

@@ -65,6 +65,23 @@ def test_the_kind_of_dones_changes_nothing(name):
         assert all(th.equal(learned[key], expected[key]) for key in expected), kind
 
 
+@pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
+def test_whole_numbers_as_dones_change_no_statistics_of_rewards(name):
+    """SB3's VecNormalize takes them for indices."""
+    algorithm, models = getattr(sb3_course, name), []
+    for kind in (None, np.uint8, np.int64):
+        size = {} if algorithm is sb3_course.OnlineActorCritic else {"n_steps": 32}
+        env = VecNormalize(envs(kind))
+        models.append(algorithm("MlpPolicy", env, seed=0, device="cpu", **size).learn(200))
+    one, *others = (model.get_vec_normalize_env() for model in models)
+    for other in others:
+        assert other.ret_rms.var == one.ret_rms.var
+        assert other.returns.tolist() == one.returns.tolist()
+    expected = models[0].get_parameters()["policy"]
+    learned = models[1].get_parameters()["policy"]
+    assert all(th.equal(learned[key], expected[key]) for key in expected)
+
+
 class Forgetful(VecEnvWrapper):
     """Reports no last observation where an episode ended by itself, or nowhere."""
 

@@ -28,6 +28,11 @@ def sources(logs: Logs, design: Design, numbered: Sequence[str] = ()) -> Section
     ]
     if mixed := _mixed(logs):
         text.append(f"Here, both are compared with each other on: {', '.join(mixed)}.")
+    text += [
+        f"{name} has settings of its own in {place}: {settings}. The other paths do not say which "
+        "theirs has."
+        for name, place, settings in _changed_tasks(logs)
+    ]
     text.append(
         "Runs are compared over the steps that all algorithms of an environment have been measured "
         "over. Of one that was measured less than twice there, most of what is shown is "
@@ -63,6 +68,18 @@ def _mixed(logs: Logs) -> list[str]:
     for run in logs.runs:
         measured[run.environment].add(run.measured)
     return [name for name, what in measured.items() if {EVALUATION, TRAINING} <= what]
+
+
+def _changed_tasks(logs: Logs) -> list[tuple[str, str, str]]:
+    """Return the environments that a grid has changed, and that are in logs of no grid as well."""
+    elsewhere = {run.environment for run in logs.runs if run.source != RESULTS}
+    return [
+        (name, shown(folder), shown(str(settings)))
+        for grid, folder in logs.grids
+        for name in grid.environments
+        if name in elsewhere
+        and (settings := grid.config(next(iter(grid.algorithms)), name).env_settings)
+    ]
 
 
 def _read(logs: Logs) -> Table:

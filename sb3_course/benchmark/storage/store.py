@@ -8,7 +8,7 @@ counts as a failed run whose reason names the file, so it is in no statistic and
 import errno
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -73,16 +73,25 @@ class Store:
         """Write all finished runs into one file, ``runs.jsonl``, and remove their own files."""
         self._runs.pack()
 
-    def remove_replaced(self, specs: Iterable[RunSpec]) -> None:
-        """Remove what new runs replace: those of the same names and seed with other settings.
+    def replaced(self, specs: Iterable[RunSpec]) -> set[str]:
+        """Return what new runs replace: those of the same names and seed with other settings.
 
         Runs that the grid does not name stay: they may be of another grid of the same name.
 
-        :param specs: New runs, which stay, but for how they failed before
+        :param specs: New runs
+        :return: Ids of finished runs
         """
         new: dict[Any, str] = {(*spec.names, spec.seed): spec.id for spec in specs}
         stored = self._runs.read(self._runs.names())
-        self._runs.remove({n for n, run in stored.items() if new.get(_named(run.text), n) != n})
+        return {n for n, run in stored.items() if new.get(_named(run.text), n) != n}
+
+    def remove_replaced(self, specs: Sequence[RunSpec]) -> None:
+        """Remove what new runs replace, as of :meth:`replaced`.
+
+        :param specs: New runs, which stay, but for how they failed before
+        """
+        self._runs.remove(self.replaced(specs))
+        new = {(*spec.names, spec.seed) for spec in specs}
         for name, run in self._failures(names_in(self.folder / "failed")).items():
             if _named(run.text) in new:
                 (self.folder / "failed" / f"{name}.json").unlink(missing_ok=True)

@@ -69,6 +69,22 @@ def interrupt_at(monkeypatch, algorithm):
     monkeypatch.setattr(executors, "LocalProcesses", Interrupted)
 
 
+def test_how_many_runs_of_former_settings_a_rerun_removes_is_told_first(stored, capsys):
+    assert renew("--dry-run") == terminal.OK
+    assert "will be removed" not in capsys.readouterr().out
+    other = {**ALGORITHMS, "A": {"class": "A2C", "params": {"gamma": 0.5}}}
+    Path("grid.yaml").write_text(yaml.safe_dump(content(algorithms=other)))
+    words = "at the end, 2 stored runs of the same names and seeds with other settings will be"
+    assert renew("--dry-run") == terminal.OK
+    assert words in capsys.readouterr().out
+    assert renew("--dry-run", "--only", "algorithm=A") == terminal.OK
+    assert "will be removed" not in capsys.readouterr().out  # nor are they
+    assert len(Store(stored.folder).finished()) == 4
+    assert renew() == terminal.OK
+    assert words in capsys.readouterr().out
+    assert len(Store(stored.folder).finished()) == 4
+
+
 def test_everything_is_repeated_and_replaced(stored, capsys):
     assert renew() == terminal.OK
     assert "tiny: 4 runs to repeat, 0 done, 4 to do" in capsys.readouterr().out

@@ -48,6 +48,20 @@ def test_the_section_says_what_was_read_and_what_was_not(logs):
     )
 
 
+def test_a_task_that_a_grid_has_changed_is_told_where_logs_have_it_too(logs, tmp_path):
+    def told(**settings):
+        environments = {
+            name: {"total_timesteps": 100, **settings} for name in ("CartPole-v1", "B-v0")
+        }
+        logs.grids[:] = [(made_up.grid(environments=environments), tmp_path / "mine")]
+        return " ".join(sources(logs, design_of_returns("x", logs.table)).paragraphs)
+
+    words = "CartPole-v1 has settings of its own in " + str(tmp_path / "mine")
+    assert f"{words}: {{'time_limit': 50}}. The other paths do not" in told(time_limit=50)
+    assert "settings of its own" not in told()
+    assert "B-v0" not in told(time_limit=50)
+
+
 def test_the_report_of_logs_claims_nothing_about_a_grid(logs):
     page = publish_logs(logs, Path("compared"))
     text = (page.parent / "README.md").read_text()
