@@ -211,9 +211,8 @@ class _RoundPrinter(KVWriter):
         get = key_values.get
         line = f"round {get('dagger/round'):2d}: {get('dagger/n_transitions'):,} transitions"
         if "eval/mean_reward" in key_values:
-            names = ("mean", "std", "min", "max")
-            found = [float(key_values[f"eval/{name}_reward"]) for name in names]
-            mean, std, low, high = readable(*found)
+            keys = ("eval/mean_reward", "eval/std_reward", "eval/min_reward", "eval/max_reward")
+            mean, std, low, high = readable(*(float(key_values[key]) for key in keys))
             line += f", return {mean} ± {std} ({low} to {high})"
         self._print_line(line + f", loss {get('train/loss'):.2f}")
 

@@ -63,7 +63,7 @@ def test_a_policy_with_noise_of_its_own_is_refused(algorithm):
 
 
 @every_class
-@pytest.mark.parametrize(("which", "name"), enumerate(["rewards", "dones"]))
+@pytest.mark.parametrize(("which", "name"), [(0, "rewards"), (1, "dones")])
 @pytest.mark.parametrize("n", [1, 2])
 def test_rewards_and_dones_in_columns_are_refused(algorithm, which, name, n):
     env = InColumns([Scripted] * n)
