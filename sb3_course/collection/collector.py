@@ -1,11 +1,12 @@
 """Collection of experience: the policy acts, nothing else runs until the batch is complete."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
-from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, unwrap_vec_normalize
 
 from sb3_course.collection.observations import (
     Array,
@@ -214,9 +215,8 @@ def step_wait(env: VecEnv) -> tuple[Obs, Array, Array, list[dict[str, Any]]]:
     :raises TypeError: The observation is a tuple, for which SB3 has no policy
     :raises ValueError: There is not one reward and one done of each environment
     """
-    normalizer = unwrap_vec_normalize(env)
-    returns = None if normalizer is None else normalizer.returns
-    new_obs, rewards, dones, infos = env.step_wait()
+    with _bool_dones(env):
+        new_obs, rewards, dones, infos = env.step_wait()
     if isinstance(new_obs, tuple):
         raise TypeError("Tuple observations are not supported: SB3 has no policy for them")
     rewards, dones = np.asarray(rewards), np.asarray(dones)
@@ -228,13 +228,31 @@ def step_wait(env: VecEnv) -> tuple[Obs, Array, Array, list[dict[str, Any]]]:
             )
     if rewards.dtype.kind != "f":
         rewards = rewards.astype(np.float64)
-    if dones.dtype != bool:
-        dones = dones.astype(bool)
-        if normalizer is not None and returns is not None and normalizer.training:
-            # SB3 has set the returns to 0 whose *indices* are the dones.
-            normalizer.returns = returns * normalizer.gamma + normalizer.old_reward
-            normalizer.returns[dones] = 0.0
-    return as_declared(new_obs, env.observation_space), rewards, dones, infos
+    return as_declared(new_obs, env.observation_space), rewards, dones.astype(bool), infos
+
+
+@contextmanager
+def _bool_dones(env: VecEnv) -> Iterator[None]:
+    """Have dones in bool below ``VecNormalize``, which takes whole numbers for indices."""
+    below: Any = env
+    while (normalizer := unwrap_vec_normalize(below)) is not None:
+        below = normalizer.venv
+    if below is env or isinstance(below, DummyVecEnv):  # whose dones are bool
+        yield
+        return
+    step_wait, own = below.step_wait, "step_wait" in vars(below)
+
+    def cast() -> Any:
+        obs, rewards, dones, infos = step_wait()
+        return obs, rewards, np.asarray(dones).astype(bool), infos
+
+    below.step_wait = cast
+    try:
+        yield
+    finally:
+        del below.step_wait
+        if own:
+            below.step_wait = step_wait
 
 
 def truncations(dones: Array, infos: list[dict[str, Any]]) -> Array:

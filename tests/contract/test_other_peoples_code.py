@@ -66,20 +66,28 @@ def test_the_kind_of_dones_changes_nothing(name):
 
 
 @pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
-def test_whole_numbers_as_dones_change_no_statistics_of_rewards(name):
-    """SB3's VecNormalize takes them for indices."""
+def test_the_kind_of_dones_changes_no_statistics_of_rewards(name):
+    """SB3's VecNormalize takes whole numbers for indices, and nothing else but bool."""
     algorithm, models = getattr(sb3_course, name), []
-    for kind in (None, np.uint8, np.int64):
+    for kind in (None, *KINDS):
         size = {} if algorithm is sb3_course.OnlineActorCritic else {"n_steps": 32}
-        env = VecNormalize(envs(kind))
+        env = VecNormalize(VecFrameStack(VecNormalize(envs(kind), gamma=0.9), 2))
         models.append(algorithm("MlpPolicy", env, seed=0, device="cpu", **size).learn(200))
+        assert "step_wait" not in vars(env.venv.venv.venv)
     one, *others = (model.get_vec_normalize_env() for model in models)
     for other in others:
-        assert other.ret_rms.var == one.ret_rms.var
-        assert other.returns.tolist() == one.returns.tolist()
+        for mine, theirs in ((other, one), (other.venv.venv, one.venv.venv)):
+            assert mine.ret_rms.var == theirs.ret_rms.var
+            assert mine.returns.tolist() == theirs.returns.tolist()
     expected = models[0].get_parameters()["policy"]
     learned = models[1].get_parameters()["policy"]
     assert all(th.equal(learned[key], expected[key]) for key in expected)
+
+
+def test_a_single_environment_may_have_dones_of_any_kind():
+    for kind in KINDS:
+        env = VecNormalize(Foreign(DummyVecEnv([lambda: gym.make("CartPole-v1")]), kind))
+        sb3_course.REINFORCE("MlpPolicy", env, n_steps=50, device="cpu").learn(100)
 
 
 class Forgetful(VecEnvWrapper):

@@ -42,7 +42,7 @@ def other_user_code(runs: Sequence[RunSpec], store: Store) -> str:
     :param store: Store with their results
     :return: What has changed, for how many runs, and what to do; empty if nothing has
     """
-    for module in user_modules(sorted({spec.environment for spec in runs})):
+    for module in user_modules(sorted({spec.env.id for spec in _different(runs).values()})):
         with suppress(Exception):  # of the user's code, which is told where it has to run
             import_module(module)
     code = _code_of(runs)
@@ -63,8 +63,11 @@ def other_user_code(runs: Sequence[RunSpec], store: Store) -> str:
 
 def _code_of(runs: Sequence[RunSpec]) -> dict[tuple[str, str], dict[str, str | None]]:
     """Return the user's code of each algorithm on each environment, the same for all seeds."""
-    different = {spec.names: spec for spec in runs}
-    return {names: of_user(spec.model_dump(mode="json")) for names, spec in different.items()}
+    return {n: of_user(spec.model_dump(mode="json")) for n, spec in _different(runs).items()}
+
+
+def _different(runs: Sequence[RunSpec]) -> dict[tuple[str, str], RunSpec]:
+    return {spec.names: spec for spec in runs}
 
 
 def staging_store(store: Store, runs: Sequence[RunSpec]) -> Store:

@@ -159,9 +159,10 @@ def plain_attributes(members: Members, given: dict[str, Any]) -> dict[str, Any]:
     if missing:
         kinds = header.get("pickled", {})
         listed = ", ".join(f"{name} ({kinds.get(name, 'unknown')})" for name in missing)
+        to_give = ", ".join(f"{name!r}: …" for name in missing)
         raise NeedsPickleError(
             f"weights_only=True reads no pickle, and only a pickle holds {listed}: pass "
-            f"custom_objects={{{missing[0]!r}: …}}, or weights_only=False if you trust the file"
+            f"custom_objects={{{to_give}}}, or weights_only=False if you trust the file"
         )
     try:
         return {n: given[n] if n in given else plain.decode(known[n], arrays) for n in names}

@@ -13,7 +13,7 @@ import random
 import sys
 import types
 from collections.abc import Iterator
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import gymnasium as gym
@@ -24,7 +24,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecNormalize
 
 from sb3_course.common.checkpoint.looks import Held, words
-from sb3_course.common.checkpoint.memory import Memory, NotKeptError, simulations_apart
+from sb3_course.common.checkpoint.memory import Memory, NotKeptError, Path
 from sb3_course.common.checkpoint.resources import (
     is_function_of_data,
     is_resource,
@@ -95,7 +95,32 @@ def pickled(layers: list[Any], settings: Held | None, apart: "Apart | None" = No
     :raises NotKeptError: An attribute cannot be pickled, or is shared
     """
     states = [(name_of(layer), _attributes(layer, layers)) for layer in layers]
-    kept: dict[int, tuple[int | str, ...]] = {
+    simulations, named = _simulations(layers)
+    arrays = [part for part in named.values() if isinstance(part, np.ndarray)]
+    kept = _kept(layers, states, settings)
+    paths = {id(part): path for path, part in named.items()}
+    paths |= {id(layer): (i,) for i, layer in enumerate(layers)}
+    memory = Memory(states, partial(_reference, kept | paths), arrays)
+    held = [value for _, attributes in states for value in attributes.values()]
+    views = {id(v) for v in held if id(v) in kept and isinstance(v, np.ndarray) and memory.has(v)}
+    if views:  # of what changes: they have not changed so far, and will
+        kept = {key: path for key, path in kept.items() if key not in views}
+        memory = Memory(states, partial(_reference, kept | paths), arrays)
+    buffer = io.BytesIO()
+    if simulations:  # first, since the others refer to them
+        names = [name for name, _ in states]
+        pickle.dump((names, {i: layers[i].data for i in simulations}), buffer, protocol=4)
+    if apart is not None:
+        apart.begin()
+    _Pickler(buffer, kept | paths, memory, apart).dump(states)
+    return buffer.getvalue()
+
+
+def _kept(
+    layers: list[Any], states: list[tuple[str, dict[str, Any]]], settings: Held | None
+) -> dict[int, Path]:
+    """Return where the attributes are that are settings, by their ids."""
+    return {
         id(value): (i, attribute)
         for i, (layer, (_, attributes)) in enumerate(zip(layers, states, strict=True))
         for attribute, value in attributes.items()
@@ -106,13 +131,6 @@ def pickled(layers: list[Any], settings: Held | None, apart: "Apart | None" = No
             else _label(i, layer, attribute) in settings
         )
     }
-    simulations = simulations_apart(layers, states)
-    kept |= {key: path for key, (_, path) in simulations.items()}
-    buffer = io.BytesIO()
-    if apart is not None:
-        apart.begin()
-    _Pickler(buffer, layers, kept, apart).dump(states)
-    return buffer.getvalue()
 
 
 def unpickle(layers: list[Any], content: bytes) -> None:
@@ -122,19 +140,55 @@ def unpickle(layers: list[Any], content: bytes) -> None:
     :param content: Trusted pickle
     :raises NotKeptError: They are of other kinds; names both
     """
-    states = _Unpickler(io.BytesIO(content), layers).load()
-    names, found = [name for name, _ in states], [name_of(layer) for layer in layers]
-    if names != found:
-        raise NotKeptError(f"the state is of {chain(names)}, not of {chain(found)}")
+    stream = io.BytesIO(content)
+    states = _Unpickler(stream, layers).load()
+    if isinstance(states, tuple):
+        names, simulations = states
+        _check_names(names, layers)
+        for i, data in simulations.items():
+            _put_simulation(layers[i], data)
+        states = _Unpickler(stream, layers).load()
+    _check_names([name for name, _ in states], layers)
     for layer, (_, attributes) in zip(layers, states, strict=True):
         for name, value in attributes.items():
-            own = getattr(layer, name, None) if name == "data" else None
-            if is_simulation(own) and value is not own:
-                sys.modules["mujoco"].mj_copyData(own, layer.model, value)
+            if name == "data" and is_simulation(value):
+                _put_simulation(layer, value)
             elif name in _slots(layer):
                 setattr(layer, name, value)
             else:
                 vars(layer)[name] = value
+
+
+def _check_names(names: list[str], layers: list[Any]) -> None:
+    found = [name_of(layer) for layer in layers]
+    if names != found:
+        raise NotKeptError(f"the state is of {chain(names)}, not of {chain(found)}")
+
+
+def _put_simulation(layer: Any, data: Any) -> None:
+    own = getattr(layer, "data", None)
+    if not is_simulation(own):
+        vars(layer)["data"] = data
+    elif own is not data:
+        sys.modules["mujoco"].mj_copyData(own, layer.model, data)
+
+
+def _simulations(layers: list[Any]) -> tuple[list[int], dict[Path, Any]]:
+    """Return the layers that have a MuJoCo simulation, and its parts by where they are found."""
+    having, named = list[int](), dict[Path, Any]()
+    known = set[int]()
+    for i, layer in reversed(list(enumerate(layers))):
+        held = vars(layer)
+        if is_simulation(held.get("data")) and "model" in held and id(held["data"]) not in known:
+            having.append(i)
+            for name in ("data", "model"):
+                known.add(id(held[name]))
+                named[i, name] = held[name]
+                for part in dir(held[name]):
+                    value = None if part.startswith("_") else getattr(held[name], part, None)
+                    if isinstance(value, np.ndarray):
+                        named[i, name, part] = value
+    return having, named
 
 
 def _attributes(layer: Any, layers: list[Any]) -> dict[str, Any]:
@@ -198,27 +252,26 @@ class _Pickler(pickle.Pickler):
     """Pickles attributes, with references to the layers themselves and to their settings."""
 
     def __init__(
-        self,
-        buffer: io.BytesIO,
-        layers: list[Any],
-        kept: dict[int, tuple[int | str, ...]],
-        apart: Apart | None = None,
+        self, buffer: io.BytesIO, paths: dict[int, Path], memory: Memory, apart: Apart | None
     ) -> None:
         super().__init__(buffer, protocol=4)
-        self._paths = kept | {id(layer): (i,) for i, layer in enumerate(layers)}
-        self._apart, self._memory = apart, Memory()
+        self._paths, self._memory, self._apart = paths, memory, apart
 
     def reducer_override(self, value: Any) -> Any:
-        return self._memory.reduced(value, self._paths)
+        return self._memory.reduced(value)
 
-    def persistent_id(self, value: Any) -> tuple[int | str, ...] | None:
+    def persistent_id(self, value: Any) -> Path | None:
         if self._apart is not None:
             self._apart.check(value)
-        path = self._paths.get(id(value))
-        if path is None and isinstance(value, EzPickle):
-            name = name_of(value)
-            raise NotKeptError(f"{name} pickles its constructor's arguments, not its state")
-        return path
+        return _reference(self._paths, value)
+
+
+def _reference(paths: dict[int, Path], value: Any) -> Path | None:
+    path = paths.get(id(value))
+    if path is None and isinstance(value, EzPickle):
+        name = name_of(value)
+        raise NotKeptError(f"{name} pickles its constructor's arguments, not its state")
+    return path
 
 
 class _Unpickler(pickle.Unpickler):
@@ -230,7 +283,10 @@ class _Unpickler(pickle.Unpickler):
         if isinstance(path, int):  # in files of 0.1.0
             return self._layers[path]
         i, *attributes = path
-        return reduce(getattr, attributes, self._layers[i])
+        found = reduce(getattr, attributes, self._layers[i])
+        if found is None:
+            raise NotKeptError(f"{name_of(self._layers[i])} has no {'.'.join(attributes)} yet")
+        return found
 
 
 def name_of(layer: Any) -> str:

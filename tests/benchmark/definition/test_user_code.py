@@ -11,9 +11,12 @@ from gymnasium.envs.registration import WrapperSpec
 
 from sb3_course.benchmark import run_grid, write_report
 from sb3_course.benchmark.definition import user_code as code
+from sb3_course.benchmark.definition.grid import load_grid
 from sb3_course.benchmark.execution import executors
+from sb3_course.benchmark.execution.rerun import other_user_code
 from sb3_course.benchmark.plan import plan_grid
 from sb3_course.benchmark.storage.manifest import read_manifest
+from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 from tests.benchmark.helpers import InThisProcess, content
 
@@ -283,6 +286,15 @@ def test_another_registration_is_told_like_another_module(task, changes):
     assert not plan_grid(grid, results=results, keep=True).todo
     register()
     assert not plan_grid(grid, results=results).todo
+
+
+@pytest.mark.parametrize("name", ["my_own_task:MyTask-v0", "Mine"])
+def test_what_registers_an_environment_is_imported_whatever_a_grid_calls_it(task, name, tmp_path):
+    settings = {"id": "my_own_task:MyTask-v0", "total_timesteps": 200}
+    runs = load_grid(content(seeds=1, environments={name: settings})).runs()
+    sys.modules.pop("my_own_task"), gymnasium.registry.pop("MyTask-v0")
+    assert other_user_code(runs, Store(tmp_path / "none")) == ""
+    assert "MyTask-v0" in gymnasium.registry
 
 
 @pytest.mark.parametrize(

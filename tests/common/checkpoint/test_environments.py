@@ -5,6 +5,7 @@ import types
 from functools import partial
 
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 import torch as th
@@ -186,6 +187,50 @@ class Watches(gymnasium.Wrapper):
         return obs, float(seen + self.data.qacc.sum()), *rest
 
 
+class Late(Drifting):
+    """Has views since it was made, one of them of what changes late."""
+
+    def __init__(self):
+        self.state, self.table = np.zeros(4), np.zeros((100_000, 10))
+        self.x, self.late, self.prices = self.state[:2], self.state[2:], self.table[:, 1:]
+        del self.table
+
+    def reset(self, *, seed=None, options=None):
+        obs, info = super().reset(seed=seed)
+        self.state[:] = 0
+        self.grid = np.array([None, "wall"] * 2, dtype=object).reshape(2, 2)
+        return obs, info
+
+    def step(self, action):
+        obs, _, ended, *rest = super().step(action)
+        self.row, self.x[:] = self.prices[len(self.history)], self.x + 1
+        if len(self.history) > 15:
+            self.late += 1
+        return obs, float(self.state.sum() + self.row[0]), ended, *rest
+
+
+class Simulates(Drifting):
+    """Makes its simulation when it is reset, and knows it by several names."""
+
+    def __init__(self):
+        body = "<body><joint type='slide'/><geom size='.1'/></body>"
+        xml = f"<mujoco><worldbody>{body}</worldbody></mujoco>"
+        self.model, self.data = mujoco.MjModel.from_xml_string(xml), None
+
+    def reset(self, *, seed=None, options=None):
+        obs, info = super().reset(seed=seed)
+        self.data = mujoco.MjData(self.model)
+        self.all, self.height = [self.data], self.data.qpos
+        self.before = self.data.body(1).xpos
+        return obs, info
+
+    def step(self, action):
+        self.all[0].qvel[0] += action
+        mujoco.mj_step(self.model, self.data)
+        obs, _, *rest = super().step(action)
+        return obs, float(self.height[0] + self.before[2]), *rest
+
+
 class SharesMemory(Drifting):
     """Has two objects over one memory that pickle separates."""
 
@@ -235,6 +280,8 @@ KEPT = {
     "a partial": partial(sb3_make_vec_env, partial(Plays, lambda s: partial(s.move, length=2.0))),
     "views": partial(sb3_make_vec_env, Views),
     "views in processes": partial(sb3_make_vec_env, Views, vec_env_cls=SubprocVecEnv),
+    "late changes": partial(sb3_make_vec_env, Late),
+    "a simulation made late": partial(sb3_make_vec_env, Simulates),
     "views of MuJoCo": partial(sb3_make_vec_env, "Hopper-v5", wrapper_class=Watches),
     "slots": partial(sb3_make_vec_env, Slots),
     "a VecEnv of one's own": partial(sb3_make_vec_env, Drifting, vec_env_cls=Scales),
@@ -309,7 +356,7 @@ def test_seeds_for_the_next_reset_are_part_of_the_state():
         (lambda: Monitor(SharesMemory(mmap.mmap(-1, 8), np.frombuffer)), "memory of a mmap|mmap"),
         (
             lambda: Monitor(SharesMemory(np.array([None] * 3), lambda a: a[1:])),
-            "a view of one of objects",
+            "ndarray of object share",
         ),
         (partial(gymnasium.make, "LunarLander-v3"), "LunarLander|Swig|pickle"),
     ],
@@ -413,6 +460,18 @@ def test_a_state_is_small():
     venv.reset()
     assert len(environments.take(venv)) < 20_000
     assert pickle.loads(environments.take(venv))[0] == []
+
+
+def test_of_a_large_array_only_what_is_needed_is_in_the_state():
+    """As a window of a table that no attribute names; also if another one overlaps it."""
+    venv = sb3_make_vec_env(Late, 2)
+    first = environments.look(venv)
+    venv.reset()
+    steps(venv, 5, seed=1)
+    assert len(environments.take(venv, first)) < 10_000
+    for env in venv.envs:
+        env.unwrapped.rows = env.unwrapped.prices[3:9]
+    assert len(environments.take(venv, first)) < 10_000
 
 
 class Prices(gymnasium.Env):

@@ -9,18 +9,22 @@ from sb3_course.common.checkpoint.memory import Memory
 
 
 class Pickler(pickle.Pickler):
-    def __init__(self, buffer):
+    def __init__(self, buffer, memory):
         super().__init__(buffer)
-        self._memory = Memory()
+        self._memory = memory
 
     def reducer_override(self, value):
-        return self._memory.reduced(value, ())
+        return self._memory.reduced(value)
+
+
+def pickled(value):
+    buffer = io.BytesIO()
+    Pickler(buffer, Memory(value, lambda value: None, [])).dump(value)
+    return buffer.getvalue()
 
 
 def copied(value):
-    buffer = io.BytesIO()
-    Pickler(buffer).dump(value)
-    return pickle.loads(buffer.getvalue())
+    return pickle.loads(pickled(value))
 
 
 STATE = np.arange(24.0).reshape(4, 6).copy()
