@@ -237,7 +237,7 @@ def _bool_dones(env: VecEnv) -> Iterator[None]:
     below: Any = env
     while (normalizer := unwrap_vec_normalize(below)) is not None:
         below = normalizer.venv
-    if below is env or isinstance(below, DummyVecEnv):  # whose dones are bool
+    if below is env or type(below) is DummyVecEnv:  # whose dones are bool
         yield
         return
     step_wait, own = below.step_wait, "step_wait" in vars(below)

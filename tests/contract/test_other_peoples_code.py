@@ -84,9 +84,18 @@ def test_the_kind_of_dones_changes_no_statistics_of_rewards(name):
     assert all(th.equal(learned[key], expected[key]) for key in expected)
 
 
+class Floats(DummyVecEnv):
+    """Gives dones as floats, by itself."""
+
+    def step_wait(self):
+        obs, rewards, dones, infos = super().step_wait()
+        return obs, rewards, dones.astype(np.float32), infos
+
+
 def test_a_single_environment_may_have_dones_of_any_kind():
-    for kind in KINDS:
-        env = VecNormalize(Foreign(DummyVecEnv([lambda: gym.make("CartPole-v1")]), kind))
+    one = [lambda: gym.make("CartPole-v1")]
+    for made in (*(Foreign(DummyVecEnv(one), kind) for kind in KINDS), Floats(one)):
+        env = VecNormalize(made)
         sb3_course.REINFORCE("MlpPolicy", env, n_steps=50, device="cpu").learn(100)
 
 
