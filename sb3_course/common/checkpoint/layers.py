@@ -166,8 +166,8 @@ def _check_names(names: list[str], layers: list[Any]) -> None:
 
 
 def _put_simulation(layer: Any, data: Any) -> None:
-    own = getattr(layer, "data", None)
-    if not is_simulation(own):
+    own = vars(layer).get("data")
+    if not is_simulation(own) or "model" not in vars(layer):  # of a wrapper that knows another's
         vars(layer)["data"] = data
     elif own is not data:
         sys.modules["mujoco"].mj_copyData(own, layer.model, data)

@@ -19,8 +19,8 @@ it is counted, and c(n) = d(n) - h; beyond, c(n) = z σ_0 + h, since d(n) is hal
 z σ_0 + h on average. If there are ties, d(n) shrinks as σ_0 does. The law of the statistic is taken
 for normal, which says too little where few runs hardly overlap: 0.65 where the test finds 0.86 of
 the differences, with five runs, P(X > Y) = 0.99 and a level of 0.05 / 6. Of two values, such as
-success and failure, the test has few critical values, and it says up to twice what the test finds
-with ten runs or fewer (0.58 for 0.35 where 10 of 10 and 6 of 10 succeed).
+success and failure, the test has few critical values, and it says too much: where all runs of one
+and 6 of 10 of the other succeed, 0.25 for 0.08 with five runs and 0.58 for 0.37 with ten.
 
 ===============  ============================================================================
 symbol           variable

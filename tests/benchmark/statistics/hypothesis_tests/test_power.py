@@ -73,6 +73,15 @@ def test_no_difference_needs_more_runs_than_there_are():
     assert power_of(equal, equal) == Power(0.0, 0.0, 0.0, np.inf, np.inf, np.inf)
 
 
+def test_of_success_and_failure_it_says_more_than_the_test_finds():
+    generator = np.random.default_rng(0)
+    x, y = np.ones(20), np.repeat([1.0, 0.0], [12, 8])
+    draws = [([generator.choice(x, 10)], [generator.choice(y, 10)]) for _ in range(800)]
+    found = np.mean([p_value(*pair) <= 0.05 for pair in draws])
+    assert found == pytest.approx(0.37, abs=0.05)
+    assert power_at([x], [y], 10) == pytest.approx(0.58, abs=0.01)
+
+
 def test_a_difference_without_overlap_needs_few_runs():
     result = power_of([np.arange(5.0) + 10], [np.arange(5.0)])
     assert result.power == 1
