@@ -218,7 +218,7 @@ class REINFORCE(PolicyGradientAlgorithm):
         return rollout.flat(estimators.total_return(to_go, rollout.trajectory))
 
     def baselines(self, rollout: Rollout, q_hat: Array) -> Array:
-        """Compute b of each counted step; 0 for the optimal baseline, which is one per parameter.
+        """Compute b of each counted step; 0 if there is none, or one per parameter (optimal).
 
         :param rollout: Batch of whole episodes
         :param q_hat: Q̂, from :meth:`q_hat`

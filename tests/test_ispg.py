@@ -46,13 +46,8 @@ def off_policy(ratio, n_episodes=100, n_batches=1, **kwargs):
 class Recorder(ISPG):
     """Moves to ``theta`` in the first epoch of ``train``, and records the gradients there."""
 
-    def step_actor(self, loss, gradient=None):
-        total = th.zeros(sum(p.numel() for p in self.actor_parameters))
-        if loss.requires_grad:
-            total += natural_gradient.flatten(th.autograd.grad(loss, self.actor_parameters))
-        if gradient is not None:
-            total += gradient
-        self.gradients.append((-total).numpy())
+    def ascend(self, gradient):
+        self.gradients.append(gradient.numpy())
         if self.theta is not None:
             natural_gradient.assign(self.actor_parameters, self.theta)
 

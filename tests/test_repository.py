@@ -1,5 +1,6 @@
 """What lies beside the code: pages, metadata, workflows, and what must not be in git."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("[!_]*/*.md"))]
+PACKAGES = sorted((ROOT / "sb3_course").rglob("__init__.py"))
 YAML_FILES = [
     ROOT / "CITATION.cff",
     ROOT / ".pre-commit-config.yaml",
@@ -126,6 +128,19 @@ def test_every_design_page_is_in_the_index():
     index = (ROOT / "docs" / "design" / "README.md").read_text()
     named = set(LINK.findall(index)) | {"README.md"}
     assert named == {path.name for path in (ROOT / "docs" / "design").glob("*.md")}
+
+
+@pytest.mark.parametrize("path", PACKAGES, ids=lambda path: path.parent.name)
+def test_a_package_that_lists_its_modules_lists_all_of_them(path):
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    listed = re.findall(r"^``(\w+)``", docstring, re.MULTILINE)
+    if re.search(r"^module ", docstring, re.MULTILINE):
+        inside = {p.stem for p in path.parent.glob("[!.]*") if is_module(p)} - {"__init__"}
+        assert sorted(listed) == sorted(inside)
+
+
+def is_module(path):
+    return path.suffix == ".py" or (path / "__init__.py").exists()
 
 
 def test_a_wrong_pointer_is_seen():

@@ -11,12 +11,10 @@ from sb3_course.benchmark.statistics.bootstrap import estimate
 from sb3_course.benchmark.statistics.metrics import Array
 from sb3_course.benchmark.statistics.scores import shipped_reference
 from sb3_course.benchmark.storage.references import MeasuredReference, described
+from sb3_course.collection.collector import MAX_EPISODE_STEPS
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import OwnEpisodes
 from sb3_course.envs.config import EnvConfig
-
-LONGEST = 1_000_000
-"""Steps after which an episode counts as one that does not end."""
 
 
 def random_returns(env: EnvConfig, episodes: int, seed: int = 0) -> Array:
@@ -39,10 +37,10 @@ def random_returns(env: EnvConfig, episodes: int, seed: int = 0) -> Array:
         made.action_space.seed(seed + i)
         steps = 0
         while len(own.ended) == i:
-            if (steps := steps + 1) > LONGEST:
+            if (steps := steps + 1) > MAX_EPISODE_STEPS:
                 raise UserError(
-                    f"an episode of random actions did not end within {LONGEST:,} steps; set a "
-                    "`time_limit` of the environment"
+                    f"an episode of random actions did not end within {MAX_EPISODE_STEPS:,} "
+                    "steps; set a `time_limit` of the environment"
                 )
             _, _, terminated, truncated, _ = made.step(made.action_space.sample())
             if (terminated or truncated) and len(own.ended) == i:

@@ -6,6 +6,7 @@ module            contents
 ``collector``     which steps count, and when a batch is complete
 ``rollout``       one batch, time-major and frozen
 ``observations``  arrays or dicts of arrays: map, select, stack, join
+``images``        images with their channels first or last
 ================  ==============================================================================
 """
 

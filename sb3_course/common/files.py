@@ -126,7 +126,7 @@ def read_kept(path: Path, parse: Callable[[bytes], T], remedy: str) -> T | None:
         return parse(read_regular(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # nested too deeply
         count = getattr(error, "error_count", None)  # of pydantic's errors
         reason = in_words(error) if count is None else f"{count()} mistakes"
         raise UserError(f"{path} is damaged ({reason}); delete it, and {remedy}") from error

@@ -1,4 +1,4 @@
-"""The critic's regression, its minibatches, and the state of an optimizer."""
+"""Minibatches of a regression, and the state of an optimizer."""
 
 import copy
 import warnings
@@ -10,38 +10,6 @@ import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
 from torch import nn
-
-from sb3_course.collection.observations import TensorObs
-from sb3_course.common.networks.critics import Critic
-
-
-def fit_critic(
-    critic: Critic,
-    obs: TensorObs,
-    targets: th.Tensor,
-    n_updates: int,
-    batch_size: int | None = None,
-    chunk_size: int | None = None,
-) -> float:
-    r"""Fit V to targets by gradient steps on the mean squared error.
-
-    .. math:: L(\phi) = \frac{1}{B} \sum_i \left( V_\phi(s_i) - y_i \right)^2
-
-    Only the critic's own parameters get a gradient. A features extractor that the actor shares
-    stays unchanged.
-
-    :param critic: Critic V_φ, with its optimizer; frozen parameters stay as they are
-    :param obs: States s_i, of shape (M, …)
-    :param targets: Targets y_i, of shape (M,)
-    :param n_updates: Number of gradient steps
-    :param batch_size: Transitions B of a step, drawn without replacement until no B are left;
-        None for the whole batch each time
-    :param chunk_size: Most transitions evaluated at a time, which bounds the memory; None for all
-    :return: Mean loss over the steps
-    :raises FloatingPointError: The loss is not finite; the step is not taken
-    """
-    draws = minibatches(len(targets), n_updates, batch_size, targets.device)
-    return sum(critic.fit(obs, targets, rows, chunk_size) for rows in draws) / n_updates
 
 
 def minibatches(

@@ -20,7 +20,7 @@ from sb3_course.common.networks.autograd import PolicyGradient, add_gradients, m
 from sb3_course.common.networks.critics import Critic, make_critic
 from sb3_course.common.networks.parameter_groups import split_parameters, trainable
 from sb3_course.common.networks.step import heed_strides, views_like
-from sb3_course.common.optimization import adopt, fit_critic
+from sb3_course.common.optimization import adopt, minibatches
 from sb3_course.common.validation import scheduled
 from sb3_course.estimators.chunks import chunks, transitions_per_chunk
 from sb3_course.estimators.natural_gradient import flatten
@@ -281,31 +281,32 @@ class UpdateSteps(CourseAlgorithm):
         :param gradient: Gradient ∇J, flat, of shape (P,)
         :raises FloatingPointError: The gradient is not finite; nothing is changed
         """
-        self.step_actor(gradient.new_zeros(()), -gradient)
+        parameters = self.actor_parameters
+        for parameter, part in zip(parameters, views_like(-gradient, parameters), strict=True):
+            parameter.grad = part.to(parameter.dtype)
+        self._step_actor()
 
-    def step_actor(self, loss: th.Tensor, gradient: th.Tensor | None = None) -> None:
-        """Take one step of the actor's optimizer, with clipping, and log the norm.
+    def step_actor(self, loss: th.Tensor) -> None:
+        """Take one step of the actor's optimizer down a loss, with clipping, and log the norm.
 
         :param loss: Loss to differentiate by the actor's parameters
-        :param gradient: Flat gradient to descend, added to that of the loss, of shape (P,)
-        :raises FloatingPointError: The loss or the gradient is not finite; nothing is changed
-        :raises ValueError: There is no gradient, and the loss has no graph
+        :raises FloatingPointError: The gradient is not finite; nothing is changed
+        :raises ValueError: The loss has no graph
         """
-        parameters = self.actor_parameters
-        if gradient is None and parameters and not loss.requires_grad:
-            raise ValueError(
-                "the loss does not depend on the policy's parameters: compute it with "
-                "evaluate_actions(obs, actions), or pass its gradient"
-            )
-        self.actor_optimizer.zero_grad()
-        if loss.requires_grad and parameters:
-            loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
-        if gradient is not None:
-            for parameter, part in zip(parameters, views_like(gradient, parameters), strict=True):
-                part = part.to(parameter.dtype)
-                parameter.grad = part if parameter.grad is None else parameter.grad + part
+        if self.actor_parameters:  # not all frozen
+            if not loss.requires_grad:
+                raise ValueError(
+                    "the loss does not depend on the policy's parameters: compute it with "
+                    "evaluate_actions(obs, actions), or pass its gradient to ascend"
+                )
+            self.actor_optimizer.zero_grad()
+            loss.backward(inputs=self.actor_parameters)  # type: ignore[no-untyped-call]
+        self._step_actor()
+
+    def _step_actor(self) -> None:
+        """Take the step along the gradient that the parameters have."""
         limit = float("inf") if self.max_grad_norm is None else self.max_grad_norm
-        self.record_update(nn.utils.clip_grad_norm_(parameters, limit).item())
+        self.record_update(nn.utils.clip_grad_norm_(self.actor_parameters, limit).item())
         self.actor_optimizer.step()
 
     def record_update(self, grad_norm: float) -> None:
@@ -324,22 +325,21 @@ class UpdateSteps(CourseAlgorithm):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
     def fit_critic(self, obs: TensorObs, targets: th.Tensor) -> None:
-        """Fit V to targets by ``n_critic_updates`` gradient steps, and log the loss.
+        r"""Fit V to targets by ``n_critic_updates`` steps on the mean squared error, and log it.
 
-        :param obs: States s, of shape (M, …)
-        :param targets: Targets y, of shape (M,)
-        :raises FloatingPointError: The loss is not finite
+        .. math:: L(\phi) = \frac{1}{B} \sum_i \left( V_\phi(s_i) - y_i \right)^2
+
+        B is ``batch_size``, or the whole batch. Only the critic's own parameters get a gradient: a
+        features extractor that the actor shares stays unchanged, as do frozen parameters.
+
+        :param obs: States s_i, of shape (M, …)
+        :param targets: Targets y_i, of shape (M,)
+        :raises FloatingPointError: The loss is not finite; the step is not taken
         """
         _, critic = self._functions()
-        loss = fit_critic(
-            critic,
-            obs,
-            targets,
-            self.n_critic_updates,
-            self.batch_size,
-            self.chunk_size,
-        )
-        self.logger.record("train/value_loss", loss)
+        draws = minibatches(len(targets), self.n_critic_updates, self.batch_size, targets.device)
+        losses = [critic.fit(obs, targets, rows, self.chunk_size) for rows in draws]
+        self.logger.record("train/value_loss", np.mean(losses))
 
     def log_policy(self, loss: th.Tensor, entropy: th.Tensor) -> None:
         """Log the policy's loss, entropy and standard deviation, before the step.

@@ -1,20 +1,20 @@
 """Vector environments: EnvPool behind SB3's interface, and one function for every backend.
 
-=====================  ==========================================================================
+=====================  ============================================================================
 module                 content
-=====================  ==========================================================================
+=====================  ============================================================================
 ``make``               ``make_vec_env``: one function for every backend
 ``backends``           names of the backends
 ``config``             how an environment is built: arguments, wrappers, stacked frames, time limit
 ``envpool_vec_env``    EnvPool with the semantics of SB3's ``DummyVecEnv``
-``compiled_vec_env``   base class of vector environments that run outside of Python
 ``gymnasium_vec_env``  Gymnasium's vector environments with the semantics of ``DummyVecEnv``
 ``gymnasium_env``      Gymnasium's own environments, without noise
 ``_envpool_spec``      EnvPool's description of an environment, compared with Gymnasium's
 ``enumerable``         small MDPs in which every expectation can be computed
 ``lecture_worlds``     worlds of CS285's lectures and homework
 ``spaces_only``        two spaces in place of an environment
-=====================  ==========================================================================
+``dilemmas``           a world in which each mistake of an estimator leads to another decision
+=====================  ============================================================================
 """
 
 from importlib import import_module

@@ -2,19 +2,28 @@
 
 import functools
 import time
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env.base_vec_env import (
+    VecEnv,
+    VecEnvIndices,
+    VecEnvObs,
+    VecEnvStepReturn,
+)
 
 from sb3_course.envs._envpool_spec import NO_LIMIT, import_envpool, read_spec
 from sb3_course.envs.backends import usable_cores
-from sb3_course.envs.compiled_vec_env import CompiledVecEnv
 from sb3_course.envs.gymnasium_env import quiet_mujoco
 
+_USE_DUMMY = 'use make_vec_env(..., backend="dummy") for that'
 
-class EnvPoolVecEnv(CompiledVecEnv):
+
+class EnvPoolVecEnv(VecEnv):
     r"""EnvPool's environments in C++ threads, with the semantics of SB3's ``DummyVecEnv``.
 
     An environment whose episode ends is reset within the same step, so the returned observation is
@@ -44,6 +53,10 @@ class EnvPoolVecEnv(CompiledVecEnv):
     *Arrays.* ``step_wait`` returns EnvPool's own arrays, which EnvPool hands over and never writes
     to again; they are copied only if the observation space has another dtype. Actions are copied
     once, as EnvPool reads the array that it was sent while it steps.
+
+    *Attributes.* The environments are C++ objects: what SB3 asks for can be read. Other
+    attributes, method calls, reset options and rendering raise an error that names the backend
+    which supports them.
 
     A pickled copy is a set of fresh environments, seeded only by seeds that no reset has used.
 
@@ -201,6 +214,72 @@ class EnvPoolVecEnv(CompiledVecEnv):
         self._pool = None
         self._waiting = False
         self._closed = True
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Return an attribute of the environments.
+
+        :param attr_name: ``observation_space``, ``action_space``, ``spec`` or ``render_mode``
+        :param indices: Indices of the environments, or None for all
+        :return: Value of the attribute, once for each selected environment
+        :raises AttributeError: If the attribute is any other
+        """
+        known = {
+            "observation_space": self.observation_space,
+            "action_space": self.action_space,
+            "spec": self.spec,
+            "render_mode": None,
+        }
+        if attr_name not in known:
+            raise AttributeError(
+                f"EnvPool's environments live in C++ and have no attribute {attr_name!r}, only "
+                f"{', '.join(known)}: {_USE_DUMMY}"
+            )
+        return [known[attr_name] for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> NoReturn:
+        """Raise ``NotImplementedError``."""
+        raise NotImplementedError(f"cannot set {attr_name!r} in EnvPool's C++: {_USE_DUMMY}")
+
+    def env_method(
+        self,
+        method_name: str,
+        *method_args: Any,
+        indices: VecEnvIndices = None,
+        **method_kwargs: Any,
+    ) -> NoReturn:
+        """Raise ``NotImplementedError``."""
+        raise NotImplementedError(f"cannot call {method_name!r} in EnvPool's C++: {_USE_DUMMY}")
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """Return whether the environments do what a wrapper would do.
+
+        There are no Python wrappers inside. ``evaluate_policy`` asks for ``Monitor`` to learn
+        whether ``infos[i]["episode"]`` holds an episode's raw return and length, and here it does.
+
+        :param wrapper_class: Gymnasium wrapper
+        :param indices: Indices of the environments, or None for all
+        :return: True for ``Monitor`` and False for any other wrapper, once for each environment
+        """
+        return [wrapper_class is Monitor for _ in self._get_indices(indices)]
+
+    def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
+        """Check that there are no reset options, which EnvPool does not have.
+
+        :param options: None, an empty dict, or a list of empty dicts
+        :raises NotImplementedError: If there are options
+        """
+        if any(options) if isinstance(options, list) else options:
+            raise NotImplementedError(f"EnvPool has no reset options: {_USE_DUMMY}")
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """Raise ``NotImplementedError``."""
+        raise NotImplementedError(f"EnvPool's environments return no images: {_USE_DUMMY}")
+
+    def render(self, mode: str | None = None) -> NoReturn:
+        """Raise ``NotImplementedError``."""
+        raise NotImplementedError(f"EnvPool's environments do not render: {_USE_DUMMY}")
 
     def _build(self) -> None:
         """Replace the pool by one with the pending seeds, or with random ones."""

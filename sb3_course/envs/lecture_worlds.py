@@ -6,25 +6,26 @@ from gymnasium import spaces
 
 from sb3_course.envs.enumerable import Array, TabularMDP, VectorWorld
 
+N_ACTIONS = 10
+
 
 class Tightrope(TabularMDP):
     r"""The tightrope walker of CS285 homework 1: one right action on the rope, and no way back.
 
     States 0 … T-1 are places on the rope and state T is the net. The expert's action moves one
     place forward, every other action falls, and whoever has fallen stays in the net. A step costs
-    1 if the action is not the expert's:
+    1 if the action is not the expert's, which differs from place to place:
 
     .. math:: r(s, a) = -\mathbb{1}[a \ne \pi^*(s)]
 
     :param num_envs: Number of copies, N
     :param horizon: Number of steps in an episode, T
-    :param n_actions: Number of actions, A; the expert's differs from place to place
     """
 
-    def __init__(self, num_envs: int, horizon: int, n_actions: int = 10) -> None:
-        super().__init__(num_envs, horizon=horizon, n_states=horizon + 1, n_actions=n_actions)
+    def __init__(self, num_envs: int, horizon: int) -> None:
+        super().__init__(num_envs, horizon=horizon, n_states=horizon + 1, n_actions=N_ACTIONS)
         places, net = np.arange(horizon), horizon
-        self.expert = np.arange(horizon + 1) % n_actions
+        self.expert = np.arange(horizon + 1) % N_ACTIONS
         self.transition = np.zeros_like(self.transition)
         self.transition[:, :, net] = 1.0
         self.transition[places, self.expert[places], net] = 0.0

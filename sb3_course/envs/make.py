@@ -167,6 +167,7 @@ def normalized(venv: VecEnv, normalize: bool | dict[str, Any]) -> VecEnv:
     :param venv: Environments
     :param normalize: Whether to wrap them, or a dict of the wrapper's keyword arguments
     :return: The environments, wrapped or not
+    :raises ValueError: ``normalize`` is neither
     """
     if normalize is False:
         return venv

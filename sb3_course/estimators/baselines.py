@@ -174,7 +174,7 @@ def covariance_trace(gradients: th.Tensor, lengths: th.Tensor) -> float:
     :param gradients: Gradient g_i of each trajectory, of shape (K, P), K >= 2
     :param lengths: Number of steps L_i of each trajectory, of shape (K,)
     :return: Trace of the covariance
-    :raises ValueError: Fewer than two trajectories, or there is not one length of each
+    :raises ValueError: Fewer than two trajectories, not one length of each, or all of length 0
     """
     moments = GradientMoments()
     moments.add(gradients, lengths)

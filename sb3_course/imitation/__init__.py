@@ -1,8 +1,8 @@
 """Imitation learning: behavioral cloning and DAgger, on the ``imitation`` package's data types.
 
-==================  =============================================================
+==================  ==============================================================
 module              content
-==================  =============================================================
+==================  ==============================================================
 ``bc``              behavioral cloning: fit a policy to an expert's actions
 ``dagger``          DAgger: act, query the expert and fit, in rounds
 ``beta``            schedules of how often the expert acts in a round
@@ -13,7 +13,10 @@ module              content
 ``cs285``           files of CS285's homework
 ``plain_pickle``    pickles of plain data, read without executing anything
 ``command``         ``sb3-course imitate``: the homework in one call
-==================  =============================================================
+``demonstrated``    what learns from demonstrations, and their place in its file
+``normalization``   raw observations under a ``VecNormalize``
+``rounds``          the parts of a round of DAgger
+==================  ==============================================================
 """
 
 from importlib.util import find_spec

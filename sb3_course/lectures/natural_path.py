@@ -115,7 +115,7 @@ def field(config: Config, world: LectureWorld) -> pd.DataFrame:
         for log_std in np.linspace(*LOG_STD_RANGE, config.grid):
             theta = th.tensor([k, log_std], dtype=th.float64)
             objective, gradient = exact_gradient(world, theta)
-            natural = natural_step(model, world, theta, gradient).x
+            natural = natural_step(model, world, theta, gradient)
             for kind, arrow in ((VANILLA, gradient), (NATURAL, natural)):
                 rows.append(("field", kind, 0, 0, k, log_std, objective, 0.0, *arrow.tolist()))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -138,7 +138,7 @@ def exact_path(config: Config, world: LectureWorld, kind: str) -> pd.DataFrame:
         objective, gradient = exact_gradient(world, theta)
         direction = gradient
         if kind in (NATURAL, NATURAL_ALPHA):
-            direction = natural_step(model, world, theta, gradient).x.double()
+            direction = natural_step(model, world, theta, gradient).double()
         curvature = (direction @ world.fisher(theta[0], theta[1]) @ direction).item()
         length = natural_gradient.step_length(config.target_kl, curvature)
         if kind in (VANILLA, NATURAL_ALPHA):

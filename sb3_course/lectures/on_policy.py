@@ -115,9 +115,9 @@ class WatchedISPG(ISPG):
 
     watch: Callable[[], None]
 
-    def step_actor(self, loss: th.Tensor, gradient: th.Tensor | None = None) -> None:
+    def ascend(self, gradient: th.Tensor) -> None:
         """See :class:`~sb3_course.common.policy_gradient.PolicyGradientAlgorithm`."""
-        super().step_actor(loss, gradient)
+        super().ascend(gradient)
         self.watch()
 
 

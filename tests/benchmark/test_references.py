@@ -54,7 +54,7 @@ class Endless(Coin):
 
 
 def test_an_episode_that_does_not_end_is_told(monkeypatch):
-    monkeypatch.setattr("sb3_course.benchmark.references.LONGEST", 100)
+    monkeypatch.setattr("sb3_course.benchmark.references.MAX_EPISODE_STEPS", 100)
     with pytest.raises(UserError, match="on Endless: an episode .* not end within 100 steps; set"):
         measured(EnvConfig(Endless), episodes=2, seed=0)
     assert random_returns(EnvConfig(Endless, time_limit=100), 2).tolist() == [0, 0]

@@ -127,15 +127,14 @@ def test_a_step_is_clipped_to_the_largest_norm(limit, scale):
     assert model._n_updates == 1
 
 
-def test_a_given_gradient_is_added_to_that_of_the_loss():
+def test_a_given_gradient_is_ascended_and_what_was_there_before_is_forgotten():
     model = sgd_model()
     size = sum(p.numel() for p in model.actor_parameters)
     before = flat(model.actor_parameters)
-    loss = sum(p.sum() for p in model.actor_parameters)
-    model.step_actor(loss, th.arange(size, dtype=th.float64))
+    model.ascend(th.arange(size, dtype=th.float64))
     moved = flat(model.actor_parameters) - before
-    assert th.allclose(moved, -1 - th.arange(size, dtype=th.float32), atol=1e-5)
-    model.step_actor(th.zeros(()), th.ones(size))  # a loss without a graph
+    assert th.allclose(moved, th.arange(size, dtype=th.float32), atol=1e-5)
+    model.step_actor(sum(p.sum() for p in model.actor_parameters))
     assert th.allclose(flat(model.actor_parameters) - before, moved - 1, atol=1e-5)
 
 
@@ -147,6 +146,32 @@ def test_a_step_that_is_not_finite_is_refused_and_changes_nothing(bad):
         model.step_actor(bad * sum(p.sum() for p in model.actor_parameters))
     assert th.equal(before, flat(model.actor_parameters))
     assert model._n_updates == 0
+
+
+def test_the_critic_fits_the_targets_and_the_actor_stays():
+    model = cartpole(n_critic_updates=50, batch_size=64, critic_learning_rate=1e-2)
+    model._setup_learn(1)
+    actor, obs = flat(model.actor_parameters), th.rand(200, 4)
+    losses = []
+    for _ in range(10):
+        model.fit_critic(obs, obs.sum(1) * 3)
+        losses.append(model.logger.name_to_value["train/value_loss"])
+    assert losses[-1] < 0.01 * losses[0]
+    assert th.equal(actor, flat(model.actor_parameters))
+    assert all(p.requires_grad and p.grad is None for p in model.actor_parameters)
+
+
+def test_a_step_of_the_critic_by_hand():
+    model = sgd_model(n_critic_updates=1, critic_learning_rate=0.1)
+    weight, bias = model.critic_parameters
+    with th.no_grad():
+        weight.copy_(th.tensor([[2.0, 0.0, 0.0, 0.0]]))
+        bias.fill_(1.0)
+    model.fit_critic(th.tensor([[1.0, 0, 0, 0], [3.0, 0, 0, 0]]), th.tensor([0.0, 5.0]))
+    loss = model.logger.name_to_value["train/value_loss"]
+    assert loss == pytest.approx((3**2 + 2**2) / 2)  # V = 3 and 7
+    assert weight.flatten().tolist() == pytest.approx([2 - 0.1 * (3 * 1 + 2 * 3), 0, 0, 0])
+    assert bias.item() == pytest.approx(1 - 0.1 * (3 + 2))
 
 
 def test_the_critic_is_fitted_by_its_own_number_of_steps():

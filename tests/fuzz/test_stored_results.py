@@ -133,7 +133,7 @@ def test_the_manifest(tmp_path_factory, content):
     try:
         manifest = read_manifest(folder)
     except UserError as error:
-        assert "delete it, no result is lost" in str(error)
+        assert "delete it, and no result is lost" in str(error)
         assert "\n" not in str(error)
     else:
         made_with(Record(RESULTS, manifest=manifest or {}))

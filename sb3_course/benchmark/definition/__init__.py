@@ -8,5 +8,11 @@ module                  contents
 ``yaml_source``         YAML with line numbers, and included files
 ``checks``              whether every name in a grid exists
 ``constructor_checks``  whether every constructor accepts its settings
+``sections``            sections of the grid file
+``field_types``         types of the grid's fields, with the limits of their values
+``references``          reference returns that a grid declares for its own tasks
+``selection``           what ``--only`` selects
+``search_checks``       which values of a search a constructor refuses
+``user_code``           the user's own code that a run is made with, and its digest
 ======================  ==================================================================
 """

@@ -15,7 +15,7 @@ from sb3_course.benchmark.logs.run_log import EVALUATION, Name, RunLog, read_run
 from sb3_course.benchmark.logs.search import FoundRun, Unread, find_runs, kind_of, shown
 from sb3_course.benchmark.logs.tidy_csv import read_tidy
 from sb3_course.benchmark.storage.grids import JOURNAL, grid_in, stored_grid, stored_results
-from sb3_course.benchmark.storage.returns_table import COLUMNS, tidy
+from sb3_course.benchmark.storage.returns_table import COLUMNS, tidy, without_result
 from sb3_course.benchmark.storage.store import Store
 from sb3_course.common.errors import UserError
 from sb3_course.common.files import remove_abandoned
@@ -175,14 +175,9 @@ def _read(source: Path | Mapping[str, Any], layout: Layout | None, results: Path
 def _results(grid: Grid, store: Store) -> Found:
     """Read the results of a grid of this project."""
     specs = grid.runs()
-    results = {result.spec.id: result for result in store.read(specs)}
-    finished = tidy(result for result in results.values() if result.failure is None)
-    absent: list[Absent] = []
-    for spec in specs:
-        result = results.get(spec.id)
-        if result is None or result.failure is not None:
-            why = "not run" if result is None else f"failed: {result.reason}"
-            absent.append((*spec.names, spec.seed, why))
+    results = list(store.read(specs))
+    finished = tidy(result for result in results if result.failure is None)
+    absent = list(without_result(grid, results))
     runs = [run for _, run in finished.groupby(COLUMNS[:3], sort=False)]
     damage = [(store.folder, line) for line in store.damage(specs)]
     return Found(

@@ -1,8 +1,8 @@
 """Statistics of returns: from runs to estimates with intervals, and to answers.
 
-====================  ====================================================================
+====================  =======================================================================
 module                contents
-====================  ====================================================================
+====================  =======================================================================
 ``design``            what a report compares, whatever made the runs
 ``undeclared``        steps and seeds at which runs are compared that no grid declared
 ``curves``            runs with different evaluation steps, interpolated on one declared grid
@@ -16,5 +16,6 @@ module                contents
 ``aggregates``        aggregates of scores over environments
 ``analysis``          every number of a report
 ``regression``        whether new runs learn what the stored ones did
-====================  ====================================================================
+``coverage``          what 95% intervals of few runs cover: less than they say
+====================  =======================================================================
 """

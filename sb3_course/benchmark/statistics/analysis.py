@@ -18,7 +18,7 @@ from sb3_course.benchmark.statistics.design import Design, design_of
 from sb3_course.benchmark.statistics.scores import Cubes, cubes, normalize
 from sb3_course.benchmark.storage.references import MeasuredReference
 from sb3_course.benchmark.storage.result import RunResult
-from sb3_course.benchmark.storage.returns_table import tidy
+from sb3_course.benchmark.storage.returns_table import tidy, without_result
 from sb3_course.benchmark.storage.rounds import Rounds
 
 
@@ -155,22 +155,6 @@ def complete_runs(design: Design, finished: pd.DataFrame) -> tuple[environments.
     """
     whole, _ = split_complete(on_grid(finished, design.environments))
     return environments.runs_of(whole), whole
-
-
-def without_result(grid: Grid, results: Sequence[RunResult]) -> Iterator[tuple[str, str, int, str]]:
-    """List the runs that failed or have not been run, in the order of the grid.
-
-    :param grid: Grid
-    :param results: Results of the grid's runs, finished and failed
-    :yield: Algorithm, environment, seed and reason
-    """
-    known = {result.spec.id: result for result in results}
-    for spec in grid.runs():
-        result = known.get(spec.id)
-        if result is None:
-            yield spec.algorithm, spec.environment, spec.seed, "not run"
-        elif result.failure is not None:
-            yield spec.algorithm, spec.environment, spec.seed, f"failed: {result.reason}"
 
 
 def cut_short(short: pd.DataFrame, finished: pd.DataFrame) -> Iterator[tuple[str, str, int, str]]:

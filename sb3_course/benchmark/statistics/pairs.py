@@ -15,6 +15,7 @@ from sb3_course.benchmark.statistics import metrics
 from sb3_course.benchmark.statistics.bootstrap import (
     REPS,
     Estimate,
+    bounds,
     estimate,
     improvements,
     resamples,
@@ -131,8 +132,7 @@ def ranks(runs: Runs, design: Design) -> pd.DataFrame:
         single = any(
             len(runs[z][task]) == 1 for task in runs[name] for z in drawn if task in runs[z]
         )
-        bounds = (np.nan, np.nan) if single else np.quantile(mean[1:], [0.025, 0.975])
-        rows.append((name, mean[0], *bounds))
+        rows.append((name, mean[0], *((np.nan, np.nan) if single else bounds(mean[1:]))))
     return pd.DataFrame(rows, columns=["algorithm", *ESTIMATE])
 
 

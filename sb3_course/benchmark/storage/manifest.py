@@ -1,19 +1,17 @@
 """The manifest: what a grid was run with."""
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.definition.user_code import source_file, user_code, user_modules
 from sb3_course.benchmark.storage.provenance import machine
 from sb3_course.benchmark.storage.run_files import locked
-from sb3_course.common.errors import UserError, in_words
-from sb3_course.common.files import read_regular, write_whole
+from sb3_course.common.files import read_kept, write_whole
 from sb3_course.common.tracking.code import commit_of, git_commit, versions
 
 NAME = "manifest.json"
@@ -51,22 +49,13 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     :return: Content of the manifest, None if there is none
     :raises UserError: The file is damaged; says what to do
     """
-    path = folder / NAME
-    if not os.path.lexists(path):
-        return None
-    try:
-        manifest: dict[str, Any] = json.loads(read_regular(path))
-        _Manifest.model_validate(manifest)
-    except ValidationError as error:
-        raise _damaged(path, f"{error.error_count()} mistakes") from error
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else in_words(error)
-        raise _damaged(path, reason or "unreadable") from error
+    return read_kept(folder / NAME, _parsed, "no result is lost")
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads(content)
+    _Manifest.model_validate(manifest)
     return manifest
-
-
-def _damaged(path: Path, reason: str) -> UserError:
-    return UserError(f"{path} is damaged ({reason}); delete it, no result is lost")
 
 
 def write_manifest(

@@ -1,12 +1,13 @@
-"""Results as one tidy table, one row per evaluation."""
+"""Results as one tidy table, one row per evaluation, and the runs that it lacks."""
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
 
+from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.storage.result import RunResult
 
 COLUMNS = [
@@ -54,6 +55,22 @@ def tidy(results: Iterable[RunResult]) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows, columns=[*COLUMNS, *map(metric_column, sorted(names))])
     return table.sort_values(COLUMNS[:4], ignore_index=True)
+
+
+def without_result(grid: Grid, results: Iterable[RunResult]) -> Iterator[tuple[str, str, int, str]]:
+    """List the runs that failed or have not been run, in the order of the grid.
+
+    :param grid: Grid
+    :param results: Results of the grid's runs, finished and failed
+    :yield: Algorithm, environment, seed and reason
+    """
+    known = {result.spec.id: result for result in results}
+    for spec in grid.runs():
+        result = known.get(spec.id)
+        if result is None:
+            yield spec.algorithm, spec.environment, spec.seed, "not run"
+        elif result.failure is not None:
+            yield spec.algorithm, spec.environment, spec.seed, f"failed: {result.reason}"
 
 
 def metric_column(name: str) -> str:

@@ -15,5 +15,6 @@ module           contents
 ``tuned_grid``   the grid with what was chosen
 ``tuner``        all of it: ``plan_tuning``, ``run_tuning``, ``tune_grid``
 ``page``         the page on all studies
+``trials``       what is known of trials: their values, failures and order
 ===============  =========================================================================
 """

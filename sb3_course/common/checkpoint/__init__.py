@@ -8,6 +8,7 @@ SB3's own               attributes in ``data`` (JSON with pickles), weights and 
 ``sb3_course.json``     class, environment, settings of ``VecNormalize``, plain attributes, digests
 ``attributes.npz``      arrays of the plain attributes
 ``vec_normalize.npz``   statistics of ``VecNormalize``
+``demonstrations.npz``  observations and expert's actions of BC and DAgger
 ``training_state.*``    what an exact continuation needs (:mod:`.training_state`)
 ``environments.pkl``    states of the environments, the one pickle of ours (:mod:`.environments`)
 ======================  ============================================================================

@@ -19,7 +19,7 @@ class PolicyGradient(NamedTuple):
     ============  =======  =====================================================================
     ``loss``      ()       -1/M Σ_t m_t log π_θ(a_t|s_t)
     ``entropy``   ()       mean entropy H of π_θ(·|s_t), in nats
-    ``gradient``  (P,)     ∇_θ of c_H H - ``loss``, to ascend
+    ``gradient``  (P,)     ∇_θ of c_H H - ``loss``, or of c_H H alone, to ascend
     ============  =======  =====================================================================
     """
 

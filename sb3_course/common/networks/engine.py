@@ -1,10 +1,9 @@
-r"""Multilayer perceptrons without autograd: forward pass, gradient and optimizer's step by formula.
+r"""Multilayer perceptrons without autograd: passes and gradients by formula.
 
 A network of 64 units at a batch of 32 costs PyTorch more in bookkeeping than in arithmetic. Here
 the layers' formulas are written out over the module's own tensors, so that ``predict``, ``save``,
-``load`` and whatever else reads or writes them go on working, and the step is the optimizer's own
-kernel on the optimizer's own state. Operations and their order are autograd's: the parameters come
-out the same to the last bit.
+``load`` and whatever else reads or writes them go on working. Operations and their order are
+autograd's: the gradients are the same to the last bit.
 
 With inputs h_0 = x, weights W_l, biases b_l and activation σ of the hidden layers,
 

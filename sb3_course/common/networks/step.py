@@ -1,4 +1,8 @@
-"""The step of an optimizer down a gradient that was computed by formula."""
+"""The step of an optimizer down a gradient that was computed by formula.
+
+It is the optimizer's own kernel on the optimizer's own state: the parameters come out the same to
+the last bit.
+"""
 
 import math
 from collections.abc import Sequence

@@ -82,14 +82,14 @@ def fisher_of(
 
 def natural_step(
     model: PolicyGradientAlgorithm, world: LectureWorld, theta: th.Tensor, gradient: th.Tensor
-) -> natural_gradient.CGSolution:
-    """Solve F x = g as ``NPG`` does.
+) -> th.Tensor:
+    """Solve F x = g by conjugate gradient, without damping.
 
     :param model: Model of :func:`policy_on`
     :param world: World
     :param theta: Parameters (k, log σ)
     :param gradient: Gradient g
-    :return: Solution of the conjugate gradient method
+    :return: Natural gradient x
     """
     product = fisher_of(model, world, theta)
-    return natural_gradient.conjugate_gradient(product, gradient.float(), max_steps=2)
+    return natural_gradient.conjugate_gradient(product, gradient.float(), max_steps=2).x

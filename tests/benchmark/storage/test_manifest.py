@@ -64,7 +64,7 @@ DAMAGE = {
 def test_a_damaged_manifest_is_named_and_nothing_is_written(tmp_path, content):
     path = tmp_path / "manifest.json"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=f"{path} is damaged .*; delete it, no result is lost"):
+    with pytest.raises(UserError, match=f"{path} is damaged .*; delete it, and no result is lost"):
         read_manifest(tmp_path)
     with pytest.raises(UserError, match="is damaged"):
         write_manifest(tiny(), tmp_path, "command", 1, 0.0)

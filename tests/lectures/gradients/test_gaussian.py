@@ -27,5 +27,5 @@ def test_the_gradient_equals_differences_and_the_natural_step_solves_for_it(thet
     for i in range(2):
         up, down = (exact_gradient(world, theta + sign * h * th.eye(2)[i])[0] for sign in (1, -1))
         assert gradient[i].item() == pytest.approx((up - down) / (2 * h), rel=1e-4, abs=1e-4)
-    step = natural_step(policy_on(world, theta), world, theta, gradient).x.double()
+    step = natural_step(policy_on(world, theta), world, theta, gradient).double()
     assert th.allclose(step, th.linalg.solve(world.fisher(*theta), gradient), rtol=1e-3)

@@ -138,17 +138,16 @@ def intervals(
     return [panel(name) for name in names]
 
 
-def along(table: pd.DataFrame, styles: Styles, x: str, labels: tuple[str, str]) -> Panel:
+def along(table: pd.DataFrame, styles: Styles, labels: tuple[str, str]) -> Panel:
     """Return a panel of one line per algorithm.
 
-    :param table: Table with ``algorithm, point, low, high`` and ``x``
+    :param table: Table with ``algorithm, position, point, low, high``
     :param styles: Style of the algorithms that are drawn
-    :param x: Column along the horizontal axis
     :param labels: Labels of the horizontal and the vertical axis
     :return: Panel
     """
     rows = table[table["algorithm"].isin(list(styles))]
-    return Panel("", lambda axes: plots.curves(axes, rows, styles, x), *labels, 2.2)
+    return Panel("", lambda axes: plots.curves(axes, rows, styles, "position"), *labels, 2.2)
 
 
 def explained(panels: Iterable[Panel]) -> list[str]:

@@ -159,7 +159,7 @@ def _along(
     for name, group in named_groups(analysis, what):
         names = [n for n in group.names if n in set(table["algorithm"])]
         if names:
-            panel = figures.along(table, shown(analysis, names), "position", labels)
+            panel = figures.along(table, shown(analysis, names), labels)
             found.append((name, group._replace(names=names), panel))
     return found
 

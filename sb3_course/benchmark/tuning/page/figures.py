@@ -16,7 +16,7 @@ from sb3_course.benchmark.reporting.drawing.styles import BLUE, COLORS, GRAY, RE
 from sb3_course.benchmark.tuning.sensitivity import Point
 from sb3_course.benchmark.tuning.space import values_along
 from sb3_course.benchmark.tuning.subject import Subject
-from sb3_course.benchmark.tuning.trials import last_value
+from sb3_course.benchmark.tuning.trials import last_value, values_of
 
 NARROW = 12
 """Number of letters of all choices together that fit beside each other under a panel."""
@@ -67,7 +67,13 @@ def slices(subject: Subject, trials: Sequence[FrozenTrial], y: str) -> list[Pane
         having = [trial for trial in trials if name in trial.params]
 
         def draw(axes: Axes) -> None:
-            _scatter(axes, subject, having, [t.params[name] for t in having], _first_value)
+            _scatter(
+                axes,
+                subject,
+                having,
+                [t.params[name] for t in having],
+                lambda trial: values_of(trial)[0],
+            )
             _set_values(axes, searched)
 
         return Panel(name, draw, "", y, _height(searched))
@@ -119,11 +125,6 @@ def _curve(axes: Axes, points: Sequence[Point], searched: Searched, chosen: Any)
     if chosen is not None:
         axes.axvline(chosen, color=INK, linewidth=1.0, alpha=0.8, zorder=1.5)  # above the grid
     _set_values(axes, searched, at)
-
-
-def _first_value(trial: FrozenTrial) -> float:
-    values = trial.intermediate_values
-    return float(values[min(values)])
 
 
 def _scatter(

@@ -28,6 +28,7 @@ from sb3_course.benchmark.tuning.trials import (
     reason_of,
     runs_of_trials,
     settings_key,
+    values_of,
 )
 from sb3_course.benchmark.tuning.tuned_grid import provenance
 
@@ -188,7 +189,7 @@ def search(record: StudyRecord) -> Section:
 def _all(record: StudyRecord) -> Table:
     subject, rows = record.subject, []
     for trial in record.trials:
-        values = [trial.intermediate_values[k] for k in sorted(trial.intermediate_values)]
+        values = values_of(trial)
         state = trial.state.name.lower()
         if AGAIN in trial.user_attrs:
             state += ", second chance"
