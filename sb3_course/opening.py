@@ -124,10 +124,29 @@ def load_to_play(
     algorithm = find_class(path, header, name, trusted)
     with _told(path, name):
         model = loading.load_any(algorithm, path, env, "freeze", trusted, plays=True)
-    for key, weights in model.policy.state_dict().items():
-        if not weights.isfinite().all():
-            raise UserError(f"{path}: its weights {key} are not finite: the training has diverged")
+    check_weights(path, model)
     return model
+
+
+def check_weights(path: Path, model: BaseAlgorithm) -> None:
+    """Check that a model can act.
+
+    :param path: File that it was loaded from
+    :param model: Model
+    :raises UserError: A weight of its policy is not finite
+    """
+    if (key := not_finite(model)) is not None:
+        raise UserError(f"{path}: its weights {key} are not finite: the training has diverged")
+
+
+def not_finite(model: BaseAlgorithm) -> str | None:
+    """Find weights that are not finite, with which a model cannot act.
+
+    :param model: Model
+    :return: Name of the first of its policy that are not, None if all are
+    """
+    state = model.policy.state_dict()
+    return next((key for key, weights in state.items() if not weights.isfinite().all()), None)
 
 
 def normalization_beside(path: Path) -> Path | None:

@@ -232,7 +232,7 @@ def find_class(kind: str, name: Any, known: Mapping[str, Any], base: type[Any]) 
         if name not in classes:
             raise UserError(unknown(kind, name, classes) + ", or module:Class")
         return classes[name]
-    found = of_user(name, lambda: getattr(import_module(module), attribute, None))
+    found = of_user(name, lambda: getattr(import_module(module), attribute))
     if not _derives(found, base):
         raise UserError(f"{name!r} is not a subclass of {base.__name__}")
     return found

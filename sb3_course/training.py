@@ -27,7 +27,7 @@ from sb3_course.common.tracking.tracker import TrackedRun, Tracking
 from sb3_course.common.video import check_renders
 from sb3_course.envs.config import EnvConfig, EnvConfigError
 from sb3_course.envs.make import make_vec_env
-from sb3_course.opening import PICKLES, check_trusted, find_class, untrusted
+from sb3_course.opening import PICKLES, check_trusted, check_weights, find_class, untrusted
 from sb3_course.stopping import Finish, Stop, Tell
 
 EPISODES = 10
@@ -134,7 +134,8 @@ def resume(
     :param tell: Function that gets a line if the running episodes or a replay buffer are lost
     :param device: Device of the networks; None for the one that it was started on
     :return: Model that is ready to go on, and what its training was started with
-    :raises UserError: If the file is damaged, is another kind of file, or is not trusted
+    :raises UserError: If the file is damaged, is another kind of file, is not trusted,
+        or its weights are not finite
     """
     try:
         members = checkpoint.read_members(path)
@@ -168,6 +169,7 @@ def resume(
     except Exception as error:
         env.close()
         raise UserError(f"{path} cannot be loaded: {in_words(error)}") from error
+    check_weights(path, model)
     if lost is not None:
         tell(f"the running episodes start anew: {lost}")
     if isinstance(model, OffPolicyAlgorithm) and model.num_timesteps > 0:

@@ -322,6 +322,16 @@ def test_a_replay_buffer_that_no_file_holds_is_told(tmp_path):
     assert lines == ["the replay buffer starts empty, since no file holds it"]
 
 
+def test_a_training_that_has_diverged_does_not_go_on(tmp_path):
+    setup = training.Setup("NPG", EnvConfig("CartPole-v1"), 1, 0, "dummy", 150)
+    model = training.start(setup, {}, False, None)
+    training.train(model, setup, tmp_path / "model.zip", print)
+    model.policy.action_net.bias.data[0] = float("nan")
+    loading.save(model, tmp_path / "model.zip")
+    with pytest.raises(UserError, match=r"model.zip: its weights action_net.bias are not finite"):
+        training.resume(tmp_path / "model.zip", True, print)
+
+
 def test_a_training_stays_on_its_device_unless_another_one_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["train", "NPG", "CartPole-v1", "--backend", "dummy", "--n-envs", "2"]

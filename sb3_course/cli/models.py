@@ -4,7 +4,6 @@ import shlex
 import sys
 import traceback
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +32,7 @@ from sb3_course.cli.parts.terminal import (
     print_line,
     stop_on_sigterm,
 )
+from sb3_course.common.files import beside
 from sb3_course.common.numbers import readable
 from sb3_course.common.tracking.tracker import check_trackers
 from sb3_course.envs.backends import Backend
@@ -133,6 +133,7 @@ def train(
     """
     from sb3_course import training
     from sb3_course.common import checkpoint
+    from sb3_course.opening import not_finite
     from sb3_course.stopping import finishing
 
     if resume is None:
@@ -189,7 +190,7 @@ def train(
         print_line(f"going on at {model.num_timesteps:,} of {setup.timesteps:,} steps")
     begun = model.num_timesteps
     is_own = resume is not None and file.exists() and file.samefile(resume)
-    meanwhile = _free(file) if file.exists() and not is_own else file  # until it has ended
+    meanwhile = beside(file) if file.exists() and not is_own else file  # until it has ended
     with finishing(print_line) as finish:
         code = _learn(model, setup, meanwhile, tables, finish)
         if code != OK and model.num_timesteps == begun:
@@ -205,7 +206,8 @@ def train(
     code = 128 + finish.number if code == OK and finish.number else code
     option = ["--algo", setup.algo] if ":" in setup.algo else []  # a file names the class alone
     command = shlex.join(["sb3-course", "enjoy", str(file), *option])
-    print_line(f"saved {file}; to watch it: {command}")
+    can_act = not_finite(model) is None
+    print_line(f"saved {file}" + (f"; to watch it: {command}" if can_act else ""))
     if code not in (OK, FAILED):
         print_line(f"to go on: {shlex.join(['sb3-course', 'train', '--resume', str(file)])}")
     return code
@@ -304,12 +306,6 @@ def _learn(
         print_error(f"stopped after {model.num_timesteps:,} steps by the error above")
         return FAILED
     return OK
-
-
-def _free(file: Path) -> Path:
-    """Return a name beside a file that there is not yet, numbered as SB3 numbers its runs."""
-    beside = (file.with_stem(f"{file.stem}_{number}") for number in count(1))
-    return next(place for place in beside if not place.exists())
 
 
 def _another_place() -> str:

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 from unicodedata import normalize
@@ -141,6 +142,16 @@ def write_whole(path: Path, text: str) -> None:
     write_atomically(path, text.encode())
 
 
+def beside(path: Path) -> Path:
+    """Return a name beside a file that there is not yet, numbered as SB3 numbers its runs.
+
+    :param path: File
+    :return: Place that is free, such as ``model_1.zip`` for ``model.zip``
+    """
+    numbered = (path.with_stem(f"{path.stem}_{number}") for number in count(1))
+    return next(place for place in numbered if not place.exists())
+
+
 def shipped(path: str) -> Path:
     """Return a file or folder that comes with the package.
 
@@ -171,9 +182,10 @@ def check_can_write_into(option: str, folder: Path) -> None:
 
     :param option: What the folder was given by, for the message
     :param folder: Folder; missing ones are created
-    :raises UserError: If they cannot, as on a full disk, or where it is a file
+    :raises UserError: If they cannot, as on a full disk, or where it is a file or a broken link
     """
     try:
+        check_link(folder)
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{option}: {folder} is a file; allowed: a folder")
         _try_to_write(folder)
@@ -186,6 +198,17 @@ def _try_to_write(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(prefix=".", suffix=TEMPORARY, dir=folder) as file:
         file.write(b"x")
+
+
+def check_link(place: Path) -> None:
+    """Check that a place is no link to what is not there, nor below one: a disk is not mounted.
+
+    :param place: Place of a file or folder
+    :raises UserError: If it is
+    """
+    there = next(path for path in (place, *place.parents) if os.path.lexists(path))
+    if not os.path.exists(there):
+        raise UserError(f"{there} is a link to {os.readlink(there)}, which is not there")
 
 
 def check_not_read(option: str, file: Path, read: Iterable[Path]) -> None:

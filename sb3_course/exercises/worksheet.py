@@ -70,8 +70,8 @@ def optimal_baseline(probabilities: Array, scores: Array, returns: Array) -> Arr
     """Compute the constant baseline of least variance, one for each parameter.
 
     Minimize the variance of S_p (R - b_p), where S = Σ_t ∇log π(a_t|s_t) is a trajectory's score
-    and R its return, using E[S] = 0: in truth it holds, in a batch, as you are given here, it does
-    not. Where a parameter's score is always 0, let b be 0.
+    and R its return, using E[S] = 0. This holds in expectation; in the batch that you are given
+    it need not. Where a parameter's score is always 0, let b be 0.
 
     :param probabilities: Probability of each of K trajectories, of shape (K,)
     :param scores: S, of shape (K, P)

@@ -18,7 +18,7 @@ from sb3_course.common.checkpoint import (
 )
 from sb3_course.common.errors import UserError
 from sb3_course.common.evaluation import evaluation_envs
-from sb3_course.common.files import check_not_read, shipped
+from sb3_course.common.files import beside, check_not_read, shipped
 from sb3_course.common.numbers import readable
 from sb3_course.common.video import check_renders, check_video, record
 from sb3_course.envs.config import EnvConfig
@@ -89,7 +89,8 @@ def imitate(options: Options, print_line: Callable[[str], None]) -> bool:
 
     :param options: Arguments of the command
     :param print_line: Function that prints a line
-    :return: Whether training finished; False after Ctrl-C, which still saves the model
+    :return: Whether training finished; False after Ctrl-C, which still saves the model,
+        beside a file that there is
     :raises UserError: If an argument does not fit
     :raises FloatingPointError: A loss is not finite; the model is saved as it was before
     """
@@ -108,26 +109,29 @@ def imitate(options: Options, print_line: Callable[[str], None]) -> bool:
     model = _model(options, expert, print_line)
     model.set_logger(Logger(None, [_RoundPrinter(print_line)]))
     players: dict[str, Any] = {"Expert": expert} if expert else {}
-    finished = True
+    ended = False
     try:
         model.learn(0)
         players["BC"] = _frozen(model)
         if options.dagger:
             model.learn(options.rounds * model.n_steps, reset_num_timesteps=False)
             players["DAgger" if options.collect else "Control"] = as_expert(model)
+        ended = True
     except KeyboardInterrupt:
-        finished = False
         print_line(f"interrupted after {model.n_rounds} rounds")
     finally:  # also after an error: what has been learned is not lost
         if out is not None:
+            if not ended and out.exists():
+                print_line(f"{out} stays: it is of another training, and this one has not ended")
+                out = beside(out)
             with finishing(print_line) as finish:
                 model.save(out)
             print_line(f"saved {out}")
-            finished = finished and not finish.number
-    if options.video is not None and finished:
+            ended = ended and not finish.number
+    if options.video is not None and ended:
         record(players, options.env, options.video)
         print_line(f"recorded {options.video}")
-    return finished
+    return ended
 
 
 def default_expert(env_id: str) -> Path | None:

@@ -25,7 +25,7 @@ from sb3_course.common.validation import check_spaces
 from sb3_course.imitation.cs285 import SUFFIXES, load_cs285_expert
 from sb3_course.imitation.fitting import fit_actions
 from sb3_course.loading import load_to_predict, normalization_to_predict
-from sb3_course.opening import find_class
+from sb3_course.opening import check_weights, find_class
 
 Expert: TypeAlias = Callable[[Any], Array]
 """Function from M raw observations, of shape (M, …) or a dict of such arrays, to M actions."""
@@ -209,7 +209,7 @@ def load_expert(path: str | Path, algo: str | None = None, weights_only: bool = 
     :param algo: Class of a model that SB3 saved, whose file does not name it
     :param weights_only: Whether to read no pickle, as for a file that you do not trust
     :return: Function from M raw observations to M actions
-    :raises UserError: If there is no such file, or it holds no expert
+    :raises UserError: If there is no such file, it holds no expert, or its weights are not finite
     :raises NeedsPickleError: ``weights_only``, and only a pickle holds what is needed
     """
     path = existing(path)
@@ -233,6 +233,7 @@ def load_expert(path: str | Path, algo: str | None = None, weights_only: bool = 
         raise
     except CheckpointError as error:
         raise UserError(str(error)) from error
+    check_weights(path, model)
     return as_expert(model)
 
 

@@ -120,7 +120,8 @@ def caption(text: str, config: Any) -> str:
         return text
     if config.n_seeds == 1:
         return f"{text} A single seed has no interval."
-    return f"{text} {covered(config.n_seeds)}".strip()
+    known = covered(config.n_seeds)
+    return f"{text} {known} Those here are of {config.n_seeds} runs." if known else text
 
 
 def read(path: Path) -> pd.DataFrame:

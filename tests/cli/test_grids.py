@@ -21,6 +21,7 @@ from sb3_course.benchmark.storage.store import Store
 from sb3_course.cli import app, running
 from sb3_course.cli.parts import grid_options, terminal
 from tests.benchmark.helpers import HERE, InThisProcess, content, ended, tiny
+from tests.benchmark.tuning.made_up import searched
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -168,6 +169,26 @@ def test_results_that_cannot_be_written_get_one_clear_line(grid, tmp_path, misus
     error = misused([*command.replace("GRID", grid()).split(), "--results", place])
     assert f"'--results': {place.partition('/deeper')[0]} is a file; allowed: a folder" in error
     assert (tmp_path / "taken").read_text() == "no folder"
+
+
+@pytest.mark.parametrize("command", ON_A_GRID)
+@pytest.mark.parametrize("place", ["link", "link/deeper"])
+def test_results_that_are_a_link_to_nothing_get_one_clear_line(
+    grid, tmp_path, misused, command, place
+):
+    """Such as that to a disk which is not mounted."""
+    (tmp_path / "link").symlink_to("gone")
+    error = misused([*command.replace("GRID", grid()).split(), "--results", place])
+    assert "link is a link to gone, which is not there" in error
+    assert not (tmp_path / "gone").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "report", "status", "references", "regression", "tune"])
+def test_a_grids_results_that_are_a_link_to_nothing_are_told(grid, tmp_path, misused, command):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "tiny").symlink_to("gone")
+    error = misused([command, grid(**(searched() if command == "tune" else {}))])
+    assert "results/tiny is a link to gone, which is not there" in error
 
 
 def test_what_takes_no_results_is_told_before_episodes_are_played(grid, misused, monkeypatch):

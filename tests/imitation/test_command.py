@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -158,6 +159,27 @@ def test_ctrl_c_saves_what_there_is(files, capsys, tmp_path, monkeypatch):
     assert invoke([*arguments, "--out", str(model)]) == 130
     assert "interrupted after 1 rounds" in capsys.readouterr().out
     assert sb3_course.load(model, device="cpu").n_rounds == 1
+
+
+@pytest.mark.parametrize("stopped_by", [KeyboardInterrupt, RuntimeError])
+def test_what_has_not_ended_replaces_no_other_model(
+    files, capsys, tmp_path, monkeypatch, stopped_by
+):
+    def stop(self, *args, **kwargs):
+        raise stopped_by
+
+    model = tmp_path / "bc.zip"
+    arguments = ["imitate", "Pendulum-v1", "--expert", files[0], "--demos", files[1]]
+    arguments += ["--out", str(model)]
+    assert invoke(arguments) == 0
+    first = model.read_bytes()
+    monkeypatch.setattr(command.DAgger, "learn", stop)
+    with suppress(RuntimeError):
+        assert invoke([*arguments, "--seed", "1"]) == 130
+    said = capsys.readouterr().out
+    assert f"{model} stays: it is of another training, and this one has not ended" in said
+    assert "saved" in said and model.read_bytes() == first
+    assert sb3_course.load(tmp_path / "bc_1.zip", device="cpu").n_rounds == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -120,6 +120,14 @@ def test_says_what_is_wrong_with_a_file(tmp_path, name, said):
         as_expert(tmp_path / name)
 
 
+def test_an_expert_whose_training_has_diverged_is_refused(tmp_path):
+    model = A2C("MlpPolicy", "CartPole-v1", device="cpu")
+    model.policy.action_net.bias.data[0] = float("nan")
+    loading.save(model, tmp_path / "m.zip")
+    with pytest.raises(UserError, match=r"weights action_net.bias are not finite"):
+        load_expert(tmp_path / "m.zip")
+
+
 def test_a_policy_with_action_masks_is_no_expert():
     model = MaskablePPO("MlpPolicy", "CartPole-v1", device="cpu")
     for expert in (model, model.policy):

@@ -42,6 +42,16 @@ def test_a_figure_is_reproduced_byte_for_byte(tmp_path):
     assert f"{content['numbers']['exponent_bc']:.2f}" in content["sentence"]
 
 
+@pytest.mark.parametrize(
+    ("n_seeds", "end"),
+    [(1, "A single seed has no interval."), (8, "Those here are of 8 runs."), (20, "a 95% band.")],
+)
+def test_a_caption_says_of_how_many_runs_its_intervals_are(n_seeds, end):
+    config = replace(compounding.QUICK, n_seeds=n_seeds)
+    assert run.caption("Mean, a 95% band.", config).endswith(end)
+    assert ("mean of 5 runs" in run.caption("Mean, a 95% band.", config)) == (n_seeds == 8)
+
+
 def test_quick_figures_do_not_replace_full_ones(tmp_path, capsys):
     store(tmp_path, NAME)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}

@@ -70,8 +70,13 @@ class Supervisor:
             target=_supervise, args=[theirs, os.getpid(), settings, self._limit, self._temporary]
         )
         resource_tracker.ensure_running()  # before the mark is set: it serves all supervisors
-        with environment({**ONE_THREAD, process_tree.MARK: self._mark}):
-            self._process.start()
+        marked = environment({**ONE_THREAD, process_tree.MARK: self._mark})
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which it inherits
+        try:
+            with marked:
+                self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
     @property
@@ -130,6 +135,7 @@ def _supervise(
     """Execute the runs that the command sends, until it closes the connection or dies."""
     os.setsid()  # Ctrl-C reaches the command alone, which then stops this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     guard = process_tree.guard(command, temporary)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     process_tree.adopt_orphans()

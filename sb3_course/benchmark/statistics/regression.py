@@ -175,10 +175,14 @@ def stored_tasks(grid: Grid, store: Store, seeds: int) -> dict[Task, list[RunRes
             )
         power, _ = powers(runs, seeds, false_alarm)  # fail before anything is trained
         if power < MIN_POWER:
+            able = [k for k in range(1, len(runs)) if has_alarm(len(runs) - k, k, false_alarm / 2)]
+            strong = (k for k in able if powers(runs, k, false_alarm)[0] >= MIN_POWER)
+            k = next(strong, None)
+            other = "" if k is None else f"--seeds {k}, "
             raise UserError(
                 f"{found}; with --seeds {seeds}, a policy that learns nothing would be noticed "
-                f"with probability {power:.2f} only, and {MIN_POWER} is needed: choose a longer "
-                "budget, an easier task, more evaluations or more seeds"
+                f"with probability {power:.2f} only, and {MIN_POWER} is needed: choose {other}"
+                "a longer budget, an easier task or more evaluations"
             )
     return tasks
 

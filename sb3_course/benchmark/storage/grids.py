@@ -38,10 +38,11 @@ def stored_results(grid: Grid, results: str | Path = RESULTS) -> Store:
     :raises UserError: If there are none
     """
     folder = Path(results) / grid.name
+    store = Store(folder)
     if not folder.is_dir() or {path.name for path in folder.iterdir()} == {TUNING}:
         raise UserError(f"no results in {folder}; run `sb3-course run` or run_grid() first")
     remove_abandoned(folder)
-    return Store(folder)
+    return store
 
 
 def grid_in(folder: Path) -> Grid | None:

@@ -24,7 +24,7 @@ from sb3_course.benchmark.storage.run_files import (
     stored_in,
 )
 from sb3_course.common.errors import UserError
-from sb3_course.common.files import write_whole
+from sb3_course.common.files import check_link, write_whole
 
 SPEC = '{"spec":'
 """How the line of a run begins; its spec follows."""
@@ -35,9 +35,11 @@ class Store:
     """The results of one grid: finished runs as :class:`.RunFiles`, failed ones in ``failed``.
 
     :param folder: ``results/GRID``
+    :raises UserError: The folder is a link to what is not there
     """
 
     def __init__(self, folder: Path) -> None:
+        check_link(folder)
         self.folder = folder
         self._runs = RunFiles(folder, _id_of_line)
 

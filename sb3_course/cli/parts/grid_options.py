@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from sb3_course.cli.parts.terminal import print_error, print_line
+from sb3_course.common.files import check_link
 
 if TYPE_CHECKING:
     from sb3_course.benchmark.definition.grid import Grid
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def _no_file(path: Path) -> Path:
     """Refuse a folder that is a file, or below one."""
+    check_link(path)
     there = next(place for place in (path, *path.parents) if place.exists())
     if not there.is_dir():
         raise typer.BadParameter(f"{there} is a file; allowed: a folder")

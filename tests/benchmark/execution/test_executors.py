@@ -7,6 +7,7 @@ from rich.console import Console
 
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.executors import LocalProcesses
+from sb3_course.benchmark.execution.supervisor import Supervisor
 from sb3_course.benchmark.execution.train_run import attempt
 from sb3_course.benchmark.execution.worker import Lost, WorkerSettings
 from sb3_course.benchmark.storage.store import Store
@@ -59,6 +60,19 @@ def test_a_run_that_never_returns_is_stopped_with_a_traceback(tmp_path):
     (result,) = run(specs, tmp_path, workers=1, hours=0.002).read(specs)
     assert result.reason == "stopped at the time limit of 0.002 hours (time_limit)"
     assert "most recent call first" in result.failure
+
+
+def test_ctrl_c_while_a_process_starts_reaches_the_command_alone(tmp_path, capfd):
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    supervisor = Supervisor(WorkerSettings(tmp_path, hours=1.0))
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+    os.kill(supervisor.pid, signal.SIGINT)  # it has imported nothing yet
+    assert supervisor.start(tiny().runs()[0])
+    while (outcome := supervisor.outcome()) is None:
+        assert supervisor.connection.poll(60)
+    supervisor.stop()
+    assert outcome.failure is None
+    assert "KeyboardInterrupt" not in capfd.readouterr().err
 
 
 def test_a_process_that_is_killed_between_two_runs_is_replaced(tmp_path):
