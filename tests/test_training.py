@@ -47,8 +47,10 @@ def test_a_stopped_training_goes_on_to_its_end(whole, capsys):
 
 def test_a_killed_training_goes_on_from_its_last_save(whole):
     words = [*WORDS, "--timesteps", "100_000_000", "--save-every", "300", "--out", "killed.zip"]
+    threads = {"OMP_NUM_THREADS": str(th.get_num_threads())}  # with others, numbers differ
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *words], env={**os.environ, "PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", COMMAND, *words],
+        env={**os.environ, **threads, "PYTHONPATH": str(ROOT)},
     )
     while not Path("killed.zip").exists() and process.poll() is None:
         pass
