@@ -24,10 +24,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from sb3_course import DAgger
 from sb3_course.benchmark.storage.manifest import merge_manifest
 from sb3_course.benchmark.storage.provenance import machine, of_a_run
-from sb3_course.benchmark.storage.run_files import RunFiles
 from sb3_course.common.evaluation import evaluate, evaluation_envs, evaluation_seed
 from sb3_course.common.tracking.code import git_commit, versions
 from sb3_course.common.yaml_values import read_yaml
+from sb3_course.homework.imitation_runs import run_files
 from sb3_course.imitation import demonstrate, load_demonstrations, load_expert
 from sb3_course.registry import constructor_arguments
 
@@ -135,11 +135,6 @@ def execute(run: Run, study: dict[str, Any], files: Path) -> dict[str, Any]:
     }
 
 
-def run_files(out: Path) -> RunFiles:
-    """Return the files of the finished runs."""
-    return RunFiles(out, lambda text: Run(**json.loads(text)["run"]).name)
-
-
 def expert_returns(study: dict[str, Any], files: Path) -> list[float]:
     """Return the returns of the expert itself."""
     environment, n = study["environment"], study["expert_episodes"]
@@ -168,14 +163,14 @@ def main(
     """Execute the missing runs."""
     th.set_num_threads(1)
     study, started = read_study(), time.time()
-    runs, finished = list(runs_of(study)), run_files(out).names()
+    runs, finished = list(runs_of(study)), run_files(out, Run).names()
     todo = [run for run in runs if run.name not in finished]
     print(f"{len(runs)} runs, {len(runs) - len(todo)} done", flush=True)
     for run in todo:
         facts = execute(run, study, files)
-        run_files(out).write(run.name, json.dumps(facts) + "\n")
+        run_files(out, Run).write(run.name, json.dumps(facts) + "\n")
         print(f"{run.name}: {np.mean(facts['returns']):,.0f}", flush=True)
-    run_files(out).pack()
+    run_files(out, Run).pack()
     write_manifest(out, started, expert_returns(study, files))
 
 

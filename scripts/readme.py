@@ -7,6 +7,7 @@ Each table is between two comments, ``<!-- results: NAME -->`` and ``<!-- end --
 """
 
 import argparse
+import math
 import re
 import sys
 from functools import cache
@@ -16,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from sb3_course.benchmark.definition.grid import Grid, load_grid
+from sb3_course.benchmark.reporting.numbers import interval, p_value
 from sb3_course.benchmark.statistics.analysis import complete_runs
 from sb3_course.benchmark.statistics.answers import answers
 from sb3_course.benchmark.statistics.curves import RUN, on_grid, split_complete
@@ -76,17 +78,28 @@ def answers_table(grid: Grid, store: Store) -> str:
     """
     runs = tidy([result for result in store.read(grid.runs()) if result.failure is None])
     design = design_of(grid, rounds=read_rounds(store.folder))
-    header = ["Question", "X", "Y", "P(X > Y)", "p", "Settled", "Power", "Seeds for 0.8", "Seeds"]
+    in_rounds = design.rounds is not None  # the test of rounds decides, of which p takes no account
+    header = [
+        "Question",
+        "X",
+        "Y",
+        "P(X > Y)",
+        "p (Holm)",
+        "Settled",
+        "Power",
+        "Seeds for 0.8",
+        "Seeds",
+    ]
     lines = [header, ["---"] * len(header)]
     for row in answers(design, *complete_runs(design, runs)).itertuples(index=False):
         settled = f"yes: {row.winner}" if row.settled else "no"
         lines.append(
             [
                 *(row.question, row.x, row.y),
-                f"{row.point:.2f} [{row.low:.2f}, {row.high:.2f}]",
-                f"{row.p_holm:.3f}" if row.p_holm >= 0.001 else "< 0.001",
+                interval(row.point, row.low, row.high),
+                "—" if in_rounds else p_value(row.p_holm),
                 settled,
-                f"{row.power:.2f} [{row.power_low:.2f}, {row.power_high:.2f}]",
+                interval(row.power, row.power_low, row.power_high),
                 f"{_seeds(row.seeds_needed)} [{_seeds(row.seeds_low)}, {_seeds(row.seeds_high)}]",
                 f"{min(row.n_runs_x, row.n_runs_y)}",
             ]
@@ -96,7 +109,9 @@ def answers_table(grid: Grid, store: Store) -> str:
 
 def _seeds(number: float) -> str:
     """Write a number of seeds, of which more than a thousand are not searched for."""
-    return f"{number:.0f}" if number <= MOST_RUNS else f"> {MOST_RUNS:,}"
+    if math.isnan(number):
+        return "—"
+    return f"{number:.0f}" if number <= MOST_RUNS else f">{MOST_RUNS:,}"
 
 
 def returns_table(grid: Grid, store: Store) -> str:

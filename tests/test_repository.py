@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("[!_]*/*.md"))]
 PACKAGES = sorted((ROOT / "sb3_course").rglob("__init__.py"))
+SCRIPTS = [p for folder in ("scripts", "benchmarks", "docs") for p in (ROOT / folder).rglob("*.py")]
 YAML_FILES = [
     ROOT / "CITATION.cff",
     ROOT / ".pre-commit-config.yaml",
@@ -137,6 +139,16 @@ def test_a_package_that_lists_its_modules_lists_all_of_them(path):
     if re.search(r"^module ", docstring, re.MULTILINE):
         inside = {p.stem for p in path.parent.glob("[!.]*") if is_module(p)} - {"__init__"}
         assert sorted(listed) == sorted(inside)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_script_imports_from_the_package_is_there(path):
+    """Many are run once in a while, by hand."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sb3_course"):
+            module = import_module(node.module)
+            for name in (alias.name for alias in node.names):
+                assert hasattr(module, name) or import_module(f"{node.module}.{name}")
 
 
 def is_module(path):

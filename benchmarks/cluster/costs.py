@@ -57,7 +57,9 @@ def made_up(spec: RunSpec, generator: np.random.Generator) -> RunResult:
     for step in spec.config.evaluation_steps:
         learned = height * (1 - np.exp(-4 * step / spec.config.total_timesteps))
         returns = learned + 50 * generator.normal(size=EPISODES)
-        measurements.append(Measurement(step, step, step / 1e4, returns.tolist(), [1000] * 10))
+        measurements.append(
+            Measurement(step, step, step / 1e4, returns.tolist(), [1000] * EPISODES)
+        )
     return RunResult(spec=spec, measurements=measurements, seconds=100.0)
 
 
@@ -202,10 +204,9 @@ def shown(value: float, unit: str) -> str:
     """Return a figure with a unit that suits its size."""
     if unit != "s":
         return f"{value:.0f} {unit}" if value >= 100 else f"{value:.2g} {unit}"
-    for factor, name in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
-        if value * factor >= 1 or name == "µs":
-            return f"{float(f'{value * factor:.2g}'):g} {name}"
-    return ""
+    scales = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"))
+    factor, name = next((scale for scale in scales if value * scale[0] >= 1), scales[-1])
+    return f"{float(f'{value * factor:.2g}'):g} {name}"
 
 
 if __name__ == "__main__":

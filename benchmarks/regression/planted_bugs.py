@@ -129,11 +129,6 @@ def scaled(name: str, factor: float, config: RunConfig) -> Iterator[RunConfig]:
     yield config.model_copy(update={"params": {**config.params, name: value * factor}})
 
 
-def is_actor_critic(config: RunConfig) -> bool:
-    """Return whether a run has a critic whose sign can be wrong."""
-    return config.algorithm_class not in WHOLE_EPISODES
-
-
 def rates(config: RunConfig) -> tuple[str, ...]:
     """Return the arguments that set the length of steps; NPG's learning rate is its critic's."""
     return ("learning_rate", "target_kl") if config.algorithm_class == "NPG" else ("learning_rate",)
@@ -142,7 +137,7 @@ def rates(config: RunConfig) -> tuple[str, ...]:
 def plants_of(config: RunConfig) -> dict[str, Plant]:
     """Return the bugs that a run can have, by name."""
     plants: dict[str, Plant] = {"train() does nothing": train_does_nothing}
-    if is_actor_critic(config) or baseline(config) is not None:
+    if config.algorithm_class not in WHOLE_EPISODES or baseline(config) is not None:
         plants["flipped baseline sign"] = flipped_baseline_sign
     plants["missing gamma"] = missing_gamma
     if config.algorithm_class in ("NPG", "BatchActorCritic"):

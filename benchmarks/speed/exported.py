@@ -23,7 +23,7 @@ from sb3_course import NPG, loading
 from sb3_course.collection.observations import take
 from sb3_course.common.files import shipped
 from sb3_course.envs.spaces_only import SpacesOnlyEnv
-from sb3_course.playing import open_policy
+from sb3_course.opening import open_policy
 from sb3_course.publishing.export import SUFFIXES, export_model
 from sb3_course.publishing.exported import runner, sample_observations
 

@@ -96,12 +96,11 @@ def rate_table(records: list[Record]) -> list[list[str]]:
     table = [["row", "environment", "environments", "", "unit", "per CPU second", "per second"]]
     for (row, task), counts in lines(records).items():
         for n, here in counts.items():
+            how = ",.3g" if ROWS[row].unit == "rounds" else ",.0f"
             for name in ROWS[row].contenders:
                 turns = [turn for record in here for turn in record["turns"][name]]
                 rates = [
-                    f"{median(turn['units'] / turn[clock] for turn in turns):,.3g}"
-                    if ROWS[row].unit == "rounds"
-                    else f"{median(turn['units'] / turn[clock] for turn in turns):,.0f}"
+                    format(median(turn["units"] / turn[clock] for turn in turns), how)
                     for clock in ("cpu", "wall")
                 ]
                 table.append([row, task, str(n or MISSING), name, ROWS[row].unit, *rates])

@@ -141,11 +141,10 @@ def one_seed(subject: Subject, folder: Path, budget: int) -> dict[str, Any]:
         storage=open_journal(folder),
         study_name="one seed",
         direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=10, n_warmup_steps=0),
+        pruner=optuna.pruners.MedianPruner(
+            n_startup_trials=10, n_warmup_steps=config.evaluation_steps[n_evaluations // 3]
+        ),
         load_if_exists=True,
-    )
-    study.pruner = optuna.pruners.MedianPruner(
-        n_startup_trials=10, n_warmup_steps=config.evaluation_steps[n_evaluations // 3]
     )
     for left in study.get_trials(states=(TrialState.RUNNING,)):  # of a killed command
         study.tell(left.number, state=TrialState.FAIL)

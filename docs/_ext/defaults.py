@@ -6,9 +6,9 @@ from pathlib import Path
 import gymnasium
 import pandas as pd
 from details import final_returns
-from facts import table
+from facts import ROOT, table
 
-RESULTS = Path(__file__).resolve().parents[2] / "results"
+RESULTS = ROOT / "results"
 FOLDER = RESULTS / "defaults"
 GRID = "benchmarks/defaults.yaml"
 NAME = re.compile(r"(?P<task>.+) from (?P<n_envs>\d+)")
@@ -19,7 +19,7 @@ def defaults(task: str, folder: Path = FOLDER) -> str:
 
     :param task: Gymnasium id, as in the names of the grid's environments
     :param folder: Folder of the results
-    :return: Markdown table; a cell is the mean over seeds, and the lowest of them where it differs
+    :return: Markdown table; a cell is the mean over seeds, the lowest of them, and their number
     """
     cells: dict[str, dict[int, str]] = {}
     for (algorithm, environment), returns in final_returns(folder).items():
@@ -39,8 +39,8 @@ def finals(name: str, results: Path = RESULTS) -> str:
 
     :param name: Name of the folder of the grid's results
     :param results: Folder of all results
-    :return: Markdown table; a cell is the mean over seeds, and the lowest of them; the last column
-        is that of :func:`relapses`
+    :return: Markdown table; a cell is the mean over seeds, the lowest of them, and their number;
+        the last column is that of :func:`relapses`
     :raises FileNotFoundError: There are no such results
     """
     found = final_returns(results / name)

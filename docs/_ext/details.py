@@ -5,10 +5,10 @@ from functools import cache
 from pathlib import Path
 
 import pandas as pd
-from facts import table
+from facts import ROOT, table
 from scipy import stats
 
-FOLDER = Path(__file__).resolve().parents[2] / "results" / "ablations"
+FOLDER = ROOT / "results" / "ablations"
 GRID = "benchmarks/ablations.yaml"
 BASELINE = "NPG"
 NOT_YET = f"Not yet measured; `sb3-course run {GRID}` measures it."

@@ -5,13 +5,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from facts import table
+from facts import ROOT, table
 
 from sb3_course.benchmark.definition.grid import Grid, load_grid
 from sb3_course.benchmark.storage.manifest import read_manifest
 from sb3_course.homework.experiments import EXPERIMENTS
 
-RESULTS = Path(__file__).resolve().parents[2] / "results"
+RESULTS = ROOT / "results"
 HEADER = ["experiment", "runs", "steps of each", "a run", "all of them"]
 
 

@@ -156,7 +156,7 @@ def answer(question: str) -> str:
     """
     items = [
         f"- On {where}: a run of {x} ends higher than one of {y} with probability {p} "
-        f"(p {value if value.startswith('<') else f'= {value}'}, {seeds} seeds)."
+        f"({_p(value)}{seeds} seeds)."
         for grid, where in GRIDS.items()
         for asked, x, y, p, value, *_, seeds in answers(grid)
         if asked == question
@@ -164,6 +164,13 @@ def answer(question: str) -> str:
     if not items:
         raise KeyError(f"no grid asks {question!r}")
     return "\n".join(items)
+
+
+def _p(value: str) -> str:
+    """Write a p-value of :func:`answers`, which has none where rounds of seeds decide."""
+    if value == "—":
+        return "after rounds of seeds: "
+    return f"p {value if value.startswith('<') else f'= {value}'}, "
 
 
 @cache

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from facts import table
+from facts import ROOT, table
 
-ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = "mujoco"
 SEARCHES = "npg_*.yaml", "trpo_*.yaml"
 

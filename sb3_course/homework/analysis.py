@@ -167,7 +167,7 @@ def disagreements(table: pd.DataFrame, trajectories: int) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, config: Config) -> Figure:
-    """Draw the exact variances as lines and the sampled ones as points.
+    """Draw exact gradients and variances as lines and the sampled ones as points.
 
     :param table: Table of :func:`measure`
     :param config: Setting that it was measured in

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from sb3_course.benchmark.reporting.drawing import figures, files, plots
 from sb3_course.benchmark.reporting.drawing.figures import Panel
 from sb3_course.benchmark.reporting.drawing.files import INK
-from sb3_course.benchmark.reporting.drawing.styles import COLORS
+from sb3_course.benchmark.reporting.drawing.styles import COLORS, Style
 from sb3_course.benchmark.storage.run_files import RunFiles
 from sb3_course.common.errors import UserError
 from sb3_course.common.files import check_can_write_into, write_whole
@@ -245,7 +245,7 @@ def draw(table: pd.DataFrame) -> Figure:
     :return: Figure
     """
     panels = [_panel(rows) for _, rows in table.groupby("environment", sort=False)]
-    return figures.together(panels, {})
+    return figures.together(panels, {"mean over seeds (star: the notes)": Style(COLORS[0], ())})
 
 
 def _panel(rows: pd.DataFrame) -> Panel:

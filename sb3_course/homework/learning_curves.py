@@ -58,17 +58,6 @@ def looks(algorithms: Sequence[str], own: Sequence[str]) -> Styles:
     return mine | styles(algorithms)
 
 
-def panels(table: pd.DataFrame, environments: Sequence[str], look: Styles) -> list[Panel]:
-    """Return one panel per environment: mean returns along environment steps.
-
-    :param table: Curves of the stored runs and of one's own, with the columns :data:`CURVES`
-    :param environments: Environments in the order of the panels
-    :param look: Styles of the algorithms
-    :return: Panels
-    """
-    return [_panel(table[table["environment"] == name], name, look) for name in environments]
-
-
 def _panel(rows: pd.DataFrame, environment: str, look: Styles) -> Panel:
     def draw(axes: Axes) -> None:
         plots.curves(axes, rows, look, "step")
@@ -80,9 +69,10 @@ def _panel(rows: pd.DataFrame, environment: str, look: Styles) -> Panel:
 def draw(table: pd.DataFrame, environments: Sequence[str], look: Styles) -> Figure:
     """Draw the figure of an experiment.
 
-    :param table: As in :func:`panels`, like what follows
+    :param table: Curves of the stored runs and of one's own, with the columns :data:`CURVES`
     :param environments: Environments in the order of the panels
     :param look: Styles of the algorithms
     :return: Figure
     """
-    return figures.together(panels(table, environments, look), look)
+    panels = [_panel(table[table["environment"] == name], name, look) for name in environments]
+    return figures.together(panels, look)

@@ -1,6 +1,7 @@
 """Demonstrations from files and other libraries, as two arrays that fit an environment's spaces."""
 
 import math
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -264,6 +265,8 @@ def _check_rows(obs: Obs, actions: Array) -> None:
 
 def _load_npz(path: Path) -> Demonstrations:
     try:
+        if not zipfile.is_zipfile(path):  # of which NumPy advises to read a pickle
+            raise ValueError("it is no zip file")
         with np.load(path, allow_pickle=False) as file:
             names = [n for pair in NAMES for n in pair if n in file] + [
                 name for name in file if name.startswith(KEY)

@@ -106,16 +106,15 @@ def make_card(options: Options, tell: Callable[[str], None]) -> None:
     write_whole(folder / "README.md", readme(facts))
 
 
-def interval(returns: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:
+def interval(returns: NDArray[np.float64]) -> tuple[float, float]:
     """Compute a bootstrap interval of the mean, by percentiles of resampled means.
 
     :param returns: Returns of independent episodes, of shape (n_episodes,)
-    :param level: Probability with which such an interval covers the mean, about
-    :return: Its ends
+    :return: Its ends, between which it lies with a probability of about :data:`LEVEL`
     """
     generator = np.random.default_rng(0)
     means = generator.choice(returns, (N_RESAMPLED, len(returns))).mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 

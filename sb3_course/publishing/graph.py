@@ -39,7 +39,11 @@ class PolicyGraph(nn.Module):
             _normalizer(normalization, name if self._is_dict else None) for name in self.inputs
         )
         space: Any = policy.action_space
-        self.fit = _Bounded(space, policy.squash_output) if _is_box(space) else _Whole(space)
+        self.fit = (
+            _Bounded(space, policy.squash_output)
+            if isinstance(space, spaces.Box)
+            else _Whole(space)
+        )
 
     def forward(self, *observations: th.Tensor) -> th.Tensor:
         """Compute the actions.
@@ -63,10 +67,6 @@ def inputs_of(space: spaces.Space[Any]) -> dict[str, spaces.Space[Any]]:
     :return: The spaces of a Dict by their keys, or the space itself as :data:`OBSERVATION`
     """
     return dict(space.spaces) if isinstance(space, spaces.Dict) else {OBSERVATION: space}
-
-
-def _is_box(space: spaces.Space[Any]) -> bool:
-    return isinstance(space, spaces.Box)
 
 
 def _normalizer(normalization: VecNormalize | None, key: str | None) -> nn.Module:

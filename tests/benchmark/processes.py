@@ -11,11 +11,16 @@ COMMAND = [sys.executable, "-c", "from sb3_course.cli.app import main; main()"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def start_command(words, folder, log="log"):
+def start_command(words, folder, log="log", **options):
     """Start ``sb3-course``, whose output goes to a file in the folder."""
     with (folder / log).open("w") as stream:
         return subprocess.Popen(
-            [*COMMAND, *words], cwd=folder, env=ENVIRONMENT, stdout=stream, stderr=stream
+            [*COMMAND, *words],
+            cwd=folder,
+            env=ENVIRONMENT,
+            stdout=stream,
+            stderr=stream,
+            **options,
         )
 
 

@@ -76,7 +76,3 @@ def test_imitate_passes_its_options_on(monkeypatch, words, expected, finished):
     (options,) = calls
     assert options.env.id == "CartPole-v1"
     assert {key: getattr(options, key) for key in expected} == expected
-
-
-def test_imitate_names_an_unknown_environment(misused):
-    assert "did you mean 'CartPole-v1'" in misused(["imitate", "CartPol-v1"])

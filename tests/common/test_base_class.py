@@ -8,13 +8,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.dqn.policies import DQNPolicy
 
-import sb3_course
 from sb3_course import REINFORCE
 from tests.contract.helpers import (
     any_env,
     copy_parameters,
     equal_tensors,
-    normalized_pendulum,
     small_model,
 )
 from tests.worlds import Scripted
@@ -143,13 +141,6 @@ def test_save_excludes_and_includes_attributes(tmp_path):
     loaded = REINFORCE.load(tmp_path / "other")
     assert loaded.gamma == 0.99  # the constructor's default
     assert loaded.rollout.rewards.tolist() == model.rollout.rewards.tolist()
-
-
-@pytest.mark.parametrize("load", [REINFORCE.load, sb3_course.load])
-def test_loading_without_the_environment_warns_that_observations_were_normalized(load, tmp_path):
-    small_model(REINFORCE, normalized_pendulum()).save(tmp_path / "model")
-    with pytest.warns(UserWarning, match="normalized observations"):
-        load(tmp_path / "model")
 
 
 def test_load_names_the_values_that_normalize_takes(tmp_path):

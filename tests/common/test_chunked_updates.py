@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sb3_course import ISPG, NPG, REINFORCE, BatchActorCritic
 from sb3_course.estimators import trajectory_gradients
 from tests.contract.helpers import any_env, every_variant, small_model
 
+ROOT = Path(__file__).resolve().parents[2]
 IMAGES = spaces.Box(0, 255, (36, 36, 1), dtype=np.uint8)
 DICT = spaces.Dict({"image": IMAGES, "box": spaces.Box(-1, 1, (3,)), "bit": spaces.Discrete(2)})
 POLICIES = {
@@ -159,7 +161,7 @@ def test_memory_does_not_grow_with_the_batch():
     """384 images of 84 x 84 x 4 more, whose graphs keep 77 MB, take less than 30 MB more."""
     env = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is free is given back at once
     command = [sys.executable, "-c", MEMORY]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=env, cwd=ROOT)
     few, many = map(float, run.stdout.split())
     assert few > 10
     assert many < few + 30, f"{few} MB, then {many} MB"

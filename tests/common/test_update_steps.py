@@ -5,7 +5,7 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from sb3_course import NPG, BatchActorCritic
+from sb3_course import BatchActorCritic
 from tests.contract.helpers import ACTIONS, any_env, small_model
 from tests.worlds import Scripted
 
@@ -252,12 +252,6 @@ def test_values_and_samples_follow_parameters_that_move_in_memory():
     for p in model.policy.parameters():
         p.data = p.data * 0.0
     assert not model.predict_values(obs.numpy()).any()
-
-
-def test_a_model_is_copied_and_pickled_after_training():
-    model = NPG("MlpPolicy", "Pendulum-v1", n_steps=8, seed=0).learn(16)
-    state = model.__getstate__()
-    assert state["_made"] is None and model._made is not None
 
 
 class Stop(BaseCallback):

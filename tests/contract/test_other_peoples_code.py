@@ -21,6 +21,7 @@ import sb3_course
 from sb3_course import BC, ISPG, NPG, REINFORCE, DAgger, OnlineActorCritic
 from sb3_course.common.evaluation import evaluate, evaluation_envs
 from sb3_course.ispg import RATIOS
+from tests.contract.helpers import takes
 from tests.worlds import RandomSpaces
 
 KINDS = [np.uint8, np.int64, np.float32, object]
@@ -347,12 +348,11 @@ def test_a_wrapper_given_to_load_keeps_its_settings(trained, settings, load):
     assert env.obs_rms.count == statistics.count
 
 
+@pytest.mark.parametrize("trained", ["BC"], indirect=True)
 def test_a_wrapper_given_to_from_imitation_keeps_its_settings(trained):
-    model, _ = trained
-    if isinstance(model, BC):
-        env = pendulum(**EVALUATION)
-        NPG.from_imitation(model, env, n_steps=32)
-        assert {name: getattr(env, name) for name in EVALUATION} == EVALUATION
+    env = pendulum(**EVALUATION)
+    NPG.from_imitation(trained[0], env, n_steps=32)
+    assert {name: getattr(env, name) for name in EVALUATION} == EVALUATION
 
 
 def test_evaluation_after_loading_sees_raw_rewards(trained):
@@ -467,47 +467,56 @@ def test_batch_normalization_on_one_environment(name):
 # -- types and spaces ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
-@pytest.mark.parametrize(
-    ("parameter", "value"),
-    [
-        ("learning_rate", "3e-4"),
-        ("learning_rate", None),
-        ("critic_learning_rate", [1e-3]),
-        ("gamma", None),
-        ("gamma", math.nan),
-        ("ent_coef", "auto"),
-        ("max_grad_norm", True),
-        ("target_kl", "abc"),
-        ("step_size", -1),
-        ("min_ess", "half"),
-        ("gae_lambda", None),
-        ("normalize_advantage", "no"),
-        ("reward_to_go", 0),
-        ("line_search", "yes"),
-        ("balance_heuristic", None),
-        ("self_normalize", "False"),
-    ],
-)
-def test_a_value_of_another_type_is_refused_with_its_name(name, parameter, value):
-    algorithm = getattr(sb3_course, name)
-    if parameter in algorithm.__init__.__code__.co_varnames:
-        with pytest.raises(
-            ValueError, match=rf"^{parameter} must be .*, got {re.escape(repr(value))}"
-        ):
-            make(algorithm, **{parameter: value})
+OF_ANOTHER_TYPE = [
+    ("learning_rate", "3e-4"),
+    ("learning_rate", None),
+    ("critic_learning_rate", [1e-3]),
+    ("gamma", None),
+    ("gamma", math.nan),
+    ("ent_coef", "auto"),
+    ("max_grad_norm", True),
+    ("target_kl", "abc"),
+    ("step_size", -1),
+    ("min_ess", "half"),
+    ("gae_lambda", None),
+    ("normalize_advantage", "no"),
+    ("reward_to_go", 0),
+    ("line_search", "yes"),
+    ("balance_heuristic", None),
+    ("self_normalize", "False"),
+]
+TAKEN = [
+    (algorithm, parameter, value)
+    for algorithm in (getattr(sb3_course, name) for name in sb3_course.ALGORITHMS)
+    for parameter, value in OF_ANOTHER_TYPE
+    if takes(algorithm, parameter)
+]
+NUMBERS = [
+    (algorithm, parameter)
+    for algorithm in (getattr(sb3_course, name) for name in sb3_course.ALGORITHMS)
+    for parameter in ("learning_rate", "critic_learning_rate", "target_kl")
+    if takes(algorithm, parameter)
+]
 
 
-@pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
-@pytest.mark.parametrize("parameter", ["learning_rate", "critic_learning_rate", "target_kl"])
-def test_numbers_of_numpy_are_numbers(name, parameter):
-    algorithm = getattr(sb3_course, name)
-    if parameter in algorithm.__init__.__code__.co_varnames:
-        learned, expected = (
-            make(algorithm, **{parameter: kind(0.125)}).learn(64).policy.parameters()
-            for kind in (np.float32, float)
-        )
-        assert all(th.equal(one, other) for one, other in zip(learned, expected, strict=True))
+def test_every_parameter_is_tried():
+    assert {row[1] for row in TAKEN} == {parameter for parameter, _ in OF_ANOTHER_TYPE}
+    assert len({row[1] for row in NUMBERS}) == 3
+
+
+@pytest.mark.parametrize(("algorithm", "parameter", "value"), TAKEN)
+def test_a_value_of_another_type_is_refused_with_its_name(algorithm, parameter, value):
+    with pytest.raises(ValueError, match=rf"^{parameter} must be .*, got {re.escape(repr(value))}"):
+        make(algorithm, **{parameter: value})
+
+
+@pytest.mark.parametrize(("algorithm", "parameter"), NUMBERS)
+def test_numbers_of_numpy_are_numbers(algorithm, parameter):
+    learned, expected = (
+        make(algorithm, **{parameter: kind(0.125)}).learn(64).policy.parameters()
+        for kind in (np.float32, float)
+    )
+    assert all(th.equal(one, other) for one, other in zip(learned, expected, strict=True))
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 0.5, True, np.int64(-1), "3"])

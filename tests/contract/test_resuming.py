@@ -5,6 +5,7 @@ import sys
 import types
 import warnings
 from functools import partial
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -28,6 +29,7 @@ from tests.contract.helpers import (
     small_model,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 IN_A_NEW_PROCESS = """
 import sys
 import torch
@@ -68,7 +70,7 @@ def test_a_training_goes_on_in_a_new_process_bit_for_bit(tmp_path):
         model.save(path)
         expected[path] = copy_parameters(model.learn(steps, reset_num_timesteps=False))
         words += [path, kind, str(steps)]
-    subprocess.run([sys.executable, "-c", IN_A_NEW_PROCESS, *words], check=True)
+    subprocess.run([sys.executable, "-c", IN_A_NEW_PROCESS, *words], check=True, cwd=ROOT)
     for path, parameters in expected.items():
         resumed = th.load(path + ".pt")
         assert all(th.equal(parameters[name], resumed[name]) for name in resumed), path

@@ -5,6 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import gymnasium
 import matplotlib.pyplot
 import pytest
 import typer.main
@@ -39,6 +40,15 @@ def name(value):
     if isinstance(value, Path):
         return str(value.relative_to(ROOT))
     return " ".join(value)[:60] if isinstance(value, list) else "grid"
+
+
+@pytest.fixture(autouse=True)
+def registry_as_before():
+    """Forget the environments that a page registers."""
+    before = dict(gymnasium.registry)
+    yield
+    gymnasium.registry.clear()
+    gymnasium.registry.update(before)
 
 
 CELL = r"\{code-cell\} python"

@@ -81,12 +81,14 @@ def test_a_few_rounds_learn_to_balance_the_pole():
 def test_round_0_is_behavioral_cloning_of_the_demonstrations():
     env = cartpole()
     given = demonstrate(balance, env, 2, seed=0)
-    dagger = small(demonstrations=given)
+    whole = {"batch_size": len(given[0]) + len(given[1])}  # minibatches have seeds of their own
+    dagger = small(demonstrations=given, **whole)
     dagger.learn(0)
-    clone = BC("MlpPolicy", env, given, batch_size=16, seed=0, device="cpu")
+    clone = BC("MlpPolicy", env, given, seed=0, device="cpu", **whole)
+    assert not same(dagger, clone)
+    assert same(dagger, clone.learn(5 * whole["batch_size"]))
     assert dagger.env_steps == dagger.expert_queries == dagger.num_timesteps == 0
     assert dagger.n_rounds == 1 and dagger._n_updates == 5
-    np.testing.assert_array_equal(dagger.dataset.actions, clone.dataset.actions)
 
 
 def test_without_demonstrations_the_expert_plays_round_0():
@@ -128,8 +130,8 @@ def test_each_round_begins_new_episodes():
 
     model = small(cartpole(2, VecNormalize))
     model.learn(120, Watch())
-    assert len(starts) == 3
-    assert not np.array_equal(starts[0], starts[1])
+    assert len(starts) == len({start.tobytes() for start in starts}) == 3
+    assert np.abs(starts).max() <= 0.05  # CartPole begins there, and leaves it
 
 
 @pytest.mark.parametrize(
@@ -171,12 +173,6 @@ def test_beta_is_the_probability_that_the_expert_acts():
 def test_a_beta_that_is_no_probability_is_refused(schedule):
     with pytest.raises(ValueError, match=r"beta_schedule.*round 1"):
         small(beta_schedule=schedule).learn(200)
-
-
-@pytest.mark.parametrize("cls", [LinearBeta, ExponentialBeta])
-def test_a_schedules_parameter_out_of_range_is_refused(cls):
-    with pytest.raises(ValueError, match="got -1"):
-        cls(-1)
 
 
 def test_the_control_trains_as_often_without_new_data():

@@ -200,13 +200,22 @@ def test_a_damaged_file_of_arrays_is_told_as_one(tmp_path):
             arrays_of(tmp_path / "damaged.npz", OBS, ACT)
 
 
-@pytest.mark.parametrize("name", ["missing.npz", "file.csv", "bad.npz", "objects.npz", "empty.npz"])
-def test_says_what_is_wrong_with_a_file(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("missing.npz", "does not exist; allowed: a .npz, a .pkl"),
+        ("file.csv", "unknown kind of file; allowed: a .npz, a .pkl"),
+        ("bad.npz", "is not a file of plain arrays: it is no zip file"),
+        ("objects.npz", "is not a file of plain arrays: Object arrays"),
+        ("empty.npz", "holds no demonstrations; allowed: objects with obs and acts"),
+    ],
+)
+def test_says_what_is_wrong_with_a_file(tmp_path, name, said):
     (tmp_path / "file.csv").touch()
     (tmp_path / "bad.npz").write_text("no zip")
     np.savez(tmp_path / "objects.npz", obs=np.array([{}]), acts=np.array([{}]))
     np.savez(tmp_path / "empty.npz", rewards=np.zeros(3))
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=said):
         arrays_of(tmp_path / name, OBS, ACT)
 
 

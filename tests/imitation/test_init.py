@@ -27,17 +27,6 @@ def test_learners_load_no_benchmark_engine():
     assert not [name for name in loaded if name.startswith("sb3_course.benchmark")]
 
 
-def test_the_missing_extra_is_named():
-    code = (
-        "import importlib.util as util; find = util.find_spec\n"
-        "util.find_spec = lambda name, *rest: None if name == 'imitation' else find(name, *rest)\n"
-        "import sb3_course\n"
-        "try:\n    sb3_course.BC\nexcept ImportError as error:\n    print(error)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "pip install --no-deps imitation" in done.stdout, done.stderr
-
-
 WITHOUT = (
     "import importlib.util as util, sys; find = util.find_spec\n"
     "util.find_spec = lambda name, *rest: None if name == 'imitation' else find(name, *rest)\n"

@@ -129,7 +129,7 @@ class Table:
     @property
     def numeric(self) -> list[bool]:
         """Whether each column has numbers, which are aligned right."""
-        number = re.compile(r"[-+<]?[\d.,]+( .*|[%s]?)|never")
+        number = re.compile(r"[-+<>]?[\d.,]+( .*|[%s]?)")
         columns = zip(*self.cells, strict=True)
         return [
             all(number.fullmatch(cell.text) or cell.text in ("", NOTHING) for cell in column)

@@ -1,4 +1,4 @@
-r"""Exercises on what multiplies ∇log π: reward to go, GAE, importance weights per decision.
+r"""Exercises on what multiplies ∇log π: reward to go and GAE.
 
 Each answer is a matrix W of weights, whose entry W_{tu} says how much of step u counts at step t:
 

@@ -1,4 +1,4 @@
-"""Planted bugs in short updates: REINFORCE, rewards to go, advantages, the critic."""
+"""Planted bugs in short updates: REINFORCE, rewards to go."""
 
 from itertools import product
 from typing import Any

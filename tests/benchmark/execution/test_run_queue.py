@@ -22,7 +22,7 @@ def other(tmp_path):
     """Another process that has locked the first run."""
     fork = multiprocessing.get_context("fork")
     mine, theirs = fork.Pipe()
-    process = fork.Process(target=lock, args=[tmp_path, theirs])
+    process = fork.Process(target=lock, args=[tmp_path, theirs], daemon=True)
     process.start()
     assert mine.recv()
     yield process
@@ -45,7 +45,7 @@ def test_a_lock_can_be_released(tmp_path):
         assert locks.acquire(FIRST)
         locks.release(FIRST)
         mine, theirs = fork.Pipe()
-        process = fork.Process(target=lock, args=[tmp_path, theirs])
+        process = fork.Process(target=lock, args=[tmp_path, theirs], daemon=True)
         process.start()
         assert mine.recv()
         process.kill()

@@ -14,8 +14,6 @@ from tests.benchmark import misbehaving
 from tests.benchmark.helpers import tiny
 from tests.benchmark.misbehaving import CHANGES, ENDS, HERE, LEAVES, PLACES
 
-ROOT = Path(__file__).resolve().parents[3]
-COMMAND = "from sb3_course.cli.app import main; main()"
 FEW = {"default dtype", "random states", "folder that is gone", "signals ignored", "small files"}
 FEW |= {"patched training", "thread", "daemon", "exit 0", "kill of the group"}
 IN_PLACES = [

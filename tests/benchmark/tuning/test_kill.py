@@ -3,10 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 import yaml
@@ -17,28 +13,13 @@ from sb3_course.benchmark.storage.grids import JOURNAL
 from sb3_course.benchmark.tuning.journal import open_journal
 from sb3_course.benchmark.tuning.study import stored_trials
 from sb3_course.benchmark.tuning.subject import subjects_of
+from tests.benchmark.processes import start_command, wait_until
 from tests.benchmark.tuning.made_up import searched, store
-
-ROOT = Path(__file__).resolve().parents[3]
-COMMAND = "from sb3_course.cli.app import main; main()"
 
 
 def start(folder, log):
-    words = [sys.executable, "-c", COMMAND, "tune", "grid.yaml", "--workers", "2"]
-    with (folder / log).open("w") as stream:
-        return subprocess.Popen(
-            words,
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=stream,
-            stderr=stream,
-            start_new_session=True,
-        )
-
-
-def wait_for(condition, process):
-    while not condition() and process.poll() is None:
-        time.sleep(0.02)
+    words = ["tune", "grid.yaml", "--workers", "2"]
+    return start_command(words, folder, log, start_new_session=True)
 
 
 @pytest.mark.slow
@@ -52,7 +33,7 @@ def test_killed_commands_lose_at_most_their_runs_in_progress(tmp_path, how):
     digests: dict[str, str] = {}
     for n in (2, 4, 6):
         process = start(tmp_path, f"log{n}")
-        wait_for(lambda n=n: len(kept.finished()) >= n, process)
+        wait_until(lambda n=n: len(kept.finished()) >= n, process)
         os.killpg(process.pid, how)
         process.wait()
         now = {f.stem: f.read_text() for f in (kept.folder / "runs").glob("*.json")}
@@ -71,11 +52,5 @@ def test_killed_commands_lose_at_most_their_runs_in_progress(tmp_path, how):
         json.loads(line)
     tuned = load_grid(kept.folder / "tuned.yaml")
     assert tuned.name == "tiny_tuned"
-    again = subprocess.run(
-        [sys.executable, "-c", COMMAND, "tune", "grid.yaml"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert "trial" not in again.stderr  # nothing is left to do
+    assert start(tmp_path, "again").wait() == 0
+    assert "trial" not in (tmp_path / "again").read_text()  # nothing is left to do

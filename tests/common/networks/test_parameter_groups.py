@@ -272,17 +272,6 @@ def test_a_frozen_deviation(algorithm, kwargs):
     assert "log_std" not in changed and "action_net.weight" in changed
 
 
-@every_variant
-def test_a_frozen_actor_leaves_the_critic_to_learn(algorithm, kwargs):
-    if kwargs.get("baseline") == "optimal":
-        pytest.skip("has no critic")
-    model = make(algorithm, **kwargs)
-    for parameter in model.actor_parameters:
-        parameter.requires_grad_(False)
-    changed = moved(model)
-    assert changed and all("value" in name for name in changed)
-
-
 class ConstantDeviation(ActorCriticPolicy):
     """A Gaussian policy whose deviation is no parameter."""
 

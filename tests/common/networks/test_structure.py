@@ -234,9 +234,16 @@ def new_layer(model, inputs, outputs):
     return layer
 
 
-@every_model
 @pytest.mark.parametrize("when", ["before", "during"])
-@pytest.mark.parametrize("name", ["action_net", "value_net"])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        pytest.param(make, head, id=f"{name}-{head}")
+        for name, make in MODELS.items()
+        for head in ("action_net", "value_net")
+        if (name, head) != ("BC", "value_net")  # which nothing trains
+    ],
+)
 def test_a_head_that_is_replaced_is_trained(make, when, name):
     model = make()
     layer = new_layer(model, 64, 1)
@@ -245,7 +252,7 @@ def test_a_head_that_is_replaced_is_trained(make, when, name):
         model.learn(40)
     else:
         model.learn(40, Once(lambda model: setattr(model.policy, name, layer)))
-    assert trains(model, layer) or (name == "value_net" and isinstance(model, BC))
+    assert trains(model, layer)
 
 
 @every_model

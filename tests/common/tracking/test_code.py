@@ -1,9 +1,13 @@
+import os
 import subprocess
 
 import numpy as np
 import pytest
 
 from sb3_course.common.tracking import code
+
+NOBODYS = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+"""Git without a user's settings, such as signed commits and hooks."""
 
 
 @pytest.fixture
@@ -14,7 +18,7 @@ def checkout(tmp_path, monkeypatch):
         (tmp_path / name).write_text("old")
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "first"]):
-        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True, env=NOBODYS)
     module = tmp_path / "sb3_course" / "common" / "tracking" / "code.py"
     monkeypatch.setattr(code, "__file__", str(module))
     return tmp_path

@@ -20,7 +20,7 @@ NICE = [1, 2, 2.5, 5, 10]
 NAME_WIDTH = 60
 """Number of characters after which an algorithm's name is wrapped."""
 STEPS = ("step", "position")
-"""Columns that count environment steps."""
+"""Columns that may count environment steps."""
 REFERENCE_DASHES: dict[str, tuple[float, ...]] = {"expert": (6, 2), "random": (1.2, 2)}
 """Dash patterns of the lines of reference returns."""
 ON_CELL = "#fefefe"

@@ -46,7 +46,6 @@ def render(template: str, folder: Path | None = None, **content: Any) -> str:
         "drawing": lambda panel: for_page(figures.alone(panel), 1.0),
         "whole": lambda figure: for_page(figure, outlines=True),
         "reference_dashes": plots.REFERENCE_DASHES,
-        "sheet": lambda: Markup(environment.get_template("page.css").render()),
     }
     return environment.get_template(template).render(**content).rstrip() + "\n"
 

@@ -33,6 +33,6 @@ def sections(analysis: Analysis, record: Record) -> list[Section]:
     if len(analysis.stability):
         parts.append(detail.stability(analysis))
     if analysis.curves["seconds"].notna().any():
-        parts.append(detail.training_time(analysis))
+        parts.append(detail.training_time(analysis, record))
     parts.append(making.absent(analysis, record))
     return [*parts, making.reproduction(analysis, record) if record.logs is None else record.logs]

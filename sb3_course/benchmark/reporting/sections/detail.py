@@ -20,6 +20,14 @@ LOGGED = (
     "Undiscounted return, of the evaluations or training episodes that each log holds; the last "
     "section says which."
 )
+TIMED = (
+    "Training time excludes evaluation, with one thread per run. Runs on the same machine slow "
+    "each other down, so only times of one grid on one machine are comparable."
+)
+LOGGED_TIMES = (
+    "Wall time as each log holds it, with the machine and the threads of that run, which the log "
+    "does not name; only times that were measured alike are comparable."
+)
 INTERPOLATED = (
     "Runs are compared at the same environment steps; a run that was measured at other steps is "
     "interpolated linearly and never extrapolated."
@@ -239,10 +247,11 @@ def stability(analysis: Analysis) -> Section:
     return Section("Stability", [text], tables=list(tables.stability(analysis)))
 
 
-def training_time(analysis: Analysis) -> Section:
+def training_time(analysis: Analysis, record: Record) -> Section:
     """Return the section on the training time that the returns took.
 
     :param analysis: Every number of the report
+    :param record: How the runs were made
     :return: Section "Wall-clock efficiency"
     """
     curves, pictures = analysis.curves[analysis.curves["seconds"].notna()], []
@@ -267,10 +276,7 @@ def training_time(analysis: Analysis) -> Section:
         )
     return Section(
         "Wall-clock efficiency",
-        [
-            "Training time excludes evaluation, with one thread per run. Runs on the same machine "
-            "slow each other down, so only times of one grid on one machine are comparable."
-        ],
+        [TIMED if record.logs is None else LOGGED_TIMES],
         pictures=pictures,
         tables=[runs.training_time(analysis)],
     )

@@ -70,7 +70,7 @@ def _aggregates(analysis: Analysis) -> Picture:
     return Picture(
         "aggregates",
         "Interquartile mean, median, mean and optimality gap of every algorithm with intervals; "
-        "the table of normalized final scores contains the numbers.",
+        "the tables of final scores contain the numbers.",
         f"Final scores over {', '.join(analysis.aggregated)}: estimate (line) and interval (bar); "
         f"{span(analysis.aggregates['n_runs'], 'seed')} of each algorithm on each environment. "
         "Optimality gap: the mean amount by which scores fall short of 1; lower is better.",

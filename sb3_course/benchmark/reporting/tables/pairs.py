@@ -10,6 +10,7 @@ from sb3_course.benchmark.reporting.content import NOTHING, Cell, Row, Table
 from sb3_course.benchmark.reporting.numbers import bounds, interval, number, p_value
 from sb3_course.benchmark.reporting.tables.layout import drawn, look, records
 from sb3_course.benchmark.statistics.analysis import Analysis
+from sb3_course.benchmark.statistics.hypothesis_tests.power import MOST_RUNS
 from sb3_course.benchmark.statistics.pairs import ALL
 from sb3_course.benchmark.statistics.pairs import PROBABILITIES as MARKED
 
@@ -108,7 +109,7 @@ def _percent(value: float) -> str:
 def _whole(value: float) -> str:
     if pd.isna(value):
         return NOTHING
-    return "never" if np.isinf(value) else f"{value:,.0f}"
+    return f"{value:,.0f}" if value <= MOST_RUNS else f">{MOST_RUNS:,}"
 
 
 def _range(low: float, high: float, text: Any) -> str:

@@ -9,6 +9,7 @@ from sb3_course.benchmark.reporting.numbers import quantity
 from sb3_course.benchmark.reporting.tables.layout import arranged, look, records
 from sb3_course.benchmark.reporting.tables.returns import present
 from sb3_course.benchmark.statistics.analysis import Analysis
+from sb3_course.common.numbers import digits, number
 
 
 def training_time(analysis: Analysis) -> Table:
@@ -22,7 +23,9 @@ def training_time(analysis: Analysis) -> Table:
     for (algorithm, environment), rows in known.groupby(["algorithm", "environment"]):
         seconds = rows["wall_time"].median()
         rate = f"({rows['step'].iloc[0] / seconds:,.0f}/s)" if seconds > 0 else ""
-        cells[str(algorithm), str(environment)] = Cell(f"{seconds:,.0f} s", rate)
+        cells[str(algorithm), str(environment)] = Cell(
+            f"{number(seconds, digits([seconds]))} s", rate
+        )
     environments = present(analysis)
     return Table(
         "Median training time of the runs counted above (environment steps per second)",

@@ -55,7 +55,7 @@ def ranks(analysis: Analysis) -> Table:
     :return: One row per algorithm
     """
     table = analysis.ranks.assign(statistic="Mean rank", n_runs=_fewest(analysis))
-    caption = "Mean rank over environments by final returns; 1 is best"
+    caption = "Mean rank over environments by mean final returns; 1 is best"
     best = not_apart(analysis, lower=True)
     shown = matrix(analysis, table, "statistic", ["Mean rank"], caption, best, True, 1)
     return _ranked(shown, table.sort_values("point"))

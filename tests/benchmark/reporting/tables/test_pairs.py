@@ -65,15 +65,15 @@ def test_power_and_seeds_are_written_with_their_uncertainty(analysis):
         power=[0.912, np.nan],
         power_low=[0.6, np.nan],
         power_high=[1.0, np.nan],
-        seeds_needed=[1234.0, np.inf],
+        seeds_needed=[234.0, np.inf],
         seeds_low=[5.0, 12.0],
         seeds_high=[np.inf, np.inf],
     )
     table = pairs.power(changed)
     assert table.header == ["Question", "p", "p (Holm)", "Seeds", "Power", "Seeds for 80%"]
     first, second = ([f"{cell.text} {cell.note}".strip() for cell in row] for row in table.cells)
-    assert first[1:] == ["<0.001", "<0.001", "3", "91% [60%, 100%]", "1,234 [5, never]"]
-    assert second[1:] == ["0.200", "0.200", "3", "—", "never [12, never]"]
+    assert first[1:] == ["<0.001", "<0.001", "3", "91% [60%, 100%]", "234 [5, >1,000]"]
+    assert second[1:] == ["0.200", "0.200", "3", "—", ">1,000 [12, >1,000]"]
 
 
 def test_rounds_are_a_column_if_seeds_were_added_in_rounds(analysis):

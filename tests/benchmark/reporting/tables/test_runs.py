@@ -28,4 +28,4 @@ def test_differing_versions_are_listed_with_their_numbers_of_runs():
 def test_training_time_has_the_rate_of_environment_steps():
     grid = made_up.grid(n_algorithms=1, n_environments=1, seeds=1)
     ((name, time),) = runs.training_time(analyze(grid, made_up.results(grid))).cells
-    assert (name.text, time.text, time.note) == ("NPG", "10 s", "(100/s)")
+    assert (name.text, time.text, time.note) == ("NPG", "10.0 s", "(100/s)")
