@@ -71,7 +71,7 @@ def test_the_report_of_logs_claims_nothing_about_a_grid(logs):
     assert "training episodes: monitor.csv" in text
     for absent in ("sb3-course run", "How to reproduce", "deterministic actions", "nan"):
         assert absent not in text
-    assert "| a2c | 3.0 s (7/s) | — |" in text  # the other log holds no times
+    assert "| a2c | 3.00 s (7/s) | — |" in text  # the other log holds no times
     assert (page.parent / "returns.csv").read_text().count("\n") == 1 + len(logs.table)
 
 
