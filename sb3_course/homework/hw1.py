@@ -13,6 +13,7 @@ from typing import TypeAlias
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from sb3_course.benchmark.reporting.drawing import figures, files, plots
 from sb3_course.benchmark.reporting.drawing.figures import Panel
@@ -260,6 +261,7 @@ def _panel(rows: pd.DataFrame) -> Panel:
         axes.scatter(list(noted), list(noted.values()), marker="*", color=INK, zorder=4)
         plots.references(axes, {"expert": rows["expert"].iloc[0]})
         plots.nice_ticks(axes)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
     return Panel(environment, draw, "Round (0 is BC)", "Return", 2.2, ["expert"])
 
