@@ -281,6 +281,7 @@ class UpdateSteps(CourseAlgorithm):
         :param gradient: Gradient ∇J, flat, of shape (P,)
         :raises FloatingPointError: The gradient is not finite; nothing is changed
         """
+        self.actor_optimizer.zero_grad()
         parameters = self.actor_parameters
         for parameter, part in zip(parameters, views_like(-gradient, parameters), strict=True):
             parameter.grad = part.to(parameter.dtype)
@@ -293,13 +294,13 @@ class UpdateSteps(CourseAlgorithm):
         :raises FloatingPointError: The gradient is not finite; nothing is changed
         :raises ValueError: The loss has no graph
         """
-        if self.actor_parameters:  # not all frozen
+        self.actor_optimizer.zero_grad()  # also of what has been frozen since
+        if self.actor_parameters:
             if not loss.requires_grad:
                 raise ValueError(
                     "the loss does not depend on the policy's parameters: compute it with "
                     "evaluate_actions(obs, actions), or pass its gradient to ascend"
                 )
-            self.actor_optimizer.zero_grad()
             loss.backward(inputs=self.actor_parameters)  # type: ignore[no-untyped-call]
         self._step_actor()
 
