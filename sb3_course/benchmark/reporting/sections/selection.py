@@ -1,7 +1,7 @@
 """Which algorithms and environments a figure shows."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
@@ -21,14 +21,23 @@ def named_groups(analysis: Analysis, name: str) -> list[tuple[str, Group]]:
     order = [
         name for name in analysis.design.algorithms if name in set(analysis.final["algorithm"])
     ]
-    rank = dict(zip(analysis.ranks["algorithm"], analysis.ranks["point"], strict=True))
-    ranked = sorted(order, key=lambda name: rank.get(name, float("inf")))
     found: dict[str, Group] = {}
-    for group in groups(ranked, order):
+    for group in groups(_best_first(analysis, order), order):
         words = re.sub(r"\W+", "_", group.title.lower()).strip("_")
         file = f"{name}_{words}" if found else name
         found[file if file not in found else f"{file}_{len(found)}"] = group
     return list(found.items())
+
+
+def _best_first(analysis: Analysis, algorithms: Sequence[str]) -> list[str]:
+    """Sort by what the report's answer sorts by, then by mean rank, of which ties are many."""
+    scores = analysis.aggregates[analysis.aggregates["statistic"] == "IQM"]
+    score, rank = (
+        dict(zip(table["algorithm"], table["point"], strict=True))
+        for table in (scores, analysis.ranks)
+    )
+    worst = float("inf")
+    return sorted(algorithms, key=lambda a: (-score.get(a, -worst), rank.get(a, worst)))
 
 
 def shown(analysis: Analysis, names: Collection[str]) -> Styles:
