@@ -368,10 +368,18 @@ def test_what_is_in_the_place_of_a_folder_is_named(tmp_path, name):
         Store(folder).check_free([FIRST])
 
 
-@pytest.mark.parametrize("name", ["taken", "taken/deeper/grid", "broken"])
+@pytest.mark.parametrize("name", ["", "grid", "deeper/grid"])
+def test_a_link_to_nothing_is_named_at_once(tmp_path, name):
+    (tmp_path / "link").symlink_to("gone")
+    with pytest.raises(
+        UserError, match=f"{tmp_path / 'link'} is a link to gone, which is not there"
+    ):
+        Store(tmp_path / "link" / name)
+
+
+@pytest.mark.parametrize("name", ["taken", "taken/deeper/grid"])
 def test_what_is_in_the_place_of_a_folder_above_is_named(tmp_path, name):
     (tmp_path / "taken").write_text("mine")
-    (tmp_path / "broken").symlink_to(tmp_path / "gone")
     with pytest.raises(NotADirectoryError) as error:
         Store(tmp_path / name / "grid").check_free([FIRST])
     assert error.value.filename == str(tmp_path / name.partition("/")[0])
