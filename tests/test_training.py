@@ -3,7 +3,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,9 @@ from sb3_course.cli import app
 from sb3_course.cli.parts import terminal
 from sb3_course.common.errors import UserError
 from sb3_course.envs.config import EnvConfig
+from tests.benchmark.processes import COMMAND, ENVIRONMENT, wait_until
 
-ROOT = Path(__file__).resolve().parents[1]
 WORDS = ["train", "NPG", "CartPole-v1", "--backend", "dummy", "--n-envs", "2", "-p", "n_steps=50"]
-COMMAND = "from sb3_course.cli.app import main; main()"
 
 
 def weights(path):
@@ -54,11 +52,8 @@ def test_a_stopped_training_goes_on_to_its_end(whole, capsys):
 
 def test_a_killed_training_goes_on_from_its_last_save(whole):
     words = [*WORDS, "--timesteps", "100_000_000", "--save-every", "300", "--out", "killed.zip"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *words], env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
-    while not Path("killed.zip").exists() and process.poll() is None:
-        pass
+    process = subprocess.Popen([*COMMAND, *words], env=ENVIRONMENT)
+    wait_until(Path("killed.zip").exists, process)
     process.kill()
     process.wait()
     steps = sb3_course.load("killed.zip").num_timesteps
@@ -73,15 +68,14 @@ def test_a_killed_training_goes_on_from_its_last_save(whole):
 def test_what_was_learned_is_saved_when_a_signal_stops_it(tmp_path, number):
     words = [*WORDS, "--timesteps", "100_000_000", "--save-every", "300", "--out", "stopped.zip"]
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *words],
+        [*COMMAND, *words],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not (tmp_path / "stopped.zip").exists() and process.poll() is None:
-        pass
+    wait_until((tmp_path / "stopped.zip").exists, process)
     before = sb3_course.load(tmp_path / "stopped.zip").num_timesteps
     process.send_signal(number)
     out, err = process.communicate()

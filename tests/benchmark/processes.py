@@ -31,13 +31,28 @@ def is_running(pid):
     return False
 
 
+def children(pid):
+    """Find the processes that a process has started."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    with suppress(OSError):
+        return [int(child) for task in tasks for child in task.read_text().split()]
+    return []
+
+
 def descendants(pid):
     """Find the processes that a process has started, and those that these have."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    found = []
-    with suppress(OSError):
-        found = [int(child) for task in tasks for child in task.read_text().split()]
+    found = children(pid)
     return [*found, *(each for child in found for each in descendants(child))]
+
+
+def processes_with(variable, value):
+    """Find the living processes that have a variable in their environment, but this one."""
+    entry, found = f"{variable}={value}".encode(), []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if entry in (path / "environ").read_bytes().split(b"\0"):
+                found.append(int(path.name))
+    return [pid for pid in found if pid != os.getpid()]
 
 
 def command_line(pid):

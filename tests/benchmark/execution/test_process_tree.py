@@ -17,31 +17,22 @@ from sb3_course.benchmark.storage.store import Store
 from tests.benchmark import misbehaving
 from tests.benchmark.helpers import content, tiny
 from tests.benchmark.misbehaving import FOLDER, HANGS
+from tests.benchmark.processes import ROOT, children, processes_with, wait_until
 
-ROOT = Path(__file__).resolve().parents[3]
 COMMAND = (  # Ctrl-C is ignored by what a shell starts in the background, and by its children
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "from sb3_course.cli.app import main; main()"
 )
 
 
-def processes_in(folder):
-    """Find the living processes that the command has started, by their environment."""
-    entry, found = f"{FOLDER}={folder}".encode(), []
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if entry in (path / "environ").read_bytes().split(b"\0"):
-                found.append(int(path.name))
-    return found
-
-
-def wait_until(condition, seconds=60.0):
+def all_gone(folder, seconds=60.0):
+    """Wait for the end of all processes that a command has started; return whether it came."""
     deadline = time.monotonic() + seconds
-    while not (value := condition()):
+    while left := processes_with(FOLDER, folder):
         if time.monotonic() > deadline:
-            return value
+            break
         time.sleep(0.02)
-    return value
+    return not left
 
 
 def grid(name, backend, hours):
@@ -60,11 +51,6 @@ def start(folder, settings):
             stdout=stream,
             stderr=stream,
         )
-
-
-def children(pid):
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 def kill(what, command):
@@ -97,12 +83,13 @@ def all_end(name, how, folder, backend):
     settings = grid(name, backend, limit(backend) if how == "time limit" else 1.0)
     command = start(folder, settings)
     try:
-        assert wait_until(lambda: list(folder.glob("hangs*"))), (folder / "log").read_text()
+        wait_until(lambda: any(folder.glob("hangs*")), command)
+        assert command.poll() is None, (folder / "log").read_text()
         reason = end(how, command)
         command.wait(60)
-        assert wait_until(lambda: not processes_in(folder), 20), "processes outlived their run"
+        assert all_gone(folder), "processes outlived their run"
     finally:
-        for pid in [command.pid, *processes_in(folder)]:
+        for pid in [command.pid, *processes_with(FOLDER, folder)]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     if reason is not None:

@@ -1,8 +1,7 @@
 """Runs that misbehave: what they cost, and what is left of them. Real processes do them."""
 
-import os
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from sb3_course.benchmark.execution.worker import WorkerSettings
 from tests.benchmark import misbehaving
 from tests.benchmark.helpers import tiny
 from tests.benchmark.misbehaving import CHANGES, ENDS, HERE, LEAVES, PLACES
+from tests.benchmark.processes import processes_with
 
 FEW = {"default dtype", "random states", "folder that is gone", "signals ignored", "small files"}
 FEW |= {"patched training", "thread", "daemon", "exit 0", "kill of the group"}
@@ -47,16 +47,6 @@ def do(processes, run):
 def returns(outcome):
     assert getattr(outcome, "failure", outcome) is None
     return [(m.step, m.returns, m.lengths) for m in outcome.measurements]
-
-
-def processes_with(variable, value):
-    """Find the living processes that have a variable in their environment, but this one."""
-    entry, found = f"{variable}={value}".encode(), []
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if entry in (path / "environ").read_bytes().split(b"\0"):
-                found.append(int(path.name))
-    return [pid for pid in found if pid != os.getpid()]
 
 
 @contextmanager
