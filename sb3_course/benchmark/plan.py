@@ -182,7 +182,7 @@ def run_plan(
 
     check_execution(executor, workers, retries)
     check_sequence("track", track)
-    started = time.time()
+    started = time.monotonic()
     tracking = _tracking(plan, track, track_video)
     store, kept = plan.store, plan.kept
     if plan.todo:
@@ -203,7 +203,7 @@ def run_plan(
         command = command or f"sb3_course.benchmark.run_grid({plan.grid.name!r})"
         facts = (plan.grid, store.folder, command, runs_on.workers)
         # At the beginning, too: a kill would leave runs of a grid that no manifest has.
-        manifest.write_manifest(*facts, started=time.time())
+        manifest.write_manifest(*facts, started=time.monotonic())
         try:
             shown = console or Console(quiet=True)
             runner.run_all(plan.todo, store, runs_on, shown, retries, wait)

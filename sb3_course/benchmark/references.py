@@ -1,5 +1,6 @@
 """Measure the return of random actions, the zero of normalized scores."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
@@ -45,7 +46,8 @@ def random_returns(env: EnvConfig, episodes: int, seed: int = 0) -> Array:
             _, _, terminated, truncated, _ = made.step(made.action_space.sample())
             if (terminated or truncated) and len(own.ended) == i:
                 made.reset()  # ends what a wrapper has cut off, and not what it divides
-    made.close()
+    with suppress(Exception):  # all episodes have been measured
+        made.close()
     return np.array([total for total, _ in own.ended[:episodes]])
 
 

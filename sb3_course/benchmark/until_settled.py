@@ -8,7 +8,7 @@ from rich.console import Console
 
 from sb3_course.benchmark.definition.field_types import MAX_SEED, MAX_SEEDS
 from sb3_course.benchmark.definition.grid import Grid, load_grid
-from sb3_course.benchmark.definition.yaml_source import GridSource
+from sb3_course.benchmark.definition.yaml_source import GridSource, Source
 from sb3_course.benchmark.plan import (
     GridOutcome,
     GridPlan,
@@ -58,6 +58,7 @@ def in_rounds(
         were begun with another plan, seeds or questions
     """
     plan_grid(grid, results=results, keep=keep)  # tells mistakes, before a plan is kept
+    grid = Source(grid).data  # as it is now: the file may be edited while rounds of it run
     loaded = load_grid(grid)
     folder = results / loaded.name
     rounds = _begun(loaded, max_seeds, folder)

@@ -18,7 +18,14 @@ from sb3_course.cli import (
     running,
     tuning,
 )
-from sb3_course.cli.parts.terminal import FAILED, INTERRUPTED, MISUSED, OK, print_error
+from sb3_course.cli.parts.terminal import (
+    FAILED,
+    INTERRUPTED,
+    MISUSED,
+    OK,
+    print_error,
+    stop_on_sigterm,
+)
 from sb3_course.common.errors import UserError, show_anywhere
 
 app = typer.Typer(
@@ -77,8 +84,13 @@ EXTRAS = {
 }
 
 
-def _extra_with(module: str) -> str:
-    return f"sb3-course[{EXTRAS.get(module.partition('.')[0], 'benchmark')}]"
+def _missing(module: str) -> str:
+    """Return what to do about a module that cannot be imported."""
+    package = module.partition(".")[0]
+    if package in sys.stdlib_module_names:
+        return f"Python has no module {module!r} on this system: grids need Linux or macOS"
+    extra = EXTRAS.get(package, "benchmark")
+    return f"{module} is not installed: pip install 'sb3-course[{extra}]'"
 
 
 def invoke(arguments: Sequence[str]) -> int:
@@ -87,12 +99,13 @@ def invoke(arguments: Sequence[str]) -> int:
     :param arguments: Words of the command line after the command's name
     :return: Exit code: 0 for success, 1 for a failure, 2 for wrong arguments, 130 for Ctrl-C
     """
+    stop_on_sigterm()  # before pygame listens to it
     try:
         code = app(list(arguments), prog_name="sb3-course", standalone_mode=False)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("sb3_course"):
             raise
-        print_error(f"{error.name} is not installed: pip install '{_extra_with(error.name or '')}'")
+        print_error(_missing(error.name or ""))
         return FAILED
     except (UserError, ImportError) as error:
         if isinstance(error, ImportError) and error.name != "imitation":  # whose message says it

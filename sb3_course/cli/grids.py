@@ -22,7 +22,6 @@ from sb3_course.cli.parts.terminal import (
     OK,
     print_error,
     print_line,
-    stop_on_sigterm,
 )
 from sb3_course.common.errors import UserError
 from sb3_course.common.files import check_can_write_into
@@ -165,7 +164,6 @@ def regression(
     from sb3_course.benchmark.storage.grids import stored_grid
 
     show_damage(stored_grid(grid, results), results)
-    stop_on_sigterm()
     try:
         compared = compare_with_stored(
             grid, seeds, results=results, workers=workers, console=Console(stderr=True)

@@ -17,7 +17,6 @@ from sb3_course.cli.parts.terminal import (
     RUNS_KEPT,
     print_error,
     print_line,
-    stop_on_sigterm,
 )
 from sb3_course.homework.experiments import ANALYSIS, EXPERIMENTS, NAMES, check_names
 
@@ -60,7 +59,6 @@ def hw1(
     """
     from sb3_course.homework import hw1 as homework1
 
-    stop_on_sigterm()
     tasks, missing = homework1.find_tasks(files)
     for line in missing:
         print_error(f"left out: {line}")
@@ -129,7 +127,6 @@ def hw2(
     names = check_names(experiments or [])
     if returns and len([name for name in names if name != ANALYSIS]) != 1:
         raise typer.BadParameter("--returns requires one EXPERIMENT, that of the returns")
-    stop_on_sigterm()
     code = OK
     for name in names:
         if name == ANALYSIS:

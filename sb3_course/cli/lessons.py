@@ -16,9 +16,9 @@ from sb3_course.cli.parts.terminal import (
     FAILED,
     INTERRUPTED,
     OK,
+    another_place,
     print_error,
     print_line,
-    stop_on_sigterm,
 )
 from sb3_course.common.errors import UserError
 from sb3_course.envs.config import EnvConfig
@@ -150,9 +150,8 @@ def imitate(
     )
     if expert is not None and (file := existing(expert)).is_file() and file.suffix == ".zip":
         warn_of_normalization(file)
-    stop_on_sigterm()
     try:
-        return OK if command.imitate(options, print_line) else INTERRUPTED
+        return OK if command.imitate(options, print_line, another_place()) else INTERRUPTED
     except FloatingPointError as error:
         print_error(str(error))
         return FAILED

@@ -1,7 +1,6 @@
 """The commands for one model: ``train`` and ``enjoy``."""
 
 import shlex
-import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -28,9 +27,9 @@ from sb3_course.cli.parts.terminal import (
     FAILED,
     INTERRUPTED,
     OK,
+    another_place,
     print_error,
     print_line,
-    stop_on_sigterm,
 )
 from sb3_course.common.files import beside
 from sb3_course.common.numbers import readable
@@ -199,8 +198,7 @@ def train(
         if code != OK and meanwhile != file:
             print_line(f"{file} stays: it is of another training, and this one has not ended")
             file = meanwhile
-        ask = _another_place if sys.stdin.isatty() and sys.stderr.isatty() else None
-        wanted, file = file, training.save(model, file, print_error, ask)
+        wanted, file = file, training.save(model, file, print_error, another_place())
         if file == wanted != meanwhile:  # elsewhere, the last save is worth keeping
             meanwhile.unlink(missing_ok=True)
     code = 128 + finish.number if code == OK and finish.number else code
@@ -252,7 +250,6 @@ def enjoy(
     """
     import numpy as np
 
-    stop_on_sigterm()  # before pygame listens to it
     file = existing_model(model)
     if video is not None and render:
         raise typer.BadParameter("--video and --render exclude each other")
@@ -306,10 +303,3 @@ def _learn(
         print_error(f"stopped after {model.num_timesteps:,} steps by the error above")
         return FAILED
     return OK
-
-
-def _another_place() -> str:
-    place: str = typer.prompt(
-        "another file (Enter tries the same again)", default="", show_default=False, err=True
-    )
-    return place

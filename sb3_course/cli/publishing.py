@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sb3_course.cli.parts.options import Algo, Model, Trust, existing_model, warn_of_normalization
-from sb3_course.cli.parts.terminal import OK, print_line, stop_on_sigterm
+from sb3_course.cli.parts.terminal import OK, print_line
 from sb3_course.common.files import check_can_write, check_not_read
 
 
@@ -97,7 +97,6 @@ def card(
     from sb3_course.publishing import hub
     from sb3_course.publishing.card import Options, make_card
 
-    stop_on_sigterm()  # before pygame listens to it
     file = existing_model(model)
     folder = out or file.with_suffix("")
     repo = None if push is None else hub.repository(push)

@@ -31,7 +31,6 @@ from sb3_course.cli.parts.terminal import (
     RUNS_KEPT,
     print_error,
     print_line,
-    stop_on_sigterm,
 )
 from sb3_course.common.files import shipped
 
@@ -197,7 +196,6 @@ def _run(plan: "GridPlan", wait: bool = True, **how: Any) -> int:
     from sb3_course.benchmark.plan import run_plan
 
     how |= {"console": Console(stderr=True), "command": command_line()}
-    stop_on_sigterm()
     try:
         outcome = run_plan(plan, wait=wait, report=wait, **how)
     except KeyboardInterrupt:
@@ -224,7 +222,6 @@ def _run_in_rounds(grid: Path, max_seeds: int, results: Path, keep: bool, **how:
         show_plan(plan)
         return run_plan(plan, report=False, console=stderr, command=command_line(), **how)
 
-    stop_on_sigterm()
     try:
         outcome = in_rounds(grid, max_seeds, results, execute, stderr, keep)
     except KeyboardInterrupt:

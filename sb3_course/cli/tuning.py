@@ -24,7 +24,6 @@ from sb3_course.cli.parts.terminal import (
     OK,
     print_error,
     print_line,
-    stop_on_sigterm,
 )
 
 if TYPE_CHECKING:
@@ -78,7 +77,6 @@ def tune(
     _show_plan(plan)
     if dry_run:
         return OK
-    stop_on_sigterm()
     try:
         outcome = run_tuning(
             plan,

@@ -9,6 +9,7 @@ from typing import Any
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.utils import LinearSchedule
 
+from sb3_course import training
 from sb3_course.building import being_made
 from sb3_course.common.checkpoint import (
     CheckpointError,
@@ -84,11 +85,17 @@ class Options:
     trust: bool = False
 
 
-def imitate(options: Options, print_line: Callable[[str], None]) -> bool:
+def imitate(
+    options: Options,
+    print_line: Callable[[str], None],
+    ask: Callable[[], str] | None = None,
+) -> bool:
     """Imitate an expert with the homework's settings, and print the results of each round.
 
     :param options: Arguments of the command
     :param print_line: Function that prints a line
+    :param ask: Function that returns another file if one cannot be written; None for nobody to ask,
+        so that the model goes to the folder of temporary files
     :return: Whether training finished; False after Ctrl-C, which still saves the model,
         beside a file that there is
     :raises UserError: If an argument does not fit
@@ -125,7 +132,7 @@ def imitate(options: Options, print_line: Callable[[str], None]) -> bool:
                 print_line(f"{out} stays: it is of another training, and this one has not ended")
                 out = beside(out)
             with finishing(print_line) as finish:
-                model.save(out)
+                out = training.save(model, out, print_line, ask)
             print_line(f"saved {out}")
             ended = ended and not finish.number
     if options.video is not None and ended:

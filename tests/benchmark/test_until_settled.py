@@ -4,6 +4,7 @@ from io import StringIO
 
 import numpy as np
 import pytest
+import yaml
 from rich.console import Console
 
 from sb3_course.benchmark.api import compare_with_stored
@@ -72,6 +73,21 @@ def test_the_algorithms_of_open_questions_get_more_seeds(tmp_path):
     assert outcome.page == "page"
     n_runs = sum(4 * n for n in rounds.started.values())
     assert len({result.spec.id for result in outcome.results}) == n_runs
+
+
+def test_an_edit_while_rounds_run_changes_nothing(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(GRID))
+
+    class Edits(Execution):
+        def __call__(self, plan):
+            file.write_text("name: half a fi")
+            return super().__call__(plan)
+
+    edited = Edits()
+    run(tmp_path, edited, grid=file)
+    run(tmp_path / "other", whole := Execution())
+    assert edited.calls == whole.calls
 
 
 def test_it_ends_when_everything_is_settled(tmp_path):

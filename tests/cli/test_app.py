@@ -1,5 +1,6 @@
 import os
 import re
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -87,6 +88,25 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it(
     monkeypatch.setattr(app, "app", missing)
     assert app.invoke(["status"]) == terminal.FAILED
     assert f"pip install 'sb3-course[{extra}]'" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_what_a_system_lacks_is_no_package_to_install(monkeypatch, capsys):
+    def missing(*arguments, **options):
+        raise ModuleNotFoundError("No module named 'fcntl'", name="fcntl")
+
+    monkeypatch.setattr(app, "app", missing)
+    assert app.invoke(["status"]) == terminal.FAILED
+    said = capsys.readouterr().err
+    assert "grids need Linux or macOS" in said and "pip" not in said
+
+
+def test_sigterm_does_what_ctrl_c_does_in_every_command(monkeypatch, capsys, tmp_path):
+    def stopped(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("sb3_course.lectures.run.make_figures", stopped)
+    assert app.invoke(["figures", "--out", str(tmp_path)]) == terminal.INTERRUPTED
+    assert "finished figures are kept" in capsys.readouterr().err
 
 
 class Abort(Exception):

@@ -66,7 +66,7 @@ def test_imitate_passes_its_options_on(monkeypatch, words, expected, finished):
     command = importlib.import_module("sb3_course.imitation.command")
     calls = []
 
-    def imitate(options, print_line):
+    def imitate(options, print_line, ask):
         calls.append(options)
         return finished
 

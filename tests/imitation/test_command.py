@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -186,16 +187,32 @@ def test_what_has_not_ended_replaces_no_other_model(
 def test_a_signal_while_the_model_is_saved_loses_nothing(
     files, capsys, tmp_path, monkeypatch, number
 ):
-    def save(self, path):
+    def save(model, path):
         os.kill(os.getpid(), number)
-        keep(self, path)
+        keep(model, path)
 
-    keep, model = command.DAgger.save, tmp_path / "bc.zip"
-    monkeypatch.setattr(command.DAgger, "save", save)
+    keep, model = command.training.loading.save, tmp_path / "bc.zip"
+    monkeypatch.setattr(command.training.loading, "save", save)
     arguments = ["imitate", "Pendulum-v1", "--expert", files[0], "--demos", files[1]]
     assert invoke([*arguments, "--out", str(model)]) == 130
     assert "once more stops at once" in capsys.readouterr().out
     assert sb3_course.load(model, device="cpu").n_rounds == 1
+
+
+def test_on_a_full_disk_the_model_goes_elsewhere(files, capsys, tmp_path, monkeypatch):
+    def save(model, path):
+        if path == full:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        keep(model, path)
+
+    keep, full = command.training.loading.save, tmp_path / "bc.zip"
+    monkeypatch.setattr(command.training.loading, "save", save)
+    monkeypatch.setattr(command.training.tempfile, "gettempdir", lambda: str(tmp_path / "spare"))
+    arguments = ["imitate", "Pendulum-v1", "--expert", files[0], "--demos", files[1]]
+    assert invoke([*arguments, "--out", str(full)]) == 0
+    assert f"{full} cannot be written: No space left on device" in capsys.readouterr().out
+    (saved,) = (tmp_path / "spare").glob("sb3-course-bc-*.zip")
+    assert sb3_course.load(saved, device="cpu").n_rounds == 1
 
 
 @pytest.mark.parametrize("error", [FloatingPointError, RuntimeError])

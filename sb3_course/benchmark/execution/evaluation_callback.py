@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.benchmark.storage.result import Measurement
+from sb3_course.common.errors import in_words
 from sb3_course.common.evaluation import (
     evaluation_envs,
     evaluation_seed,
@@ -18,6 +20,8 @@ from sb3_course.envs.config import EnvConfig, EnvId
 
 SUCCESS = "is_success"
 """Key of an info by which environments tell, since Gym, whether an episode reached its goal."""
+NOT_CLOSED = "the environments could not be closed"
+"""Begins the line of a run's output that tells of it."""
 _OF_SB3 = {"terminal_observation", "TimeLimit.truncated", "episode"}
 
 
@@ -100,12 +104,23 @@ class EvaluationCallback(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
-        self._envs.close()
+        close(self._envs)
         if self._pending:
             raise RuntimeError(
                 f"training ended at environment step {self.num_timesteps}, "
                 f"before the measurements due at {self._pending}"
             )
+
+
+def close(env: VecEnv) -> None:
+    """Close environments; an error is printed, since it takes nothing from what was measured.
+
+    :param env: Environments
+    """
+    try:
+        env.close()
+    except Exception as error:
+        print(f"{NOT_CLOSED}: {in_words(error)}")
 
 
 def metrics_of(infos: Sequence[dict[str, Any]], asked: Sequence[str]) -> dict[str, list[float]]:

@@ -5,6 +5,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course import loading
 from sb3_course.benchmark.definition.grid import RunSpec
@@ -21,7 +23,12 @@ from sb3_course.benchmark.execution.clusters.shared_folder import (
     SECONDS_BETWEEN_BEATS,
     is_local,
 )
-from sb3_course.benchmark.execution.evaluation_callback import SUCCESS, EvaluationCallback
+from sb3_course.benchmark.execution.evaluation_callback import (
+    NOT_CLOSED,
+    SUCCESS,
+    EvaluationCallback,
+    close,
+)
 from sb3_course.benchmark.execution.heartbeat import beat
 from sb3_course.benchmark.storage import provenance
 from sb3_course.benchmark.storage.provenance import PROCESSOR
@@ -38,7 +45,7 @@ PAST = "run.json"
 ANEW = "starting anew, since the checkpoint cannot be used"
 EPISODES_ANEW = "the running episodes start anew"
 ELSEWHERE = "it goes on with another processor, which may compute other last digits"
-TOLD = (ANEW, EPISODES_ANEW, ELSEWHERE, NOT_SAVED)
+TOLD = (ANEW, EPISODES_ANEW, ELSEWHERE, NOT_SAVED, NOT_CLOSED)
 """Begin the lines of a run's output that are passed on."""
 KEPT = 20_000
 """Characters kept of a traceback, or of the output of a process that died."""
@@ -118,12 +125,14 @@ def run_one(
     torch.set_num_threads(1)
     config = spec.config
     model = model_of(spec, tensorboard)
+    env = model.get_env()
+    assert env is not None, "build() makes environments"
     code = made_with(spec)  # now, as files may be edited while it trains
     past = _Past()
     if hasattr(model, "replay_buffer"):
         checkpoints = None  # which do not hold it
     if checkpoints is not None:
-        model, past = _continued(model, spec, code, checkpoints.file)
+        model, past = _continued(model, env, spec, code, checkpoints.file)
         code = _together(past.made_with or {}, code)
     track = None if tracking is None else _track(spec, code, tracking, past.spec is not None)
     evaluation = EvaluationCallback(
@@ -169,7 +178,7 @@ def run_one(
                 reset_num_timesteps=model.num_timesteps == 0,
             )
     finally:
-        model.get_env().close()  # type: ignore[union-attr]
+        close(env)
     return RunResult(
         spec=spec,
         measurements=evaluation.measurements,
@@ -238,11 +247,12 @@ class _Past(BaseModel):
 
 
 def _continued(
-    model: BaseAlgorithm, spec: RunSpec, code: dict[str, str | None], file: Path
+    model: BaseAlgorithm, env: VecEnv, spec: RunSpec, code: dict[str, str | None], file: Path
 ) -> tuple[BaseAlgorithm, _Past]:
     """Return the model of the run's checkpoint and what it had done; the new one if there is none.
 
-    :param model: New model, in whose environments the other one goes on
+    :param model: New model
+    :param env: Its environments, in which the other one goes on
     :param spec: Run
     :param code: What it is made with
     :param file: Checkpoint
@@ -250,8 +260,6 @@ def _continued(
     """
     if not file.exists():
         return model, _Past()
-    env = model.get_env()
-    assert env is not None, "build() makes environments"
     try:
         past = _Past.model_validate_json(read_members(file)[PAST])
         if past.spec is None or past.spec.id != spec.id:
@@ -334,7 +342,10 @@ def portable(text: str) -> str:
         characters that UTF-8 cannot encode
     """
     places = {sys.prefix: "<python>", sys.base_prefix: "<python>"}
-    places |= {str(Path.cwd()): ".", str(Path.home()): "~"}
+    with suppress(OSError):  # the run's environment has removed the folder that it works in
+        places[str(Path.cwd())] = "."
+    with suppress(RuntimeError):  # the user has no home
+        places[str(Path.home())] = "~"
     for place, name in sorted(places.items(), key=lambda item: -len(item[0])):
         if len(place) > 1:
             text = text.replace(place, name)

@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -95,8 +95,9 @@ def work(spec: RunSpec, settings: WorkerSettings) -> RunResult:
             result = attempt(spec, progress, settings.tensorboard, kept, settings.tracking)
         finally:
             faulthandler.cancel_dump_traceback_later()
-    if has_folder and result.failure is None and not told_by(log):
-        log.unlink(missing_ok=True)
+    with suppress(OSError):  # whatever it is, there is a result
+        if has_folder and result.failure is None and not told_by(log):
+            log.unlink(missing_ok=True)
     return result
 
 
@@ -109,8 +110,12 @@ def told_by(log: Path) -> list[str]:
     :param log: File of the output, which is kept if there are such lines
     :return: Lines
     """
-    lines = portable(_tail(log)).splitlines()
-    return [line for line in lines if line.endswith(LEFT_OUT) or line.startswith(TOLD)]
+    if not log.is_file():
+        return []
+    with log.open(errors="replace") as stream:
+        lines = (line.rstrip("\n") for line in iter(lambda: stream.readline(KEPT), ""))
+        found = [line for line in lines if line.endswith(LEFT_OUT) or line.startswith(TOLD)]
+    return [portable(line) for line in found]
 
 
 def lost(spec: RunSpec, settings: WorkerSettings, seconds: float, known: str) -> Lost:
@@ -170,7 +175,8 @@ def _output_to(path: Path) -> Iterator[None]:
                 os.dup2(stream.fileno(), number)
         yield
     finally:
-        sys.stdout.flush()
+        with suppress(OSError, ValueError):  # a full disk; closed by the run's environment
+            sys.stdout.flush()
         for number, original in originals.items():
             os.dup2(original, number)
             os.close(original)

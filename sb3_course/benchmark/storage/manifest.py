@@ -67,7 +67,7 @@ def write_manifest(
     :param folder: Folder of the results, ``results/GRID``
     :param command: Command that started it; those of other commands on the grid stay
     :param workers: Number of runs at a time, None for one per CPU of a cluster
-    :param started: ``time.time()`` at its start; durations add up as well
+    :param started: ``time.monotonic()`` at its start; durations add up as well
     :return: Content of the manifest
     """
     manifest = {
@@ -78,7 +78,7 @@ def write_manifest(
         "versions": versions(),
         "machine": machine(),
         "workers": workers,
-        "duration_seconds": round(time.time() - started, 1),
+        "duration_seconds": round(time.monotonic() - started, 1),
     }
     return merge_manifest(folder, manifest)
 

@@ -182,9 +182,8 @@ class RunFiles:
         return self._packed.damage()
 
     def changed_at(self) -> int:
-        """Return when the last run was added or removed, in nanoseconds since 1970."""
-        paths = (self._folder, self._packed.path)
-        return max((path.stat().st_mtime_ns for path in paths if path.exists()), default=0)
+        """Return when the last run was added, removed or replaced, in nanoseconds since 1970."""
+        return max(changed_at(self._folder), changed_at(self._packed.path))
 
     def _read_single(self, names: Collection[str]) -> dict[str, StoredRun]:
         found = {}
@@ -286,6 +285,19 @@ def _unreadable(path: Path) -> str:
     except OSError as error:
         return error.strerror or str(error)
     return ""
+
+
+def changed_at(path: Path) -> int:
+    """Return when a file, or one in a folder, was added, removed or replaced.
+
+    :param path: File or folder
+    :return: Nanoseconds since 1970; 0 if there is none
+    """
+    times = [0]
+    for each in (path, *path.glob("*.json")):
+        with suppress(FileNotFoundError):  # packed meanwhile
+            times.append(each.stat().st_ctime_ns)  # a copy keeps st_mtime
+    return max(times)
 
 
 def names_in(folder: Path) -> set[str]:

@@ -19,6 +19,7 @@ from sb3_course.benchmark.storage.run_files import (
     DAMAGE,
     RunFiles,
     StoredRun,
+    changed_at,
     damaged,
     names_in,
     stored_in,
@@ -184,9 +185,8 @@ class Store:
                     raise UserError(f"{path} is a folder; move it away, as a result goes there")
 
     def changed_at(self) -> int:
-        """Return when the last result was added or removed, in nanoseconds since 1970."""
-        failed = self.folder / "failed"
-        return max(self._runs.changed_at(), failed.stat().st_mtime_ns if failed.is_dir() else 0)
+        """Return when the last result was added, removed or replaced, in ns since 1970."""
+        return max(self._runs.changed_at(), changed_at(self.folder / "failed"))
 
     def _failures(self, ids: Iterable[str]) -> dict[str, StoredRun]:
         found = {}

@@ -5,6 +5,7 @@ import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
@@ -39,6 +40,28 @@ class JournalLock(JournalFileOpenLock):
         self._held.close()
 
 
+class Journal(JournalFileBackend):
+    """Journal whose errors say which file could not be written.
+
+    :param path: File
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), lock_obj=JournalLock(path))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append lines, as Optuna does.
+
+        :param logs: Content of each line
+        :raises OSError: They cannot be written, such as to a full disk
+        """
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+
+
 def remove_torn_line(path: Path) -> None:
     """Cut a file after its last line break.
 
@@ -67,8 +90,7 @@ def open_journal(folder: Path) -> JournalStorage:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / JOURNAL
-    lock = JournalLock(path)
-    backend = JournalFileBackend(str(path), lock_obj=lock)
+    lock, backend = JournalLock(path), Journal(path)
     try:
         lock.acquire()
         try:

@@ -225,7 +225,7 @@ def run_tuning(
     :raises KeyboardInterrupt: If interrupted by Ctrl-C; the same call continues from there
     """
     check_execution(executor, workers, retries)
-    started, folder = time.time(), plan.store.folder
+    started, folder = time.monotonic(), plan.store.folder
     shown = console or Console(quiet=True)
 
     def make(n_runs: int) -> Any:

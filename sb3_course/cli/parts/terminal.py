@@ -2,6 +2,9 @@
 
 import signal
 import sys
+from collections.abc import Callable
+
+import typer
 
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: success, failure, wrong arguments, Ctrl-C."""
@@ -23,6 +26,14 @@ def print_error(text: str) -> None:
     """
     for line in text.splitlines():
         print(f"sb3-course: {line}", file=sys.stderr, flush=True)
+
+
+def another_place() -> Callable[[], str] | None:
+    """Return what asks for another file, where one cannot be written; None if nobody can answer."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    question = "another file (Enter tries the same again)"
+    return lambda: str(typer.prompt(question, default="", show_default=False, err=True))
 
 
 def stop_on_sigterm() -> None:

@@ -35,10 +35,12 @@ def _key() -> bytes | None:
             # A name of its own, then a link, so that two processes agree on the first key.
             mine = file.with_name(f"key.{os.getpid()}.{secrets.token_hex(4)}")
             mine.touch(mode=0o600)
-            mine.write_bytes(secrets.token_bytes(32))
-            with suppress(FileExistsError):
-                os.link(mine, file)
-            mine.unlink()
+            try:
+                mine.write_bytes(secrets.token_bytes(32))
+                with suppress(FileExistsError):
+                    os.link(mine, file)
+            finally:
+                mine.unlink()
         key = file.read_bytes()
         if len(key) == 32:
             return key

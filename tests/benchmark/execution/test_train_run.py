@@ -1,14 +1,22 @@
 import json
 from types import SimpleNamespace
 
+import gymnasium
 import pytest
 
 from sb3_course.benchmark.definition.checks import checked_grid
 from sb3_course.benchmark.definition.user_code import user_code
 from sb3_course.benchmark.execution import train_run
 from sb3_course.benchmark.execution.clusters import shared_folder
+from sb3_course.benchmark.execution.evaluation_callback import NOT_CLOSED
 from sb3_course.benchmark.execution.heartbeat import heartbeat_file, heartbeats
-from sb3_course.benchmark.execution.train_run import KEPT, Checkpoints, portable, run_one
+from sb3_course.benchmark.execution.train_run import (
+    KEPT,
+    Checkpoints,
+    attempt,
+    portable,
+    run_one,
+)
 from sb3_course.benchmark.storage.result import (
     Measurement,
     RunResult,
@@ -60,6 +68,51 @@ def test_normalized_runs_report_raw_returns():
 def test_texts_are_freed_of_this_machines_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert portable(f'File "{tmp_path}/grid.py"') == 'File "./grid.py"'
+
+
+def test_without_a_home_or_a_folder_to_work_in_texts_stay_as_they_are(tmp_path, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setattr(train_run.Path, "home", no_home)
+    assert portable("a text") == "a text"
+
+
+class Unclosable(gymnasium.Wrapper):
+    """CartPole, or an end of a run with an error, whose renderer cannot be closed."""
+
+    closed, fails = 0, False
+
+    def __init__(self):
+        super().__init__(gymnasium.make("CartPole-v1"))
+
+    def step(self, action):
+        if Unclosable.fails:
+            raise ValueError("joint 3 is NaN")
+        return super().step(action)
+
+    def close(self):
+        Unclosable.closed += 1
+        raise RuntimeError("the renderer\nis gone")
+
+
+gymnasium.register("Unclosable-v0", Unclosable, max_episode_steps=500)
+
+
+def test_environments_that_cannot_be_closed_lose_no_run(capsys, monkeypatch):
+    training = {"total_timesteps": 200, "n_envs": 1, "backend": "dummy"}
+    (spec,) = tiny(environments={"Unclosable-v0": training}, seeds=1).runs()
+    monkeypatch.setattr(Unclosable, "closed", 0)
+    assert [m.step for m in attempt(spec).measurements] == [0, 100, 200]
+    assert Unclosable.closed > 0
+    told = capsys.readouterr().out.splitlines()
+    assert set(told) == {f"{NOT_CLOSED}: RuntimeError: the renderer is gone"}
+    monkeypatch.setattr(Unclosable, "fails", True)
+    assert attempt(spec).reason == "ValueError: joint 3 is NaN"
 
 
 def test_any_text_can_be_kept_as_the_reason_of_a_failure():

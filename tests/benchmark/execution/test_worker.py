@@ -1,7 +1,10 @@
 """What a worker process does around a run; real processes are in ``test_executors``."""
 
+import errno
+import io
 import os
 import resource
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -180,3 +183,30 @@ def test_what_the_user_should_know_is_kept_and_found(line, attempts, tmp_path, m
     assert told_by(log) == [line]
     log.unlink()
     assert told_by(log) == []
+
+
+def test_what_is_told_first_is_found_before_much_output(tmp_path):
+    log = tmp_path / "log"
+    log.write_text(f"{LINES[1]}\n" + "x" * 10_000_000 + f"\n{LINES[0]}\n")
+    assert told_by(log) == [LINES[1], LINES[0]]
+
+
+def test_a_full_disk_takes_no_result_away(attempts, tmp_path, monkeypatch, capfd):
+    """The last output of a run cannot be written, nor its log be read."""
+
+    class Full(io.StringIO):
+        def flush(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def attempt(*_):
+        monkeypatch.setattr(sys, "stdout", Full())
+        return RunResult(spec=SPEC)
+
+    def unreadable(log):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(worker, "attempt", attempt)
+    monkeypatch.setattr(worker, "told_by", unreadable)
+    assert work(SPEC, WorkerSettings(tmp_path, hours=1.0)) == RunResult(spec=SPEC)
+    os.write(1, b"after it\n")
+    assert capfd.readouterr().out == "after it\n"

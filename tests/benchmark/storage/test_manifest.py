@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import time
 
 import pytest
 
@@ -22,6 +23,13 @@ def test_commands_and_durations_add_up_and_the_rest_is_the_last_state(tmp_path):
     assert after["duration_seconds"] == round(before["duration_seconds"] + 1.0, 1)
     merge_manifest(tmp_path, {"commands": ["third"], "duration_seconds": 1.0}, add=False)
     assert read_manifest(tmp_path) == {"commands": ["third"], "duration_seconds": 1.0}
+
+
+def test_a_clock_that_is_set_back_damages_nothing(tmp_path, monkeypatch):
+    started = time.monotonic()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    write_manifest(tiny(), tmp_path, "first", 1, started)
+    assert read_manifest(tmp_path)["duration_seconds"] >= 0.0
 
 
 def test_two_commands_lose_nothing_of_each_other(tmp_path, monkeypatch):

@@ -158,6 +158,18 @@ def test_a_run_that_is_made_again_while_it_is_packed_is_kept(tmp_path, results, 
     assert read(tmp_path) == [new, *results[1:]]
 
 
+@pytest.mark.parametrize("name", ["runs", "failed"])
+def test_a_file_that_is_put_in_the_place_of_another_is_a_change(tmp_path, results, name):
+    """Also if it has the time of that one, as with ``cp -p``."""
+    Store(tmp_path).write(RunResult(spec=LATER, failure="made to fail"))
+    before = Store(tmp_path).changed_at()
+    path = next((tmp_path / name).glob("*.json"))
+    facts = path.stat()
+    path.write_bytes(path.read_bytes())
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert Store(tmp_path).changed_at() > before
+
+
 def test_two_processes_that_pack_lose_no_new_run(tmp_path, monkeypatch):
     old, (new,) = written(tmp_path, made_up.results(GRID)[:3]), made_up.results(GRID)[3:4]
 

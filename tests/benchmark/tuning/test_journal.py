@@ -96,6 +96,17 @@ def test_a_process_that_is_killed_while_it_writes_locks_nobody_out(tmp_path):
     assert with_trials(tmp_path, 1) == 1
 
 
+def test_a_full_disk_is_told_with_the_journals_name(tmp_path, monkeypatch):
+    def full(self, logs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with_trials(tmp_path, 1)
+    monkeypatch.setattr(journal.JournalFileBackend, "append_logs", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        with_trials(tmp_path, 1)
+    assert raised.value.filename == str(tmp_path / JOURNAL)
+
+
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
 def test_what_cannot_be_written_can_be_read(tmp_path, monkeypatch, number):
     with_trials(tmp_path, 2)
