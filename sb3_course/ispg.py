@@ -247,7 +247,8 @@ class ISPG(REINFORCE):
         if theta is None or len(theta) != sum(p.numel() for p in self._actor_group):
             theta = self._theta()
         to_go = self.returns_to_go(rollout)
-        baseline = rollout.spread(self.baselines(rollout, self.q_hat(rollout, to_go)))
+        q_hat = self.q_hat(rollout, to_go)
+        baseline = rollout.spread(self.baselines(rollout, q_hat, to_go))
         new = Batch(rollout, theta, to_go, baseline, [None] * len(self.past_batches))
         self.past_batches = [new, *self.past_batches][: self.n_batches]
         for batch in self.past_batches:

@@ -179,8 +179,8 @@ class REINFORCE(PolicyGradientAlgorithm):
 
         to_go = self.returns_to_go(rollout)  # Σ_{t'≥t} γ^{t'−t} r_t'
         q_hat = self.q_hat(rollout, to_go)  # Q̂_t
-        # Q̂_t − b
-        advantages = self.to_tensor(self.normalized(q_hat - self.baselines(rollout, q_hat)))
+        b = self.baselines(rollout, q_hat, to_go)
+        advantages = self.to_tensor(self.normalized(q_hat - b))  # Q̂_t − b
         # ∇J ≈ 1/M Σ_i Σ_t ∇log π_θ(a_{i,t}|s_{i,t}) (Q̂_{i,t} − b)
         optimal = self.baseline == "optimal"
         loss, entropy, gradient = self.policy_gradient(
@@ -217,18 +217,17 @@ class REINFORCE(PolicyGradientAlgorithm):
             return rollout.flat(to_go)
         return rollout.flat(estimators.total_return(to_go, rollout.trajectory))
 
-    def baselines(self, rollout: Rollout, q_hat: Array) -> Array:
+    def baselines(self, rollout: Rollout, q_hat: Array, to_go: Array) -> Array:
         """Compute b of each counted step; 0 if there is none, or one per parameter (optimal).
 
         :param rollout: Batch of whole episodes
         :param q_hat: Q̂, from :meth:`q_hat`
+        :param to_go: Reward to go, from :meth:`returns_to_go`: the critic's target, whatever Q̂ is
         :return: Baselines b, of shape (M,)
         """
         if self.baseline == "value":
             values = self.predict_values(rollout.flat_obs)
-            # the critic's target is the reward to go, whatever Q̂ is
-            to_go = q_hat if self.reward_to_go else rollout.flat(self.returns_to_go(rollout))
-            self.log_explained_variance(values, to_go)
+            self.log_explained_variance(values, rollout.flat(to_go))
             return values
         if self.baseline != "mean":
             return np.zeros_like(q_hat)

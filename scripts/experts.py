@@ -20,6 +20,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import set_random_seed
 
 from sb3_course import NPG, load, make_vec_env
+from sb3_course.common.errors import unknown
 from sb3_course.common.evaluation import evaluate, evaluation_envs, undisturbed
 from sb3_course.common.files import write_atomically
 from sb3_course.common.tracking.code import versions
@@ -109,6 +110,8 @@ def main(
     """Train the experts that are missing."""
     th.set_num_threads(1)
     recipes = read_yaml(recipe_file.read_text())
+    for env_id in set(only or ()) - recipes["experts"].keys():
+        raise typer.BadParameter(unknown("environment", env_id, recipes["experts"]))
     setting = recipes["evaluation"]
     for env_id, recipe in recipes["experts"].items():
         path = out / f"{env_id}.zip"

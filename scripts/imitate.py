@@ -300,7 +300,10 @@ def publish(study: dict[str, Any], files: Path | None, out: Path) -> Path:
 def main(
     cs285: Annotated[Path | None, typer.Option(help="Folder of the homework's files.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Number of parallel runs.")] = 1,
-    report: Annotated[bool, typer.Option("--report", help="Only write the report.")] = False,
+    report: Annotated[
+        bool,
+        typer.Option("--report", help="Only write the report, and train for videos it lacks."),
+    ] = False,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = RESULTS / "imitation",
 ) -> None:
     """Execute the missing runs, then write the report."""

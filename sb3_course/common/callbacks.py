@@ -14,7 +14,7 @@ from sb3_course.common.evaluation import (
     undisturbed,
 )
 from sb3_course.common.numbers import readable
-from sb3_course.common.validation import check
+from sb3_course.common.validation import check, checked_seed
 from sb3_course.envs.config import EnvConfig, EnvId
 
 NOT_SAVED = "not saved at"
@@ -41,6 +41,7 @@ class SaveEvery(BaseCallback):
         self, every: int, save: Callable[[BaseAlgorithm], None], tell: Callable[[str], None]
     ) -> None:
         super().__init__()
+        check_whole("every", every)
         self._every, self._save, self._tell = every, save, tell
         self._failed = False
 
@@ -69,7 +70,7 @@ class EvaluateEvery(BaseCallback):
     :param every: Environment steps from one evaluation to the next
     :param env: Environment, with the settings that it is trained with
     :param episodes: Number of episodes
-    :param seed: Seed of the training, which the episodes' seeds follow from
+    :param seed: Seed of the training, which the episodes' seeds follow from; None for 0
     :param tell: Function that gets a line with each result; None for the log alone
     """
 
@@ -78,7 +79,7 @@ class EvaluateEvery(BaseCallback):
         every: int,
         env: EnvConfig | EnvId,
         episodes: int,
-        seed: int,
+        seed: int | None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__()
@@ -87,7 +88,7 @@ class EvaluateEvery(BaseCallback):
         described = isinstance(env, (EnvConfig, str)) or callable(env)
         check("env", env, described, "a Gymnasium id, a function that makes one, or an EnvConfig")
         self._every, self._env, self._episodes = every, env, episodes
-        self._seed, self._tell = seed, tell
+        self._seed, self._tell = checked_seed(seed) or 0, tell
 
     def _on_training_start(self) -> None:
         check_evaluation(self.model)

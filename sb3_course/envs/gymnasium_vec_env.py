@@ -305,4 +305,5 @@ def _of(final: Any, i: Any) -> Any:
 def _equal(first: Any, second: Any) -> bool:
     if isinstance(first, Mapping):
         return all(_equal(first[key], second[key]) for key in first)
-    return np.array_equal(first, second)
+    first, second = np.asarray(first), np.asarray(second)
+    return np.array_equal(first, second, equal_nan=first.dtype.kind == "f")

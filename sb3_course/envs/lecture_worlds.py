@@ -10,7 +10,7 @@ N_ACTIONS = 10
 
 
 class Tightrope(TabularMDP):
-    r"""The tightrope walker of CS285 homework 1: one right action on the rope, and no way back.
+    r"""The tightrope walker of CS285 lecture 2: one right action on the rope, and no way back.
 
     States 0 … T-1 are places on the rope and state T is the net. The expert's action moves one
     place forward, every other action falls, and whoever has fallen stays in the net. A step costs

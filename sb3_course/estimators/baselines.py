@@ -17,7 +17,7 @@ def leave_one_out_mean(returns: Array, group: Array) -> Array:
 
     .. math:: b_i = \frac{1}{K-1} \sum_{j \ne i} R_j
 
-    A mean that includes R_i would shrink the gradient by (K-1)/K. A group of one gets 0.
+    A mean that includes R_i would shrink the gradient to (K-1)/K of itself. A group of one gets 0.
 
     :param returns: Returns R_i, of shape (M,)
     :param group: Non-negative index of each return's group, of shape (M,)

@@ -26,6 +26,8 @@ TOTAL, TO_GO, IMPORTANCE = KINDS = ("total return", "reward to go", "importance-
 with trajectories of another θ'."""
 TAIL = 80.0
 """Trajectories are summed until their weight is below e to the minus this."""
+MOST_TERMS = 1_000_000
+"""Most trajectories of a sum, which take a second."""
 
 
 class Moments(NamedTuple):
@@ -66,7 +68,8 @@ def exact_moments(
     :param behavior: Parameter θ' of the policy that acts, of importance sampling only
     :param horizon: Number of steps H of the chain; None for the infinite process
     :return: Mean and variance, which may be infinite
-    :raises ValueError: θ or θ' is not between 0 and 1
+    :raises ValueError: θ or θ' is not between 0 and 1, or the sum has too many terms: so near to
+        1, or to where the variance is infinite
     """
     acts = theta if kind != IMPORTANCE or behavior is None else behavior
     for name, value in (("theta", theta), ("behavior", acts)):
@@ -86,6 +89,11 @@ def exact_moments(
 
 
 def _infinite(ratio: float) -> _Trajectories:
+    if -math.log(ratio) * MOST_TERMS < TAIL:
+        raise ValueError(
+            f"the terms of the sum fall by {1 - ratio:.1g} from one to the next: too slowly for "
+            f"{MOST_TERMS:,} of them; allowed: theta, and theta**2 / behavior, further below 1"
+        )
     longest = math.ceil(TAIL / -math.log(ratio)) + 10
     lengths = np.arange(longest + 1, dtype=np.float64)
     return _Trajectories(lengths, np.ones_like(lengths), lengths, np.cumsum(lengths))

@@ -26,6 +26,7 @@ from stable_baselines3.common.logger import Logger
 from sb3_course import BC, DAgger
 from sb3_course.benchmark.reporting.drawing.files import PAGE, style
 from sb3_course.collection.observations import Array
+from sb3_course.common.validation import check
 from sb3_course.envs.lecture_worlds import Tightrope
 from sb3_course.lectures.toolkit import (
     FONT_SCALE,
@@ -48,8 +49,9 @@ CLAIM = (
 )
 EQUATION = r"$J_{BC} \leq \epsilon\, T(T+1)/2 = O(\epsilon T^2) \qquad J_{DAgger} \leq \epsilon\,T$"
 CAPTION = (
-    "Tightrope walker of CS285 homework 1. Left: expected cost of an episode, mean over seeds with "
-    "95% bootstrap interval over seeds; dashed: the two bounds at the error rate of the labels. "
+    "Tightrope walker of CS285 lecture 2. Left: expected cost of an episode, mean over seeds with "
+    "95% bootstrap interval over seeds; dashed: the two bounds for a policy that errs as often as "
+    "the labels (a learned one errs a little more often, and may lie above). "
     "Right: exponent p of cost ∝ T^p, fitted for each seed (dots), and its mean with 95% bootstrap "
     "interval over seeds. This library's BC and DAgger with a linear softmax policy."
 )
@@ -159,7 +161,9 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
     :param config: Settings
     :param note: Function that is called with the progress
     :return: Table with ``seed, method, horizon, cost, label_error``
+    :raises ValueError: There is one horizon, from which no exponent can be fitted
     """
+    check("horizons", config.horizons, len(set(config.horizons)) > 1, "at least two different ones")
     rows = []
     seeds = range(config.seed, config.seed + config.n_seeds)
     for seed in track(seeds, note, lambda seed: f"seed {seed}"):
@@ -197,9 +201,10 @@ def draw(table: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(PAGE, 2.7), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[1.7, 1])
         curve(left, table, "horizon", "cost", hue="method", palette=palette, marker="o", ms=4)
+        dashed: dict[str, Any] = {"color": "0.2", "linewidth": 0.9, "dashes": (4, 2)}
         horizon, epsilon = np.unique(table["horizon"]), table["label_error"].iloc[0]
         for bound in (epsilon * horizon * (horizon + 1) / 2, epsilon * horizon):
-            left.plot(horizon, bound, color="0.2", linewidth=0.9, dashes=(4, 2))
+            left.plot(horizon, bound, **dashed)
         left.set(xscale="log", yscale="log", xlabel="Horizon T (steps)")
         left.set_ylabel("Cost (steps)")
         left.set_xticks(horizon, [str(h) for h in horizon])
@@ -218,7 +223,7 @@ def draw(table: pd.DataFrame) -> Figure:
         right.set_xticks([0, 1], ["behavior\ncloning", "DAgger"])
         right.grid(visible=False, axis="x")
         panel_title(right, r"cost $\propto T^{\,p}$")
-        bound = Line2D([], [], color="0.2", linewidth=0.9, dashes=(4, 2), label="bound")
+        bound = Line2D([], [], label="bound at the labels' ε", **dashed)
         legend(figure, palette, 3, [bound])
     return figure
 

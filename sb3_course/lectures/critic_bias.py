@@ -30,6 +30,7 @@ from sb3_course import REINFORCE, estimators
 from sb3_course.benchmark.reporting.drawing.files import PAGE, style
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
+from sb3_course.common.validation import check
 from sb3_course.envs.enumerable import TabularMDP
 from sb3_course.lectures.toolkit import (
     FONT_SCALE,
@@ -195,7 +196,9 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
     :param note: Function that is called with the progress
     :return: Table with ``seed, level, kind, parameter, bias, deviation, error`` in units of reward;
         ``error`` is the square root of bias² + deviation²
+    :raises ValueError: The steps lack 1, the other end of Monte Carlo
     """
+    check("steps", config.steps, 1 in config.steps, "numbers with 1 among them, the one-step error")
     world, model = world_of(config)
     probs = world.probs(model.policy)
     q, v = world.action_values(probs, config.gamma)
@@ -232,8 +235,9 @@ def draw(table: pd.DataFrame) -> Figure:
             gae, steps = mean.loc[level, GAE], mean.loc[level, N_STEP]
             left.plot(gae["bias"], gae["deviation"], color=color, linewidth=1.5)
             left.plot(steps["bias"], steps["deviation"], color=color, linewidth=1, dashes=(3, 2))
-            left.plot(*gae[["bias", "deviation"]].iloc[0], marker="^", ms=5, color=color)
-            left.plot(*gae[["bias", "deviation"]].iloc[-1], marker="s", ms=5, color=color)
+            ends = ((steps.loc[1.0], "^"), (mean.loc[level, MONTE_CARLO].iloc[0], "s"))
+            for end, mark in ends:
+                left.plot(end["bias"], end["deviation"], marker=mark, ms=5, color=color)
             part = table[(table["level"] == level) & (table["kind"] == GAE)]
             curve(right, part, "parameter", "error", color=color)
             best = gae["error"].idxmin()
@@ -285,7 +289,7 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     :return: Sentence, whether the claim holds, and its numbers
     """
     best, worst = float(table["level"].min()), float(table["level"].max())
-    td, mc = cell(table, worst, GAE, 0.0), cell(table, worst, MONTE_CARLO, 1.0)
+    td, mc = cell(table, worst, N_STEP, 1.0), cell(table, worst, MONTE_CARLO, 1.0)
     of_best, of_worst = best_lambda(table, best), best_lambda(table, worst)
     other = f"an error of {best:g}" if best else "a perfect critic"
     return Conclusion(

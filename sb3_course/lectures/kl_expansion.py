@@ -25,6 +25,7 @@ from matplotlib.ticker import NullLocator
 
 from sb3_course import NPG, make_vec_env
 from sb3_course.benchmark.reporting.drawing.files import PAGE, style
+from sb3_course.common.validation import check
 from sb3_course.estimators import natural_gradient
 from sb3_course.lectures.toolkit import (
     FONT_SCALE,
@@ -62,6 +63,10 @@ QUADRATIC, TRUE = "½ΔθᵀFΔθ", "true KL"
 K1, K3 = "k₁, sampled", "k₃, sampled"
 KINDS = (TRUE, QUADRATIC, K1, K3)
 REFERENCE_KL = 0.01
+
+
+NEAR = 3.0
+"""Length up to which the order of the error is fitted."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,11 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
     :param note: Function that is called with the progress
     :return: Table with ``environment, seed, length, kind, kl, error``; KL in nats, errors relative
         to the true KL
+    :raises ValueError: The lengths lack two near 0, from which the order of the error is fitted
     """
+    near = [length for length in config.lengths if length <= NEAR]
+    takes = f"numbers with two of at most {NEAR:g} among them"
+    check("lengths", config.lengths, len(near) > 1, takes)
     seeds = range(config.seed, config.seed + config.n_seeds)
     runs = [(environment, seed) for environment in config.environments for seed in seeds]
     parts = [
@@ -213,7 +222,7 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     """
     error = table.groupby(["kind", "length"])["error"].mean()
     quadratic = error[QUADRATIC]
-    near = quadratic[quadratic.index <= 3]
+    near = quadratic[quadratic.index <= NEAR]
     order = float(np.polyfit(np.log(near.index), np.log(near), 1)[0])
     one = float(quadratic.index[np.abs(np.log(quadratic.index)).argmin()])
     good = quadratic.index[(quadratic > 0.1).cumsum() == 0]

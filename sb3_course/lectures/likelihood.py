@@ -26,6 +26,7 @@ from sb3_course import NPG, REINFORCE, make_vec_env
 from sb3_course.benchmark.reporting.drawing.files import PAGE, style
 from sb3_course.collection.observations import Array
 from sb3_course.collection.rollout import Rollout
+from sb3_course.common.validation import check
 from sb3_course.envs.enumerable import TabularMDP
 from sb3_course.estimators import natural_gradient
 from sb3_course.lectures.toolkit import (
@@ -242,7 +243,9 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
     :return: Table with ``part, kind, seed, x, value``; ``part`` is ``gradient`` (x: component of
         behavior cloning's gradient, value: of the policy gradient), ``difference``, ``return``
         (x: update) or ``demonstrators``
+    :raises ValueError: There is no environment
     """
+    check("environments", config.environments, bool(config.environments), "at least one")
     parts = []
     seeds = range(config.seed, config.seed + config.n_seeds)
     runs = [(environment, seed) for seed in seeds for environment in (*config.environments, "")]

@@ -221,7 +221,7 @@ def measure(config: Config, note: Note = silent) -> pd.DataFrame:
             far = regrets > (1 - config.gain) * regrets[0]
             count = len(far) if far.all() else int(far.argmin())
             rows.append(("count", name, mdp, scale, kind, count, float(count)))
-            if name == GAUSSIAN and scale in (1.0, config.scales[-1]):
+            if name == GAUSSIAN and scale in (1.0, max(config.scales)):
                 rows += [
                     ("path", name, mdp, scale, kind, update, float(regret))
                     for update, regret in enumerate(regrets)
@@ -273,7 +273,7 @@ def conclude(table: pd.DataFrame) -> Conclusion:
     :return: Sentence, whether the claim holds, and its numbers
     """
     counts = table[table["part"] == "count"]
-    cap = table["update"].max()
+    cap = table.loc[table["part"] == "path", "update"].max() + 1
     groups = counts.groupby(["problem", "scale", "kind"])["value"]
     median, unfinished = groups.median(), groups.agg(lambda updates: int((updates >= cap).sum()))
     scales = sorted(counts["scale"].unique())

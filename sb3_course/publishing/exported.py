@@ -22,6 +22,8 @@ Format: TypeAlias = Literal["onnx", "torchscript"]
 METADATA = "sb3_course"
 """Under this name a file tells of itself, as JSON."""
 
+FAR = 1e6
+"""Bounds of observations beyond which there are none: the largest float is no observation."""
 TOLERANCE = 1e-5
 """Largest difference of actions in a Box, relative to those above 1; to half the Box's range where
 the policy's output is squashed and then stretched over it."""
@@ -74,10 +76,10 @@ def sample_observations(model: BaseAlgorithm, n: int, seed: int = 0) -> Obs:
     :param model: Model, whose random states stay as they are
     :param n: Number of observations
     :param seed: Seed
-    :return: Samples of the observation space; where observations are normalized, of a Gaussian
-        with the running moments
+    :return: Samples of the observation space, in which bounds beyond :data:`FAR` are none; where
+        observations are normalized, of a Gaussian with the running moments
     """
-    space = copy.deepcopy(model.observation_space)
+    space = _within_reach(model.observation_space)
     space.seed(seed)
     sampled = stack_obs([space.sample() for _ in range(n)])
     venv, generator = normalization_to_predict(model), np.random.default_rng(seed)
@@ -92,6 +94,17 @@ def sample_observations(model: BaseAlgorithm, n: int, seed: int = 0) -> Obs:
     if isinstance(sampled, dict):
         return sampled | {key: gaussian(moments, sampled[key]) for key, moments in rms.items()}
     return gaussian(rms, sampled)
+
+
+def _within_reach(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    """Return a copy of a space, unbounded where its bounds say no more than that."""
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict({key: _within_reach(each) for key, each in space.items()})
+    if isinstance(space, spaces.Box) and space.dtype.kind == "f":
+        low = np.where(space.low < -FAR, -np.inf, space.low)
+        high = np.where(space.high > FAR, np.inf, space.high)
+        return spaces.Box(low, high, dtype=space.dtype.type)
+    return copy.deepcopy(space)
 
 
 def compare(model: BaseAlgorithm, run: Callable[[Obs], Array], observations: Obs) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import yaml
 
 from sb3_course.common.checkpoint import LIBRARIES
@@ -12,6 +13,13 @@ from sb3_course.common.numbers import readable
 
 APART = "hyper_parameters", "versions"
 """Parts of a configuration that have tables of their own."""
+EXTRAS = {
+    "gymnasium.envs.box2d": "box2d,video",
+    "gymnasium.envs.classic_control": "video",
+    "gymnasium.envs.mujoco": "mujoco",
+    "gymnasium.envs.toy_text": "video",
+}
+"""Extras that bring an environment and its window, by how its entry point begins."""
 INSTALL = "pip install --no-deps imitation==1.0.1"
 """What BC and DAgger need besides: see :mod:`sb3_course.imitation`."""
 
@@ -44,6 +52,12 @@ class Facts:
     def env_id(self) -> str:
         """Id of the environment of the evaluation, without its module."""
         return str(self.results["env"]).rpartition(":")[2]
+
+    @property
+    def entry_point(self) -> str:
+        """Module and class of that environment, if Gymnasium has registered it."""
+        spec = gymnasium.registry.get(self.env_id)
+        return "" if spec is None else str(spec.entry_point)
 
     @property
     def pickled(self) -> bool:
@@ -168,13 +182,16 @@ def metadata(facts: Facts) -> dict[str, Any]:
 
 
 def install(facts: Facts) -> str:
-    """Return the command that installs what :func:`code` imports.
+    """Return the command that installs what :func:`code` and :func:`watch` import.
 
     :param facts: What the card says
     :return: Command, or two in lines
     """
-    hub = "" if facts.repo is None else "[hub]"
-    command = f"pip install 'sb3-course{hub}'" + " sb3-contrib" * (facts.library == "sb3_contrib")
+    extras = [name for start, name in EXTRAS.items() if facts.entry_point.startswith(start)]
+    extras += [] if facts.repo is None else ["hub"]
+    wanted = f"[{','.join(extras)}]" if extras else ""
+    contrib = " sb3-contrib" * (facts.library == "sb3_contrib")
+    command = f"pip install 'sb3-course{wanted}'{contrib}"
     return f"{command}\n{INSTALL}" if facts.imitates else command
 
 

@@ -75,12 +75,30 @@ def logging(model):
     [
         ({"every": 0}, "every must be a whole number of at least 1"),
         ({"episodes": 0}, "episodes must be"),
+        ({"seed": -5}, "seed must be a whole number from 0"),
+        ({"seed": 1.5}, "seed must be"),
+        ({"seed": "0"}, "seed must be"),
         ({"env": make_vec_env("CartPole-v1")}, "env must be a Gymnasium id, a function"),
     ],
 )
 def test_arguments_of_an_evaluation_are_checked(changes, message):
     with pytest.raises(ValueError, match=message):
         EvaluateEvery(**{"every": 10, "env": "CartPole-v1", "episodes": 2, "seed": 0} | changes)
+
+
+def test_a_save_is_not_every_0_steps():
+    with pytest.raises(ValueError, match="every must be a whole number of at least 1"):
+        SaveEvery(0, print, print)
+
+
+def test_a_model_without_a_seed_is_evaluated_as_with_seed_0():
+    found = []
+    for seed in (None, 0):
+        model = NPG("MlpPolicy", "CartPole-v1", n_steps=50, seed=1, device="cpu")
+        evaluations = logging(model)
+        model.learn(100, EvaluateEvery(100, "CartPole-v1", 2, seed), log_interval=None)
+        found.append(evaluations[100]["eval/mean_reward"])
+    assert found[0] == found[1]
 
 
 def test_an_evaluation_has_sb3s_keys():

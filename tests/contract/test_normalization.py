@@ -12,7 +12,14 @@ import sb3_course
 from sb3_course.imitation.experts import as_expert
 from sb3_course.publishing.export import export_model
 from sb3_course.publishing.exported import runner
-from tests.contract.helpers import any_env, every_class, normalized_pendulum, small_model
+from tests.contract.helpers import (
+    any_env,
+    copy_parameters,
+    equal_tensors,
+    every_class,
+    normalized_pendulum,
+    small_model,
+)
 
 
 @every_class
@@ -38,6 +45,23 @@ def test_a_loaded_model_plays_with_the_statistics_of_its_file(algorithm, wrap, t
         trained.get_env().seed(5)
         returns.append(evaluate_policy(trained, trained.get_env(), 1, return_episode_rewards=True))
     assert returns[0][0][0] == returns[1][0][0]
+
+
+@pytest.mark.parametrize("norm_reward", [True, False])
+def test_a_copy_of_a_frozen_model_trains_as_the_model_does(norm_reward, tmp_path):
+    env = normalized_pendulum(norm_reward=norm_reward)
+    small_model(sb3_course.NPG, env).learn(100).save(tmp_path / "model")
+    plain = make_vec_env("Pendulum-v1", 2)
+    frozen = sb3_course.load(tmp_path / "model", env=plain, normalize="freeze", device="cpu")
+    frozen.save(tmp_path / "copy")
+    trained = []
+    for name in ("model", "copy"):
+        plain = make_vec_env("Pendulum-v1", 2)
+        loaded = sb3_course.load(tmp_path / name, env=plain, device="cpu")
+        loaded.learn(200, reset_num_timesteps=False)
+        assert loaded.get_vec_normalize_env().norm_reward == norm_reward
+        trained.append(copy_parameters(loaded))
+    assert equal_tensors(*trained)
 
 
 @every_class

@@ -16,6 +16,7 @@ from gymnasium import spaces
 from sb3_contrib import TRPO
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
+from stable_baselines3.common.utils import set_random_seed
 
 import sb3_course
 from sb3_course import loading, make_vec_env
@@ -214,15 +215,30 @@ def test_lost_episodes_are_told_once_and_the_rest_goes_on(algorithm, tmp_path):
 def test_a_new_training_of_a_loaded_model_does_not_go_on(algorithm, tmp_path):
     """Neither its environments nor the random generators are touched."""
     model = model_in("CartPole-v1", algorithm, {}).learn(100)
-    model.save(tmp_path / "model")
+    model.save(tmp_path / "whole")
+    model.save(tmp_path / "weights", exclude=["training_state"])
     trained = []
-    for _ in range(2):
+    for name in ("whole", "weights"):
         env = environments("CartPole-v1", 7)
-        loaded = algorithm.load(tmp_path / "model", env=env, device="cpu", seed=3)
-        np.random.seed(0)
+        loaded = algorithm.load(tmp_path / name, env=env, device="cpu")
+        set_random_seed(3)
         trained.append(copy_parameters(loaded.learn(100)))
         assert loaded._num_timesteps_at_start == 0
     assert equal_tensors(*trained)
+
+
+@every_class
+def test_without_an_environment_nothing_is_used_up(algorithm, tmp_path):
+    """The error says to set one, and then the training goes on exactly."""
+    model = model_in("CartPole-v1", algorithm, {}).learn(100)
+    model.save(tmp_path / "model")
+    model.learn(100, reset_num_timesteps=False)
+    resumed = algorithm.load(tmp_path / "model", device="cpu")
+    with pytest.raises(ValueError, match="no environment to learn in"):
+        resumed.learn(100, reset_num_timesteps=False)
+    resumed.set_env(environments("CartPole-v1", 7))
+    resumed.learn(100, reset_num_timesteps=False)
+    assert equal_tensors(copy_parameters(model), copy_parameters(resumed))
 
 
 @every_class

@@ -202,6 +202,23 @@ def test_buffers_that_a_reset_overwrites_are_read_before():
     assert [infos[i]["t"] for i, (*_, infos) in enumerate(outcomes[2:])] == [3, 4]
 
 
+class Diverges(OwnBuffers):
+    """The observation of the second environment is NaN in the step in which the first one ends."""
+
+    def step(self, actions):
+        self.obs[1] = np.nan if self.t[0] == 2 else self.obs[1]
+        return super().step(actions)
+
+
+def test_an_observation_that_is_no_number_is_no_fault_of_the_resets():
+    venv = GymnasiumVecEnv(Diverges(2))
+    venv.reset()
+    for _ in range(3):
+        obs, _, dones, _ = venv.step(np.zeros(2, dtype=int))
+    assert dones.tolist() == [True, False]
+    assert np.isnan(obs).tolist() == [[False], [True]]
+
+
 def test_without_a_seed_every_training_has_other_episodes():
     """Also where a reset shows first whether the wrapped environments can be reset one by one."""
     make = partial(gym.make_vec, "CartPole-v1", 3, vectorization_mode="sync")

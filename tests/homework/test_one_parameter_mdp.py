@@ -69,3 +69,11 @@ def test_the_world_pays_as_the_handout_says(horizon):
     else:  # the first one arrives with its second step
         assert steps[:2] == [([0, 0], [False, True]), ([1, 0], [True, False])]
         assert steps[2] == ([0, 1], [False, True])
+
+
+@pytest.mark.parametrize(("theta", "behavior"), [(0.7745966, 0.6), (1 - 1e-9, None)])
+def test_a_sum_of_too_many_terms_is_refused_at_once(theta, behavior):
+    """Near the border, where the variance of importance sampling becomes infinite, and near 1."""
+    kind = TOTAL if behavior is None else IMPORTANCE
+    with pytest.raises(ValueError, match="too slowly for 1,000,000 of them"):
+        exact_moments(kind, theta, behavior)

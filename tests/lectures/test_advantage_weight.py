@@ -22,8 +22,9 @@ def test_every_weight_has_the_same_expectation(weight):
     config = replace(QUICK, horizon=3)
     world, model = model_of(replace(config, n_states=3, n_actions=2), weight, 0, 4000)
     rollout = collect(model)
-    q_hat = model.q_hat(rollout, model.returns_to_go(rollout))
-    weights = model.to_tensor(q_hat - model.baselines(rollout, q_hat))
+    to_go = model.returns_to_go(rollout)
+    q_hat = model.q_hat(rollout, to_go)
+    weights = model.to_tensor(q_hat - model.baselines(rollout, q_hat, to_go))
     (gradients,) = model.trajectory_gradients(rollout, weights[:, None])
     truth = world.gradient(model.policy, model.actor_parameters) * world.horizon
     error = gradients.double().std(dim=0) / 4000**0.5

@@ -80,3 +80,14 @@ def test_paths_that_do_not_arrive_are_told_and_do_not_move_the_others():
 def test_scales_are_compared_with_one():
     with pytest.raises(ValueError, match="scales: given .*0.1, 10.0.*those with 1.0"):
         measure(replace(SMALL, scales=(0.1, 10.0)))
+
+
+def test_the_order_of_the_scales_does_not_matter():
+    table = measure(replace(SMALL, n_updates=5, scales=(30.0, 1.0, 0.1)))
+    assert set(table.loc[table["part"] == "path", "scale"]) == {1.0, 30.0}
+
+
+def test_a_path_that_arrives_with_the_last_update_has_arrived():
+    table = measure(replace(QUICK, n_mdps=1, n_updates=11, scales=(1.0, 2.0)))
+    assert table.loc[table["part"] == "count", "value"].max() == 10  # 11 if one did not arrive
+    assert "more than" not in conclude(table).sentence

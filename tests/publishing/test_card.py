@@ -13,6 +13,7 @@ from sb3_course.common.numbers import readable
 from sb3_course.envs.config import EnvConfig
 from sb3_course.publishing import card, readme
 from sb3_course.publishing.card import Options, make_card
+from sb3_course.publishing.readme import Facts, install
 
 OWN = "tests.own_envs"
 
@@ -178,7 +179,22 @@ def test_a_card_of_an_imitator_does_not_speak_of_environment_steps(tmp_path):
     make_card(Options(tmp_path / "bc", tmp_path / "card", "CartPole-v1", 2), lambda line: None)
     text = (tmp_path / "card" / "README.md").read_text()
     assert "that has learned from an expert in `CartPole-v1`" in text
-    assert "pip install 'sb3-course'\npip install --no-deps imitation==" in text
+    assert "pip install 'sb3-course[video]'\npip install --no-deps imitation==" in text
+
+
+@pytest.mark.parametrize(
+    ("env", "repo", "wanted"),
+    [
+        ("HalfCheetah-v4", None, "[mujoco]"),
+        ("LunarLander-v3", "me/lander", "[box2d,video,hub]"),
+        ("CartPole-v1", None, "[video]"),
+        ("sb3_course.envs.dilemmas:Dilemmas-v0", None, ""),
+    ],
+)
+def test_a_card_names_the_extras_of_its_task(env, repo, wanted):
+    nothing = {"header": {}, "config": {}, "env_settings": {}, "video": False}
+    facts = Facts("m.zip", "sb3_course.npg", results={"env": env}, repo=repo, **nothing)
+    assert install(facts) == f"pip install 'sb3-course{wanted}'"
 
 
 def test_what_cannot_be_rendered_has_no_video(tmp_path):

@@ -23,6 +23,8 @@ class Small(ActorCriticPolicy):
         (1e-3, 1e-3),
         ({"clip_obs": float("inf")}, {"clip_obs": "inf"}),
         ({"net_arch": {"pi": (8, 8)}}, {"net_arch": {"pi": [8, 8]}}),
+        ({"n": [np.int64(16)], "on": np.bool_(True)}, {"n": [16], "on": True}),
+        (np.float64("nan"), "nan"),
         (torch.nn.ReLU, "torch.nn.modules.activation:ReLU"),
         (FloatSchedule(ConstantSchedule(0.2)), 0.2),
         (LinearSchedule(3e-4, 0.0, 1.0), "lin_0.0003"),

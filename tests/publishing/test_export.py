@@ -134,6 +134,21 @@ def test_a_file_tells_of_itself(tmp_path):
     assert inputs == [(i["name"], i["shape"]) for i in facts["inputs"]]
 
 
+def test_bounds_as_large_as_a_float_are_none():
+    """Observations of 1e38 overflow a network of ReLUs, and say nothing of those that there are."""
+    largest = np.finfo(np.float32).max
+    low, high = np.float32([-1, -largest, 0]), np.float32([1, largest, largest])
+    box = spaces.Box(low, high)
+    for space in (box, spaces.Dict({"a": box, "b": spaces.Discrete(3)})):
+        env = any_env(space)
+        policy = "MlpPolicy" if space is box else "MultiInputPolicy"
+        obs = sample_observations(NPG(policy, env, n_steps=16, device="cpu"), 1000)
+        sampled = obs if space is box else obs["a"]
+        assert np.abs(sampled).max() < 100
+        assert np.abs(sampled[:, 0]).max() <= 1 and sampled[:, 2].min() >= 0
+        assert sampled[:, 1].std() == pytest.approx(1, abs=0.1)
+
+
 @pytest.mark.parametrize("algorithm", [A2C, NPG])
 def test_a_file_is_exported_where_its_environment_does_not_exist(tmp_path, algorithm):
     env = make_vec_env("Pendulum-v1", 2, seed=0, normalize=True, backend="dummy")

@@ -66,10 +66,10 @@ def settled_pairs(design: Design, table: pd.DataFrame, answered: pd.DataFrame) -
         return table
     if not design.questions:
         return table.assign(apart=False)
-    found = {
-        frozenset(pair): bool(settled)
-        for *pair, settled in answered[[*pairs.PAIR, "settled"]].itertuples(index=False)
-    }
+    found: dict[frozenset[str], bool] = {}
+    for *pair, settled in answered[[*pairs.PAIR, "settled"]].itertuples(index=False):
+        key = frozenset(pair)
+        found[key] = found.get(key, False) or bool(settled)
     apart = [
         found.get(frozenset((x, y)), bool(apart))
         for x, y, apart in table[[*pairs.PAIR, "apart"]].itertuples(index=False)

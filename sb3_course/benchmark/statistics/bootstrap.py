@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sb3_course.benchmark.statistics.metrics import Array, Statistic
+from sb3_course.benchmark.statistics.metrics import Array, Statistic, rounded
 
 REPS = 10_000
 """Bootstrap replications of an interval of final scores."""
@@ -67,7 +67,7 @@ def estimates(
     :param seed: Seed of the resamples
     :return: Estimates in the order of the samples
     """
-    points = [statistic(*scores) for scores in samples]
+    points = [rounded(statistic(*scores)) for scores in samples]
     found = [Estimate(p, np.full_like(p, np.nan), np.full_like(p, np.nan)) for p in points]
     alike: dict[tuple[tuple[int, ...], ...], list[int]] = defaultdict(list)
     for i, scores in enumerate(samples):
@@ -78,7 +78,7 @@ def estimates(
             np.stack(arrays, axis=-1) for arrays in zip(*(samples[i] for i in members), strict=True)
         ]
         values = [statistic(*chunk) for chunk in resamples(stacked, reps, seed)]
-        low, high = bounds(np.concatenate(values, axis=-2), axis=-2)
+        low, high = map(rounded, bounds(np.concatenate(values, axis=-2), axis=-2))
         for place, i in enumerate(members):
             found[i] = Estimate(points[i], low[..., place], high[..., place])
     return found

@@ -124,7 +124,7 @@ def stability(runs: Runs) -> pd.DataFrame:
     .. math::
         \text{spread} &= \text{interquartile range over runs of } R_K \\
         \text{gap} &= \text{mean over runs of } \max_k R_k - R_K \\
-        \text{worst drop} &= \text{mean over runs of } \max_{j < k} (R_j - R_k)
+        \text{worst drop} &= \text{mean over runs of } \max_{j \le k} (R_j - R_k)
 
     The highest evaluation of a run flatters whoever fluctuates most; these say by how much.
 

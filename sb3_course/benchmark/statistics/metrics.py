@@ -18,6 +18,20 @@ Array = NDArray[np.float64]
 Statistic = Callable[..., Array]
 
 
+def rounded(values: Array) -> Array:
+    """Round to twelve significant digits, so that equal runs have equal means in whatever order.
+
+    :param values: Numbers
+    :return: Array of the same shape
+    """
+    values = np.asarray(values, dtype=float)
+    sound = np.isfinite(values) & (values != 0)
+    exponents = np.zeros(values.shape)
+    np.log10(np.abs(values), out=exponents, where=sound)
+    scale = 10.0 ** np.clip(11 - np.floor(exponents), -300, 300)
+    return np.where(sound, np.round(values * scale) / scale, values)
+
+
 def iqm(scores: Array) -> Array:
     """Compute the interquartile mean of all scores, with runs and environments pooled.
 

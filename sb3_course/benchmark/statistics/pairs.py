@@ -106,33 +106,35 @@ def probability_of_improvement(runs: Runs, design: Design) -> pd.DataFrame:
 
 
 def ranks(runs: Runs, design: Design) -> pd.DataFrame:
-    """Estimate the mean rank of each algorithm over its environments; the highest return has 1.
+    """Estimate the mean rank of each algorithm; the highest return has 1.
 
-    Ranks are those of mean final returns among the algorithms that have runs on the environment;
-    ties share the mean of their ranks.
+    Ranks are those of mean final returns on the environments on which all algorithms have runs: a
+    rank among fewer would be lower. Ties share the mean of their ranks.
 
     :param runs: Curves of the runs
     :param design: What is compared
-    :return: Table with one row per algorithm
+    :return: Table with one row per algorithm; empty if they have no environment in common
     """
-    drawn: dict[str, list[Array]] = {name: [] for name in design.algorithms if name in runs}
-    for i, environment in enumerate(design.environments):
-        names = [name for name in drawn if environment in runs[name]]
+    names = [name for name in design.algorithms if name in runs]
+    common = [e for e in design.environments if all(e in runs[name] for name in names)]
+    drawn = []
+    for environment in common:
+        i = list(design.environments).index(environment)
         finals = [at_the_end(runs[name][environment]) for name in names]
         means = [
             np.concatenate([[final.mean()], *_drawn_means(final, seed=1000 * i + j)])
             for j, final in enumerate(finals)
         ]
-        if names:
-            for name, ranked in zip(names, rankdata(-np.array(means), axis=0), strict=True):
-                drawn[name].append(ranked)
-    rows = []
-    for name, by_environment in drawn.items():
-        mean = np.mean(by_environment, axis=0)
-        single = any(
-            len(runs[z][task]) == 1 for task in runs[name] for z in drawn if task in runs[z]
-        )
-        rows.append((name, mean[0], *((np.nan, np.nan) if single else bounds(mean[1:]))))
+        drawn.append(rankdata(-metrics.rounded(np.array(means)), axis=0))
+    single = any(len(runs[name][environment]) == 1 for name in names for environment in common)
+    rows = (
+        [
+            (name, mean[0], *((np.nan, np.nan) if single else bounds(mean[1:])))
+            for name, mean in zip(names, np.mean(drawn, axis=0), strict=True)
+        ]
+        if drawn
+        else []
+    )
     return pd.DataFrame(rows, columns=["algorithm", *ESTIMATE])
 
 

@@ -30,6 +30,8 @@ STATISTICS = "vec_normalize.npz"
 FLAGS, NUMBERS = ("norm_obs", "norm_reward"), ("clip_obs", "clip_reward", "gamma", "epsilon")
 SETTINGS = (*FLAGS, *NUMBERS, "norm_obs_keys")
 MOMENTS = ("mean", "var", "count")
+_THAWED = "_norm_reward_when_not_frozen"
+"""Attribute of a frozen ``VecNormalize``: what a file of the model has, so that it trains on."""
 
 
 def normalization(venv: VecNormalize) -> dict[str, Any]:
@@ -48,6 +50,7 @@ def normalization(venv: VecNormalize) -> dict[str, Any]:
     settings = {
         **{name: bool(getattr(venv, name)) for name in FLAGS},
         **{name: float(getattr(venv, name)) for name in NUMBERS},
+        "norm_reward": bool(vars(venv).get(_THAWED, venv.norm_reward)),
         "norm_obs_keys": None if keys is None else list(keys),
     }
     own = {} if type(venv) is VecNormalize else {"vec_normalize_class": type(venv).__name__}
@@ -109,8 +112,8 @@ def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -
         )
     _set_statistics(_running_moments(wrapper), header.get("statistics", {}))
     if normalize == "freeze":
-        wrapper.training = False
-        wrapper.norm_reward = False
+        setattr(wrapper, _THAWED, vars(wrapper).get(_THAWED, wrapper.norm_reward))
+        wrapper.training = wrapper.norm_reward = False
     return venv
 
 

@@ -8,6 +8,7 @@ episodes are left out, since the part of the batch that was collected is not in 
 
 import json
 import random
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,7 +109,8 @@ def put(model: BaseAlgorithm, state: TrainingState) -> str | None:
     look(model)  # at the environments as they were made
     if state.random:
         _set_random_states(state.random, model.device)
-    vars(model).update(state.buffers)
+    size = model._stats_window_size  # which may have been changed by load()
+    vars(model).update({name: deque(past, size) for name, past in state.buffers.items()})
     put_memory(model, state)
     env = model.get_env()
     if state.environments is None or env is None:

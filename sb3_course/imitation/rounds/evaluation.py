@@ -27,6 +27,8 @@ from sb3_course.common.evaluation import (
 from sb3_course.common.validation import check_spaces
 from sb3_course.envs.config import EnvConfig
 
+ONLOOKERS = (Monitor.class_name(), "RecordEpisodeStatistics", "RecordVideo", "HumanRendering")
+"""Wrappers that only look on: those of an evaluation would write over the training's files."""
 STATEFUL = ("NormalizeObservation",)
 """Wrappers of Gymnasium whose state decides what a policy sees; a new one begins without it."""
 
@@ -110,10 +112,10 @@ def evaluation_envs_like(env: VecEnv, n: int) -> VecEnv | None:
 
 
 def _wrappers_of(env: VecEnv) -> list[WrapperSpec]:
-    """Return Gymnasium's descriptions of the wrappers around the first environment."""
+    """Return Gymnasium's descriptions of what changes the first environment around it."""
     spec = spec_of(env)
     around = () if spec is None else spec.additional_wrappers
-    return [wrapper for wrapper in around if wrapper.name != Monitor.class_name()]
+    return [wrapper for wrapper in around if wrapper.name not in ONLOOKERS]
 
 
 def _made_again(env: VecEnv) -> EnvConfig:
@@ -122,6 +124,8 @@ def _made_again(env: VecEnv) -> EnvConfig:
     if spec is None:
         raise ValueError("it has no id")
     spec.additional_wrappers = ()
+    if spec.kwargs.get("render_mode") == "human":  # with a window for each, in real time
+        spec.kwargs = spec.kwargs | {"render_mode": None}
     return EnvConfig(spec, wrappers=tuple(map(_again, _wrappers_of(env))))
 
 

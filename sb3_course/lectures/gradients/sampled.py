@@ -41,7 +41,7 @@ def step_weights(model: REINFORCE, rollout: Rollout, kind: str) -> Array:
     model.reward_to_go, model.baseline = SWITCHES[kind]
     to_go = estimators.reward_to_go(rollout.rewards, rollout.ends, model.gamma)
     q_hat = model.q_hat(rollout, to_go)
-    return rollout.spread(q_hat - model.baselines(rollout, q_hat))
+    return rollout.spread(q_hat - model.baselines(rollout, q_hat, to_go))
 
 
 def batch_gradients(

@@ -70,8 +70,8 @@ def test_intervals_computed_from_runs_equal_rliables():
         {"NPG": matrix}, lambda x: np.array([metrics.aggregate_iqm(x)]), reps=bootstrap.REPS
     )
     ours = analysis.aggregates.set_index(["algorithm", "statistic"]).loc[("NPG", "IQM")]
-    assert ours["point"] == pytest.approx(points["NPG"][0], rel=1e-12)
-    assert [ours["low"], ours["high"]] == pytest.approx(intervals["NPG"][:, 0], rel=1e-12)
+    assert ours["point"] == pytest.approx(points["NPG"][0], rel=1e-11)
+    assert [ours["low"], ours["high"]] == pytest.approx(intervals["NPG"][:, 0], rel=1e-11)
 
 
 def test_an_algorithms_numbers_do_not_depend_on_the_others():

@@ -118,6 +118,15 @@ def test_the_looks_decide_about_the_pair_of_a_planned_question():
     assert pairs["apart"].tolist() == [True, True, False]
 
 
+@pytest.mark.parametrize("again", [("A", "B"), ("B", "A")])
+def test_a_question_that_is_asked_twice_takes_no_answer_back(again):
+    looked = plan(started={"A": 1, "B": 1}, looked={QUESTION: 1})
+    asked = design(rounds=looked, questions={QUESTION: ("A", "B"), "In other words?": again})
+    found = analyze_returns(asked, table(lead=9))
+    assert found.answers["settled"].tolist() == [True, False]
+    assert found.probability_of_improvement["apart"].tolist() == [True]
+
+
 def test_runs_of_a_round_that_was_not_looked_at_settle_nothing():
     looked = plan(started={"A": 2, "B": 2}, looked={QUESTION: 1})
     both = table(n=10, lead=0.0)

@@ -62,3 +62,18 @@ def test_other_numbers_are_estimated_along_training():
     assert curves["point"].tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert set(curves["n_runs"]) == {2}
     assert isinstance(curves, pd.DataFrame)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-9, 0.1, 1.0, 7e5, 1e200])
+def test_equal_runs_have_equal_estimates_in_any_order_and_number(scale):
+    values = scale * np.array([0.7, 0.8, 0.9])
+    curves = [values[:, np.newaxis], values[::-1, np.newaxis], np.tile(values, 3)[:, np.newaxis]]
+    runs = {name: {"Mine": each} for name, each in zip("ABC", curves, strict=True)}
+    points = environments.estimates(runs, metrics.mean, environments.at_the_end)["point"]
+    assert len(set(points)) == 1 and points[0] == pytest.approx(0.8 * scale, rel=1e-11)
+
+
+def test_rounding_keeps_what_is_no_number():
+    kept = metrics.rounded(np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1 / 3, -123456.7890123]))
+    expected = [0.0, 0.0, np.inf, -np.inf, np.nan, 0.333333333333, -123456.789012]
+    assert np.array_equal(kept, expected, equal_nan=True)

@@ -105,10 +105,27 @@ def test_ranks_are_those_of_mean_returns_and_ties_share_them():
     assert (table["low"] == table["point"]).all()  # no run differs from another
 
 
-def test_ranks_have_an_interval_and_count_the_environments_an_algorithm_has():
+def test_ranks_are_of_the_environments_that_all_have():
+    """An algorithm that is alone on an environment is no better for it."""
     table = pairs.ranks(RUNS, design("A", "B", "C")).set_index("algorithm")
+    common = {name: {"Mine": RUNS[name]["Mine"]} for name in RUNS}
+    alone = pairs.ranks(common, design("A", "B", "C")).set_index("algorithm")
+    assert table.equals(alone)
     assert table.loc["A", "point"] == 1 and table.loc["A", "low"] == 1
     assert table.loc["C", "low"] < table.loc["C", "high"]
+    apart = runs_of(A={"Mine": [1, 2]}, B={"Yours": [1, 2]})
+    assert pairs.ranks(apart, design("A", "B")).empty
+
+
+def test_equal_runs_share_a_rank_however_they_are_added():
+    """0.7 + 0.8 + 0.9 is not 0.9 + 0.8 + 0.7."""
+    ups, downs = [0.7, 0.8, 0.9], [0.9, 0.8, 0.7]
+    runs = runs_of(A={"Mine": ups}, B={"Mine": downs}, C={"Mine": [0.8, 0.9, 0.7]})
+    assert np.mean(ups) != np.mean(downs)
+    assert set(pairs.ranks(runs, design("A", "B", "C"))["point"]) == {2.0}
+
+
+def test_one_run_has_no_interval():
     single = runs_of(A={"Mine": [1.0]}, B={"Mine": [2.0, 3.0]})
     alone = pairs.ranks(single, design("A", "B")).set_index("algorithm")
     assert np.isnan(alone.loc["A", "low"]) and alone.loc["A", "point"] == 2

@@ -1,11 +1,21 @@
 """The environments of DAgger's evaluations are those of its training, or there are none."""
 
+import sys
+from types import ModuleType
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from gymnasium.wrappers import NormalizeObservation, NormalizeReward, TransformReward
+from gymnasium.wrappers import (
+    NormalizeObservation,
+    NormalizeReward,
+    RecordEpisodeStatistics,
+    RecordVideo,
+    TransformReward,
+)
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecNormalize
 
 from sb3_course import DAgger
@@ -67,6 +77,20 @@ def test_returns_are_those_below_the_wrappers(wrap):
 def test_says_what_cannot_be_made_again(env, named):
     with pytest.warns(UserWarning, match=f"make its environment again with {named} to evaluate"):
         assert evaluation_envs_like(env(), 2) is None
+
+
+def test_what_looks_on_is_not_made_again(tmp_path, monkeypatch):
+    """Videos of evaluations would replace those of the training, and windows open for each."""
+    monkeypatch.setitem(sys.modules, "moviepy", ModuleType("moviepy"))  # which would write them
+    made = gym.make("CartPole-v1", render_mode="rgb_array")
+    made = RecordEpisodeStatistics(RecordVideo(made, str(tmp_path / "videos"), lambda n: True))
+    model = DAgger("MlpPolicy", TransformReward(made, lambda r: 2 * r), balance, **ROUND)
+    envs = evaluation_envs_like(model.get_env(), 2)
+    for env in envs.envs:
+        assert "RecordVideo" not in str(env) and "TransformReward" in str(env)
+        assert env.render_mode == "rgb_array"
+    human = make_vec_env(lambda: Monitor(gym.make("CartPole-v1", render_mode="human")), 1)
+    assert evaluation_envs_like(human, 2).get_attr("render_mode") == [None, None]
 
 
 @pytest.mark.parametrize("wrap", [lambda v: v, VecMonitor, VecNormalize])

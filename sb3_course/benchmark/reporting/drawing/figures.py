@@ -93,6 +93,17 @@ def _near(rows: pd.DataFrame, known: Reference | None) -> dict[str, float]:
     return {k: v for k, v in both.items() if 2 * low - high <= v <= 2 * high - low}
 
 
+def thin_lines(panels: Iterable[Panel]) -> str:
+    """Return the sentence on the lines of known returns; empty if there are none.
+
+    :param panels: Panels
+    :return: Words that follow a caption
+    """
+    words = {"expert": "expert", "random": "random actions"}
+    found = explained(panels)
+    return f" Thin lines: {' and '.join(words[n] for n in words if n in found)}." if found else ""
+
+
 def single_runs(runs: pd.DataFrame, environments: Sequence[str], styles: Styles) -> list[Panel]:
     """Return panels of single runs along training, one per environment.
 

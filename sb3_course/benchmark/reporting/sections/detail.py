@@ -1,6 +1,7 @@
 """Everything that the answer rests on: returns, pairs, distributions, speed and stability."""
 
 import re
+from collections.abc import Sequence
 
 from sb3_course.benchmark.reporting.content import BAND, BAR, Picture, Record, Section
 from sb3_course.benchmark.reporting.drawing import figures
@@ -146,7 +147,7 @@ def performance_profiles(analysis: Analysis) -> Section:
                 name,
                 f"Performance profiles of {', '.join(names)}: the fraction of runs above each "
                 "score.",
-                f"Fraction of runs above each score and {BAND}; {_seeds(analysis)}.",
+                f"Fraction of runs above each score and {BAND}; {_seeds(analysis, names)}.",
                 figures.together([panel], shown(analysis, names)),
                 [panel],
                 shown(analysis, names),
@@ -191,7 +192,8 @@ def sample_efficiency(analysis: Analysis) -> Section:
                 name,
                 f"Interquartile mean of scores of {', '.join(names)} along training; the table "
                 "below contains four points of each curve.",
-                f"Interquartile mean of scores against {axis} and {BAND}; {_seeds(analysis)}.",
+                f"Interquartile mean of scores against {axis} and {BAND}; "
+                f"{_seeds(analysis, names)}.",
                 figures.together([panel], shown(analysis, names)),
                 [panel],
                 shown(analysis, names),
@@ -218,13 +220,14 @@ def metrics(analysis: Analysis) -> Section:
             environments = with_rows(analysis, table, group.names)
             if not environments:
                 continue
-            panels = figures.learning_curves(table, environments, styles, y=str(metric))
+            mine = table[table["algorithm"].isin(group.names)]
+            panels = figures.learning_curves(mine, environments, styles, y=str(metric))
             pictures.append(
                 Picture(
                     name,
                     f"{metric} of {', '.join(styles)} along training, one panel per environment; "
                     "the table below contains the last values.",
-                    f"Mean over runs ({span(table['n_runs'], 'run')} each) and {BAND}.",
+                    f"Mean over runs ({span(mine['n_runs'], 'run')} each) and {BAND}.",
                     figures.together(panels, styles),
                     panels,
                     styles,
@@ -254,8 +257,9 @@ def training_time(analysis: Analysis, record: Record) -> Section:
     :param record: How the runs were made
     :return: Section "Wall-clock efficiency"
     """
-    curves, pictures = analysis.curves[analysis.curves["seconds"].notna()], []
+    timed, pictures = analysis.curves[analysis.curves["seconds"].notna()], []
     for name, group in named_groups(analysis, "wall_clock"):
+        curves = timed[timed["algorithm"].isin(group.names)]
         environments = with_rows(analysis, curves, group.names)
         styles = shown(analysis, set(group.names) & set(curves["algorithm"]))
         if not environments:
@@ -282,8 +286,9 @@ def training_time(analysis: Analysis, record: Record) -> Section:
     )
 
 
-def _seeds(analysis: Analysis) -> str:
-    return f"{span(analysis.aggregates['n_runs'], 'seed')} of each algorithm on each environment"
+def _seeds(analysis: Analysis, names: Sequence[str]) -> str:
+    mine = analysis.aggregates[analysis.aggregates["algorithm"].isin(names)]
+    return f"{span(mine['n_runs'], 'seed')} of each algorithm on each environment"
 
 
 def _in_file_name(metric: str) -> str:

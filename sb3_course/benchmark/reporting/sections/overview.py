@@ -28,14 +28,14 @@ def _curves(analysis: Analysis, group: Group, name: str) -> Picture:
     styles = shown(analysis, group.names)
     environments = with_rows(analysis, analysis.curves, group.names)
     known = analysis.design.references.environments
-    curves = analysis.curves
+    curves = analysis.curves[analysis.curves["algorithm"].isin(group.names)]
     panels = figures.learning_curves(curves, environments, styles, references=known)
     return Picture(
         name,
         f"Learning curves of {', '.join(group.names)}, one panel per environment; the tables of "
         "returns contain their last values.",
         f"Mean return over runs ({span(curves['n_runs'], 'run')} each) and {BAND}."
-        + (" Thin lines: expert and random actions." if figures.explained(panels) else ""),
+        + figures.thin_lines(panels),
         figures.together(panels, styles),
         panels,
         styles,

@@ -91,8 +91,8 @@ def power(analysis: Analysis) -> Table:
     ]
     return Table(
         "Are there enough seeds? p: permutation test within each environment, then corrected over "
-        "the questions (Holm); power at the seeds that there are and seeds for a power of 80%, "
-        "estimated by resampling [95% interval]"
+        "the questions (Holm); power at the seeds that there are (at the fewer of two numbers) and "
+        "seeds for a power of 80%, estimated by resampling [95% interval]"
         + ("; rounds: looks of the sequential test so far, which decides" if in_rounds else "")
         + LOOKED * (analysis.design.rounds is not None),
         ["Question", "p", "p (Holm)", "Seeds", "Power", "Seeds for 80%"]
@@ -190,14 +190,21 @@ def probability_of_improvement(analysis: Analysis) -> Table:
     return Table(
         "Probability that a run of the first scores higher [95% interval]; p: permutation test "
         "within each environment; told apart at the 5% level after Holm's correction over all "
-        "pairs"
-        + (", a question's pair by its answer" + LOOKED)
-        * (analysis.design.rounds is not None),
+        "pairs" + _of_rounds(analysis),
         ["Pair", "P(X > Y)", "p", "p (Holm)", "Told apart", "Seeds"]
         + ([] if everywhere else ["Environments"]),
         rows,
         folded=len(rows) > MANY,
     )
+
+
+def _of_rounds(analysis: Analysis) -> str:
+    """Return what a caption says of pairs if seeds were added in rounds."""
+    if analysis.design.rounds is None:
+        return ""
+    if analysis.design.questions:
+        return ", a question's pair by its answer" + LOOKED
+    return LOOKED + ": none is told apart here; the report of that grid answers its questions"
 
 
 def _turned(row: Any) -> Any:

@@ -149,6 +149,11 @@ def test_known_returns_are_lines_unless_they_would_flatten_the_curves():
     assert list(random.get_ydata()) == [-5, -5]
     assert random.is_dashed()
     assert axes.get_ylim()[1] < 20
+    assert figures.thin_lines([panel]) == " Thin lines: random actions."
+    near = Reference(random=-5, expert=12, expert_name="near")
+    both = figures.learning_curves(table, ["Task"], styles(["A"]), references={"Task": near})
+    assert figures.thin_lines(both) == " Thin lines: expert and random actions."
+    assert figures.thin_lines(figures.learning_curves(table, ["Task"], styles(["A"]))) == ""
 
 
 @pytest.mark.parametrize("n_environments", [1, 4])

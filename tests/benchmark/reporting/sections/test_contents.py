@@ -83,6 +83,23 @@ def test_captions_state_the_range_of_runs():
     assert "(1 run each)" in caption
 
 
+def test_a_caption_counts_the_runs_that_its_figure_shows():
+    """Six algorithms are drawn in groups; of one of them a run is missing."""
+    grid = made_up.grid(n_algorithms=6)
+    runs = [r for r in made_up.results(grid) if (r.spec.algorithm, r.spec.seed) != ("ISPG", 0)]
+    found = by_title(grid, runs)
+    for title, few, all_of in (
+        ("Learning curves", "2 to 3 runs each", "(3 runs each)"),
+        ("Wall-clock efficiency", "2 to 3 runs each", "(3 runs each)"),
+        ("Performance profiles", "2 to 3 seeds", "; 3 seeds"),
+        ("Sample efficiency", "2 to 3 seeds", "; 3 seeds"),
+    ):
+        pictures = found[title].pictures
+        assert len(pictures) > 1
+        for picture in pictures:
+            assert (few if "ISPG" in picture.alt else all_of) in picture.caption
+
+
 def test_failed_and_missing_runs_are_listed_with_their_tracebacks():
     section = by_title(*incomplete())["Failed and missing runs"]
     assert len(section.tables[0].rows) == 4
