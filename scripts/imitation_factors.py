@@ -151,7 +151,7 @@ def write_manifest(out: Path, started: float, expert: list[float]) -> None:
         "git_commit": git_commit(),
         "versions": versions(),
         "machine": machine(),
-        "duration_seconds": round(time.time() - started, 1),
+        "duration_seconds": round(time.monotonic() - started, 1),
     }
     merge_manifest(out, manifest)
 
@@ -162,7 +162,7 @@ def main(
 ) -> None:
     """Execute the missing runs."""
     th.set_num_threads(1)
-    study, started = read_study(), time.time()
+    study, started = read_study(), time.monotonic()
     runs, finished = list(runs_of(study)), run_files(out, Run).names()
     todo = [run for run in runs if run.name not in finished]
     print(f"{len(runs)} runs, {len(runs) - len(todo)} done", flush=True)

@@ -84,11 +84,16 @@ EXTRAS = {
 }
 
 
+POSIX = ("fcntl", "resource")
+"""Modules that Python has not on Windows."""
+
+
 def _missing(module: str) -> str:
     """Return what to do about a module that cannot be imported."""
     package = module.partition(".")[0]
     if package in sys.stdlib_module_names:
-        return f"Python has no module {module!r} on this system: grids need Linux or macOS"
+        posix = ": grids and --track mlflow need Linux or macOS" * (package in POSIX)
+        return f"Python has no module {module!r} on this system{posix}"
     extra = EXTRAS.get(package, "benchmark")
     return f"{module} is not installed: pip install 'sb3-course[{extra}]'"
 

@@ -135,7 +135,8 @@ class CourseAlgorithm(BaseAlgorithm):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         """Prepare as SB3 does; the folder of a logger without files goes with the logger."""
-        self._check_has_env()
+        env = self._checked_env()
+        checkpoint.keep_frozen(env)
         prepared = super()._setup_learn(*args, **kwargs)
         folder = Path(self.logger.get_dir() or ".")
         dated = folder.name.startswith("SB3-") and folder.parent == Path(tempfile.gettempdir())
@@ -143,12 +144,13 @@ class CourseAlgorithm(BaseAlgorithm):
             weakref.finalize(self.logger, _remove_empty, folder)
         return prepared
 
-    def _check_has_env(self) -> None:
+    def _checked_env(self) -> VecEnv:
         if self.env is None:
             raise ValueError(
                 "the model has no environment to learn in: pass one to load(), as in "
                 f"{type(self).__name__}.load(path, env=env), or to set_env()"
             )
+        return self.env
 
     def _convert_number(self, name: str) -> None:
         """Make a NumPy number among the attributes one of Python, which is all that SB3 takes."""

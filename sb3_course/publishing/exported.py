@@ -99,7 +99,7 @@ def sample_observations(model: BaseAlgorithm, n: int, seed: int = 0) -> Obs:
 def _within_reach(space: spaces.Space[Any]) -> spaces.Space[Any]:
     """Return a copy of a space, unbounded where its bounds say no more than that."""
     if isinstance(space, spaces.Dict):
-        return spaces.Dict({key: _within_reach(each) for key, each in space.items()})
+        return spaces.Dict([(key, _within_reach(each)) for key, each in space.items()])  # in order
     if isinstance(space, spaces.Box) and space.dtype.kind == "f":
         low = np.where(space.low < -FAR, -np.inf, space.low)
         high = np.where(space.high > FAR, np.inf, space.high)

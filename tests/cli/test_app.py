@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from importlib import import_module
+from threading import Thread
 
 import pytest
 import typer
@@ -97,7 +98,7 @@ def test_what_a_system_lacks_is_no_package_to_install(monkeypatch, capsys):
     monkeypatch.setattr(app, "app", missing)
     assert app.invoke(["status"]) == terminal.FAILED
     said = capsys.readouterr().err
-    assert "grids need Linux or macOS" in said and "pip" not in said
+    assert "need Linux or macOS" in said and "pip" not in said
 
 
 def test_sigterm_does_what_ctrl_c_does_in_every_command(monkeypatch, capsys, tmp_path):
@@ -107,6 +108,15 @@ def test_sigterm_does_what_ctrl_c_does_in_every_command(monkeypatch, capsys, tmp
     monkeypatch.setattr("sb3_course.lectures.run.make_figures", stopped)
     assert app.invoke(["figures", "--out", str(tmp_path)]) == terminal.INTERRUPTED
     assert "finished figures are kept" in capsys.readouterr().err
+
+
+def test_a_thread_may_call_a_command(tmp_path):
+    codes = []
+    words = ["figures", "unknown", "--out", str(tmp_path)]
+    thread = Thread(target=lambda: codes.append(app.invoke(words)))
+    thread.start()
+    thread.join()
+    assert codes == [terminal.MISUSED]
 
 
 class Abort(Exception):

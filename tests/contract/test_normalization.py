@@ -64,6 +64,22 @@ def test_a_copy_of_a_frozen_model_trains_as_the_model_does(norm_reward, tmp_path
     assert equal_tensors(*trained)
 
 
+@pytest.mark.parametrize("change", ["learns", "trains", "normalizes"])
+def test_a_frozen_model_that_goes_on_has_in_its_file_what_it_learned_with(change, tmp_path):
+    env = normalized_pendulum(norm_reward=change != "normalizes")
+    small_model(sb3_course.NPG, env).save(tmp_path / "model")
+    plain = make_vec_env("Pendulum-v1", 2)
+    frozen = sb3_course.load(tmp_path / "model", env=plain, normalize="freeze", device="cpu")
+    venv = frozen.get_vec_normalize_env()
+    if change == "learns":
+        frozen.learn(100)
+    else:
+        venv.training, venv.norm_reward = True, change == "normalizes"
+    frozen.save(tmp_path / "again")
+    again = sb3_course.load(tmp_path / "again", make_vec_env("Pendulum-v1", 2), device="cpu")
+    assert again.get_vec_normalize_env().norm_reward == venv.norm_reward
+
+
 @every_class
 def test_a_model_that_was_loaded_without_an_environment_keeps_the_statistics(algorithm, tmp_path):
     model = small_model(algorithm, normalized_pendulum(gamma=0.9)).learn(100)

@@ -134,6 +134,17 @@ def test_a_file_tells_of_itself(tmp_path):
     assert inputs == [(i["name"], i["shape"]) for i in facts["inputs"]]
 
 
+@pytest.mark.parametrize("form", ["onnx", "torchscript"])
+def test_observations_keep_the_order_of_their_keys(form, tmp_path):
+    """Gymnasium sorts the keys of a mapping, and keeps the order of pairs."""
+    space = spaces.Dict([("goal", spaces.Discrete(3)), ("arm", spaces.Box(-1, 1, (3,)))])
+    model = NPG("MultiInputPolicy", any_env(space), n_steps=16, seed=0, device="cpu")
+    assert list(sample_observations(model, 2)) == ["goal", "arm"]
+    loading.save(model, tmp_path / "m.zip")
+    done = export.export_file(tmp_path / "m.zip", tmp_path / f"m.{form}", form)
+    assert done.difference == 0
+
+
 def test_bounds_as_large_as_a_float_are_none():
     """Observations of 1e38 overflow a network of ReLUs, and say nothing of those that there are."""
     largest = np.finfo(np.float32).max

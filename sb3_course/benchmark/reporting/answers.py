@@ -73,7 +73,8 @@ def answers(analysis: Analysis) -> Iterator[str]:
         n_digits = digits(table["point"])
         yield _best(analysis, table, "Highest interquartile mean of returns", n_digits, lower=False)
     elif analysis.ranks_compare:
-        yield _best(analysis, analysis.ranks, "Best mean rank over environments", 1, lower=True)
+        what = f"Best mean rank over {analysis.ranked_over}"
+        yield _best(analysis, analysis.ranks, what, 1, lower=True)
     if n_pairs := len(analysis.probability_of_improvement):
         n_apart = sum(map(len, pairs.told_apart(analysis).values()))
         yield f"Told apart: {n_apart} of {quantity(n_pairs, 'pair')} of algorithms."

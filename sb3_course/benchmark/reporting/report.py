@@ -1,6 +1,5 @@
 """Tables, figures, one self-contained page and a README from the results of a grid."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +40,6 @@ def publish(grid: Grid, store: Store, folder: Path | None = None) -> Path:
         something else
     """
     folder = store.folder if folder is None else _checked(folder)
-    then = store.changed_at()
     results = store.read(grid.runs())
     table = tidy(results)
     write_whole(folder / "returns.csv", csv_of(table))
@@ -51,8 +49,6 @@ def publish(grid: Grid, store: Store, folder: Path | None = None) -> Path:
     record = Record(results, len(grid.runs()), read_manifest(store.folder) or {}, text)
     page = write_page(grid.name, sections(analysis, record), folder)
     write_zoo(results, folder / "zoo")
-    if store.changed_at() != then:  # a run has ended meanwhile, which the page does not have
-        os.utime(page, ns=(then, then))
     return page
 
 

@@ -42,7 +42,7 @@ class Analysis:
     :param best: Mean over runs of each run's highest evaluation, likewise
     :param stability: How far runs differ and fall, see :func:`.environments.stability`
     :param metrics: Other numbers along training, see :func:`.environments.metric_curves`
-    :param ranks: Mean rank over environments: ``algorithm`` and an estimate
+    :param ranks: Mean rank over :attr:`shared`: ``algorithm`` and an estimate
     :param probability_of_improvement: P(X > Y) of each pair and its test, see
         :func:`.pairs.probability_of_improvement`
     :param comparisons: Answers in numbers: ``question, x, y, measure, environment`` (one
@@ -77,10 +77,23 @@ class Analysis:
     absent: pd.DataFrame
 
     @property
+    def shared(self) -> list[str]:
+        """Environments on which all algorithms have runs, if there are several algorithms."""
+        tasks = self.by_environment.groupby("algorithm")["environment"].agg(set)
+        shared = set.intersection(*tasks) if len(tasks) > 1 else set()
+        return [name for name in self.design.environments if name in shared]
+
+    @property
     def ranks_compare(self) -> bool:
         """Whether all algorithms, of which there are several, have runs on a common environment."""
-        tasks = self.by_environment.groupby("algorithm")["environment"].agg(set)
-        return len(tasks) > 1 and bool(set.intersection(*tasks))
+        return bool(self.shared)
+
+    @property
+    def ranked_over(self) -> str:
+        """The environments of the ranks, in words."""
+        if len(self.shared) == self.by_environment["environment"].nunique():
+            return "environments"
+        return f"the environments where all algorithms have runs ({', '.join(self.shared)})"
 
 
 def analyze(

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from collections.abc import Callable
 
 import typer
@@ -37,5 +38,6 @@ def another_place() -> Callable[[], str] | None:
 
 
 def stop_on_sigterm() -> None:
-    """Let SIGTERM, which a job scheduler sends, do what Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let SIGTERM, which a job scheduler sends, do what Ctrl-C does; in the main thread alone."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -45,6 +45,7 @@ from sb3_course.common.checkpoint.header import (
 )
 from sb3_course.common.checkpoint.normalization import (
     Normalize,
+    keep_frozen,
     normalization_in,
     wrap_normalized,
     wrappers_above,
@@ -66,6 +67,7 @@ __all__ = [
     "existing",
     "freeze",
     "is_sealed_here",
+    "keep_frozen",
     "normalization_in",
     "normalization_of",
     "pack_arrays",

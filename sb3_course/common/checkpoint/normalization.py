@@ -31,7 +31,8 @@ FLAGS, NUMBERS = ("norm_obs", "norm_reward"), ("clip_obs", "clip_reward", "gamma
 SETTINGS = (*FLAGS, *NUMBERS, "norm_obs_keys")
 MOMENTS = ("mean", "var", "count")
 _THAWED = "_norm_reward_when_not_frozen"
-"""Attribute of a frozen ``VecNormalize``: what a file of the model has, so that it trains on."""
+"""Attribute of a frozen ``VecNormalize``: what a file of the model has, so that it trains on, for
+as long as the model does not learn and nobody changes the wrapper."""
 
 
 def normalization(venv: VecNormalize) -> dict[str, Any]:
@@ -47,10 +48,11 @@ def normalization(venv: VecNormalize) -> dict[str, Any]:
         for moment in MOMENTS
     }
     keys = venv.norm_obs_keys
+    frozen = {} if venv.training or venv.norm_reward else vars(venv)
     settings = {
         **{name: bool(getattr(venv, name)) for name in FLAGS},
         **{name: float(getattr(venv, name)) for name in NUMBERS},
-        "norm_reward": bool(vars(venv).get(_THAWED, venv.norm_reward)),
+        "norm_reward": bool(frozen.get(_THAWED, venv.norm_reward)),
         "norm_obs_keys": None if keys is None else list(keys),
     }
     own = {} if type(venv) is VecNormalize else {"vec_normalize_class": type(venv).__name__}
@@ -115,6 +117,15 @@ def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -
         setattr(wrapper, _THAWED, vars(wrapper).get(_THAWED, wrapper.norm_reward))
         wrapper.training = wrapper.norm_reward = False
     return venv
+
+
+def keep_frozen(env: VecEnv) -> None:
+    """Let a frozen ``VecNormalize`` be what a model learns with, and so what its file has.
+
+    :param env: Environment of a model that begins to learn
+    """
+    if (venv := unwrap_vec_normalize(env)) is not None:
+        vars(venv).pop(_THAWED, None)
 
 
 def _settings(header: dict[str, Any]) -> dict[str, Any]:

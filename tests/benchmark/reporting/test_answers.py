@@ -4,6 +4,7 @@ import pytest
 
 from sb3_course.benchmark.reporting.answers import MAX_NAMES, summary
 from sb3_course.benchmark.reporting.content import Record
+from sb3_course.benchmark.reporting.tables import scores
 from sb3_course.benchmark.statistics.analysis import analyze
 from sb3_course.benchmark.statistics.coverage import caveat
 from tests.benchmark import made_up
@@ -123,3 +124,22 @@ def test_logs_are_read_and_none_is_missing():
     grid = made_up.grid()
     (counts,) = summary(analyze(grid, made_up.results(grid)[:4]), Record()).paragraphs
     assert counts.endswith("4 runs read.")
+
+
+def test_ranks_name_the_environments_that_all_have():
+    """One of the three has run on the first alone, with two seeds."""
+    names = ["Mine-v0", "Other-v0"]
+    grid = made_up.grid(environments={name: {"total_timesteps": 1000} for name in names})
+    late = grid.runs()[-1].algorithm
+    results = [
+        result
+        for result in made_up.results(grid)
+        if result.spec.algorithm != late
+        or (result.spec.environment == names[0] and result.spec.seed < 2)
+    ]
+    analysis = analyze(grid, results)
+    over = "the environments where all algorithms have runs (Mine-v0)"
+    assert one_point_of(analysis).startswith(f"Best mean rank over {over}: ")
+    table = scores.ranks(analysis)
+    assert table.caption.startswith(f"Mean rank over {over} by mean final returns")
+    assert sorted(analysis.ranks["point"]) == [1.0, 2.0, 3.0]

@@ -55,7 +55,7 @@ def ranks(analysis: Analysis) -> Table:
     :return: One row per algorithm
     """
     table = analysis.ranks.assign(statistic="Mean rank", n_runs=_fewest(analysis))
-    caption = "Mean rank over environments by mean final returns; 1 is best"
+    caption = f"Mean rank over {analysis.ranked_over} by mean final returns; 1 is best"
     best = not_apart(analysis, lower=True)
     shown = matrix(analysis, table, "statistic", ["Mean rank"], caption, best, True, 1)
     return _ranked(shown, table.sort_values("point"))
@@ -69,7 +69,9 @@ def _ranked(table: Table, best_first: pd.DataFrame) -> Table:
 
 
 def _fewest(analysis: Analysis) -> list[int]:
-    by_algorithm = analysis.by_environment.groupby("algorithm")["n_runs"].min()
+    table = analysis.by_environment
+    ranked = table[table["environment"].isin(analysis.shared)]
+    by_algorithm = ranked.groupby("algorithm")["n_runs"].min()
     return [int(by_algorithm.get(name, 0)) for name in analysis.ranks["algorithm"]]
 
 
