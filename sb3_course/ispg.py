@@ -213,7 +213,8 @@ class ISPG(REINFORCE):
 
         for epoch in range(self.n_epochs):
             # log w_t = Σ log ρ_t, ρ_t = π_θ(a_t|s_t) / π'(a_t|s_t)
-            old, log_weights = self._drop_batches(old, epoch, ages)
+            log_weights = self._log_weights(old, epoch)
+            old, log_weights = self._drop_batches(old, log_weights, epoch, ages)
             m = sum(batch.rollout.n_transitions for batch in self.past_batches)
             estimates = []
             for batch, log_w in zip(self.past_batches, log_weights, strict=True):
@@ -278,10 +279,9 @@ class ISPG(REINFORCE):
         return [estimators.log_mixture(products, shares) for products in known]
 
     def _drop_batches(
-        self, old: list[Array], epoch: int, ages: dict[int, int]
+        self, old: list[Array], log_weights: list[Array], epoch: int, ages: dict[int, int]
     ) -> tuple[list[Array], list[Array]]:
         """Drop batches of too small a sample size; return log π' and log w_t of the others."""
-        log_weights = self._log_weights(old, epoch)
         sizes = list(map(self._effective_sample_size, self.past_batches, log_weights))
         for batch, size in zip(self.past_batches, sizes, strict=True):
             self.logger.record(f"train/ess/{ages[id(batch)]}", size)

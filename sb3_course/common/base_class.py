@@ -13,7 +13,7 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
-from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import (
     ActorCriticCnnPolicy,
@@ -31,6 +31,7 @@ from sb3_course.collection.observations import Array
 from sb3_course.common import checkpoint
 from sb3_course.common.optimization import fitting_states
 from sb3_course.common.validation import scheduled
+from sb3_course.envs.gymnasium_env import make_drawable_env
 from sb3_course.envs.gymnasium_vec_env import GymnasiumVecEnv
 
 Self = TypeVar("Self", bound="CourseAlgorithm")
@@ -44,8 +45,13 @@ def given_env(env: Any, verbose: int) -> GymEnv:
     :return: Environment as SB3 takes it
     :raises ValueError: It is none of these
     """
-    made: GymEnv
-    made = GymnasiumVecEnv(env) if isinstance(env, VectorEnv) else maybe_make_env(env, verbose)
+    made: GymEnv = env
+    if isinstance(env, str):
+        if verbose >= 1:
+            print(f"Creating environment from the given name '{env}'")
+        made = make_drawable_env(env)
+    elif isinstance(env, VectorEnv):
+        made = GymnasiumVecEnv(env)
     if not (hasattr(made, "observation_space") and hasattr(made, "action_space")):
         hint = ", which has to be called first" if callable(env) else ""
         raise ValueError(

@@ -16,6 +16,7 @@ from sb3_course.envs.gymnasium_env import make_drawable_env, make_env
 
 STEPS = """
 import numpy as np
+from sb3_course import NPG
 from sb3_course.envs import make_vec_env
 from sb3_course.common.evaluation import evaluation_envs
 
@@ -33,6 +34,7 @@ if __name__ == "__main__":
         'make_vec_env("HalfCheetah-v4", 2, backend="dummy")',
         'make_vec_env("Walker2d-v4", 2, backend="subproc")',
         'evaluation_envs("HalfCheetah-v4", 2)',
+        'NPG("MlpPolicy", "HalfCheetah-v4").env',
         pytest.param(
             'make_vec_env("HalfCheetah-v4", 2, backend="envpool")',
             marks=pytest.mark.skipif(find_spec("envpool") is None, reason="needs EnvPool"),
