@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch as th
@@ -11,6 +11,7 @@ from gymnasium import spaces
 Array: TypeAlias = np.ndarray[Any, Any]
 Obs: TypeAlias = Array | dict[str, Array]
 TensorObs: TypeAlias = th.Tensor | dict[str, th.Tensor]
+Batch = TypeVar("Batch", Obs, TensorObs)
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 N_EXAMPLES = 5
@@ -92,16 +93,17 @@ def stack_obs(observations: list[Obs]) -> Obs:
     return np.stack(observations)  # type: ignore[arg-type]
 
 
-def select(obs: TensorObs, indices: th.Tensor | slice) -> TensorObs:
+def select(obs: Batch, indices: Any) -> Batch:
     """Select rows of an observation batch.
 
-    :param obs: Tensor of shape (M, …), or a dict of such tensors
-    :param indices: Rows to select
+    :param obs: Tensor or array of shape (M, …), or a dict of these
+    :param indices: What indexes a tensor or an array; a slice, or one number, gives views
     :return: Selected rows, of the same structure
     """
     if isinstance(obs, dict):
         return {key: value[indices] for key, value in obs.items()}
-    return obs[indices]
+    rows: Batch = obs[indices]
+    return rows
 
 
 def tensor(obs: TensorObs) -> th.Tensor:
@@ -122,17 +124,6 @@ def rows_of(obs: Obs | TensorObs) -> int:
     """
     first: Any = next(iter(obs.values())) if isinstance(obs, dict) else obs
     return len(first)
-
-
-def take(obs: Obs, start: int, stop: int) -> Obs:
-    """Return consecutive rows of an observation batch.
-
-    :param obs: Array or dict of arrays
-    :param start: First row
-    :param stop: Row after the last one
-    :return: Rows ``start`` to ``stop - 1``: views, not copies
-    """
-    return map_obs(lambda rows: rows[start:stop], obs)
 
 
 def join(parts: Sequence[Obs]) -> Obs:
