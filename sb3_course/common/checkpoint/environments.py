@@ -28,7 +28,6 @@ from stable_baselines3.common.vec_env import (
 from sb3_course.common.checkpoint.layers import (
     Apart,
     chain,
-    layers_of,
     look_at,
     name_of,
     pickled,
@@ -36,6 +35,7 @@ from sb3_course.common.checkpoint.layers import (
 )
 from sb3_course.common.checkpoint.looks import Held, Look, difference, unchanged
 from sb3_course.common.checkpoint.memory import NotKeptError
+from sb3_course.envs.gymnasium_env import layers_of
 from sb3_course.envs.gymnasium_vec_env import GymnasiumVecEnv
 
 TAKE, PUT, LOOK = "_sb3_course_take_state", "_sb3_course_put_state", "_sb3_course_look"
