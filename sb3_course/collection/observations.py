@@ -217,12 +217,10 @@ def example_observations(space: spaces.Space[Any]) -> list[Obs]:
         bounds = np.maximum(low, nearest - EXAMPLE_RANGE), np.minimum(high, nearest + EXAMPLE_RANGE)
         rng = np.random.default_rng(0)
         drawn = [rng.uniform(*bounds, size=shape) for _ in range(N_EXAMPLES)]
-        return [x.astype(space.dtype) for x in (nearest, *map(_rounder(space.dtype), drawn))]
+        if not np.issubdtype(space.dtype, np.floating):
+            drawn = [np.round(x) for x in drawn]
+        return [x.astype(space.dtype) for x in (nearest, *drawn)]
     own = copy.deepcopy(space)
     own.seed(0)
     samples = [np.asarray(own.sample()) for _ in range(N_EXAMPLES)]
     return [np.zeros(shape, dtype=space.dtype), *samples]
-
-
-def _rounder(dtype: Any) -> Callable[[Array], Array]:
-    return np.asarray if np.issubdtype(dtype, np.floating) else np.round
