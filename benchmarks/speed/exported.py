@@ -20,7 +20,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from sb3_course import NPG, loading
-from sb3_course.collection.observations import take
+from sb3_course.collection.observations import select
 from sb3_course.common.files import shipped
 from sb3_course.envs.spaces_only import SpacesOnlyEnv
 from sb3_course.opening import open_policy
@@ -84,7 +84,7 @@ def main() -> None:
             times: dict[tuple[str, int], list[float]] = {}
             for _ in range(ROUNDS):
                 for n in BATCHES:
-                    obs = take(observations, 0, n)
+                    obs = select(observations, slice(n))
                     for kind, run in runs.items():
                         calls = 200 if name == "MLP" else 10
                         times.setdefault((kind, n), []).append(seconds(run, obs, calls))

@@ -18,6 +18,7 @@ from sb3_course.collection.observations import (
     last_observation,
     map_obs,
     owned,
+    select,
 )
 from sb3_course.collection.rollout import Rollout
 
@@ -319,7 +320,6 @@ class _Store:
 
     def __init__(self) -> None:
         self._columns: dict[str, _Column] = {}
-        self._dict_obs = False
 
     def append(self, name: str, row: Array) -> Array:
         column = self._columns.get(name)
@@ -330,29 +330,16 @@ class _Store:
 
     def append_obs(self, obs: Obs) -> Obs:
         if isinstance(obs, dict):
-            self._dict_obs = True
             return {key: self.append(f"obs:{key}", value) for key, value in obs.items()}
         return self.append("obs", obs)
 
-    def _rows(self, name: str, start: int, stop: int | None) -> Array:
-        column = self._columns[name]
-        rows: Array = column.data[: column.length][start:stop]
-        return rows
-
-    def _obs_rows(self, start: int, stop: int | None) -> Obs:
-        if self._dict_obs:
-            keys = [name for name in self._columns if name.startswith("obs:")]
-            return {key.removeprefix("obs:"): self._rows(key, start, stop) for key in keys}
-        return self._rows("obs", start, stop)
-
     def rollout(self, terminal_obs: dict[tuple[int, int], Obs]) -> Rollout:
+        rows = {name: column.data[: column.length] for name, column in self._columns.items()}
+        parts = [name for name in rows if name.startswith("obs:")]
+        obs: Obs = {name.removeprefix("obs:"): rows.pop(name) for name in parts} or rows.pop("obs")
         return Rollout(
-            obs=self._obs_rows(0, -1),
-            actions=self._rows("actions", 0, None),
-            rewards=self._rows("rewards", 0, None),
-            terminated=self._rows("terminated", 0, None),
-            truncated=self._rows("truncated", 0, None),
-            mask=self._rows("mask", 0, None),
-            last_obs=map_obs(lambda rows: rows[0], self._obs_rows(-1, None)),
+            obs=select(obs, slice(-1)),
+            last_obs=select(obs, -1),
             terminal_obs=terminal_obs,
+            **rows,  # actions, rewards, terminated, truncated, mask
         )

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch as th
@@ -11,6 +11,7 @@ from gymnasium import spaces
 Array: TypeAlias = np.ndarray[Any, Any]
 Obs: TypeAlias = Array | dict[str, Array]
 TensorObs: TypeAlias = th.Tensor | dict[str, th.Tensor]
+Batch = TypeVar("Batch", Obs, TensorObs)
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 N_EXAMPLES = 5
@@ -92,16 +93,17 @@ def stack_obs(observations: list[Obs]) -> Obs:
     return np.stack(observations)  # type: ignore[arg-type]
 
 
-def select(obs: TensorObs, indices: th.Tensor | slice) -> TensorObs:
+def select(obs: Batch, indices: Any) -> Batch:
     """Select rows of an observation batch.
 
-    :param obs: Tensor of shape (M, …), or a dict of such tensors
-    :param indices: Rows to select
+    :param obs: Tensor or array of shape (M, …), or a dict of these
+    :param indices: What indexes a tensor or an array; a slice, or one number, gives views
     :return: Selected rows, of the same structure
     """
     if isinstance(obs, dict):
         return {key: value[indices] for key, value in obs.items()}
-    return obs[indices]
+    rows: Batch = obs[indices]
+    return rows
 
 
 def tensor(obs: TensorObs) -> th.Tensor:
@@ -122,17 +124,6 @@ def rows_of(obs: Obs | TensorObs) -> int:
     """
     first: Any = next(iter(obs.values())) if isinstance(obs, dict) else obs
     return len(first)
-
-
-def take(obs: Obs, start: int, stop: int) -> Obs:
-    """Return consecutive rows of an observation batch.
-
-    :param obs: Array or dict of arrays
-    :param start: First row
-    :param stop: Row after the last one
-    :return: Rows ``start`` to ``stop - 1``: views, not copies
-    """
-    return map_obs(lambda rows: rows[start:stop], obs)
 
 
 def join(parts: Sequence[Obs]) -> Obs:
@@ -226,12 +217,10 @@ def example_observations(space: spaces.Space[Any]) -> list[Obs]:
         bounds = np.maximum(low, nearest - EXAMPLE_RANGE), np.minimum(high, nearest + EXAMPLE_RANGE)
         rng = np.random.default_rng(0)
         drawn = [rng.uniform(*bounds, size=shape) for _ in range(N_EXAMPLES)]
-        return [x.astype(space.dtype) for x in (nearest, *map(_rounder(space.dtype), drawn))]
+        if not np.issubdtype(space.dtype, np.floating):
+            drawn = [np.round(x) for x in drawn]
+        return [x.astype(space.dtype) for x in (nearest, *drawn)]
     own = copy.deepcopy(space)
     own.seed(0)
     samples = [np.asarray(own.sample()) for _ in range(N_EXAMPLES)]
     return [np.zeros(shape, dtype=space.dtype), *samples]
-
-
-def _rounder(dtype: Any) -> Callable[[Array], Array]:
-    return np.asarray if np.issubdtype(dtype, np.floating) else np.round

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sb3_course.collection.observations import Array, Obs, map_obs, stack_obs
+from sb3_course.collection.observations import Array, Obs, join, map_obs, select, stack_obs
 
 
 @dataclass(frozen=True)
@@ -117,16 +117,7 @@ class Rollout:
     @cached_property
     def next_obs(self) -> Obs:
         """s_{t+1} of each step, of shape (T, N, …); the last observation where an episode ended."""
-
-        def shift(obs: Array, last: Array) -> Array:
-            return np.concatenate([obs[1:], last[None]])
-
-        if isinstance(self.obs, dict):
-            assert isinstance(self.last_obs, dict)
-            next_obs: Obs = {k: shift(v, self.last_obs[k]) for k, v in self.obs.items()}
-        else:
-            assert not isinstance(self.last_obs, dict)
-            next_obs = shift(self.obs, self.last_obs)
+        next_obs = join([select(self.obs, slice(1, None)), stack_obs([self.last_obs])])
         for where, terminal in self.terminal_obs.items():
             if isinstance(terminal, dict):
                 for key, value in terminal.items():
@@ -145,9 +136,7 @@ class Rollout:
         where = list(zip(*np.nonzero(self.bootstrap_mask), strict=True))
         if where:
             next_obs = [
-                self.terminal_obs[t, n]
-                if (t, n) in self.terminal_obs
-                else map_obs(lambda last, n=n: last[n], self.last_obs)  # type: ignore[misc]
+                self.terminal_obs[t, n] if (t, n) in self.terminal_obs else select(self.last_obs, n)
                 for t, n in where
             ]
             values[self.bootstrap_mask] = predict(stack_obs(next_obs))

@@ -18,9 +18,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, unwrap_vec_nor
 
 from sb3_course.collection.collector import MAX_EPISODE_STEPS, step_wait, unending
 from sb3_course.common.checkpoint import wrappers_above
-from sb3_course.common.checkpoint.layers import layers_of
 from sb3_course.common.errors import UserError
 from sb3_course.envs.config import EnvConfig, EnvId
+from sb3_course.envs.gymnasium_env import layers_of
 
 SEED_OFFSET, SEEDS_PER_RUN = 1_000_000, 1_000
 """Evaluation episodes of run ``seed`` have the seeds ``SEED_OFFSET + SEEDS_PER_RUN * seed`` and

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from stable_baselines3.common.type_aliases import GymEnv
@@ -43,7 +44,7 @@ class Resumable(CourseAlgorithm):
         :param force_reset: Whether to reset it before training
         """
         if self.env is not None and self._saved_state is not None:
-            self._saved_state = training_state.of_another_task(self._saved_state)
+            self._saved_state = replace(self._saved_state, memory={})  # of the former task
         super().set_env(env, force_reset)
 
     def set_random_seed(self, seed: int | None = None) -> None:

@@ -12,7 +12,7 @@ from stable_baselines3.common.utils import explained_variance, update_learning_r
 from torch import nn
 
 from sb3_course import estimators
-from sb3_course.collection.observations import Array, Obs, TensorObs, rows_of, select, take
+from sb3_course.collection.observations import Array, Obs, TensorObs, rows_of, select
 from sb3_course.collection.rollout import Rollout
 from sb3_course.common.base_class import CourseAlgorithm
 from sb3_course.common.networks.actors import Actor, EngineActor, make_actor
@@ -149,7 +149,7 @@ class UpdateSteps(CourseAlgorithm):
             self.policy.set_training_mode(False)
         _, critic = self._functions()
         values = [
-            critic(self.to_tensor(take(obs, part.start, part.stop)))
+            critic(self.to_tensor(select(obs, part)))
             for part in chunks(rows_of(obs), self.chunk_size)
         ]
         if training:

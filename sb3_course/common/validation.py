@@ -94,16 +94,6 @@ def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
     check(name, value, value in choices, f"one of {', '.join(map(repr, choices))}")
 
 
-def check_flag(name: str, value: object) -> None:
-    """Check that a parameter is True or False, and not a word such as ``"no"``, which is true.
-
-    :param name: Name of the parameter
-    :param value: Given value
-    :raises ValueError: If it is neither
-    """
-    check(name, value, isinstance(value, (bool, np.bool_)), "True or False")
-
-
 def is_own(cls: type) -> bool:
     """Return whether a class is of this package, rather than a user's.
 
@@ -116,6 +106,8 @@ def is_own(cls: type) -> bool:
 def check_flags(model: object) -> None:
     """Check every attribute that a constructor of this package takes as True or False.
 
+    A word such as ``"no"`` is neither, although it is true.
+
     :param model: Model, with its constructor's arguments as attributes
     :raises ValueError: One is neither
     """
@@ -123,7 +115,8 @@ def check_flags(model: object) -> None:
     cls = classes[0] if classes else type(model)
     for name, parameter in inspect.signature(cls).parameters.items():
         if isinstance(parameter.default, bool) and name in vars(model):
-            check_flag(name, getattr(model, name))
+            value = getattr(model, name)
+            check(name, value, isinstance(value, (bool, np.bool_)), "True or False")
 
 
 def checked_seed(value: object) -> int | None:

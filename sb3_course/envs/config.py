@@ -272,13 +272,11 @@ def _check_observations(env: "Env") -> None:
 
 def _limited(env: "Env", steps: int) -> "Env":
     """Give an environment a time limit, in place of those that it has."""
-    from gymnasium import Wrapper
     from gymnasium.wrappers import TimeLimit
 
-    layers = [env]
-    while isinstance(layers[-1], Wrapper):
-        layers.append(layers[-1].env)
-    limits = [layer for layer in layers if isinstance(layer, TimeLimit)]
+    from sb3_course.envs.gymnasium_env import layers_of
+
+    limits = [layer for layer in layers_of(env) if isinstance(layer, TimeLimit)]
     for layer in limits:
         layer._max_episode_steps = steps  # no public name; a copy would lose what is above it
     return env if limits else TimeLimit(env, steps)

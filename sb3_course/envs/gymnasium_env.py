@@ -49,6 +49,18 @@ def _import_class(env_id: str) -> None:
         import_module(entry.partition(":")[0])
 
 
+def layers_of(env: Any) -> list[Any]:
+    """Return an environment's wrappers and the environment inside.
+
+    :param env: Environment
+    :return: Layers, the outermost first
+    """
+    layers = [env]
+    while isinstance(layers[-1], gymnasium.Wrapper):
+        layers.append(layers[-1].env)
+    return layers
+
+
 def quiet_mujoco() -> None:
     """Keep MuJoCo's warnings from the terminal, and from the file ``MUJOCO_LOG.TXT``.
 

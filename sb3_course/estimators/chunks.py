@@ -83,20 +83,26 @@ def graph_bytes(policy: ActorCriticPolicy) -> int:
 def examine(policy: ActorCriticPolicy, function: Callable[[Obs], Result]) -> Iterator[Result]:
     """Yield a function's values at the example observations at which the policy is defined.
 
-    :param policy: Policy, which is left as it was
+    :param policy: Policy, which is called with no parameter frozen, and left as it was
     :param function: Function of a single observation that calls the policy
     :yield: Values, at least one
     :raises Exception: What the function raised first, if it raised at every observation
     """
     first: Exception | None = None
     defined = False
+    frozen = [p for p in policy.parameters() if not p.requires_grad]
     for example in example_observations(policy.observation_space):
         try:
-            with examined(policy), th.random.fork_rng(devices=[]):
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+            with evaluating(policy), th.enable_grad(), th.random.fork_rng(devices=[]):
                 result = function(example)
         except Exception as error:
             first = first or error
             continue
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(False)
         defined = True
         yield result
     if first is not None and not defined:
@@ -130,20 +136,3 @@ def evaluating(policy: ActorCriticPolicy) -> Iterator[None]:
         policy.set_training_mode(training)
         vars(policy.action_dist).clear()
         vars(policy.action_dist).update(distribution)
-
-
-@contextmanager
-def examined(policy: ActorCriticPolicy) -> Iterator[None]:
-    """Let a policy be called for its graph, with no parameter frozen, and leave it as it was.
-
-    :param policy: Policy
-    """
-    frozen = [p for p in policy.parameters() if not p.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(True)
-    try:
-        with evaluating(policy), th.enable_grad():
-            yield
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)

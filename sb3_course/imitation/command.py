@@ -24,7 +24,6 @@ from sb3_course.common.numbers import readable
 from sb3_course.common.video import check_renders, check_video, record
 from sb3_course.envs.config import EnvConfig
 from sb3_course.envs.make import make_vec_env
-from sb3_course.imitation.bc import BC
 from sb3_course.imitation.cs285 import SUFFIXES
 from sb3_course.imitation.dagger import DAgger
 from sb3_course.imitation.demonstrations import load_demonstrations
@@ -119,7 +118,7 @@ def imitate(
     ended = False
     try:
         model.learn(0)
-        players["BC"] = _frozen(model)
+        players["BC"] = as_expert(copy.deepcopy(model.policy))  # as it is now
         if options.dagger:
             model.learn(options.rounds * model.n_steps, reset_num_timesteps=False)
             players["DAgger" if options.collect else "Control"] = as_expert(model)
@@ -202,11 +201,6 @@ def _model(options: Options, expert: Expert | None, print_line: Callable[[str], 
         )
     except ValueError as error:
         raise UserError(str(error)) from error
-
-
-def _frozen(model: BC) -> Expert:
-    """Return a copy of the policy as it is now."""
-    return as_expert(copy.deepcopy(model.policy))
 
 
 class _RoundPrinter(KVWriter):

@@ -11,7 +11,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.collection.collector import FixedSteps, collect
-from sb3_course.collection.observations import Array, Obs, take
+from sb3_course.collection.observations import Array, Obs, select
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import check_whole
 from sb3_course.common.evaluation import SEEDED_RUNS, forked_rng
@@ -348,7 +348,7 @@ class DAgger(BC):
         total, n = 0.0, len(actions)
         with th.no_grad():
             for i in range(0, n, CHUNK):
-                seen = self._normalized_obs(take(obs, i, i + CHUNK))
+                seen = self._normalized_obs(select(obs, slice(i, i + CHUNK)))
                 wanted = self._samples(actions[i : i + CHUNK])
                 total -= self.policy.get_distribution(seen).log_prob(wanted).sum().item()
         return total / n

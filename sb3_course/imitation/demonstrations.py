@@ -12,7 +12,7 @@ import torch as th
 from gymnasium import spaces
 from imitation.data.types import DictObs, Trajectory, TransitionsMinimal
 
-from sb3_course.collection.observations import Array, Obs, join, map_obs, take
+from sb3_course.collection.observations import Array, Obs, join, map_obs, select
 from sb3_course.common.errors import UserError
 from sb3_course.common.validation import check_spaces
 from sb3_course.imitation.cs285 import load_cs285_demonstrations
@@ -223,7 +223,7 @@ def _pair(item: Any) -> Pair:
             what = f"{' and '.join(names)} are no arrays ({error})"
             raise UserError(f"{what}; allowed: one object for each episode") from error
         _check_rows(obs, actions)
-        return take(obs, 0, len(actions)), actions
+        return select(obs, slice(len(actions))), actions
     keys = f" with the keys {sorted(map(str, item))}" if isinstance(item, Mapping) else ""
     raise UserError(
         f"a {type(item).__name__}{keys} holds no demonstrations; allowed: objects with "

@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Callable
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_course import collection
 from sb3_course.collection.images import AddedTranspose
-from sb3_course.collection.observations import Array, Obs, map_obs, rows_of, take
+from sb3_course.collection.observations import Array, Obs, join, map_obs, rows_of, select, stack_obs
 from sb3_course.common.checkpoint import CheckpointError, NeedsPickleError, existing, read_header
 from sb3_course.common.errors import UserError, check_whole
 from sb3_course.common.evaluation import takes_masks, unnormalized
@@ -250,7 +249,7 @@ def label(expert: Expert, obs: Obs, action_space: spaces.Space[Any]) -> Array:
     n = rows_of(obs)
     try:
         # a copy each: an expert that scales its argument in place changes no data
-        chunks = (map_obs(np.copy, take(obs, i, i + CHUNK)) for i in range(0, n, CHUNK))
+        chunks = (map_obs(np.copy, select(obs, slice(i, i + CHUNK))) for i in range(0, n, CHUNK))
         answers: list[Any] = [expert(chunk) for chunk in chunks]
         if isinstance(answers[0], tuple) and len(answers[0]) == 2 and answers[0][1] is None:
             raise TypeError(
@@ -330,11 +329,11 @@ def _trajectories(rollout: collection.Rollout) -> list[TrajectoryWithRew]:
                 f"infos[{n}] has no 'terminal_observation' of finite numbers, which a "
                 "demonstration ends with"
             )
-        last = rollout.terminal_obs[end]
-        obs = map_obs(itemgetter((steps, n)), rollout.obs)
+        last = stack_obs([rollout.terminal_obs[end]])
+        obs = join([select(rollout.obs, (steps, n)), last])
         trajectories.append(
             TrajectoryWithRew(
-                obs=_append(obs, last),
+                obs=DictObs(obs) if isinstance(obs, dict) else obs,
                 acts=rollout.actions[steps, n],
                 infos=None,
                 terminal=True,
@@ -342,11 +341,3 @@ def _trajectories(rollout: collection.Rollout) -> list[TrajectoryWithRew]:
             )
         )
     return trajectories
-
-
-def _append(obs: Obs, last: Obs) -> Any:
-    if isinstance(obs, dict):
-        assert isinstance(last, dict)
-        return DictObs({key: np.concatenate([obs[key], last[key][None]]) for key in obs})
-    assert not isinstance(last, dict)
-    return np.concatenate([obs, last[None]])

@@ -17,7 +17,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch.distributions import Distribution
 
-from sb3_course.collection.observations import Obs, take
+from sb3_course.collection.observations import Obs, select
 from sb3_course.common import checkpoint
 from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.evaluation import takes_masks
@@ -90,7 +90,7 @@ def export_model(model: BaseAlgorithm, to: Path | str, form: Format) -> Exported
     facts = metadata(model, graph)
     try:
         with _traceable():
-            content = _WRITERS[form](graph, _tensors(take(observations, 0, 2)), facts)
+            content = _WRITERS[form](graph, _tensors(select(observations, slice(2))), facts)
         run = runner(content, form)
     except Exception as error:
         raise UserError(

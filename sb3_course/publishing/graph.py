@@ -27,14 +27,16 @@ class PolicyGraph(nn.Module):
 
     :param policy: Policy on the CPU
     :param normalization: Normalization of its observations, or None
+    :ivar inputs: Spaces of a Dict by their keys, or the one space as :data:`OBSERVATION`
     """
 
     def __init__(self, policy: BasePolicy, normalization: VecNormalize | None = None) -> None:
         super().__init__()
         policy.set_training_mode(False)
         self.policy = policy
-        self.inputs = inputs_of(policy.observation_space)
-        self._is_dict = isinstance(policy.observation_space, spaces.Dict)
+        seen = policy.observation_space
+        self._is_dict = isinstance(seen, spaces.Dict)
+        self.inputs = dict(seen.spaces) if isinstance(seen, spaces.Dict) else {OBSERVATION: seen}
         self.normalizers = nn.ModuleList(
             _normalizer(normalization, name if self._is_dict else None) for name in self.inputs
         )
@@ -58,15 +60,6 @@ class PolicyGraph(nn.Module):
         obs = dict(zip(self.inputs, normal, strict=True)) if self._is_dict else normal[0]
         chosen: th.Tensor = self.fit(self.policy._predict(obs, deterministic=True))
         return chosen
-
-
-def inputs_of(space: spaces.Space[Any]) -> dict[str, spaces.Space[Any]]:
-    """Return the spaces of a graph's inputs.
-
-    :param space: Observation space
-    :return: The spaces of a Dict by their keys, or the space itself as :data:`OBSERVATION`
-    """
-    return dict(space.spaces) if isinstance(space, spaces.Dict) else {OBSERVATION: space}
 
 
 def _normalizer(normalization: VecNormalize | None, key: str | None) -> nn.Module:

@@ -10,6 +10,7 @@ import yaml
 
 from sb3_course.common.checkpoint import LIBRARIES
 from sb3_course.common.numbers import readable
+from sb3_course.common.tracking.tracker import flat
 
 APART = "hyper_parameters", "versions"
 """Parts of a configuration that have tables of their own."""
@@ -125,10 +126,10 @@ def readme(facts: Facts) -> str:
         )
     parts += [
         "## Configuration",
-        _table(("hyper-parameter", "value"), _flat(config["hyper_parameters"])),
+        _table(("hyper-parameter", "value"), _rows(config["hyper_parameters"])),
         _table(
             ("setting", "value"),
-            _flat({k: v for k, v in config.items() if k not in APART and v not in (None, {})}),
+            _rows({k: v for k, v in config.items() if k not in APART and v not in (None, {})}),
         ),
         "## Versions",
         _table(
@@ -290,14 +291,8 @@ def _normalizes(config: Mapping[str, Any]) -> bool:
     return bool((config.get("vec_normalize") or {}).get("norm_obs"))
 
 
-def _flat(data: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
-    rows = []
-    for key, value in data.items():
-        if isinstance(value, Mapping) and value:
-            rows += _flat(value, f"{above}{key}.")
-        else:
-            rows.append((f"`{above}{key}`", f"`{value}`"))
-    return rows
+def _rows(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(f"`{name}`", f"`{value}`") for name, value in flat(data).items()]
 
 
 def _beside(trained: Mapping[str, str], evaluated: Mapping[str, str]) -> list[tuple[str, str, str]]:

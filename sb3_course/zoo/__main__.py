@@ -21,17 +21,14 @@ def main() -> None:
         sys.exit("sb3_course.zoo: " + unknown("command of RL Zoo", command, (*COMMANDS, *MODULES)))
     try:
         register()
+        zoo: Any = import_module("rl_zoo3.cli") if command in COMMANDS else None
     except ModuleNotFoundError as error:
         sys.exit(f"{error.name} is not installed: pip install 'sb3-course[zoo]'")
-    if command in MODULES:
+    if command in COMMANDS:
+        zoo.main()
+    else:
         del sys.argv[1]
         runpy.run_module(f"rl_zoo3.{command}", run_name="__main__", alter_sys=True)
-        return
-    try:
-        zoo: Any = import_module("rl_zoo3.cli")
-    except ModuleNotFoundError as error:
-        sys.exit(f"{error.name} is not installed: pip install 'sb3-course[zoo]'")
-    zoo.main()
 
 
 if __name__ == "__main__":

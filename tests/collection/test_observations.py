@@ -14,7 +14,6 @@ from sb3_course.collection.observations import (
     rows_of,
     select,
     stack_obs,
-    take,
     true_next_obs,
 )
 
@@ -129,16 +128,17 @@ def test_rows_of_counts_rows():
     assert rows_of(TABLE[:0]) == 0
 
 
-def test_take_leaves_out_the_row_at_stop():
-    assert take(TABLE, 1, 3).tolist() == [[2, 3], [4, 5]]
-    taken = take(DICT, 3, 10)
+def test_select_picks_rows_of_arrays_as_views():
+    assert select(TABLE, slice(1, 3)).tolist() == [[2, 3], [4, 5]]
+    assert np.shares_memory(select(TABLE, slice(1, 3)), TABLE)
+    taken = select(DICT, slice(3, 10))
     assert taken["a"].tolist() == [[6, 7]]
     assert taken["b"].tolist() == [8]
 
 
 def test_join_keeps_the_order_of_the_parts():
     assert join([TABLE[2:], TABLE[:1]]).tolist() == [[4, 5], [6, 7], [0, 1]]
-    joined = join([take(DICT, 2, 4), take(DICT, 0, 1)])
+    joined = join([select(DICT, slice(2, 4)), select(DICT, slice(1))])
     assert joined["a"].tolist() == [[4, 5], [6, 7], [0, 1]]
     assert joined["b"].tolist() == [7, 8, 5]
 

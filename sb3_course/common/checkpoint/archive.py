@@ -169,12 +169,7 @@ def as_zip(members: Members) -> io.BytesIO:
     :param members: Content by name
     :return: Zip file in memory
     """
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    buffer.seek(0)
-    return buffer
+    return io.BytesIO(_zipped(members, zipfile.ZIP_STORED))
 
 
 def header_of(members: Members) -> dict[str, Any]:

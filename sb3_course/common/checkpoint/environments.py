@@ -11,7 +11,7 @@ The functions run where the environment lives: in this process, or in one of ``S
 import pickle
 import random
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -28,7 +28,6 @@ from stable_baselines3.common.vec_env import (
 from sb3_course.common.checkpoint.layers import (
     Apart,
     chain,
-    layers_of,
     look_at,
     name_of,
     pickled,
@@ -36,6 +35,7 @@ from sb3_course.common.checkpoint.layers import (
 )
 from sb3_course.common.checkpoint.looks import Held, Look, difference, unchanged
 from sb3_course.common.checkpoint.memory import NotKeptError
+from sb3_course.envs.gymnasium_env import layers_of
 from sb3_course.envs.gymnasium_vec_env import GymnasiumVecEnv
 
 TAKE, PUT, LOOK = "_sb3_course_take_state", "_sb3_course_put_state", "_sb3_course_look"
@@ -61,13 +61,11 @@ def look(venv: VecEnv) -> Look:
     """
     inner, wrappers = venv.unwrapped, _vec_layers(venv)
     with _explained(inner):
-        if (envs := _in_reach(inner)) is not None:
-            inside = [look_at(layers_of(env)) for env in envs]
-        elif isinstance(inner, SubprocVecEnv):
+        if isinstance(inner, SubprocVecEnv):
             _visit(inner)
             inside = [_checked(answer) for answer in inner.env_method(LOOK)]
         else:
-            inside = [look_at([inner])]
+            inside = [look_at(layers_of(env)) for env in _in_reach(inner)]
         return [look_at(wrappers), *inside]
 
 
@@ -86,17 +84,16 @@ def take(venv: VecEnv, first: Look | None = None, policy: Any = None) -> bytes:
     nobody_looked: list[Held | None] = [None]
     with _explained(inner):
         of_wrappers, *settings = made_with or nobody_looked * (1 + inner.num_envs)
-        if (envs := _in_reach(inner)) is not None:
-            pairs = zip(envs, settings, strict=True)
-            states: list[Any] = [pickled(layers_of(env), held, apart) for env, held in pairs]
-        elif isinstance(inner, SubprocVecEnv):
+        states: list[Any]
+        if isinstance(inner, SubprocVecEnv):
             _visit(inner)
             states = [
                 _checked(inner.env_method(TAKE, held, indices=[i])[0])
                 for i, held in enumerate(settings)
             ]
         else:
-            states = [pickled([inner], settings[0], apart)]
+            pairs = zip(_in_reach(inner), settings, strict=False)
+            states = [pickled(layers_of(env), held, apart) for env, held in pairs]
         of_reset = {name: vars(inner)[name] for name in _OF_RESET if name in vars(inner)}
         names = list(map(name_of, wrappers))
         around = pickled(wrappers, of_wrappers, apart)
@@ -136,20 +133,17 @@ def put(venv: VecEnv, content: bytes) -> None:
         if names != list(map(name_of, wrappers)):
             found = chain(list(map(name_of, wrappers)))
             raise NotKeptError(f"the states are of {chain(names)}, not of {found}")
-        envs = _in_reach(inner)
         if _has_single(inner) and len(states) != inner.num_envs:
             raise NotKeptError(f"there are states of {len(states)} environments")
         if made_with and (how := difference(made_with, look(venv))) is not None:
             raise NotKeptError(f"the environment was made otherwise: {how}")
-        if envs is not None:
-            for env, state in zip(envs, states, strict=True):
-                unpickle(layers_of(env), state)
-        elif isinstance(inner, SubprocVecEnv):
+        if isinstance(inner, SubprocVecEnv):
             _visit(inner)
             for i, state in enumerate(states):
                 _checked(inner.env_method(PUT, state, indices=[i])[0])
         else:
-            unpickle([inner], states[0])
+            for env, state in zip(_in_reach(inner), states, strict=False):
+                unpickle(layers_of(env), state)
         unpickle(wrappers, of_wrappers)
         vars(inner).update(of_reset)
         if own is not None:
@@ -157,14 +151,15 @@ def put(venv: VecEnv, content: bytes) -> None:
             vars(inner).update(vars(here))
 
 
-def _in_reach(venv: VecEnv) -> list[Any] | None:
-    """Return the environments that live in this process, None for others."""
-    return venv.envs if isinstance(venv, (DummyVecEnv, GymnasiumVecEnv)) else None
+def _in_reach(venv: VecEnv) -> list[Any]:
+    """Return the environments in this process: single ones, or a VecEnv that shows none."""
+    envs = venv.envs if isinstance(venv, (DummyVecEnv, GymnasiumVecEnv)) else None
+    return [venv] if envs is None else envs
 
 
 def _has_single(venv: VecEnv) -> bool:
     """Return whether a VecEnv holds single environments, apart from its own attributes."""
-    return _in_reach(venv) is not None or isinstance(venv, SubprocVecEnv)
+    return isinstance(venv, SubprocVecEnv) or _in_reach(venv)[0] is not venv
 
 
 def _own(venv: VecEnv) -> types.SimpleNamespace:
@@ -195,9 +190,9 @@ class _Visit(type):
 
     def __instancecheck__(cls, env: Any) -> bool:
         try:
-            setattr(env, TAKE, partial(_take_there, env))
-            setattr(env, PUT, partial(_put_there, env))
-            setattr(env, LOOK, partial(_look_there, env))
+            setattr(env, TAKE, partial(_answer, _take_there, env))
+            setattr(env, PUT, partial(_answer, _put_there, env))
+            setattr(env, LOOK, partial(_answer, _look_there, env))
         except Exception:  # it would end the process
             return False
         return True
@@ -215,38 +210,35 @@ def _visit(venv: SubprocVecEnv) -> None:
         )
 
 
-def _take_there(env: Any, settings: Held | None) -> tuple[Any, str]:
-    """Return state and random states of a process, or what went wrong: an error would end it."""
+def _answer(function: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
+    """Return what a function does, or what went wrong: an error would end the process."""
     try:
-        state = pickled(layers_of(env), settings)
-        return (random.getstate(), np.random.get_state(), state), ""
+        return function(*arguments), ""
     except Exception as error:
         return None, f"{type(error).__name__}: {error}"
 
 
-def _put_there(env: Any, states: Any) -> tuple[Any, str]:
-    try:
-        of_python, of_numpy, state = states
-        unpickle(layers_of(env), state)
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)
-    except Exception as error:
-        return None, f"{type(error).__name__}: {error}"
-    return None, ""
+def _take_there(env: Any, settings: Held | None) -> tuple[Any, ...]:
+    state = pickled(layers_of(env), settings)
+    return random.getstate(), np.random.get_state(), state
 
 
-def _look_there(env: Any) -> tuple[Any, str]:
-    try:
-        return look_at(layers_of(env)), ""
-    except Exception as error:
-        return None, f"{type(error).__name__}: {error}"
+def _put_there(env: Any, states: tuple[Any, ...]) -> None:
+    of_python, of_numpy, state = states
+    unpickle(layers_of(env), state)
+    random.setstate(of_python)
+    np.random.set_state(of_numpy)
+
+
+def _look_there(env: Any) -> Held:
+    return look_at(layers_of(env))
 
 
 def _checked(answer: tuple[Any, str]) -> Any:
-    state, error = answer
+    found, error = answer
     if error:
         raise NotKeptError(error)
-    return state
+    return found
 
 
 def _vec_layers(venv: VecEnv) -> list[Any]:

@@ -54,18 +54,6 @@ _WHOLE = (int, float, complex, str, bytes, bool, type(None), gym.Space)
 a generator, as a space has."""
 
 
-def layers_of(env: Any) -> list[Any]:
-    """Return an environment's wrappers and the environment inside.
-
-    :param env: Environment
-    :return: Layers, the outermost first
-    """
-    layers = [env]
-    while isinstance(layers[-1], gym.Wrapper):
-        layers.append(layers[-1].env)
-    return layers
-
-
 def look_at(layers: list[Any]) -> Held:
     """Return what the plain attributes of layers hold.
 

@@ -142,15 +142,6 @@ def put_memory(model: BaseAlgorithm, state: TrainingState) -> str | None:
     return None
 
 
-def of_another_task(state: TrainingState) -> TrainingState:
-    """Return a state without the algorithm's memory of its task.
-
-    :param state: State
-    :return: The rest of it
-    """
-    return replace(state, memory={})
-
-
 def seeded_anew(state: TrainingState) -> TrainingState:
     """Return a state without what a new seed replaces: random states and running episodes.
 

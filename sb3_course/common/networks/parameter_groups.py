@@ -1,5 +1,6 @@
 """Which parameters of a policy are the actor's and which are the critic's."""
 
+import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
@@ -33,7 +34,7 @@ def split_parameters(
         value = policy.predict_values(obs).sum()
         return _depends_on(log_prob, parameters), _depends_on(value, parameters)
 
-    of_actor, of_value = map(_any_of, zip(*examine(policy, dependencies), strict=True))
+    of_actor, of_value = np.any(list(examine(policy, dependencies)), axis=0)
     whose = [
         "actor" if is_actor else "critic" if is_value else None
         for is_actor, is_value in zip(of_actor, of_value, strict=True)
@@ -58,10 +59,6 @@ def _depends_on(output: th.Tensor, parameters: list[nn.Parameter]) -> list[bool]
         return [False] * len(parameters)
     gradients = th.autograd.grad(output, parameters, allow_unused=True)
     return [gradient is not None for gradient in gradients]
-
-
-def _any_of(columns: tuple[list[bool], ...]) -> list[bool]:
-    return [any(column) for column in zip(*columns, strict=True)]
 
 
 def _with_rest_of_module(names: list[str], whose: list[str | None]) -> list[str | None]:

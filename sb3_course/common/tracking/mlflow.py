@@ -70,7 +70,8 @@ def open_run(tracking: Tracking, run: TrackedRun) -> MlflowRun:
     params = [Param(key, _short(value)) for key, value in flat(run.config).items()]
     for i in range(0, len(params), MOST_PARAMS):
         client.log_batch(run_id, params=params[i : i + MOST_PARAMS])
-    client.log_batch(run_id, tags=[RunTag("mlflow.source.git.commit", str(_commit(run.config)))])
+    commit = run.config.get("code", {}).get("git_commit")
+    client.log_batch(run_id, tags=[RunTag("mlflow.source.git.commit", str(commit))])
     return MlflowRun(client, run_id)
 
 
@@ -98,7 +99,3 @@ def _experiment(client: MlflowClient, tracking: Tracking) -> str:
 
 def _short(value: Any) -> str:
     return (value if isinstance(value, str) else json.dumps(value, default=str))[:LONGEST_PARAM]
-
-
-def _commit(config: Mapping[str, Any]) -> Any:
-    return config.get("code", {}).get("git_commit")
