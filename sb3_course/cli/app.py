@@ -105,6 +105,7 @@ def invoke(arguments: Sequence[str]) -> int:
     :return: Exit code: 0 for success, 1 for a failure, 2 for wrong arguments, 130 for Ctrl-C
     """
     stop_on_sigterm()  # before pygame listens to it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch reads it
     try:
         code = app(list(arguments), prog_name="sb3-course", standalone_mode=False)
     except ModuleNotFoundError as error:

@@ -220,7 +220,7 @@ class CourseAlgorithm(BaseAlgorithm):
 
         :param sampled: Actions sampled from the policy's distribution
         :return: Actions as sampled, and the actions for the environment, which have a Box's shape
-            and are clipped to its bounds
+            and are clipped to its bounds; an array of their own, which it may write into
         """
         actions = sampled.cpu().numpy()
         space = self.action_space
@@ -229,7 +229,7 @@ class CourseAlgorithm(BaseAlgorithm):
             if self.policy.squash_output:  # from [-1, 1], as in SB3
                 shaped = self.policy.unscale_action(shaped)
             return actions, np.minimum(np.maximum(shaped, space.low), space.high)
-        return actions, actions
+        return actions, actions.copy()
 
     # -- files -----------------------------------------------------------------------------------
 

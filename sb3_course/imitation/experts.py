@@ -304,7 +304,7 @@ def demonstrate(
     def choose(obs: Obs) -> tuple[Array, Array]:
         actions = label(act, obs, space)
         if not isinstance(space, spaces.Box):
-            return actions, actions
+            return actions, actions.copy()  # an environment may write into its own
         actions = actions.reshape(-1, *space.shape)
         return actions, np.clip(actions, space.low, space.high)
 

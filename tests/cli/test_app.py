@@ -110,6 +110,20 @@ def test_sigterm_does_what_ctrl_c_does_in_every_command(monkeypatch, capsys, tmp
     assert "finished figures are kept" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("given", "threads"), [({}, "1"), ({"OMP_NUM_THREADS": "2"}, "2")])
+def test_commands_take_one_thread_unless_told_otherwise(given, threads):
+    code = "from sb3_course.cli import app; app.invoke(['demo', '--help']); import torch"
+    environ = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | given
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(torch.get_num_threads())"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split()[-1] == threads
+
+
 def test_a_thread_may_call_a_command(tmp_path):
     codes = []
     words = ["figures", "unknown", "--out", str(tmp_path)]

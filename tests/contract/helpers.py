@@ -8,7 +8,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize
 
 import sb3_course
 from tests.worlds import RandomSpaces
@@ -95,3 +95,17 @@ def copy_parameters(model):
 def equal_tensors(one, other):
     """Whether two dicts of tensors are equal bit for bit."""
     return one.keys() == other.keys() and all(th.equal(one[k], other[k]) for k in one)
+
+
+class WritesActions(VecEnvWrapper):
+    """Writes into the actions that it is given, as an environment in place may."""
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_async(self, actions):
+        self.venv.step_async(actions.copy())
+        actions *= 0
+
+    def step_wait(self):
+        return self.venv.step_wait()

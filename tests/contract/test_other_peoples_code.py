@@ -21,7 +21,7 @@ import sb3_course
 from sb3_course import BC, ISPG, NPG, REINFORCE, DAgger, OnlineActorCritic
 from sb3_course.common.evaluation import evaluate, evaluation_envs
 from sb3_course.ispg import RATIOS
-from tests.contract.helpers import takes
+from tests.contract.helpers import WritesActions, takes
 from tests.worlds import RandomSpaces
 
 KINDS = [np.uint8, np.int64, np.float32, object]
@@ -215,6 +215,19 @@ def test_last_observations_may_be_overwritten_by_later_ones(name):
     )
     for one, other in zip(learned.policy.parameters(), expected.policy.parameters(), strict=True):
         assert th.equal(one, other)
+
+
+@pytest.mark.parametrize("space", [spaces.Discrete(3), spaces.MultiBinary(3)], ids=str)
+@pytest.mark.parametrize("name", sb3_course.ALGORITHMS)
+def test_what_an_environment_writes_into_its_actions_changes_nothing(name, space):
+    algorithm = getattr(sb3_course, name)
+
+    def made():
+        return DummyVecEnv([lambda: RandomSpaces(spaces.Box(-1, 1, (2,)), space)] * 2)
+
+    one = train(algorithm, made())
+    other = train(algorithm, WritesActions(made()))
+    assert all(th.equal(one[key], other[key]) for key in one)
 
 
 @pytest.mark.parametrize("kind", KINDS)

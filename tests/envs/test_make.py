@@ -119,6 +119,11 @@ def test_auto_falls_back_without_envpool(
     assert capsys.readouterr().out == ""
 
 
+def test_an_unknown_environment_is_told_with_where_ones_own_would_be() -> None:
+    with pytest.raises(UnsupportedEnvError, match="your own names its module: my_module:MyEnv-v0"):
+        make_vec_env("MyEnv-v0")
+
+
 def test_envpool_without_envpool_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "envpool", None)
     with pytest.raises(ImportError, match=r"pip install 'sb3-course\[envpool\]'"):

@@ -16,7 +16,7 @@ from sb3_course import NPG, DAgger, loading
 from sb3_course.common.errors import UserError
 from sb3_course.imitation import as_expert, demonstrate, load_expert
 from sb3_course.imitation.experts import CHUNK, label
-from tests.contract.helpers import any_env
+from tests.contract.helpers import WritesActions, any_env
 from tests.imitation.helpers import balance, homework_expert, write
 from tests.worlds import Scripted
 
@@ -193,6 +193,13 @@ def test_demonstrates_whole_episodes():
         np.testing.assert_array_equal(trajectory.obs[:, 0], [0, 1, 2, 3])
         np.testing.assert_array_equal(trajectory.acts, [0, 1, 0])
         np.testing.assert_array_equal(trajectory.rews, [1, 2, 4])
+
+
+def test_demonstrates_what_the_expert_did_if_the_environment_writes_into_its_actions():
+    made = (wrap(make_vec_env("CartPole-v1", 2)) for wrap in (WritesActions, lambda env: env))
+    one, other = (demonstrate(balance, env, 2, seed=3) for env in made)
+    for a, b in zip(one, other, strict=True):
+        assert a.acts.tolist() == b.acts.tolist()
 
 
 def test_demonstrates_the_same_from_the_same_seed():

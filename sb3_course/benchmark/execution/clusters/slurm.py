@@ -188,10 +188,9 @@ def notes(grid: Grid, array: SlurmArray) -> list[str]:
             f"{array.tasks} tasks of {array.cpus} CPUs for {n_runs} runs: "
             f"{array.tasks * array.cpus - n_runs} CPUs have nothing to do"
         )
-    hours = seconds_of(array.time) / 3600
     if grid.checkpoint_every is None:
         lines.append(
             "the grid has no checkpoint_every: a run that is interrupted starts anew, and one that "
-            f"takes more than {hours:g} hours never ends"
+            f"takes more than --time {array.time} never ends"
         )
     return lines

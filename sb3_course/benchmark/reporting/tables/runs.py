@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sb3_course.benchmark.definition.user_code import REGISTRATION_OF, SOURCE_OF
 from sb3_course.benchmark.reporting.content import Cell, Record, Table
 from sb3_course.benchmark.reporting.numbers import quantity
 from sb3_course.benchmark.reporting.tables.layout import arranged, look, records
@@ -95,4 +96,6 @@ def _flat(manifest: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    """Return the name of a fact in words; the names of the user's modules are left as they are."""
+    of_user = name.startswith((SOURCE_OF, REGISTRATION_OF))
+    return name if of_user else name.replace("_", " ")

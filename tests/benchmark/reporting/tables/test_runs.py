@@ -25,6 +25,23 @@ def test_differing_versions_are_listed_with_their_numbers_of_runs():
     ]
 
 
+def test_the_users_names_are_left_as_they_are():
+    (spec, *_), facts = (
+        made_up.grid().runs(),
+        {
+            "source of my_mod": "a",
+            "registration of my_mod:Line_up-v0": "b",
+            "git_commit": "c",
+        },
+    )
+    made_with = runs.made_with(Record([RunResult(spec=spec, made_with=facts)], manifest={}))
+    assert [name for name, _ in made_with.rows] == [
+        "source of my_mod",
+        "registration of my_mod:Line_up-v0",
+        "git commit",
+    ]
+
+
 def test_training_time_has_the_rate_of_environment_steps():
     grid = made_up.grid(n_algorithms=1, n_environments=1, seeds=1)
     ((name, time),) = runs.training_time(analyze(grid, made_up.results(grid))).cells
