@@ -15,22 +15,10 @@ from sb3_course.benchmark.definition.user_code import SOURCE_OF, of_user, user_m
 from sb3_course.benchmark.storage.manifest import merge_manifest, read_manifest
 from sb3_course.benchmark.storage.provenance import digest_of_code
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.common.errors import UserError
 from sb3_course.common.tracking.code import git_commit, versions
 
 STAGED = ".rerun"
 """Folder in that of a grid's results, in which new runs wait."""
-
-
-def check_user_code(runs: Sequence[RunSpec], store: Store) -> None:
-    """Check that the user's modules are those that the finished runs were made with.
-
-    :param runs: Runs of a grid
-    :param store: Store with their results
-    :raises UserError: A module has changed since; names it and the number of runs
-    """
-    if words := other_user_code(runs, store):
-        raise UserError(words)
 
 
 def other_user_code(runs: Sequence[RunSpec], store: Store) -> str:
