@@ -98,8 +98,7 @@ def _show_plan(plan: "TuningPlan") -> None:
     from sb3_course.benchmark.tuning.sensitivity import runs_of
 
     for subject in plan.subjects:
-        search = subject.search
-        rungs = " → ".join(subject.rung_name(i) for i in range(len(subject.rungs)))
+        search, rungs = subject.search, " → ".join(subject.rung_names)
         along = runs_of(subject, {})
         curves = f", {len(along)} runs for the sensitivity" if along else ""
         n_steps = subject.expected_steps() + sum(s.config.total_timesteps for s in along)
