@@ -78,16 +78,6 @@ class TuningOutcome:
     page: Path
 
 
-def tuning_folder(results: str | Path, grid: Grid) -> Path:
-    """Return the folder of a grid's tuning.
-
-    :param results: Folder of all results
-    :param grid: Grid
-    :return: Path of the folder
-    """
-    return Path(results) / grid.name / TUNING
-
-
 def plan_tuning(
     grid: GridSource, *, only: Sequence[str] = (), results: str | Path = RESULTS
 ) -> TuningPlan:
@@ -110,7 +100,7 @@ def plan_tuning(
             f"{loaded.name} has no `search`, as in "
             "search: {algorithms: {NPG: {target_kl: {low: 0.003, high: 0.1, log: true}}}}"
         )
-    folder = tuning_folder(results, loaded)
+    folder = Path(results) / loaded.name / TUNING
     if (rounds := read_rounds(folder.parent)) is not None:
         loaded.search.check_seeds({seed for seeds in rounds.seeds for seed in seeds})
     subjects = _selected(subjects_of(loaded, references_for(loaded, folder.parent)), only)
