@@ -11,7 +11,7 @@ import pandas as pd
 
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.definition.yaml_source import GridSource
-from sb3_course.benchmark.logs.layout import ZOO, ZOO_TENSORBOARD, Layout
+from sb3_course.benchmark.logs.layout import ZOO, ZOO_TENSORBOARD, Layout, check_name
 from sb3_course.benchmark.logs.run_log import EVALUATION, Name, RunLog, read_run
 from sb3_course.benchmark.logs.search import FoundRun, Unread, find_runs, kind_of, shown
 from sb3_course.benchmark.logs.tidy_csv import read_tidy
@@ -148,9 +148,7 @@ def _labeled(source: GridSource, layout: Layout | None, results: Path) -> Logs:
         label, sign, path = str(source).partition("=")
     if not sign:
         return _read(source if isinstance(source, Mapping) else Path(source), layout, results)
-    if not label.strip() or not label.isprintable() or len(label) > LONGEST_LABEL:
-        allowed = f"1 to {LONGEST_LABEL} printable characters"
-        raise UserError(f"{source}: label {label[:60]!r}; allowed: {allowed}")
+    check_name(f"{source}: label", label, LONGEST_LABEL)
     found = _read(Path(path), layout, results)
     return Logs(
         [replace(run, algorithm=f"{run.algorithm} ({label})") for run in found.runs],
