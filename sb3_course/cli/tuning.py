@@ -14,7 +14,6 @@ from sb3_course.cli.parts.grid_options import (
     Retries,
     RuntimeEnv,
     Workers,
-    check_cluster_options,
     command_line,
     runtime_env_in,
 )
@@ -69,8 +68,7 @@ def tune(
 
     sb3-course tune benchmarks/search_cartpole.yaml --workers 2 --only algorithm=NPG
     """
-    check_cluster_options(executor, address, runtime_env)
-    brought = runtime_env_in(runtime_env)
+    brought = runtime_env_in(runtime_env, executor, address)
     from sb3_course.benchmark.tuning.tuner import plan_tuning, run_tuning
 
     plan = plan_tuning(grid, only=only or [], results=results)
