@@ -17,7 +17,6 @@ from sb3_course.benchmark.definition.selection import select
 from sb3_course.benchmark.definition.yaml_source import GridSource
 from sb3_course.benchmark.execution.clusters.shared_folder import unshared
 from sb3_course.benchmark.execution.rerun import (
-    check_user_code,
     other_user_code,
     replace_stored,
     staging_store,
@@ -117,8 +116,8 @@ def plan_grid(
     store = staging_store(kept, loaded.runs()) if rerun else kept
     runs = select(loaded.runs(), only, _names)
     todo = runner.to_do(runs, store)
-    if not (rerun or keep):
-        check_user_code(runs, kept)
+    if not (rerun or keep) and (words := other_user_code(runs, kept)):
+        raise UserError(words)
     notes: list[str] = []
     if todo:
         store.check_free(todo)

@@ -1,5 +1,6 @@
 """Add seeds to a grid in rounds, until its questions are settled by a sequential test."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count, islice
 from pathlib import Path
@@ -98,14 +99,9 @@ def _kept(folder: Path, rounds: Rounds) -> Rounds:
     """Write rounds, together with what another command has added to them; return both."""
     other = read_rounds(folder)
     if other is not None:
-        counts = (
-            {key: max(mine.get(key, 0), theirs.get(key, 0)) for key in {**mine, **theirs}}
-            for mine, theirs in (
-                (rounds.started, other.started),
-                (rounds.looked, other.looked),
-            )
-        )
-        rounds = rounds.model_copy(update=dict(zip(("started", "looked"), counts, strict=True)))
+        started = Counter(rounds.started) | Counter(other.started)  # the higher of two numbers
+        looked = Counter(rounds.looked) | Counter(other.looked)
+        rounds = rounds.model_copy(update={"started": dict(started), "looked": dict(looked)})
     write_rounds(folder, rounds)
     return rounds
 

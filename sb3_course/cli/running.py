@@ -17,7 +17,6 @@ from sb3_course.cli.parts.grid_options import (
     Retries,
     RuntimeEnv,
     Workers,
-    check_cluster_options,
     command_line,
     runtime_env_in,
     show_damage,
@@ -130,7 +129,7 @@ def run(
     """
     from sb3_course.benchmark.definition.grid import load_grid
 
-    check_cluster_options(executor, address, runtime_env)
+    brought = runtime_env_in(runtime_env, executor, address)
     if max_seeds is not None and not until_settled:
         raise typer.BadParameter("--max-seeds requires --until-settled")
     if no_wait and rerun:
@@ -143,7 +142,7 @@ def run(
         "executor": executor,
         "workers": workers,
         "address": address,
-        "runtime_env": runtime_env_in(runtime_env),
+        "runtime_env": brought,
         "retries": retries,
         "tensorboard": tensorboard,
         "track": track or (),

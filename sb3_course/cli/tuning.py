@@ -14,7 +14,6 @@ from sb3_course.cli.parts.grid_options import (
     Retries,
     RuntimeEnv,
     Workers,
-    check_cluster_options,
     command_line,
     runtime_env_in,
 )
@@ -69,8 +68,7 @@ def tune(
 
     sb3-course tune benchmarks/search_cartpole.yaml --workers 2 --only algorithm=NPG
     """
-    check_cluster_options(executor, address, runtime_env)
-    brought = runtime_env_in(runtime_env)
+    brought = runtime_env_in(runtime_env, executor, address)
     from sb3_course.benchmark.tuning.tuner import plan_tuning, run_tuning
 
     plan = plan_tuning(grid, only=only or [], results=results)
@@ -98,8 +96,7 @@ def _show_plan(plan: "TuningPlan") -> None:
     from sb3_course.benchmark.tuning.sensitivity import runs_of
 
     for subject in plan.subjects:
-        search = subject.search
-        rungs = " → ".join(subject.rung_name(i) for i in range(len(subject.rungs)))
+        search, rungs = subject.search, " → ".join(subject.rung_names)
         along = runs_of(subject, {})
         curves = f", {len(along)} runs for the sensitivity" if along else ""
         n_steps = subject.expected_steps() + sum(s.config.total_timesteps for s in along)

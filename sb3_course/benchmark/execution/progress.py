@@ -132,16 +132,12 @@ class Lines(Display):
         self._printed = now
         taken, total = self._steps.taken(), self._steps.total
         rate = taken / (now - self._started)
-        left = f", {_hours((total - taken) / rate)} left" if rate else ""
+        left = f", {timedelta(seconds=round((total - taken) / rate))} left" if rate else ""
         self._print(f"{taken:,.0f} of {total:,} steps, {rate:,.0f} a second{left}")
 
     def _print(self, text: str) -> None:
         line = f"[{self._steps.runs_ended}/{self._steps.runs}] {text}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _hours(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
 
 
 class Bars(Display):

@@ -12,25 +12,13 @@ from typing import Any
 
 from sb3_course.benchmark.definition.grid import RunSpec
 from sb3_course.benchmark.definition.user_code import SOURCE_OF, of_user, user_modules
-from sb3_course.benchmark.storage.manifest import merge_manifest, read_manifest
+from sb3_course.benchmark.storage.manifest import NAME, merge_manifest, read_manifest
 from sb3_course.benchmark.storage.provenance import digest_of_code
 from sb3_course.benchmark.storage.store import Store
-from sb3_course.common.errors import UserError
 from sb3_course.common.tracking.code import git_commit, versions
 
 STAGED = ".rerun"
 """Folder in that of a grid's results, in which new runs wait."""
-
-
-def check_user_code(runs: Sequence[RunSpec], store: Store) -> None:
-    """Check that the user's modules are those that the finished runs were made with.
-
-    :param runs: Runs of a grid
-    :param store: Store with their results
-    :raises UserError: A module has changed since; names it and the number of runs
-    """
-    if words := other_user_code(runs, store):
-        raise UserError(words)
 
 
 def other_user_code(runs: Sequence[RunSpec], store: Store) -> str:
@@ -103,7 +91,7 @@ def replace_stored(store: Store, staged: Store, specs: Sequence[RunSpec], whole:
     manifest, results = read_manifest(staged.folder), staged.read(specs)
     if not results:  # another process, which executed some of the runs, has already replaced them
         if not staged.finished():
-            (staged.folder / "manifest.json").unlink(missing_ok=True)
+            (staged.folder / NAME).unlink(missing_ok=True)
         return
     for result in results:
         store.write(result)
@@ -113,7 +101,7 @@ def replace_stored(store: Store, staged: Store, specs: Sequence[RunSpec], whole:
     if whole:
         _remove_staging(store)
     else:
-        (staged.folder / "manifest.json").unlink(missing_ok=True)
+        (staged.folder / NAME).unlink(missing_ok=True)
         for spec in specs:
             staged.path(spec).unlink(missing_ok=True)
 
@@ -133,4 +121,4 @@ def _replace_manifest(store: Store, manifest: dict[str, Any] | None, whole: bool
         merge_manifest(store.folder, manifest, add=not whole)
     elif whole:  # the command was killed between its last run and writing it
         # The stored one describes other runs.
-        (store.folder / "manifest.json").unlink(missing_ok=True)
+        (store.folder / NAME).unlink(missing_ok=True)

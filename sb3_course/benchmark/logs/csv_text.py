@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sb3_course.benchmark.logs.points import LARGEST_LOG
 from sb3_course.common.errors import UserError, unknown
-from sb3_course.common.files import read_whole
+from sb3_course.common.files import read_regular
 
 MOST_COLUMNS = 1000
 LONGEST_NAME = 200
@@ -72,11 +72,9 @@ def read_csv(path: Path, still_written: bool = False) -> CsvTable:
     :raises UserError: It is not one; gives the reason alone
     """
     try:
-        text = read_whole(path, LARGEST_LOG).decode("utf-8-sig")
+        text = read_regular(path, LARGEST_LOG).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError("no text file in UTF-8") from error
-    except UserError as error:
-        raise UserError(str(error).removeprefix(f"{path}: ")) from error
     except OSError as error:
         raise UserError(error.strerror or "unreadable") from error
     end = max(text.rfind("\n"), text.rfind("\r")) + 1

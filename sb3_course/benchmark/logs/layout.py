@@ -16,15 +16,16 @@ MOST_STARS = 4
 LONGEST_NAME = 100
 
 
-def check_name(part: str, name: str) -> None:
-    """Check that a text can be the name of an algorithm or an environment.
+def check_name(part: str, name: str, longest: int = LONGEST_NAME) -> None:
+    """Check that a text can be the name of an algorithm or an environment, or a label.
 
     :param part: What it names
     :param name: The text
+    :param longest: Largest number of characters
     :raises UserError: It is empty or long, or holds characters that are not shown
     """
-    if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
-        allowed = f"1 to {LONGEST_NAME} printable characters"
+    if not name.strip() or not name.isprintable() or len(name) > longest:
+        allowed = f"1 to {longest} printable characters"
         raise UserError(f"{part} {name[:60]!r}; allowed: {allowed}")
 
 

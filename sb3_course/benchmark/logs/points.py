@@ -1,6 +1,5 @@
 """The returns of one run along its steps, checked: rows of the table but for the run's names."""
 
-import json
 import math
 from collections.abc import Sequence
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sb3_course.benchmark.storage.returns_table import episodes_text
 from sb3_course.common.errors import UserError
 
 LARGEST_LOG = 2**27
@@ -68,7 +68,7 @@ def points(
             )
         before = step
     taken = np.asarray(steps, dtype=np.int64)
-    texts = None if episodes is None else [_text(values) for values in episodes]
+    texts = None if episodes is None else list(map(episodes_text, episodes))
     table = pd.DataFrame(
         {
             "step": taken,
@@ -81,7 +81,3 @@ def points(
         }
     )
     return table.drop_duplicates("step", keep="last", ignore_index=True)
-
-
-def _text(values: Sequence[float]) -> str:
-    return json.dumps([float(f"{value:.6g}") for value in values])

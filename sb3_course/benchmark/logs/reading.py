@@ -1,8 +1,9 @@
 """Paths of any kind, read as one table: folders of logs, tables, grids and their results."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.definition.yaml_source import GridSource
-from sb3_course.benchmark.logs.layout import ZOO, ZOO_TENSORBOARD, Layout
+from sb3_course.benchmark.logs.layout import ZOO, ZOO_TENSORBOARD, Layout, check_name
 from sb3_course.benchmark.logs.run_log import EVALUATION, Name, RunLog, read_run
 from sb3_course.benchmark.logs.search import FoundRun, Unread, find_runs, kind_of, shown
 from sb3_course.benchmark.logs.tidy_csv import read_tidy
@@ -32,21 +33,9 @@ Sources: TypeAlias = GridSource | Sequence[GridSource]
 
 
 @dataclass(frozen=True)
-class Found:
-    """What is at one path, see :class:`Logs`."""
-
-    runs: list[RunLog]
-    unread: list[Unread] = field(default_factory=list)
-    absent: list[Absent] = field(default_factory=list)
-    grids: list[tuple[Grid, Path]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
 class Logs:
-    """Logs that were read.
+    """What was read at one path, or at several.
 
-    :param table: Returns of all runs, one row per point, with the columns :data:`.COLUMNS`; NaN for
-        what a log does not hold
     :param runs: The runs, each with its path and the kind of file that it was read from
     :param unread: Path of what could not be read, and the reason
     :param absent: Runs of grids that failed or have not been run: algorithm, environment, seed and
@@ -54,11 +43,20 @@ class Logs:
     :param grids: Grids whose results are among them, with the folders of the results
     """
 
-    table: pd.DataFrame
     runs: list[RunLog]
-    unread: list[Unread]
-    absent: list[Absent]
-    grids: list[tuple[Grid, Path]]
+    unread: list[Unread] = field(default_factory=list)
+    absent: list[Absent] = field(default_factory=list)
+    grids: list[tuple[Grid, Path]] = field(default_factory=list)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Returns of all runs, a row per point with :data:`.COLUMNS`; NaN for what is unknown."""
+        named = [
+            run.points.assign(algorithm=run.algorithm, environment=run.environment, seed=run.seed)
+            for run in self.runs
+        ]
+        table = pd.concat([pd.DataFrame(columns=COLUMNS), *named][bool(named) :], ignore_index=True)
+        return table[COLUMNS].sort_values(COLUMNS[:4], ignore_index=True)
 
     @property
     def problems(self) -> list[str]:
@@ -124,35 +122,35 @@ def read_logs(sources: Sources, layout: str | None = None, results: Path = Path(
     parsed = None if layout is None else Layout.parse(layout)
     several = [sources] if isinstance(sources, str | Path | Mapping) else sources
     found = [_labeled(source, parsed, results) for source in several]
-    runs = _apart([part.runs for part in found])
-    unread = [line for part in found for line in part.unread]
-    absent = [line for part in found for line in part.absent]
-    if not (runs or absent):
-        reasons = "; ".join(_line(path, reason) for path, reason in unread[:SHOWN])
-        raise UserError(f"no run could be read: {reasons or 'no path is given'}")
-    if layout is not None and all(run.source in (RESULTS, TABLE) for run in runs):
+    logs = Logs(
+        _apart(run for part in found for run in part.runs),
+        [line for part in found for line in part.unread],
+        [line for part in found for line in part.absent],
+        [grid for part in found for grid in part.grids],
+    )
+    if not (logs.runs or logs.absent):
+        reasons = "; ".join(logs.problems[:SHOWN]) or "no path is given"
+        raise UserError(f"no run could be read: {reasons}")
+    if layout is not None and all(run.source in (RESULTS, TABLE) for run in logs.runs):
         raise UserError(OF_LOGS)
-    grids = [grid for part in found for grid in part.grids]
-    _check_same_tasks(grids)
-    return Logs(_table(runs), runs, unread, absent, grids)
+    _check_same_tasks(logs.grids)
+    return logs
 
 
 def _line(path: Path, reason: str) -> str:
     return shown(reason) if str(path) in reason else f"{shown(path)}: {shown(reason)}"
 
 
-def _labeled(source: GridSource, layout: Layout | None, results: Path) -> Found:
+def _labeled(source: GridSource, layout: Layout | None, results: Path) -> Logs:
     """Read what is at one path, which may have a label for the names of its algorithms."""
     label, sign, path = "", "", ""
     if not isinstance(source, Mapping) and not Path(source).exists():
         label, sign, path = str(source).partition("=")
     if not sign:
         return _read(source if isinstance(source, Mapping) else Path(source), layout, results)
-    if not label.strip() or not label.isprintable() or len(label) > LONGEST_LABEL:
-        allowed = f"1 to {LONGEST_LABEL} printable characters"
-        raise UserError(f"{source}: label {label[:60]!r}; allowed: {allowed}")
+    check_name(f"{source}: label", label, LONGEST_LABEL)
     found = _read(Path(path), layout, results)
-    return Found(
+    return Logs(
         [replace(run, algorithm=f"{run.algorithm} ({label})") for run in found.runs],
         found.unread,
         [(f"{run[0]} ({label})", *run[1:]) for run in found.absent],
@@ -160,7 +158,7 @@ def _labeled(source: GridSource, layout: Layout | None, results: Path) -> Found:
     )
 
 
-def _read(source: Path | Mapping[str, Any], layout: Layout | None, results: Path) -> Found:
+def _read(source: Path | Mapping[str, Any], layout: Layout | None, results: Path) -> Logs:
     """Read what is at one path."""
     if (found := grid_of(source, results)) is not None:
         return _results(*found)
@@ -172,7 +170,7 @@ def _read(source: Path | Mapping[str, Any], layout: Layout | None, results: Path
     return _logs(path, layout)
 
 
-def _results(grid: Grid, store: Store) -> Found:
+def _results(grid: Grid, store: Store) -> Logs:
     """Read the results of a grid of this project."""
     specs = grid.runs()
     results = list(store.read(specs))
@@ -180,7 +178,7 @@ def _results(grid: Grid, store: Store) -> Found:
     absent = list(without_result(grid, results))
     runs = [run for _, run in finished.groupby(COLUMNS[:3], sort=False)]
     damage = [(store.folder, line) for line in store.damage(specs)]
-    return Found(
+    return Logs(
         [_result(store.folder, run) for run in runs], damage, absent, [(grid, store.folder)]
     )
 
@@ -191,17 +189,17 @@ def _result(folder: Path, run: pd.DataFrame) -> RunLog:
     return RunLog(*names, folder, RESULTS, EVALUATION, run[POINTS])
 
 
-def _tidy(path: Path) -> Found:
+def _tidy(path: Path) -> Logs:
     try:
         runs, unread = read_tidy(path)
     except UserError as error:
-        return Found([], [(path, str(error))])
+        return Logs([], [(path, str(error))])
     read = [RunLog(*run, path, TABLE, "", points) for run, points in runs.items()]
     left_out = [(path, f"{' · '.join(map(str, run))}: {why}") for run, why in unread.items()]
-    return Found(read, left_out)
+    return Logs(read, left_out)
 
 
-def _logs(root: Path, layout: Layout | None) -> Found:
+def _logs(root: Path, layout: Layout | None) -> Logs:
     found, unread = find_runs(root, layout or Layout.parse(ZOO))
     if layout is None:
         swapped = {_swapped(run) for run in found}
@@ -214,7 +212,7 @@ def _logs(root: Path, layout: Layout | None) -> Found:
         except UserError as error:
             unread.append((run.path, str(error)))
     distinct, repeated = _distinct(runs)
-    return Found(distinct, [*unread, *repeated])
+    return Logs(distinct, [*unread, *repeated])
 
 
 def _swapped(run: FoundRun) -> bool | None:
@@ -243,10 +241,10 @@ def _distinct(runs: Sequence[RunLog]) -> tuple[list[RunLog], list[Unread]]:
     return list(kept.values()), repeated
 
 
-def _apart(parts: Sequence[Sequence[RunLog]]) -> list[RunLog]:
+def _apart(runs: Iterable[RunLog]) -> list[RunLog]:
     """Return the runs of several paths; a run that two paths lead to is one."""
     kept: dict[Name, RunLog] = {}
-    for run in (run for part in parts for run in part):
+    for run in runs:
         other = kept.setdefault(run.name, run)
         if other.path.resolve() != run.path.resolve():
             raise UserError(
@@ -273,14 +271,3 @@ def _check_same_tasks(grids: Sequence[tuple[Grid, Path]]) -> None:
 
 def _last(run: RunLog) -> int:
     return int(run.points["num_timesteps"].max())
-
-
-def _table(runs: Sequence[RunLog]) -> pd.DataFrame:
-    named = [
-        run.points.assign(algorithm=run.algorithm, environment=run.environment, seed=run.seed)
-        for run in runs
-    ]
-    table = pd.concat([pd.DataFrame(columns=COLUMNS), *named][bool(named) :], ignore_index=True)[
-        COLUMNS
-    ]
-    return table.sort_values(COLUMNS[:4], ignore_index=True)

@@ -32,7 +32,7 @@ from sb3_course.benchmark.logs.search import (
     of_kind,
 )
 from sb3_course.common.errors import UserError
-from sb3_course.common.files import read_whole
+from sb3_course.common.files import read_regular
 from sb3_course.common.yaml_values import MOST_CHARACTERS, GridLoader
 
 EVALUATION, TRAINING = "evaluations", "training episodes"
@@ -159,8 +159,8 @@ def _arguments(run: FoundRun) -> dict[str, str]:
     for path in run.files:
         if path.name == ARGUMENTS and len(path.relative_to(run.path).parts) <= 2:
             try:
-                return plain_texts(read_whole(path, 4 * MOST_CHARACTERS).decode())
-            except (OSError, UserError, ValueError, OverflowError, yaml.YAMLError) as error:
+                return plain_texts(read_regular(path, 4 * MOST_CHARACTERS).decode())
+            except (OSError, ValueError, OverflowError, yaml.YAMLError) as error:
                 raise UserError(f"{path.name} is damaged, and with it the run's seed") from error
     return {}
 

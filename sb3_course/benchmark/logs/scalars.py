@@ -131,7 +131,6 @@ def _go_back(scalars: Scalars, step: float) -> None:
 def _events(path: Path, names: Collection[str]) -> list[tuple[str, float, float, float]]:
     """Return name, step, value and seconds since the file was opened of scalars of these names."""
     import_module("tensorboard")  # before what comes with it, so that its name is the one told
-    from google.protobuf.message import DecodeError
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
     from tensorboard.util.tensor_util import make_ndarray
 
@@ -155,17 +154,9 @@ def _events(path: Path, names: Collection[str]) -> list[tuple[str, float, float,
                     continue
                 seconds = event.wall_time - opened
                 found.append((value.tag, float(event.step), number, seconds))
-    except (
-        OSError,
-        DecodeError,
-        ValueError,
-        TypeError,
-        IndexError,
-        OverflowError,
-        MemoryError,
-    ) as e:
-        if isinstance(e, UserError):
-            raise
+    except UserError:
+        raise
+    except Exception as e:  # TensorBoard lets through whatever wrong bytes lead to
         raise UserError(f"{path.name}: damaged ({type(e).__name__})") from e
     if size and not n_events:
         raise UserError(f"{path.name}: no event file of TensorBoard, or damaged from its start on")

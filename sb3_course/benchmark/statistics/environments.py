@@ -12,8 +12,8 @@ import pandas as pd
 
 from sb3_course.benchmark.statistics import bootstrap, metrics
 from sb3_course.benchmark.statistics.bootstrap import CURVE_REPS, Estimate
-from sb3_course.benchmark.statistics.curves import RUN
 from sb3_course.benchmark.statistics.metrics import Array
+from sb3_course.benchmark.storage.returns_table import COLUMNS
 
 ESTIMATE = list(Estimate._fields)
 TASK = ["algorithm", "environment"]
@@ -162,7 +162,8 @@ def metric_curves(finished: pd.DataFrame) -> pd.DataFrame:
     """
     measured = [
         ((*task, name, step), group[name].to_numpy(dtype=float)[:, np.newaxis])
-        for name in measured_metrics(finished)
+        for name in finished.columns
+        if name not in COLUMNS
         for (*task, step), group in finished.dropna(subset=[name]).groupby([*TASK, "step"])
     ]
     results = bootstrap.estimates(
@@ -173,14 +174,3 @@ def metric_curves(finished: pd.DataFrame) -> pd.DataFrame:
         for (names, values), result in zip(measured, results, strict=True)
     ]
     return pd.DataFrame(rows, columns=[*TASK, "metric", "step", *ESTIMATE, "n_runs"])
-
-
-def measured_metrics(finished: pd.DataFrame) -> list[str]:
-    """Return the names of the numbers that were measured beside returns and lengths.
-
-    :param finished: Tidy returns
-    :return: Names of the additional columns
-    """
-    from sb3_course.benchmark.storage.returns_table import COLUMNS
-
-    return [str(name) for name in finished.columns if name not in {*COLUMNS, *RUN}]

@@ -14,7 +14,7 @@ from sb3_course.benchmark.storage.run_files import locked
 from sb3_course.common.files import read_kept, write_whole
 from sb3_course.common.tracking.code import commit_of, git_commit, versions
 
-NAME = "manifest.json"
+NAME, LOCK = "manifest.json", ".manifest.lock"
 
 
 class _Manifest(BaseModel):
@@ -60,7 +60,7 @@ def _parsed(content: bytes) -> dict[str, Any]:
 
 def write_manifest(
     grid: Grid, folder: Path, command: str, workers: int | None, started: float
-) -> dict[str, Any]:
+) -> None:
     """Write what a grid was run with: command, commit, versions and machine.
 
     :param grid: Grid
@@ -68,7 +68,6 @@ def write_manifest(
     :param command: Command that started it; those of other commands on the grid stay
     :param workers: Number of runs at a time, None for one per CPU of a cluster
     :param started: ``time.monotonic()`` at its start; durations add up as well
-    :return: Content of the manifest
     """
     manifest = {
         "grid": configuration(grid),
@@ -80,10 +79,10 @@ def write_manifest(
         "workers": workers,
         "duration_seconds": round(time.monotonic() - started, 1),
     }
-    return merge_manifest(folder, manifest)
+    merge_manifest(folder, manifest)
 
 
-def merge_manifest(folder: Path, manifest: dict[str, Any], add: bool = True) -> dict[str, Any]:
+def merge_manifest(folder: Path, manifest: dict[str, Any], add: bool = True) -> None:
     """Replace the manifest, and add its commands and durations to those of the one before.
 
     No other command replaces it meanwhile.
@@ -91,15 +90,13 @@ def merge_manifest(folder: Path, manifest: dict[str, Any], add: bool = True) -> 
     :param folder: Folder of the results, ``results/GRID``
     :param manifest: New content
     :param add: Whether to keep the commands and durations of the one before
-    :return: What has been written
     """
-    with locked(folder / ".manifest.lock"):
+    with locked(folder / LOCK):
         before = (read_manifest(folder) if add else None) or {}
         commands = dict.fromkeys([*before.get("commands", []), *manifest["commands"]])
         seconds = before.get("duration_seconds", 0) + manifest["duration_seconds"]
-        merged = {**manifest, "commands": list(commands), "duration_seconds": round(seconds, 1)}
-        write_whole(folder / NAME, json.dumps(merged, indent=1) + "\n")
-    return merged
+        added = {"commands": list(commands), "duration_seconds": round(seconds, 1)}
+        _write(folder, manifest | added)
 
 
 def follow_grid(folder: Path, grid: Grid) -> None:
@@ -110,9 +107,12 @@ def follow_grid(folder: Path, grid: Grid) -> None:
     """
     now = configuration(grid)
     if (before := read_manifest(folder)) is not None and before.get("grid") != now:
-        with locked(folder / ".manifest.lock"):
-            changed = (read_manifest(folder) or before) | {"grid": now}
-            write_whole(folder / NAME, json.dumps(changed, indent=1) + "\n")
+        with locked(folder / LOCK):
+            _write(folder, (read_manifest(folder) or before) | {"grid": now})
+
+
+def _write(folder: Path, manifest: dict[str, Any]) -> None:
+    write_whole(folder / NAME, json.dumps(manifest, indent=1) + "\n")
 
 
 def _user_code(grid: Grid) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def tidy(results: Iterable[RunResult]) -> pd.DataFrame:
             "episode_length": float(np.mean(m.lengths)),
             "wall_time": round(m.wall_time, 3),
             "num_timesteps": m.num_timesteps,
-            "episode_returns": json.dumps([float(f"{r:.6g}") for r in m.returns]),
+            "episode_returns": episodes_text(m.returns),
             **{metric_column(name): float(np.mean(values)) for name, values in m.metrics.items()},
         }
         for result in results
@@ -55,6 +55,11 @@ def tidy(results: Iterable[RunResult]) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows, columns=[*COLUMNS, *map(metric_column, sorted(names))])
     return table.sort_values(COLUMNS[:4], ignore_index=True)
+
+
+def episodes_text(returns: Iterable[float]) -> str:
+    """Return the returns of single episodes as the table holds them, to six digits."""
+    return json.dumps([float(f"{value:.6g}") for value in returns])
 
 
 def without_result(grid: Grid, results: Iterable[RunResult]) -> Iterator[tuple[str, str, int, str]]:

@@ -18,7 +18,7 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,20 +69,24 @@ def closed(path: Path, problem: str) -> str:
     return f"{path} cannot be read ({problem}): make it readable, or move it away"
 
 
-def stored_in(path: Path) -> StoredRun:
-    """Read a run's own file.
+def stored_in(folder: Path, names: Iterable[str]) -> dict[str, StoredRun]:
+    """Read runs' own files.
 
-    :param path: The file
-    :return: Its text, or why it cannot be read
-    :raises FileNotFoundError: There is none
+    :param folder: Folder that may not exist
+    :param names: Names of the runs
+    :return: Texts of those that are there, or why they cannot be read, by name
     """
-    try:
-        return StoredRun(read_regular(path).decode(), str(path))
-    except FileNotFoundError:
-        raise
-    except (OSError, UnicodeDecodeError) as error:
-        problem = error.strerror if isinstance(error, OSError) else "it is not in UTF-8"
-        return StoredRun("", str(path), problem or str(error))
+    found = {}
+    for name in names_in(folder) & set(names):
+        path = folder / f"{name}.json"
+        try:
+            found[name] = StoredRun(read_regular(path).decode(), str(path))
+        except FileNotFoundError:  # packed, or finished, meanwhile
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            problem = error.strerror if isinstance(error, OSError) else "it is not in UTF-8"
+            found[name] = StoredRun("", str(path), problem or str(error))
+    return found
 
 
 class RunFiles:
@@ -123,7 +127,7 @@ class RunFiles:
         :param names: Names of the runs
         :return: The stored ones of these runs, by name
         """
-        found = self._read_single(names_in(self._folder) & set(names))
+        found = stored_in(self._folder, names)
         return found | self._packed.read(set(names) - found.keys())
 
     def write(self, name: str, text: str) -> None:
@@ -146,7 +150,7 @@ class RunFiles:
         if not names_in(self._folder):
             return
         with locked(self._folder / ".lock"):
-            single = self._read_single(names_in(self._folder))
+            single = stored_in(self._folder, names_in(self._folder))
             texts = {name: run.text for name, run in single.items() if self._is_run(name, run)}
             together = self._packed.texts() | texts
             if sum(map(len, together.values())) > LARGEST_PACK:
@@ -184,13 +188,6 @@ class RunFiles:
     def changed_at(self) -> int:
         """Return when the last run was added, removed or replaced, in nanoseconds since 1970."""
         return max(changed_at(self._folder), changed_at(self._packed.path))
-
-    def _read_single(self, names: Collection[str]) -> dict[str, StoredRun]:
-        found = {}
-        for name in names:
-            with suppress(FileNotFoundError):  # packed meanwhile
-                found[name] = stored_in(self.path(name))
-        return found
 
     def _is_run(self, name: str, run: StoredRun) -> bool:
         """Whether a file holds one line, which is that of the run after which it is named."""

@@ -41,7 +41,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         check_link(folder)
-        self.folder = folder
+        self.folder, self._failed = folder, folder / "failed"
         self._runs = RunFiles(folder, _id_of_line)
 
     def path(self, spec: RunSpec) -> Path:
@@ -58,7 +58,7 @@ class Store:
         :param spec: Run
         :return: Path of the file
         """
-        return self.folder / "failed" / f"{spec.id}.json"
+        return self._failed / f"{spec.id}.json"
 
     def write(self, result: RunResult) -> None:
         """Write a result; a run that finished is no longer among the failed ones.
@@ -95,9 +95,9 @@ class Store:
         """
         self._runs.remove(self.replaced(specs))
         new = {(*spec.names, spec.seed) for spec in specs}
-        for name, run in self._failures(names_in(self.folder / "failed")).items():
+        for name, run in stored_in(self._failed, names_in(self._failed)).items():
             if _named(run.text) in new:
-                (self.folder / "failed" / f"{name}.json").unlink(missing_ok=True)
+                (self._failed / f"{name}.json").unlink(missing_ok=True)
 
     def finished(self) -> set[str]:
         """Return the ids of the finished runs, as named; no run's own file is opened."""
@@ -132,7 +132,7 @@ class Store:
 
     def failed(self) -> set[str]:
         """Return the ids of the runs that failed and have not finished since."""
-        return names_in(self.folder / "failed") - self.finished()
+        return names_in(self._failed) - self.finished()
 
     def read(self, specs: Iterable[RunSpec]) -> list[RunResult]:
         """Read the stored results, in the order of the runs.
@@ -141,7 +141,7 @@ class Store:
         :return: Results of finished and of failed runs; a damaged one is that of a failed run
         """
         by_id = {spec.id: spec for spec in specs}
-        runs, failures = self._runs.read(by_id), self._failures(by_id)
+        runs, failures = self._runs.read(by_id), stored_in(self._failed, by_id)
         found = {}
         for name, spec in by_id.items():
             if name in runs:
@@ -159,7 +159,7 @@ class Store:
         """
         by_id = {spec.id: spec for spec in specs}
         runs = self._runs.read(self._runs.names() | by_id.keys())
-        failures = self._failures(by_id)
+        failures = stored_in(self._failed, by_id)
         stored = [(run, by_id.get(name), False) for name, run in sorted(runs.items())]
         stored += [(run, by_id[name], True) for name, run in sorted(failures.items())]
         return [*self._runs.damage(), *(line for s in stored if (line := _damage(*s)))]
@@ -175,7 +175,7 @@ class Store:
         for above in self.folder.parents:
             if os.path.lexists(above) and not above.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
-        for folder in (self.folder, self.folder / "runs", self.folder / "failed"):
+        for folder in (self.folder, self.folder / "runs", self._failed):
             if os.path.lexists(folder) and not folder.is_dir():
                 raise UserError(f"{folder} is no folder; move it away, as results go there")
         self._runs.check_readable()
@@ -186,14 +186,7 @@ class Store:
 
     def changed_at(self) -> int:
         """Return when the last result was added, removed or replaced, in ns since 1970."""
-        return max(self._runs.changed_at(), changed_at(self.folder / "failed"))
-
-    def _failures(self, ids: Iterable[str]) -> dict[str, StoredRun]:
-        found = {}
-        for name in names_in(self.folder / "failed") & set(ids):
-            with suppress(FileNotFoundError):  # finished meanwhile
-                found[name] = stored_in(self.folder / "failed" / f"{name}.json")
-        return found
+        return max(self._runs.changed_at(), changed_at(self._failed))
 
 
 def _named(text: str) -> tuple[str, str, int] | None:

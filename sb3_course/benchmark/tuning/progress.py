@@ -63,7 +63,7 @@ class TrialDisplay(Display):
         subject = self._study.subject
         held = self._study.held(trial.number)
         found = f"no value, {reason_of(held)}" if value is None else after(subject, rung, value)
-        settings = in_words(self._study.settings(trial))
+        settings = in_words(subject.settings(trial.params))
         self._print(f"{subject.label}: trial {trial.number}: {found}; {settings}")
         self.tick()
 

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.pruners import NopPruner
@@ -125,17 +124,9 @@ class SharedStudy:
         return begun(self._study, states)
 
     @property
-    def counted(self) -> int:
-        """Number of trials; those that a constructor has refused do not count."""
-        return n_counted(self.trials())
-
-    @property
     def over(self) -> bool:
         """Whether all trials have ended, whoever worked on them."""
         return is_over(self.trials(), self.subject)
-
-    def _due(self) -> bool:
-        return self.counted < self.subject.search.trials
 
     def take(self) -> Trial | None:
         """Take a trial: one that a killed command has left, or else a new one.
@@ -146,7 +137,8 @@ class SharedStudy:
         if not self._locks.acquire(ASKING):
             return None
         try:
-            trial = self._abandoned() or (self._new() if self._due() else self._again())
+            is_due = n_counted(self.trials()) < self.subject.search.trials
+            trial = self._abandoned() or (self._new() if is_due else self._again())
         finally:
             self._locks.release(ASKING)
         if trial is not None:
@@ -224,14 +216,6 @@ class SharedStudy:
         :return: Index of the rung that is next
         """
         return len(values_of(self.held(trial.number)))
-
-    def settings(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
-        """Return the hyper-parameters of a trial by name.
-
-        :param trial: Trial
-        :return: Values as in a grid; none for a trial of the grid's own, however they are written
-        """
-        return self.subject.settings(trial.params)
 
     def failure_of(self, trial: Trial) -> str | None:
         """Return why an earlier trial with the same settings failed.

@@ -105,17 +105,16 @@ class Subject:
         """
         return {} if params == self.own_params else settings_of(params, self.ranges)
 
-    def rung_name(self, rung: int) -> str:
-        """Return the name of a rung.
-
-        :param rung: Index of the rung
-        :return: Text such as ``1 seed, 33% of the steps``, where it is stopped at an evaluation
-        """
-        at = self.rungs[rung]
-        configs = [spec.config for spec in self.runs({}, at)]
-        share = min((c.stop_at or c.total_timesteps) / c.total_timesteps for c in configs)
-        part = "" if at.fraction == 1 else f", {share:.0%} of the steps"
-        return f"{at.n_seeds} seed{'s' * (at.n_seeds > 1)}{part}"
+    @property
+    def rung_names(self) -> list[str]:
+        """Names of the rungs, such as ``1 seed, 33% of the steps``, where it is stopped."""
+        names = []
+        for rung in self.rungs:
+            configs = [spec.config for spec in self.runs({}, rung)]
+            share = min((c.stop_at or c.total_timesteps) / c.total_timesteps for c in configs)
+            part = "" if rung.fraction == 1 else f", {share:.0%} of the steps"
+            names.append(f"{rung.n_seeds} seed{'s' * (rung.n_seeds > 1)}{part}")
+        return names
 
     @property
     def most_runs(self) -> int:

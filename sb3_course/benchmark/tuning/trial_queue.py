@@ -142,7 +142,7 @@ class TrialQueue:
 
     def _runs_of(self, trial: Trial, rung: int) -> list[RunSpec]:
         subject = self._study.subject
-        return subject.runs(self._study.settings(trial), subject.rungs[rung])
+        return subject.runs(subject.settings(trial.params), subject.rungs[rung])
 
 
 def refusal_by_constructors(source: Source) -> Refusal:

@@ -19,7 +19,7 @@ from sb3_course.benchmark.definition.yaml_source import GridSource, Source
 from sb3_course.benchmark.execution import runner
 from sb3_course.benchmark.execution.executors import Executor, make_executor
 from sb3_course.benchmark.execution.heartbeat import logs_folder
-from sb3_course.benchmark.execution.rerun import check_user_code
+from sb3_course.benchmark.execution.rerun import other_user_code
 from sb3_course.benchmark.execution.run_queue import RunLocks
 from sb3_course.benchmark.plan import check_execution
 from sb3_course.benchmark.storage import manifest
@@ -78,16 +78,6 @@ class TuningOutcome:
     page: Path
 
 
-def tuning_folder(results: str | Path, grid: Grid) -> Path:
-    """Return the folder of a grid's tuning.
-
-    :param results: Folder of all results
-    :param grid: Grid
-    :return: Path of the folder
-    """
-    return Path(results) / grid.name / TUNING
-
-
 def plan_tuning(
     grid: GridSource, *, only: Sequence[str] = (), results: str | Path = RESULTS
 ) -> TuningPlan:
@@ -110,7 +100,7 @@ def plan_tuning(
             f"{loaded.name} has no `search`, as in "
             "search: {algorithms: {NPG: {target_kl: {low: 0.003, high: 0.1, log: true}}}}"
         )
-    folder = tuning_folder(results, loaded)
+    folder = Path(results) / loaded.name / TUNING
     if (rounds := read_rounds(folder.parent)) is not None:
         loaded.search.check_seeds({seed for seeds in rounds.seeds for seed in seeds})
     subjects = _selected(subjects_of(loaded, references_for(loaded, folder.parent)), only)
@@ -134,11 +124,9 @@ def _check_user_code(subjects: Sequence[Subject], store: Store) -> None:
             for trial in stored_trials(storage, subject):
                 settings = subject.settings(trial.params)
                 runs += [s for rung in subject.rungs for s in subject.runs(settings, rung)]
-    try:
-        check_user_code(runs, store)
-    except UserError as error:
-        found = str(error).partition(": --rerun")[0]
-        raise UserError(f"{found}: set it back, or move the folder away") from error
+    if words := other_user_code(runs, store):
+        found = words.partition(": --rerun")[0]
+        raise UserError(f"{found}: set it back, or move the folder away")
 
 
 def _selected(subjects: Sequence[Subject], conditions: Sequence[str]) -> list[Subject]:

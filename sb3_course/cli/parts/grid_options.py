@@ -66,31 +66,24 @@ Retries = Annotated[
 ]
 
 
-def check_cluster_options(executor: str, address: str | None, runtime_env: Path | None) -> None:
-    """Check that options of a cluster are given with one alone.
+def runtime_env_in(file: Path | None, executor: str, address: str | None) -> dict[str, Any] | None:
+    """Read what Ray is to bring to each machine; options of a cluster are given with one alone.
 
+    :param file: Value of ``--runtime-env``, a YAML file; None for nothing
     :param executor: Where runs execute
     :param address: Value of ``--address``
-    :param runtime_env: Value of ``--runtime-env``
-    :raises typer.BadParameter: If one is given without Ray
-    """
-    for option, value in (("--address", address), ("--runtime-env", runtime_env)):
-        if value is not None and executor != "ray":
-            raise typer.BadParameter(f"{option} requires --executor ray")
-
-
-def runtime_env_in(file: Path | None) -> dict[str, Any] | None:
-    """Read what Ray is to bring to each machine.
-
-    :param file: YAML file; None for nothing
-    :return: Its content
-    :raises UserError: If it cannot be read, or is no mapping
+    :return: Content of the file
+    :raises typer.BadParameter: If one of both is given without Ray
+    :raises UserError: If the file cannot be read, or is no mapping
     """
     from yaml import YAMLError
 
     from sb3_course.common.errors import UserError
     from sb3_course.common.yaml_values import described, read_yaml
 
+    for option, value in (("--address", address), ("--runtime-env", file)):
+        if value is not None and executor != "ray":
+            raise typer.BadParameter(f"{option} requires --executor ray")
     if file is None:
         return None
     try:

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from sb3_course.benchmark.logs.reading import Logs, read_logs
@@ -8,7 +7,6 @@ from sb3_course.benchmark.reporting.report import publish_logs, references_among
 from sb3_course.benchmark.reporting.sources import sources
 from sb3_course.benchmark.statistics.design import design_of_returns
 from sb3_course.benchmark.statistics.scores import load_references
-from sb3_course.benchmark.storage.returns_table import COLUMNS
 from sb3_course.common.errors import UserError
 from tests.benchmark import made_up
 from tests.benchmark.logs.made_up_logs import evaluations, monitor
@@ -84,12 +82,12 @@ def test_references_of_grids_among_the_logs_count(tmp_path):
     environments = {name: {"total_timesteps": 9} for name in declared}
     first = made_up.grid(environments=environments, references=declared)
     second = made_up.grid(n_environments=1, references=other)
-    logs = Logs(pd.DataFrame(columns=COLUMNS), [], [], [], [(first, tmp_path), (second, tmp_path)])
+    logs = Logs([], grids=[(first, tmp_path), (second, tmp_path)])
     found = references_among(logs).environments
     assert (found["CartPole-v1"].random, found["CartPole-v1"].expert) == (1.0, 2.0)
     assert found["Mine-v0"].expert == 9.0
     assert found["Acrobot-v1"] == load_references().environments["Acrobot-v1"]
-    assert references_among(Logs(logs.table, [], [], [], [])) == load_references()
+    assert references_among(Logs([])) == load_references()
 
 
 def test_a_readme_of_something_else_is_not_overwritten(logs, tmp_path):
@@ -111,6 +109,6 @@ def test_the_results_of_a_grid_are_not_overwritten(logs, tmp_path):
 def test_a_shipped_name_that_a_grid_gives_other_settings_has_no_shipped_scale(tmp_path):
     short = {"CartPole-v1": {"total_timesteps": 100, "time_limit": 50}}
     grid = made_up.grid(environments=short)
-    logs = Logs(pd.DataFrame(columns=COLUMNS), [], [], [], [(grid, tmp_path)])
+    logs = Logs([], grids=[(grid, tmp_path)])
     found = references_among(logs).environments
     assert "CartPole-v1" not in found and "HalfCheetah-v4" in found

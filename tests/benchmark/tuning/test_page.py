@@ -156,7 +156,7 @@ def test_a_rung_is_named_after_where_runs_stop(points, name):
     grid = searched()
     grid["evaluation"] = {"n_points": points, "episodes": 2}
     (only,) = subjects_of(load_grid(grid), {})
-    assert only.rung_name(0) == f"1 seed, {name} of the steps"
+    assert only.rung_names[0] == f"1 seed, {name} of the steps"
 
 
 def test_a_shared_setting_is_varied_by_what_it_is_chosen_by():

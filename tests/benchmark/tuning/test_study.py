@@ -10,6 +10,7 @@ from sb3_course.benchmark.tuning.trials import (
     HOPELESS,
     REFUSED,
     REFUSED_IN_A_ROW,
+    n_counted,
     ranked,
     values_of,
 )
@@ -26,12 +27,12 @@ def test_a_trial_that_nobody_works_on_any_more_is_gone_on_with(storage, tmp_path
     one = study(storage, tmp_path)
     trial = one.take()
     assert one.report(trial, 0, 5.0)
-    settings = one.settings(trial)
+    settings = one.subject.settings(trial.params)
     one.close()  # as the end of a process does
     other = study(storage, tmp_path)
     again = other.take()
     assert again.number == trial.number
-    assert other.settings(again) == settings
+    assert other.subject.settings(again.params) == settings
     assert other.passed(again) == 1
 
 
@@ -55,8 +56,8 @@ def test_settings_that_are_run_alike_are_one_setting(storage, tmp_path):
         trial = one.take()
         if one.report(trial, 0, value):
             one.report(trial, 1, value)
-    assert [one.settings(t)["gamma"] for t in one.trials()] == [0.9, 0.9, 0.95, 0.85]
-    assert [one.settings(t)["gamma"] for t in ranked(one.trials(), one.subject)] == [
+    assert [one.subject.settings(t.params)["gamma"] for t in one.trials()] == [0.9, 0.9, 0.95, 0.85]
+    assert [one.subject.settings(t.params)["gamma"] for t in ranked(one.trials(), one.subject)] == [
         0.9,
         0.95,
         0.85,
@@ -74,7 +75,7 @@ def test_a_study_suggests_the_same_after_an_interruption(tmp_path):
                 of.close()
                 of = study(open_journal(folder), folder, trials=14, halving=1)
             trial = of.take()
-            settings.append(of.settings(trial))
+            settings.append(of.subject.settings(trial.params))
             of.report(trial, 0, -abs(trial.params["gamma"] - 0.9))
         found.append(settings)
     assert found[0] == found[1]
@@ -168,7 +169,7 @@ def test_who_was_pruned_too_early_goes_on_once_all_have_been_begun(storage, tmp_
     one.report(again, 1, 9.0)
     assert one.over
     assert [t.number for t in ranked(one.trials(), one.subject)][:2] == [6, 0]
-    assert one.counted == 6
+    assert n_counted(one.trials()) == 6
 
 
 @pytest.mark.parametrize("kind", [FAILED, REFUSED])

@@ -59,7 +59,7 @@ def test_a_trial_is_pruned_although_its_command_was_killed_before(queue_of, tmp_
     for _ in range(2):
         end(queue, tmp_path, *queue.next(1))
     second = of.take()
-    (spec,) = of.subject.runs(of.settings(second), of.subject.rungs[0])
+    (spec,) = of.subject.runs(of.subject.settings(second.params), of.subject.rungs[0])
     Store(tmp_path).write(made(spec, -1e6))
     second.report(-1e6, 0)
     of.close()  # as the end of a process does
@@ -90,7 +90,11 @@ def test_a_failed_run_ends_the_trials_that_it_is_of_and_no_other(queue_of, tmp_p
         end(queue, tmp_path, spec)
     failed = [t for t in of.trials() if FAILED in t.user_attrs]
     assert failed[0].user_attrs[FAILED] == f"{bad.label}: ValueError: NaN"
-    good = [t for t in of.trials() if of.settings(t) != of.settings(failed[0])]
+    good = [
+        t
+        for t in of.trials()
+        if of.subject.settings(t.params) != of.subject.settings(failed[0].params)
+    ]
     assert good and all(values_of(t) for t in good)
 
 

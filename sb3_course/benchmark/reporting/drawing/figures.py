@@ -115,7 +115,7 @@ def single_runs(runs: pd.DataFrame, environments: Sequence[str], styles: Styles)
 
     def panel(environment: str) -> Panel:
         rows = _of(runs, environment, styles)
-        draw = partial(plots.runs, table=rows, styles=styles, x="step")
+        draw = partial(plots.runs, table=rows, styles=styles)
         return Panel(environment, draw, "Environment steps", "Return")
 
     return [panel(environment) for environment in environments]

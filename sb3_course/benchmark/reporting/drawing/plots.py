@@ -50,21 +50,20 @@ def curves(axes: Axes, table: pd.DataFrame, styles: Styles, x: str) -> Axes:
     return axes
 
 
-def runs(axes: Axes, table: pd.DataFrame, styles: Styles, x: str) -> Axes:
-    """Draw one thin line per run.
+def runs(axes: Axes, table: pd.DataFrame, styles: Styles) -> Axes:
+    """Draw one thin line per run, along its environment steps.
 
     :param axes: Axes to draw on
-    :param table: One row per run and position, with ``algorithm, seed, return_mean`` and ``x``
+    :param table: One row per run and evaluation, with ``algorithm, seed, step, return_mean``
     :param styles: Style of each algorithm; the first one is drawn on top
-    :param x: Column along the horizontal axis
     :return: The same axes
     """
     for depth, (algorithm, style) in enumerate(styles.items()):
         for _, run in table[table["algorithm"] == algorithm].groupby("seed"):
-            (line,) = axes.plot(run[x], run["return_mean"], color=style.color, linewidth=0.8)
+            (line,) = axes.plot(run["step"], run["return_mean"], color=style.color, linewidth=0.8)
             line.set(alpha=0.75, zorder=3 - depth / len(styles))
-    axes.set_xlim(*_span(table[x]))
-    nice_ticks(axes, steps=x in STEPS)
+    axes.set_xlim(*_span(table["step"]))
+    nice_ticks(axes, steps=True)
     return axes
 
 

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 
+import pandas as pd
+
 from sb3_course.benchmark.reporting.content import BAND, BAR, Picture, Record, Section
 from sb3_course.benchmark.reporting.drawing import figures
-from sb3_course.benchmark.reporting.drawing.families import Group
-from sb3_course.benchmark.reporting.drawing.figures import Panel
 from sb3_course.benchmark.reporting.numbers import span
 from sb3_course.benchmark.reporting.sections.selection import named_groups, shown, with_rows
 from sb3_course.benchmark.reporting.tables import pairs, runs, scores
@@ -137,40 +137,39 @@ def performance_profiles(analysis: Analysis) -> Section:
     :param analysis: Every number of the report
     :return: Section "Performance profiles"
     """
-    labels = ("Normalized score", "Fraction of runs above")
-    panels = _along(analysis, "performance_profiles", "score", labels)
-    return Section(
-        "Performance profiles",
-        ["The fraction of an algorithm's runs that score higher than each value."],
-        pictures=[
-            Picture(
-                name,
-                f"Performance profiles of {', '.join(names)}: the fraction of runs above each "
-                "score.",
-                f"Fraction of runs above each score and {BAND}; {_seeds(analysis, names)}.",
-                figures.together([panel], shown(analysis, names)),
-                [panel],
-                shown(analysis, names),
-                title=title,
-            )
-            for name, (title, names), panel in panels
-        ],
+    table = analysis.performance_profiles
+    pictures = _along(
+        analysis,
+        "performance_profiles",
+        table.assign(position=table["score"]),
+        ("Normalized score", "Fraction of runs above"),
+        ("Performance profiles of", ": the fraction of runs above each score."),
+        "Fraction of runs above each score",
     )
+    text = "The fraction of an algorithm's runs that score higher than each value."
+    return Section("Performance profiles", [text], pictures=pictures)
 
 
 def _along(
-    analysis: Analysis, what: str, x: str, labels: tuple[str, str], scale: float = 1.0
-) -> list[tuple[str, Group, Panel]]:
-    """Return names of files, algorithms that have numbers, and a panel for each group of them."""
-    table = getattr(analysis, what)
-    table = table.assign(position=table[x] * scale)
-    found = []
-    for name, group in named_groups(analysis, what):
+    analysis: Analysis,
+    file: str,
+    table: pd.DataFrame,
+    labels: tuple[str, str],
+    around: tuple[str, str],
+    what: str,
+) -> list[Picture]:
+    """Return a picture for each group of algorithms, with the words around their names in it."""
+    pictures = []
+    for name, group in named_groups(analysis, file):
         names = [n for n in group.names if n in set(table["algorithm"])]
         if names:
-            panel = figures.along(table, shown(analysis, names), labels)
-            found.append((name, group._replace(names=names), panel))
-    return found
+            styles = shown(analysis, names)
+            panel = figures.along(table, styles, labels)
+            alt = f"{around[0]} {', '.join(names)}{around[1]}"
+            caption = f"{what} and {BAND}; {_seeds(analysis, names)}."
+            drawn = figures.together([panel], styles)
+            pictures.append(Picture(name, alt, caption, drawn, [panel], styles, title=group.title))
+    return pictures
 
 
 def sample_efficiency(analysis: Analysis) -> Section:
@@ -183,26 +182,20 @@ def sample_efficiency(analysis: Analysis) -> Section:
     budgets = {steps[name][-1] for name in analysis.aggregated}
     budget = budgets.pop() if len(budgets) == 1 else None
     axis = "environment steps" if budget else "the fraction of each environment's budget"
-    labels = ("Environment steps" if budget else "Fraction of the budget", "IQM of scores")
-    panels = _along(analysis, "sample_efficiency", "fraction", labels, budget or 1.0)
-    return Section(
-        "Sample efficiency",
-        pictures=[
-            Picture(
-                name,
-                f"Interquartile mean of scores of {', '.join(names)} along training; the table "
-                "below contains four points of each curve.",
-                f"Interquartile mean of scores against {axis} and {BAND}; "
-                f"{_seeds(analysis, names)}.",
-                figures.together([panel], shown(analysis, names)),
-                [panel],
-                shown(analysis, names),
-                title=title,
-            )
-            for name, (title, names), panel in panels
-        ],
-        tables=[scores.sample_efficiency(analysis)],
+    table = analysis.sample_efficiency
+    pictures = _along(
+        analysis,
+        "sample_efficiency",
+        table.assign(position=table["fraction"] * (budget or 1.0)),
+        ("Environment steps" if budget else "Fraction of the budget", "IQM of scores"),
+        (
+            "Interquartile mean of scores of",
+            " along training; the table below contains four points of each curve.",
+        ),
+        f"Interquartile mean of scores against {axis}",
     )
+    quarters = scores.sample_efficiency(analysis)
+    return Section("Sample efficiency", pictures=pictures, tables=[quarters])
 
 
 def metrics(analysis: Analysis) -> Section:

@@ -74,13 +74,8 @@ def matrix(
                 number(row.point, n), note.strip(), row.algorithm in bold, bar
             )
     runs = same or " (number of runs)"
-    return Table(
-        f"{caption} [95% interval]{runs}{explained(best)}",
-        ["Algorithm", *names],
-        arranged(analysis, cells, names),
-        of,
-        folded,
-    )
+    text = f"{caption} [95% interval]{runs}{explained(best)}"
+    return arranged(analysis, text, cells, names, folded)
 
 
 def explained(best: Best | None) -> str:
@@ -91,15 +86,20 @@ def explained(best: Best | None) -> str:
 
 
 def arranged(
-    analysis: Analysis, cells: Mapping[tuple[str, str], Cell], names: Sequence[str]
-) -> list[list[Cell | str]]:
+    analysis: Analysis,
+    caption: str,
+    cells: Mapping[tuple[str, str], Cell],
+    names: Sequence[str],
+    folded: bool = True,
+) -> Table:
     """Arrange cells in one row for each algorithm that has any, in the order of the report."""
     present = {algorithm for algorithm, _ in cells}
-    return [
+    rows = [
         [algorithm, *(cells.get((algorithm, name), NOTHING) for name in names)]
         for algorithm in analysis.design.algorithms
         if algorithm in present
     ]
+    return Table(caption, ["Algorithm", *names], rows, look(analysis), folded)
 
 
 def spanned(rows: pd.DataFrame) -> tuple[float, float]:

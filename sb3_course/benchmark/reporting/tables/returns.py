@@ -7,7 +7,7 @@ import pandas as pd
 
 from sb3_course.benchmark.reporting.content import Cell, Table
 from sb3_course.benchmark.reporting.numbers import number, quantity
-from sb3_course.benchmark.reporting.tables.layout import arranged, highest, look, matrix
+from sb3_course.benchmark.reporting.tables.layout import arranged, highest, matrix
 from sb3_course.benchmark.statistics.analysis import Analysis
 from sb3_course.common.numbers import digits
 
@@ -66,14 +66,9 @@ def means(analysis: Analysis) -> Table:
             spread = "" if pd.isna(std) else f"± {number(std, n_digits)}"
             note = f"{spread}{'' if same else f' ({n})'}".strip()
             cells[algorithm, environment] = Cell(number(mean, n_digits), note)
-    environments = present(analysis)
-    return Table(
-        f"Mean of final returns ± sample standard deviation over runs{same or ' (number of runs)'}",
-        ["Algorithm", *environments],
-        arranged(analysis, cells, environments),
-        look(analysis),
-        folded=True,
-    )
+    caption = "Mean of final returns ± sample standard deviation over runs"
+    caption += same or " (number of runs)"
+    return arranged(analysis, caption, cells, present(analysis))
 
 
 def best_of_runs(analysis: Analysis) -> Table:
@@ -113,9 +108,7 @@ def stability(analysis: Analysis) -> Iterator[Table]:
             n_digits = digits(rows[measure])
             for algorithm, value in zip(rows["algorithm"], rows[measure], strict=True):
                 cells[algorithm, environment] = Cell(number(value, n_digits))
-        rows_of_cells = arranged(analysis, cells, environments)
-        header = ["Algorithm", *environments]
-        yield Table(caption, header, rows_of_cells, look(analysis), folded=True)
+        yield arranged(analysis, caption, cells, environments)
 
 
 def metrics(analysis: Analysis) -> Iterator[Table]:

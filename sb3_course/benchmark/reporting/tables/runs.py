@@ -7,7 +7,7 @@ from typing import Any
 from sb3_course.benchmark.definition.user_code import REGISTRATION_OF, SOURCE_OF
 from sb3_course.benchmark.reporting.content import Cell, Record, Table
 from sb3_course.benchmark.reporting.numbers import quantity
-from sb3_course.benchmark.reporting.tables.layout import arranged, look, records
+from sb3_course.benchmark.reporting.tables.layout import arranged, records
 from sb3_course.benchmark.reporting.tables.returns import present
 from sb3_course.benchmark.statistics.analysis import Analysis
 from sb3_course.common.numbers import digits, number
@@ -27,14 +27,8 @@ def training_time(analysis: Analysis) -> Table:
         cells[str(algorithm), str(environment)] = Cell(
             f"{number(seconds, digits([seconds]))} s", rate
         )
-    environments = present(analysis)
-    return Table(
-        "Median training time of the runs counted above (environment steps per second)",
-        ["Algorithm", *environments],
-        arranged(analysis, cells, environments),
-        look(analysis),
-        folded=True,
-    )
+    caption = "Median training time of the runs counted above (environment steps per second)"
+    return arranged(analysis, caption, cells, present(analysis))
 
 
 def absent(analysis: Analysis) -> Table:

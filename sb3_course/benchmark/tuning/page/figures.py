@@ -32,7 +32,7 @@ def rung_styles(subject: Subject) -> Styles:
     :param subject: What is tuned
     :return: Styles in the order of the rungs
     """
-    names = [subject.rung_name(i) for i in range(len(subject.rungs))]
+    names = subject.rung_names
     others = [i for i in range(len(COLORS)) if i not in (GRAY, RED)]
     colors = [*[GRAY, *others][: len(names) - 1], RED]
     return {name: Style(COLORS[c], ()) for name, c in zip(names, colors, strict=False)}

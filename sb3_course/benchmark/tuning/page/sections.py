@@ -174,8 +174,8 @@ def search(record: StudyRecord) -> Section:
         key = settings_key(trial, subject.ranges)
         furthest[key] = max(furthest[key], len(trial.intermediate_values))
     reached = ", ".join(
-        f"{sum(n > i for n in furthest.values())} reached {subject.rung_name(i)}"
-        for i in range(len(subject.rungs))
+        f"{sum(n > i for n in furthest.values())} reached {name}"
+        for i, name in enumerate(subject.rung_names)
     )
     text = (
         f"{n_counted(record.trials)} trials, about {_steps(record):,} environment steps. Of their "
@@ -199,8 +199,7 @@ def _all(record: StudyRecord) -> Table:
         cells += [""] * (len(subject.rungs) - len(cells))
         settings = in_words(settings_of(trial.params, subject.ranges))
         rows.append([str(trial.number), *cells, state, settings])
-    names = [subject.rung_name(i) for i in range(len(subject.rungs))]
-    header = ["trial", *names, "state", "hyper-parameters"]
+    header = ["trial", *subject.rung_names, "state", "hyper-parameters"]
     return Table("All trials", header, rows, folded=True)
 
 

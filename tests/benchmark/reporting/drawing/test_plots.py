@@ -55,7 +55,7 @@ def test_single_runs_are_thin_lines_without_bands():
     axes, of = axes_and_styles(2)
     rows = [(name, seed, x, float(seed)) for name in of for seed in (0, 1, 2) for x in (0, 1)]
     table = pd.DataFrame(rows, columns=["algorithm", "seed", "step", "return_mean"])
-    plots.runs(axes, table, of, "step")
+    plots.runs(axes, table, of)
     assert [list(line.get_ydata()) for line in axes.lines] == 2 * [[0, 0], [1, 1], [2, 2]]
     colors = [to_hex(line.get_color()) for line in axes.lines]
     assert colors == [style.hex for style in of.values() for _ in range(3)]
