@@ -240,7 +240,8 @@ def _make_auto(config: EnvConfig, n_envs: int, seed: int | None, verbose: int) -
         try:
             venv, reason = _make_gymnasium(config, n_envs, seed, "dummy", {}), pool
         except gymnasium.error.UnregisteredEnv as error:
-            own = f" One of your own names its module: my_module:{config.id}." * (":" not in config.id)
+            is_plain = isinstance(config.id, str) and ":" not in config.id
+            own = f" One of your own names its module: my_module:{config.id}." * is_plain
             raise UnsupportedEnvError(f"{error}{own} And of EnvPool: {pool}") from error
     else:
         venv, unknown = pool, pool.get_attr("spec")[0] is None
