@@ -183,7 +183,7 @@ def open_policy(path: Path, name: str | None, trust: bool) -> BaseAlgorithm:
 
 @contextmanager
 def _told(path: Path, name: str | None) -> Iterator[None]:
-    """Tell the user why a file cannot be loaded as what they say that it is, within a context."""
+    """Explain why a file cannot be loaded as what they say that it is, within a context."""
     try:
         yield
     except NeedsPickleError as error:

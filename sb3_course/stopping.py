@@ -33,7 +33,7 @@ def _handled(handlers: dict[int, Any]) -> Iterator[None]:
 
 
 class Finish:
-    """Lets a training be saved although a signal comes after its last step; a second one ends it.
+    """Saves a training although a signal comes after its last step; a second one ends it.
 
     :param tell: Function that gets a line when the signal comes
     """

@@ -104,7 +104,7 @@ def hw2(
     ] = None,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh", help="Run all anew, without the runs that come with the package."),
+        typer.Option("--fresh", help="Run all again, without the runs that come with the package."),
     ] = False,
     workers: Workers = None,
     results: Results = Path("results"),

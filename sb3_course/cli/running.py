@@ -105,7 +105,7 @@ def run(
     With --rerun, every run (or those selected by --only) is repeated, and the stored results are
     replaced when all of them have finished. Until then they stay as they are, and after an
     interrupt the same command continues. Of a whole grid, stored runs of the same algorithm,
-    environment and seed with other settings are removed as well; their number is told first.
+    environment and seed with other settings are removed as well; their number is printed first.
 
     With --until-settled, the algorithms of open questions get as many seeds again after each round,
     up to --max-seeds. A sequential test settles the questions: if nothing differs, it settles one

@@ -30,7 +30,7 @@ class SaveEvery(BaseCallback):
     """Callback that saves the model every ``every`` environment steps, between two batches.
 
     There the file holds all that an exact continuation needs. A place that cannot be written is
-    told once, and training goes on.
+    reported once, and training goes on.
 
     :param every: Environment steps from one save to the next
     :param save: Function that saves the model

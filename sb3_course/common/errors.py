@@ -15,7 +15,7 @@ class UserError(ValueError):
 
 
 def show_anywhere() -> None:
-    """Let output that a terminal cannot show, such as one in ASCII, be an escape instead."""
+    """Escape what a terminal cannot show, such as one in ASCII."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

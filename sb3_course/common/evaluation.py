@@ -64,7 +64,7 @@ class OwnEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.ended = []
 
     def end(self) -> None:
-        """Let the next step end the episode."""
+        """Make the next step end the episode."""
         self._is_to_end = True
 
     def reset(
@@ -253,7 +253,7 @@ def takes_masks(model: Any) -> bool:
 
 @contextmanager
 def unnormalized(envs: VecEnv) -> Iterator[None]:
-    """Let a ``VecNormalize`` pass raw observations and rewards, and keep its statistics.
+    """Make a ``VecNormalize`` pass raw observations and rewards, and keep its statistics.
 
     :param envs: Environments, with or without one, at any depth
     :yield: Nothing

@@ -61,7 +61,7 @@ def fitting_states(model: BaseAlgorithm, given: Mapping[str, Any]) -> dict[str, 
 
 
 def restore(optimizer: th.optim.Optimizer, state: Mapping[str, Any]) -> bool:
-    """Give an optimizer the state of another one, unless it is of another kind.
+    """Restore the state of an optimizer, unless it is of another kind.
 
     :param optimizer: Optimizer; unchanged if the state does not fit
     :param state: State of an optimizer, as of its ``state_dict``
@@ -92,7 +92,7 @@ def _can_step(optimizer: th.optim.Optimizer) -> bool:
 
 
 def adopt(optimizer: th.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
-    """Let an optimizer train parameters that a policy has gained, and keep what it has.
+    """Add the parameters that a policy has gained to an optimizer, and keep those it has.
 
     :param optimizer: Optimizer
     :param parameters: All parameters that it is to train

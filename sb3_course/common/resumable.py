@@ -23,7 +23,7 @@ class Resumable(CourseAlgorithm):
     _inside_batch = False  # kept in a file: what is saved inside a batch begins a new one
 
     def _go_on(self, reset_num_timesteps: bool) -> None:
-        """Put the state of the file that was loaded, if there is one, before the training."""
+        """Restore the state of the file that was loaded, if there is one, before the training."""
         self._checked_env()  # or else the state would be used up
         if self._inside_batch:  # which was interrupted
             self._last_obs, self._inside_batch = None, False

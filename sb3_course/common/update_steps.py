@@ -108,7 +108,7 @@ class UpdateSteps(CourseAlgorithm):
         return actor, critic
 
     def _drop_functions(self) -> None:
-        """Let π_θ and V_φ be made again when they are needed."""
+        """Discard π_θ and V_φ, which are made again when they are needed."""
         self._made = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -182,7 +182,7 @@ class EnvConfig:
             raise EnvConfigError(("kwargs", at_fault), given) from error
 
     def wrap(self, env: "Env") -> "Env":
-        """Put the wrappers around an environment.
+        """Apply the wrappers to an environment.
 
         :param env: Environment
         :return: Wrapped environment
@@ -271,7 +271,7 @@ def _check_observations(env: "Env") -> None:
 
 
 def _limited(env: "Env", steps: int) -> "Env":
-    """Give an environment a time limit, in place of those that it has."""
+    """Set the time limit of an environment, in place of those that it has."""
     from gymnasium.wrappers import TimeLimit
 
     from sb3_course.envs.gymnasium_env import layers_of

@@ -122,7 +122,7 @@ def _saved_bytes(forward: Callable[[], Any]) -> int:
 
 @contextmanager
 def evaluating(policy: ActorCriticPolicy) -> Iterator[None]:
-    """Put a policy into evaluation mode, as it was when it acted, and leave it as it was.
+    """Set a policy to evaluation mode, as it was when it acted, and leave it as it was.
 
     Its distribution object, which would keep tensors of the graph, is restored as well.
 

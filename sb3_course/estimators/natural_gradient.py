@@ -157,7 +157,7 @@ def fisher_vector_product_in_chunks(
 ) -> Product:
     """Make the function v ↦ (F + λI) v for more states than one graph may hold.
 
-    Each product makes the graph of every chunk of states anew, one at a time, which costs about
+    Each product makes the graph of every chunk of states again, one at a time, which costs about
     twice as much as products that share a graph.
 
     :param distributions: Function that yields π_θ at each chunk of states, with its graph

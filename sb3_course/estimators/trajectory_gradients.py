@@ -50,7 +50,7 @@ class TrajectoryGradients:
     With m = 1 this is the trajectory's score S, with m = Q̂_t its estimate A. One reverse pass
     through ``torch.func`` serves a chunk of trajectories, or of their parts where they are longer
     than a chunk. If all fit into :data:`HELD_CHUNKS` they are one block, which is kept; otherwise
-    each iteration computes them anew, so that memory does not grow with K.
+    each iteration computes them again, so that memory does not grow with K.
 
     Iterating yields the indices of a block's trajectories, of shape (B,), and their G, of shape
     (B, W, P).

@@ -95,7 +95,7 @@ def _compared(exercise: Exercise, run: Run) -> Verdict:
 
 
 def _measured(exercise: Exercise, run: Run) -> str:
-    """Say what enumeration has against a function."""
+    """Return how a function differs from enumeration."""
 
     def shaped(*arguments: Any) -> Array:
         return _of_shape(run(*arguments), exercise.answer(*arguments).shape)
@@ -137,7 +137,7 @@ def close(found: Array, wanted: Array) -> bool:
 
 
 def _difference(found: Array, right: Array) -> str:
-    """Say where two answers differ first, and in how many numbers."""
+    """Return where two answers differ first, and in how many numbers."""
     tolerance = PRECISION[found.dtype] * np.abs(right).max()
     differing = np.argwhere(np.abs(found - right) > tolerance)
     place = tuple(int(i) for i in differing[0])

@@ -82,7 +82,7 @@ def load(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def kept_running() -> Iterator[None]:
-    """Let ``os._exit`` raise within a context, where it would end this process without a word.
+    """Make ``os._exit`` raise within a context, where it would end this process without a word.
 
     :yield: Nothing
     """

@@ -135,7 +135,7 @@ def world(size: int = 3, horizon: int = 3, policy_seed: int = 5, scale: float = 
 
 
 def deviation(estimates: Array, p: Array, truth: Array, right: Array) -> str:
-    """Say how an estimator's exact expectation or variance differs from the right one's.
+    """Return how an estimator's exact expectation or variance differs from the right one's.
 
     :param estimates: Estimate of each outcome, of shape (N, P)
     :param p: Probability of each outcome, of shape (N,)

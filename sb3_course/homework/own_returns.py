@@ -128,7 +128,7 @@ def _of_tasks(
 
 
 def _cut(table: pd.DataFrame) -> list[str]:
-    """Say which curves end early, as they are means over all of their runs."""
+    """Return which curves end early, as they are means over all of their runs."""
     notes: list[str] = []
     if table.empty:
         return notes

@@ -60,8 +60,9 @@ class DAgger(BC):
     every round begins new episodes, so that a run which continues, in memory or from a checkpoint,
     gives the same result as without interruption, provided that environments and expert are
     functions of their seeds and inputs, and networks draw nothing, as Dropout does. A round that is
-    interrupted while it collects begins anew; one that is interrupted later goes on with its next
-    gradient step. The expert is not saved: ``DAgger.load(path, env=env, expert=expert)``.
+    interrupted while it collects begins from the start; one that is interrupted later goes on
+    with its next gradient step. The expert is not saved:
+    ``DAgger.load(path, env=env, expert=expert)``.
 
     Logged each round: ``dagger/round``, ``dagger/beta``, ``dagger/env_steps``,
     ``dagger/expert_queries``, ``dagger/n_transitions`` (in D), ``dagger/expert_action_loss``

@@ -180,7 +180,7 @@ class Source:
         return obs, fit_actions(np.concatenate([a for _, a in pairs]), self._spaces[1])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let a copy or a pickle have no more to read: a generator is in one place only."""
+        """Leave a copy or a pickle nothing more to read: a generator is in one place only."""
         return Source, ((), *self._spaces)
 
 

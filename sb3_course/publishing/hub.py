@@ -60,7 +60,7 @@ def _api() -> Any:
 
 @contextmanager
 def _explained(what: str) -> Iterator[None]:
-    """Say what went wrong within a context, and how to log in where that is the reason."""
+    """Explain what went wrong within a context, and how to log in where that is the reason."""
     try:
         yield
     except Exception as error:  # of requests, httpx or the client itself: it depends on its version

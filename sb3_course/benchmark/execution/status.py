@@ -78,7 +78,7 @@ def read_status(specs: Sequence[RunSpec], folder: Path, now: float | None = None
 
 
 def repeated(specs: Sequence[RunSpec], folder: Path) -> list[str]:
-    """Say how far the runs of ``run --rerun`` are, which replace the stored ones in the end.
+    """Return how far the runs of ``run --rerun`` are, which replace the stored ones in the end.
 
     :param specs: Runs of the grid
     :param folder: Folder of its results

@@ -204,7 +204,7 @@ def _run(
 
 
 def _prepare() -> None:
-    """Do once what takes seconds, and would be done anew in the process of each run."""
+    """Do once what takes seconds, and would be repeated in the process of each run."""
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # the first optimizer imports a lot
     provenance.of_a_run()
 

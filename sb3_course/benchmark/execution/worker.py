@@ -29,7 +29,7 @@ class WorkerSettings:
     :param gib: Memory limit of a run in GiB; None for no limit
     :param tensorboard: Folder for TensorBoard files; None for none
     :param checkpoint_every: Environment steps from one checkpoint of a run to the next; None for
-        none, so that a killed run starts anew
+        none, so that a killed run starts from the beginning
     :param tracking: Trackers that runs are sent to; None for none
     """
 

@@ -69,7 +69,7 @@ def read_monitor(path: Path) -> Episodes:
     """Read the episodes of one environment.
 
     :param path: The file
-    :return: Its episodes; where the clock began anew, as in a run that was resumed, it goes on
+    :return: Its episodes; where the clock restarted, as in a run that was resumed, it goes on
     :raises UserError: It is not such a file; gives the reason alone
     """
     table = read_csv(path, still_written=True)

@@ -18,7 +18,7 @@ Numbers = Sequence[float] | NDArray[np.float64]
 
 
 def going_on(times: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return times of a clock that goes on where it began anew, as that of a resumed run does.
+    """Return times of a clock that goes on where it restarted, as that of a resumed run does.
 
     :param times: Seconds, at each begin from 0 on
     :return: Seconds since the first begin

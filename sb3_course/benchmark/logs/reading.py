@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from sb3_course.benchmark.definition.field_types import Pair
 from sb3_course.benchmark.definition.grid import Grid
 from sb3_course.benchmark.definition.yaml_source import GridSource
 from sb3_course.benchmark.logs.layout import ZOO, ZOO_TENSORBOARD, Layout, check_name
@@ -41,12 +42,14 @@ class Logs:
     :param absent: Runs of grids that failed or have not been run: algorithm, environment, seed and
         reason
     :param grids: Grids whose results are among them, with the folders of the results
+    :param questions: Pairs of algorithms that these grids ask about, by question
     """
 
     runs: list[RunLog]
     unread: list[Unread] = field(default_factory=list)
     absent: list[Absent] = field(default_factory=list)
     grids: list[tuple[Grid, Path]] = field(default_factory=list)
+    questions: dict[str, Pair] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -127,6 +130,7 @@ def read_logs(sources: Sources, layout: str | None = None, results: Path = Path(
         [line for part in found for line in part.unread],
         [line for part in found for line in part.absent],
         [grid for part in found for grid in part.grids],
+        _questions(found),
     )
     if not (logs.runs or logs.absent):
         reasons = "; ".join(logs.problems[:SHOWN]) or "no path is given"
@@ -155,6 +159,10 @@ def _labeled(source: GridSource, layout: Layout | None, results: Path) -> Logs:
         found.unread,
         [(f"{run[0]} ({label})", *run[1:]) for run in found.absent],
         found.grids,
+        {
+            f"{question} ({label})": (f"{x} ({label})", f"{y} ({label})")
+            for question, (x, y) in found.questions.items()
+        },
     )
 
 
@@ -178,9 +186,8 @@ def _results(grid: Grid, store: Store) -> Logs:
     absent = list(without_result(grid, results))
     runs = [run for _, run in finished.groupby(COLUMNS[:3], sort=False)]
     damage = [(store.folder, line) for line in store.damage(specs)]
-    return Logs(
-        [_result(store.folder, run) for run in runs], damage, absent, [(grid, store.folder)]
-    )
+    read = [_result(store.folder, run) for run in runs]
+    return Logs(read, damage, absent, [(grid, store.folder)], dict(grid.questions))
 
 
 def _result(folder: Path, run: pd.DataFrame) -> RunLog:
@@ -224,6 +231,16 @@ def _swapped(run: FoundRun) -> bool | None:
         re.search(r"-v[0-9]+$", run.says[part]) is not None for part in ("algorithm", "environment")
     )
     return None if algorithm == environment else algorithm
+
+
+def _questions(parts: Sequence[Logs]) -> dict[str, Pair]:
+    """Return the questions of all grids; of two that differ in their pair alone, both."""
+    joined: dict[str, Pair] = {}
+    for part in parts:
+        for question, pair in part.questions.items():
+            is_known = joined.get(question, pair) == pair
+            joined[question if is_known else f"{question} ({part.grids[0][0].name})"] = pair
+    return joined
 
 
 def _distinct(runs: Sequence[RunLog]) -> tuple[list[RunLog], list[Unread]]:

@@ -66,7 +66,9 @@ def publish_logs(logs: Logs, folder: Path) -> Path:
     write_whole(folder / "returns.csv", csv_of(logs.table))
     name = folder.resolve().name
     table, numbered = common_seeds(logs.table)
-    design = design_of_returns(name, table, references_among(logs), _rounds_among(logs))
+    rounds = _rounds_among(logs)
+    asked = {} if rounds else logs.questions  # which the report of that grid answers
+    design = design_of_returns(name, table, references_among(logs), rounds, asked)
     record = Record(logs=sources(logs, design, numbered))
     content = sections(analyze_returns(design, table, logs.absent), record)
     return write_page(name, content, folder)

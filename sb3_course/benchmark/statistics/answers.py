@@ -51,7 +51,7 @@ def answers(design: Design, runs: Runs, whole: pd.DataFrame) -> pd.DataFrame:
 
 
 def settled_pairs(design: Design, table: pd.DataFrame, answered: pd.DataFrame) -> pd.DataFrame:
-    """Let the answers decide about the pairs that questions ask about, where there are rounds.
+    """Take the verdicts on the pairs from the answers to the questions, where there are rounds.
 
     A fixed number of seeds is what the test of all pairs supposes; on seeds that are added until a
     question is settled, it finds a difference too often. So where no question is asked, as among

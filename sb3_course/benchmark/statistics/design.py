@@ -62,6 +62,7 @@ def design_of_returns(
     table: pd.DataFrame,
     references: References | None = None,
     rounds: Rounds | None = None,
+    questions: Mapping[str, tuple[str, str]] | None = None,
 ) -> Design:
     """Return what the report of runs compares that no grid declares.
 
@@ -69,6 +70,7 @@ def design_of_returns(
     :param table: Tidy returns of the runs
     :param references: Reference returns; None for those that ship with the package
     :param rounds: Rounds in which seeds of some of them were added; None if there are none
+    :param questions: Pairs of algorithms by question; None for no questions
     :return: All algorithms, environments and seeds in the table, in its order
     """
     return Design(
@@ -76,6 +78,7 @@ def design_of_returns(
         algorithms=list(dict.fromkeys(table["algorithm"])),
         environments=common_steps(table),
         seeds=sorted(set(table["seed"])),
+        questions=questions or {},
         references=references or load_references(),
         rounds=rounds,
     )

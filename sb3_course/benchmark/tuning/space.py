@@ -23,7 +23,7 @@ DECAYS = " decays"
 
 
 def suggest(trial: Trial, ranges: Ranges) -> None:
-    """Let Optuna suggest a value for each hyper-parameter whose condition holds.
+    """Ask Optuna for a value for each hyper-parameter whose condition holds.
 
     A trial that has been suggested a value keeps it.
 

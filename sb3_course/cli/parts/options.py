@@ -68,7 +68,7 @@ def whole_number(text: str) -> int:
 
 
 def warn_of_normalization(file: Path) -> None:
-    """Say that statistics which lie beside a file of SB3's own are not read.
+    """Print that statistics which lie beside a file of SB3's own are not read.
 
     :param file: Model file
     """

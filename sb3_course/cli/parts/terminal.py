@@ -38,6 +38,6 @@ def another_place() -> Callable[[], str] | None:
 
 
 def stop_on_sigterm() -> None:
-    """Let SIGTERM, which a job scheduler sends, do what Ctrl-C does; in the main thread alone."""
+    """Make SIGTERM, which a job scheduler sends, do what Ctrl-C does; in the main thread alone."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -59,7 +59,7 @@ def description_of(algorithm: BaseAlgorithm) -> Description:
 
 
 def remember(algorithm: BaseAlgorithm, header: Mapping[str, Any]) -> None:
-    """Let a model that was loaded know what its file says of its environment.
+    """Keep with a loaded model what its file says of its environment.
 
     :param algorithm: Algorithm of this package or another
     :param header: Header of the file

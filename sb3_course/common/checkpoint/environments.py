@@ -121,7 +121,7 @@ def _unpickled(content: bytes) -> tuple[Any, ...]:
 
 
 def put(venv: VecEnv, content: bytes) -> None:
-    """Put environments into the states that :func:`take` returned.
+    """Set environments to the states that :func:`take` returned.
 
     :param venv: As many equal environments
     :param content: Trusted pickle

@@ -122,7 +122,7 @@ def _kept(
 
 
 def unpickle(layers: list[Any], content: bytes) -> None:
-    """Put layers into the state that :func:`pickled` returned.
+    """Set layers to the state that :func:`pickled` returned.
 
     :param layers: As many layers of the same kinds
     :param content: Trusted pickle

@@ -120,7 +120,7 @@ def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -
 
 
 def keep_frozen(env: VecEnv) -> None:
-    """Let a frozen ``VecNormalize`` be what a model learns with, and so what its file has.
+    """Make a frozen ``VecNormalize`` what a model learns with, and so what its file has.
 
     :param env: Environment of a model that begins to learn
     """

@@ -100,7 +100,7 @@ def look(model: BaseAlgorithm) -> None:
 
 
 def put(model: BaseAlgorithm, state: TrainingState) -> str | None:
-    """Put a model, its environments and all random generators into a state.
+    """Set a model, its environments and all random generators to a state.
 
     :param model: Loaded model, with environments
     :param state: State
@@ -124,7 +124,7 @@ def put(model: BaseAlgorithm, state: TrainingState) -> str | None:
 
 
 def put_memory(model: BaseAlgorithm, state: TrainingState) -> str | None:
-    """Give a model the algorithm's own memory, which a new count of steps does not end.
+    """Restore the algorithm's own memory, which a new count of steps does not end.
 
     :param model: Loaded model
     :param state: State

@@ -45,11 +45,11 @@ class AutogradActor:
         self.n_passes = 0
 
     def is_current(self, policy: ActorCriticPolicy, parameters: list[nn.Parameter]) -> bool:
-        """Return whether another actor need not be made of a policy.
+        """Return whether another actor need not be made from a policy.
 
         :param policy: The policy
         :param parameters: Its parameters θ at present
-        :return: Whether it is the one that this actor was made of, with its modules and hooks
+        :return: Whether it is the one that this actor was made from, with its modules and hooks
         """
         own = policy is self._policy and parameters is self._parameters
         return own and self._structure.is_as_it_was

@@ -27,7 +27,7 @@ LEFT_OUT = "the run goes on without it"
 class Track(BaseCallback):
     """Callback that sends trackers all that TensorBoard would get, and the evaluations of a grid.
 
-    The training is the same with and without it. A tracker that fails is told once, and the
+    The training is the same with and without it. A tracker that fails is reported once, and the
     training goes on without it.
 
     :param tracking: Trackers, project and folder

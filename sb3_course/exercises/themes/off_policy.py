@@ -148,7 +148,7 @@ def weighted_step(
     :param actions: Actions a_t
     :param rewards: Rewards r_t
     :param learning_rate: Learning rate α
-    :param unweighted: Compute the old log-probabilities anew, so that every weight is 1
+    :param unweighted: Compute the old log-probabilities again, so that every weight is 1
     :param undetached: Differentiate through the weight as well
     :param step: Weight each step by its own ratio
     :param inverted: Take ratios of old to new

@@ -115,6 +115,17 @@ def test_a_label_tells_algorithms_apart(folder):
     assert runs(read_logs("a=b")) == [("ppo", "CartPole-v1", 1)]  # a path that exists is no label
 
 
+def test_the_questions_of_grids_come_along_with_the_names_that_a_label_gives(folder):
+    pair, turned = ("NPG", "BatchActorCritic"), ("BatchActorCritic", "NPG")
+    stored(folder / "a", n_algorithms=2, seeds=[0], questions={"Better?": pair})
+    other = {"questions": {"Better?": turned}, "name": "other"}
+    stored(folder / "b", n_algorithms=2, seeds=[1], **other)
+    labeled = {"Better? (mine)": ("NPG (mine)", "BatchActorCritic (mine)")}
+    assert read_logs("mine=a").questions == labeled
+    assert read_logs(["mine=a", "b"]).questions == labeled | {"Better?": turned}
+    assert read_logs(["a", "b"]).questions == {"Better?": pair, "Better? (other)": turned}
+
+
 @pytest.mark.parametrize("label", [" ", "", "x\ty", "x" * 41])
 def test_a_label_is_a_name(folder, label):
     with pytest.raises(UserError, match="allowed: 1 to 40 printable characters"):

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,12 @@ from sb3_course.benchmark.reporting.report import publish_logs, references_among
 from sb3_course.benchmark.reporting.sources import sources
 from sb3_course.benchmark.statistics.design import design_of_returns
 from sb3_course.benchmark.statistics.scores import load_references
+from sb3_course.benchmark.storage.manifest import configuration
+from sb3_course.benchmark.storage.rounds import Rounds, write_rounds
 from sb3_course.common.errors import UserError
 from tests.benchmark import made_up
 from tests.benchmark.logs.made_up_logs import evaluations, monitor
+from tests.benchmark.made_up import ALGORITHMS
 
 
 @pytest.fixture
@@ -58,6 +62,20 @@ def test_a_task_that_a_grid_has_changed_is_told_where_logs_have_it_too(logs, tmp
     assert f"{words}: {{'time_limit': 50}}. The other paths do not" in told(time_limit=50)
     assert "settings of its own" not in told()
     assert "B-v0" not in told(time_limit=50)
+
+
+def test_a_report_of_several_paths_answers_the_questions_of_its_grids(logs, tmp_path):
+    grid = made_up.grid(n_algorithms=2, seeds=5, questions={"Better?": ALGORITHMS[:2]})
+    made_up.written(tmp_path / "mine", made_up.results(grid))
+    manifest = tmp_path / "mine" / "manifest.json"
+    manifest.write_text(json.dumps({"grid": configuration(grid)}))
+    page = publish_logs(read_logs(["ours=mine", "zoo"]), Path("compared"))
+    text = (page.parent / "README.md").read_text()
+    assert "| Better? (ours) NPG (ours) against BatchActorCritic (ours)" in text
+    plan = Rounds(seeds=[[0, 1, 2, 3, 4], [5]], questions=grid.questions)
+    write_rounds(tmp_path / "mine", plan)  # by which its own report answers them
+    text = publish_logs(read_logs(["ours=mine", "zoo"]), Path("compared")).with_name("README.md")
+    assert "Better?" not in text.read_text()
 
 
 def test_the_report_of_logs_claims_nothing_about_a_grid(logs):

@@ -175,7 +175,7 @@ def going_on(heartbeats: Iterable[Path]) -> list[Path]:
 
 
 def _content(path: Path) -> tuple[float, int, bytes] | None:
-    """Return a file's time, identity and content, which opening it asks of the server anew."""
+    """Return a file's time, identity and content, for which opening it asks the server again."""
     try:
         with path.open("rb") as file:
             facts = os.fstat(file.fileno())

@@ -152,7 +152,7 @@ def for_page(figure: Figure, font_scale: float = 0.85, outlines: bool = False) -
 
 
 def two_schemes(svg: str) -> str:
-    """Let the neutral colors of a drawing follow the reader's color scheme, except in print.
+    """Make the neutral colors of a drawing follow the reader's color scheme, except in print.
 
     :param svg: Text of an SVG file
     :return: Text of an SVG file for pages

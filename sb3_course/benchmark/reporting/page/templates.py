@@ -51,7 +51,7 @@ def render(template: str, folder: Path | None = None, **content: Any) -> str:
 
 
 def breakable(name: str) -> Markup:
-    """Let a long name break before the capitals and hyphens in it.
+    """Allow a long name to break before the capitals and hyphens in it.
 
     :param name: Plain text
     :return: Markup

@@ -82,7 +82,7 @@ def questions(analysis: Analysis) -> Section:
 
 
 def lacking(analysis: Analysis, of_logs: bool = False) -> list[str]:
-    """Say which environments have no scores, and how to give them some.
+    """Return which environments have no scores, and how to give them some.
 
     :param analysis: Every number of the report
     :param of_logs: Whether the report is of logs, which no grid declares

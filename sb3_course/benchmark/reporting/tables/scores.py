@@ -62,7 +62,7 @@ def ranks(analysis: Analysis) -> Table:
 
 
 def _ranked(table: Table, best_first: pd.DataFrame) -> Table:
-    """Put the rows of a table into another order of the algorithms."""
+    """Return the rows of a table in another order of the algorithms."""
     order = {name: i for i, name in enumerate(best_first["algorithm"])}
     rows = sorted(table.cells, key=lambda row: order[row[0].text])
     return replace(table, rows=rows)
