@@ -12,9 +12,9 @@ from sb3_course.benchmark.reporting.page.templates import render
 from sb3_course.benchmark.reporting.sections.contents import sections
 from sb3_course.benchmark.reporting.sources import sources
 from sb3_course.benchmark.statistics.analysis import analyze, analyze_returns
+from sb3_course.benchmark.statistics.curves import common_seeds
 from sb3_course.benchmark.statistics.design import design_of_returns
 from sb3_course.benchmark.statistics.scores import References, load_references, references_of
-from sb3_course.benchmark.statistics.undeclared import common_seeds
 from sb3_course.benchmark.storage.derived import replace_files
 from sb3_course.benchmark.storage.manifest import NAME, configuration, read_manifest
 from sb3_course.benchmark.storage.references import read_references

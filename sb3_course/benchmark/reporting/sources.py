@@ -7,8 +7,8 @@ from sb3_course.benchmark.logs.reading import RESULTS, TABLE, Logs
 from sb3_course.benchmark.logs.run_log import EVALUATION, TRAINING
 from sb3_course.benchmark.logs.search import shown
 from sb3_course.benchmark.reporting.content import Section, Table
+from sb3_course.benchmark.statistics.curves import seldom_measured
 from sb3_course.benchmark.statistics.design import Design
-from sb3_course.benchmark.statistics.undeclared import seldom_measured
 
 MOST_UNREAD = 1000
 

@@ -4,8 +4,7 @@
 module                contents
 ====================  =======================================================================
 ``design``            what a report compares, whatever made the runs
-``undeclared``        steps and seeds at which runs are compared that no grid declared
-``curves``            runs with different evaluation steps, interpolated on one declared grid
+``curves``            runs with different evaluation steps, on those of a grid or on common ones
 ``metrics``           rliable's statistics: aggregates, profiles, probability of improvement
 ``bootstrap``         intervals of statistics, by a stratified bootstrap
 ``environments``      numbers on each environment, in raw returns

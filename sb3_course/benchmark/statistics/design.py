@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from sb3_course.benchmark.definition.grid import Grid
+from sb3_course.benchmark.statistics.curves import common_steps
 from sb3_course.benchmark.statistics.scores import References, load_references, references_of
-from sb3_course.benchmark.statistics.undeclared import common_steps
 from sb3_course.benchmark.storage.references import MeasuredReference
 from sb3_course.benchmark.storage.rounds import Rounds
 
