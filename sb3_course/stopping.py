@@ -33,7 +33,7 @@ def _handled(handlers: dict[int, Any]) -> Iterator[None]:
 
 
 class Finish:
-    """Saves a training although a signal comes after its last step; a second one ends it.
+    """Keeps a signal after a training's last step from ending it unsaved; a second one does.
 
     :param tell: Function that gets a line when the signal comes
     """

@@ -105,7 +105,6 @@ def invoke(arguments: Sequence[str]) -> int:
     :return: Exit code: 0 for success, 1 for a failure, 2 for wrong arguments, 130 for Ctrl-C
     """
     stop_on_sigterm()  # before pygame listens to it
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch reads it
     try:
         code = app(list(arguments), prog_name="sb3-course", standalone_mode=False)
     except ModuleNotFoundError as error:
@@ -172,4 +171,5 @@ def main() -> None:
     # As `python -m` does, but last: a grid's module:Class may be in the working directory.
     sys.path.append(str(Path.cwd()))
     show_anywhere()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch reads it
     sys.exit(invoke(sys.argv[1:]))

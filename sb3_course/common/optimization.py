@@ -61,7 +61,7 @@ def fitting_states(model: BaseAlgorithm, given: Mapping[str, Any]) -> dict[str, 
 
 
 def restore(optimizer: th.optim.Optimizer, state: Mapping[str, Any]) -> bool:
-    """Restore the state of an optimizer, unless it is of another kind.
+    """Restore a stored state of an optimizer, unless that is of another kind.
 
     :param optimizer: Optimizer; unchanged if the state does not fit
     :param state: State of an optimizer, as of its ``state_dict``

@@ -278,7 +278,7 @@ def _limited(env: "Env", steps: int) -> "Env":
 
     limits = [layer for layer in layers_of(env) if isinstance(layer, TimeLimit)]
     for layer in limits:
-        layer._max_episode_steps = steps  # no public name; a copy would lose what is above it
+        layer._max_episode_steps, layer._cached_spec = steps, None  # a copy loses what is above
     return env if limits else TimeLimit(env, steps)
 
 

@@ -240,7 +240,7 @@ def _make_auto(config: EnvConfig, n_envs: int, seed: int | None, verbose: int) -
         try:
             venv, reason = _make_gymnasium(config, n_envs, seed, "dummy", {}), pool
         except gymnasium.error.UnregisteredEnv as error:
-            is_plain = isinstance(config.id, str) and ":" not in config.id
+            is_plain = isinstance(error, gymnasium.error.NameNotFound) and ":" not in str(config.id)
             own = f" One of your own names its module: my_module:{config.id}." * is_plain
             raise UnsupportedEnvError(f"{error}{own} And of EnvPool: {pool}") from error
     else:

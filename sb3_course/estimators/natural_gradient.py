@@ -63,9 +63,10 @@ def components(distribution: Distribution) -> list[Normal | Categorical | Bernou
     parts = inner if isinstance(inner, list) else [inner]
     for part in parts:
         if not isinstance(part, (Normal, Categorical, Bernoulli)):
+            base = f" of {type(part.base_dist).__name__}" if hasattr(part, "base_dist") else ""
             raise TypeError(
                 "the natural gradient supports Normal, Categorical and Bernoulli distributions, "
-                f"got {type(part).__name__}"
+                f"got {type(part).__name__}{base}"
             )
     return parts
 

@@ -35,7 +35,7 @@ NOTES: Mapping[str, Mapping[int, int]] = {
     "HalfCheetah-v4": {0: 4071},
     "Hopper-v4": {0: 1542},
 }
-"""The four tasks, and the returns that the course's notes report after rounds; round 0 is BC."""
+"""The four tasks, and the returns that one student's notes report after rounds; round 0 is BC."""
 TABLE = ("task", "after", "seeds", "mean", "over seeds", "over episodes", "of the expert", "notes")
 """Columns of the table."""
 MOST_ENTRIES = 20_000

@@ -64,5 +64,6 @@ def beta_of_round(schedule: float | BetaSchedule, number: int) -> float:
         check_number("beta_schedule", schedule, 0, 1, more="or a function of the round")
         return float(schedule)
     beta: Any = schedule(number)
+    beta = beta.item() if getattr(beta, "ndim", None) == 0 else beta  # of NumPy or PyTorch
     check_number(f"beta_schedule's value in round {number}", beta, 0, 1)
     return float(beta)

@@ -131,7 +131,7 @@ class Dataset:
 
 
 class SeededMinibatches:
-    """Minibatches that can be drawn from any one on: every :data:`CHUNK` or more are seeded again.
+    """Minibatches that can be drawn from any one on: every :data:`CHUNK` or more have a seed.
 
     An epoch is one pass over all transitions in an order of its own, but for those that are left
     where ``n`` is no multiple of ``batch_size``: as in ``imitation``, each epoch leaves out others.

@@ -112,10 +112,15 @@ def test_sigterm_does_what_ctrl_c_does_in_every_command(monkeypatch, capsys, tmp
 
 @pytest.mark.parametrize(("given", "threads"), [({}, "1"), ({"OMP_NUM_THREADS": "2"}, "2")])
 def test_commands_take_one_thread_unless_told_otherwise(given, threads):
-    code = "from sb3_course.cli import app; app.invoke(['demo', '--help']); import torch"
+    code = (
+        "import sys; from contextlib import suppress; from sb3_course.cli import app\n"
+        "sys.argv[1:] = ['demo', '--help']\n"
+        "with suppress(SystemExit): app.main()\n"
+        "import torch; print(torch.get_num_threads())"
+    )
     environ = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | given
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}; print(torch.get_num_threads())"],
+        [sys.executable, "-c", code],
         env=environ,
         capture_output=True,
         text=True,

@@ -162,11 +162,17 @@ def with_limit():
     return gym.wrappers.RecordEpisodeStatistics(gym.make("CartPole-v1", max_episode_steps=2))
 
 
-@pytest.mark.parametrize("make", [Sized, "CartPole-v1", with_limit])
+def asked():
+    env = gym.make("CartPole-v1")
+    return env if env.spec else None
+
+
+@pytest.mark.parametrize("make", [Sized, "CartPole-v1", with_limit, asked])
 def test_a_time_limit_replaces_the_registered_one(make):
     env = EnvConfig(make, time_limit=3).make()
     env.reset(seed=0)
     assert [env.step(i % 2)[3] for i in range(3)] == [False, False, True]
+    assert env.spec is None or env.spec.max_episode_steps == 3
 
 
 def test_frames_are_stacked_in_a_dict_of_boxes_but_not_of_other_spaces():

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
+import torch as th
 from imitation.algorithms.dagger import ExponentialBetaSchedule, LinearBetaSchedule
 
-from sb3_course.imitation.beta import ExponentialBeta, LinearBeta
+from sb3_course.imitation.beta import ExponentialBeta, LinearBeta, beta_of_round
 
 
 @pytest.mark.parametrize(
@@ -18,6 +20,12 @@ def test_beta_of_each_round(schedule, expected):
     got = [schedule(number) for number in range(len(expected))]
     assert got == expected
     assert all(type(beta) is float for beta in got)
+
+
+@pytest.mark.parametrize("kind", [float, np.float32, np.array, th.tensor])
+def test_a_schedule_may_return_a_number_of_any_library(kind):
+    beta = beta_of_round(lambda _: kind(0.25), 1)
+    assert (beta, type(beta)) == (0.25, float)
 
 
 @pytest.mark.parametrize(

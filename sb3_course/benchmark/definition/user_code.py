@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
 SOURCE_OF = "source of "
 """Begins the keys of :func:`user_code`."""
+PACKAGE = f"{SOURCE_OF}package "
+"""Begins those of them whose value is a version."""
 REGISTRATION_OF = "registration of "
 """Begins the other keys of :func:`of_user`."""
 
+IMPORTERS = ("import_module", "__import__")
+"""Functions that import a module by its name."""
 OWN = ("sb3_course", "gymnasium")
 """Packages that are no user's: the commit and the versions of a run name them."""
 VERSIONED = {*OWN, *(package.replace("-", "_") for package in PACKAGES)}
@@ -136,8 +140,9 @@ def user_code(modules: Iterable[str]) -> dict[str, str | None]:
 
     :param modules: Names of modules
     :return: Digest by ``source of MODULE``, and by ``source of module that MODULE imports`` one of
-        all of the user's that it imports; of a module of an installed package that package's
-        version, by ``source of package NAME``; without modules that have no source file
+        all of the user's that it imports, None if there are none; of a module of an installed
+        package that package's version, by ``source of package NAME``; without modules that have no
+        source file
     """
     code: dict[str, str | None] = {}
     for module in sorted(modules):
@@ -148,9 +153,12 @@ def user_code(modules: Iterable[str]) -> dict[str, str | None]:
         if top in VERSIONED or (root := _root(module, path)) is None:
             continue
         if _is_installed(root):
-            code |= {f"{SOURCE_OF}package {name}": version(name) for name in _distributions(top)}
-        elif imported := _imported(module, path, root):
-            code[f"{SOURCE_OF}module that {module} imports"] = _digest(sorted(imported))
+            code |= {f"{PACKAGE}{name}": version(name) for name in _distributions(top)}
+        else:
+            imported = sorted(_imported(module, path, root))
+            code[f"{SOURCE_OF}module that {module} imports"] = (
+                _digest(imported) if imported else None
+            )
     return code
 
 
@@ -215,10 +223,18 @@ def _named(node: ast.AST, parts: tuple[str, ...]) -> Iterator[str]:
         yield from (".".join([*start, alias.name]) for alias in node.names)
     elif isinstance(node, ast.Constant) and (found := named_in(node.value)) is not None:
         yield found[0]  # as register() and WrapperSpec name what they make
-    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-        given = node.args[0] if node.args else None
-        if isinstance(given, ast.Constant) and isinstance(given.value, str):
-            yield given.value
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(IMPORTERS):
+        name, within = _text_of(node, 0, "name"), _text_of(node, 1, "package")
+        above = (*within.split("."), "") if within else parts
+        dots = len(name) - len(name.lstrip("."))
+        yield ".".join([*above[:-dots], name[dots:]]) if dots else name
+
+
+def _text_of(call: ast.Call, place: int, keyword: str) -> str:
+    """Return an argument that is given as text; empty for none, and for one that is computed."""
+    given = [*call.args[place : place + 1], *(k.value for k in call.keywords if k.arg == keyword)]
+    value = given[0].value if given and isinstance(given[0], ast.Constant) else None
+    return value if isinstance(value, str) else ""
 
 
 def _place(top: str, root: Path) -> Path | None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -234,12 +235,11 @@ def _swapped(run: FoundRun) -> bool | None:
 
 
 def _questions(parts: Sequence[Logs]) -> dict[str, Pair]:
-    """Return the questions of all grids; of two that differ in their pair alone, both."""
+    """Return the questions of all grids; those that differ in their pair alone are numbered."""
     joined: dict[str, Pair] = {}
-    for part in parts:
-        for question, pair in part.questions.items():
-            is_known = joined.get(question, pair) == pair
-            joined[question if is_known else f"{question} ({part.grids[0][0].name})"] = pair
+    for question, pair in (asked for part in parts for asked in part.questions.items()):
+        names = chain([question], (f"{question} [{n}]" for n in count(2)))
+        joined[next(name for name in names if joined.get(name, pair) == pair)] = pair
     return joined
 
 

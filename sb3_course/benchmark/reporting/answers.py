@@ -105,7 +105,7 @@ def _at(table: pd.DataFrame, value: float) -> set[str]:
 
 
 def warnings(analysis: Analysis) -> Iterator[str]:
-    """Return what readers should know before they trust an interval.
+    """Yield what readers should know before they trust an interval.
 
     :param analysis: Every number of the report
     :yield: One sentence per warning

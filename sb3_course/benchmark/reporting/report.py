@@ -67,7 +67,7 @@ def publish_logs(logs: Logs, folder: Path) -> Path:
     name = folder.resolve().name
     table, numbered = common_seeds(logs.table)
     rounds = _rounds_among(logs)
-    asked = {} if rounds else logs.questions  # which the report of that grid answers
+    asked = {} if rounds else logs.questions  # which the report of each grid answers
     design = design_of_returns(name, table, references_among(logs), rounds, asked)
     record = Record(logs=sources(logs, design, numbered))
     content = sections(analyze_returns(design, table, logs.absent), record)

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sb3_course.benchmark.definition.grid import Grid
-from sb3_course.benchmark.definition.user_code import REGISTRATION_OF, SOURCE_OF
+from sb3_course.benchmark.definition.user_code import PACKAGE, REGISTRATION_OF, SOURCE_OF
 from sb3_course.benchmark.statistics.hypothesis_tests.rank_test import (
     alarm,
     alarm_probability,
@@ -250,7 +250,8 @@ def same_conditions(stored: RunResult, new: RunResult) -> bool:
         {
             name: value
             for name, value in (result.made_with or {}).items()
-            if name not in UNDER_TEST and not name.startswith((SOURCE_OF, REGISTRATION_OF))
+            if name.startswith(PACKAGE)
+            or not (name in UNDER_TEST or name.startswith((SOURCE_OF, REGISTRATION_OF)))
         }
         for result in (stored, new)
     )

@@ -281,7 +281,7 @@ class SharedStudy:
         self._locks.release(trial.number + 1)
 
     def close(self) -> None:
-        """Release the trials in progress to other commands with the trials in progress."""
+        """Release the trials in progress to other commands."""
         self._locks.close()
 
 

@@ -107,7 +107,7 @@ class Subject:
 
     @property
     def rung_names(self) -> list[str]:
-        """Names of the rungs, such as ``1 seed, 33% of the steps``, where it is stopped."""
+        """Names of the rungs, such as ``1 seed, 33% of the steps`` where runs are stopped early."""
         names = []
         for rung in self.rungs:
             configs = [spec.config for spec in self.runs({}, rung)]

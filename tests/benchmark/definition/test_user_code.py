@@ -23,6 +23,7 @@ from tests.benchmark.helpers import InThisProcess, content
 # -- the user's own code -------------------------------------------------------------------------
 
 OWN = "class Mine(A2C):\n    twist = {}\n"
+OPTIONAL = "try:\n    import appearing\nexcept ImportError:\n    pass\n"
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def own(tmp_path, monkeypatch):
     module = tmp_path / "my_own_algorithm.py"
 
     def write(twist):
-        module.write_text("from stable_baselines3 import A2C\n\n\n" + OWN.format(twist))
+        module.write_text(f"from stable_baselines3 import A2C\n\n\n{OWN.format(twist)}{OPTIONAL}")
 
     write(1)
     grid = content(algorithms={"Mine": {"class": "my_own_algorithm:Mine"}, "A2C": {"class": "A2C"}})
@@ -61,9 +62,10 @@ def test_a_changed_module_is_told_with_the_number_of_its_runs(own):
 def test_a_run_and_the_manifest_name_the_source(own):
     _, results, _ = own
     manifest = read_manifest(results / "tiny")
-    (key,) = set(manifest["user_code"]["my_own_algorithm"]) - {"git_commit"}
-    assert key == "source of my_own_algorithm"
-    assert manifest["user_code"]["my_own_algorithm"]["git_commit"] is None  # in no repository
+    code = manifest["user_code"]["my_own_algorithm"]
+    assert code.pop("source of module that my_own_algorithm imports") is None  # nothing
+    assert code.keys() == {"source of my_own_algorithm", "git_commit"}
+    assert code["git_commit"] is None  # in no repository
 
 
 @pytest.fixture
@@ -77,12 +79,16 @@ def package(tmp_path, monkeypatch):
         "my_package/env": "import numpy, helper\nfrom .core import f\nfrom . import near\n",
         "my_package/core": "from my_package.deep.inner import g as f\n",
         "my_package/near": "def f():\n    import_module('lazy')\n    from beside.one import X\n",
+        "by_name": "X = 1\n",
+        "my_package/late": "X = 1\n",
+        "my_package/later": "X = 1\n",
         "library/beside/__init__": "",
         "library/beside/one": "X = 1\n",
         "my_package/__init__": "ENTRY_POINT = 'my_package.made:E'\n",
         "my_package/made": "class E: pass\n",
         "my_package/deep/__init__": "import my_package.env  # a circle\n",
-        "my_package/deep/inner": "g = 1\n",
+        "my_package/deep/inner": "import_module('..late', __package__)\n__import__('by_name')\n"
+        "import_module(package='my_package', name='.later')\ng = 1\n",
         "my_package/broken": "import (\n",
     }
     (tmp_path / "my_package" / "deep").mkdir(parents=True)
@@ -103,6 +109,9 @@ USED = [
     "my_package/made",
     "library/beside/one",
     "my_package/deep/inner",
+    "by_name",
+    "my_package/late",
+    "my_package/later",
 ]
 
 
@@ -115,6 +124,16 @@ def test_a_module_that_the_users_own_imports_is_told_when_it_changes(package, na
     assert {key for key in after if after[key] != before[key]} == {
         "source of module that my_package.env imports"
     }
+
+
+def test_an_import_that_appears_or_vanishes_is_a_change(own, tmp_path):
+    grid, results, _ = own
+    helper = tmp_path / "appearing.py"
+    helper.write_text("X = 1\n")
+    with pytest.raises(UserError, match="2 runs with another module that my_own_algorithm imports"):
+        plan_grid(grid, results=results)
+    helper.unlink()
+    assert not plan_grid(grid, results=results).todo
 
 
 @pytest.mark.parametrize("name", ["unused", "my_package/broken"])

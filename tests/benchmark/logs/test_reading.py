@@ -13,6 +13,7 @@ from sb3_course.common.files import write_whole
 from tests.benchmark import made_up
 from tests.benchmark.logs.made_up_logs import arguments, evaluations, monitor
 from tests.benchmark.logs.test_scalars import board
+from tests.benchmark.made_up import ALGORITHMS
 
 
 @pytest.fixture(autouse=True)
@@ -116,14 +117,15 @@ def test_a_label_tells_algorithms_apart(folder):
 
 
 def test_the_questions_of_grids_come_along_with_the_names_that_a_label_gives(folder):
-    pair, turned = ("NPG", "BatchActorCritic"), ("BatchActorCritic", "NPG")
+    pair, turned = ALGORITHMS[:2], ALGORITHMS[1::-1]
     stored(folder / "a", n_algorithms=2, seeds=[0], questions={"Better?": pair})
-    other = {"questions": {"Better?": turned}, "name": "other"}
-    stored(folder / "b", n_algorithms=2, seeds=[1], **other)
+    stored(folder / "b", n_algorithms=2, seeds=[1], questions={"Better?": turned})
+    stored(folder / "c", n_algorithms=3, seeds=[2], questions={"Better?": ALGORITHMS[1:3]})
     labeled = {"Better? (mine)": ("NPG (mine)", "BatchActorCritic (mine)")}
     assert read_logs("mine=a").questions == labeled
     assert read_logs(["mine=a", "b"]).questions == labeled | {"Better?": turned}
-    assert read_logs(["a", "b"]).questions == {"Better?": pair, "Better? (other)": turned}
+    numbered = {"Better?": pair, "Better? [2]": turned, "Better? [3]": ALGORITHMS[1:3]}
+    assert read_logs(["a", "b", "c"]).questions == numbered
 
 
 @pytest.mark.parametrize("label", [" ", "", "x\ty", "x" * 41])

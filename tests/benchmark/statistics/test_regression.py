@@ -82,6 +82,9 @@ def test_sources_are_what_a_test_examines():
     of_users = {**LATER, "source of my_module": "0", "registration of my_module:Mine-v0": "0"}
     new = [made_up(s, 1.0, 10.5 + s, 20.0 + s, made_with=of_users) for s in (20, 21, 22)]
     assert compare(STORED, new).verdict is Verdict.CHANGED
+    newer = {**LATER, "source of package my_package": "2.0"}  # a version, as Gymnasium's is
+    new = [made_up(s, 1.0, 10.5 + s, 20.0 + s, made_with=newer) for s in (20, 21, 22)]
+    assert compare(STORED, new).verdict is Verdict.ALIKE
 
 
 def test_the_first_evaluation_counts_for_the_exact_comparison():

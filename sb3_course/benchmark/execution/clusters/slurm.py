@@ -189,8 +189,9 @@ def notes(grid: Grid, array: SlurmArray) -> list[str]:
             f"{array.tasks * array.cpus - n_runs} CPUs have nothing to do"
         )
     if grid.checkpoint_every is None:
+        hours = seconds_of(array.time) / 3600
         lines.append(
             "the grid has no checkpoint_every: a run that is interrupted starts anew, and one that "
-            f"takes more than --time {array.time} never ends"
+            f"takes more than --time {array.time} ({hours:g} h) never ends"
         )
     return lines

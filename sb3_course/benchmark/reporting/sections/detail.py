@@ -94,7 +94,8 @@ def lacking(analysis: Analysis, of_logs: bool = False) -> list[str]:
         return []
     first = f"Without reference returns, and so in no score: {', '.join(without)}."
     if of_logs:
-        return [f"{first} A grid among the paths that has these environments may declare them."]
+        how = "A grid with results among the paths that has these environments may declare them."
+        return [f"{first} {how}"]
     return [
         f"{first} To give them, write "
         f"references: {{{without[0]}: {{random: 0, expert: 100}}}} with your numbers into the "

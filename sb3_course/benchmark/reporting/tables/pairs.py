@@ -204,7 +204,7 @@ def _of_rounds(analysis: Analysis) -> str:
         return ""
     if analysis.design.questions:
         return ", a question's pair by its answer" + LOOKED
-    return LOOKED + ": none is told apart here; the report of that grid answers its questions"
+    return LOOKED + ": none is told apart here; the report of each grid answers its questions"
 
 
 def _turned(row: Any) -> Any:

@@ -199,7 +199,7 @@ def test_options_that_sbatch_would_misread_or_the_script_sets_are_refused(option
 
 def test_notes_say_what_would_be_lost():
     (line,) = notes(tiny(), SlurmArray(2, "90"))
-    assert "no checkpoint_every" in line and "more than --time 90 never ends" in line
+    assert "no checkpoint_every" in line and "more than --time 90 (1.5 h) never ends" in line
     (line,) = notes(tiny(checkpoint_every=100), SlurmArray(3, "90", 2))
     assert line == "3 tasks of 2 CPUs for 2 runs: 4 CPUs have nothing to do"
     assert notes(tiny(checkpoint_every=100), SlurmArray(1, "90", 2)) == []
