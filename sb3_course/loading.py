@@ -115,8 +115,9 @@ def load_any(
         )
     members = checkpoint.read_members(path)
     header = checkpoint.checked_header(members)
-    if "vec_normalize" in header and env is not None:
-        env = checkpoint.wrap_normalized(env, header, normalize)
+    given: GymEnv | None = env
+    if env is not None:
+        given = checkpoint.normalize_as_saved(env, header, normalize)
     checkpoint.sb3_data(members)
     custom = None if trusted else checkpoint.plain_attributes(members, {})
     # It can take gigabytes, and HER's needs the environment.
@@ -124,7 +125,7 @@ def load_any(
     unused: dict[str, Any] = {"replay_buffer": object()} if bare else {}
     with checkpoint.reading(path):
         model = algorithm.load(
-            checkpoint.as_zip(members), env=env, device=device, custom_objects=custom, **unused
+            checkpoint.as_zip(members), env=given, device=device, custom_objects=custom, **unused
         )
     if bare:
         vars(model)["replay_buffer"] = None

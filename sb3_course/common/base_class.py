@@ -141,8 +141,8 @@ class CourseAlgorithm(BaseAlgorithm):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         """Prepare as SB3 does; the folder of a logger without files goes with the logger."""
-        env = self._checked_env()
-        checkpoint.keep_frozen(env)
+        checkpoint.keep_frozen(self._checked_env())
+        checkpoint.remember_env(self)
         prepared = super()._setup_learn(*args, **kwargs)
         folder = Path(self.logger.get_dir() or ".")
         dated = folder.name.startswith("SB3-") and folder.parent == Path(tempfile.gettempdir())
@@ -319,8 +319,8 @@ class CourseAlgorithm(BaseAlgorithm):
         if weights_only:
             custom_objects = checkpoint.plain_attributes(members, custom_objects or {})
         env = None if env is None else given_env(env, 0)
-        if env is not None and "vec_normalize" in header:
-            env = checkpoint.wrap_normalized(env, header, normalize)
+        if env is not None:
+            env = checkpoint.normalize_as_saved(env, header, normalize)
         elif "vec_normalize" in header:
             warnings.warn(
                 f"{cls.__name__} was trained on normalized observations, whose statistics are in "

@@ -1,14 +1,18 @@
 """``VecNormalize``'s statistics are saved with the model and restored around its environment."""
 
+from functools import partial
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
 
 import sb3_course
+from sb3_course import loading
 from sb3_course.imitation.experts import as_expert
 from sb3_course.publishing.export import export_model
 from sb3_course.publishing.exported import runner
@@ -45,6 +49,30 @@ def test_a_loaded_model_plays_with_the_statistics_of_its_file(algorithm, wrap, t
         trained.get_env().seed(5)
         returns.append(evaluate_policy(trained, trained.get_env(), 1, return_episode_rewards=True))
     assert returns[0][0][0] == returns[1][0][0]
+
+
+@pytest.mark.parametrize("normalize", ["train", "freeze"])
+def test_a_model_of_raw_observations_gets_no_others(normalize, tmp_path):
+    raw = make_vec_env("Pendulum-v1", 2)
+    small_model(sb3_course.NPG, raw).save(tmp_path / "course")
+    loading.save(PPO("MlpPolicy", raw, device="cpu"), tmp_path / "any")
+    loads = [
+        partial(sb3_course.load, tmp_path / "course", device="cpu", normalize=normalize),
+        lambda env: loading.load_any(PPO, tmp_path / "any", env, normalize, trusted=True),
+    ]
+    for load in loads:
+        with pytest.raises(ValueError, match=r"trained on raw observations: pass .* without"):
+            load(env=normalized_pendulum())
+        rewards = load(env=normalized_pendulum(norm_obs=False)).get_vec_normalize_env()
+        kept = normalize == "train"
+        assert (rewards.training, rewards.norm_reward) == (kept, kept)
+
+
+def test_a_file_of_sb3_does_not_say_what_its_model_observed(tmp_path):
+    PPO("MlpPolicy", normalized_pendulum(), device="cpu").save(tmp_path / "model")
+    env = normalized_pendulum()
+    loading.load_any(PPO, tmp_path / "model.zip", env, "freeze", trusted=True)
+    assert not env.training and not env.norm_reward
 
 
 @pytest.mark.parametrize("norm_reward", [True, False])

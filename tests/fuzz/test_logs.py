@@ -82,7 +82,10 @@ def test_a_table(tmp_path_factory, content):
     check(path)
 
 
-@given(content=damaged(ARGUMENTS.format(algo="ppo", env="A-v1", seed=3).encode()))
+GIVEN = {"algo": "ppo", "env": "A-v1", "seed": 3, "env_kwargs": "{g: 1}", "trained_agent": ""}
+
+
+@given(content=damaged(ARGUMENTS.format(**GIVEN).encode()))
 def test_arguments(tmp_path_factory, content):
     run = tmp_path_factory.mktemp("logs") / "ppo" / "A-v1_1"
     evaluations(run)

@@ -8,6 +8,8 @@ from sb3_course.common.errors import UserError, unknown
 
 ZOO = "{algorithm}/{environment}_{seed}"
 """Layout of RL Zoo's log folder."""
+UUID = "(_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?"
+"""What RL Zoo's ``--uuid`` adds to the name of a run's folder."""
 ZOO_TENSORBOARD = "{environment}/{algorithm}_{seed}"
 """Layout of RL Zoo's folder of TensorBoard's files."""
 PARTS = {"algorithm": "[^/]+", "environment": "[^/]+", "seed": "[0-9]{1,10}"}
@@ -69,7 +71,8 @@ class Layout:
                 f"{{seed}}, each at most once, and up to {MOST_STARS} times *, as in {ZOO!r}"
             )
         tokens = re.split(r"(\{[^{}]*\}|\*)", "/".join(names))
-        return cls(pattern, re.compile("".join(map(_expression, tokens))), len(names))
+        ending = UUID if pattern == ZOO else ""
+        return cls(pattern, re.compile("".join(map(_expression, tokens)) + ending), len(names))
 
     def match(self, names: Sequence[str]) -> dict[str, str] | None:
         """Return what the path of a run says.

@@ -1,6 +1,7 @@
 """Paths of any kind, read as one table: folders of logs, tables, grids and their results."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -62,10 +63,37 @@ class Logs:
         table = pd.concat([pd.DataFrame(columns=COLUMNS), *named][bool(named) :], ignore_index=True)
         return table[COLUMNS].sort_values(COLUMNS[:4], ignore_index=True)
 
+    @cached_property
+    def mixed(self) -> list[str]:
+        """What is compared though RL Zoo trained it differently, one line each."""
+        tasks: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        trained: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        for run in self.runs:
+            tasks[run.environment][run.task].append(run.algorithm)
+            if run.setting:
+                trained[run.algorithm, run.environment][run.setting].append(shown(run.path.name))
+        return [
+            *(
+                f"{environment} is not the same task in all runs: RL Zoo's env_kwargs are "
+                + "; ".join(f"{task or 'none'} ({_few(of)})" for task, of in found.items())
+                for environment, found in tasks.items()
+                if len(found) > 1
+            ),
+            *(
+                f"{algorithm} on {environment} was trained with {len(found)} settings, says RL Zoo "
+                f"({'; '.join(map(_few, found.values()))}), and is compared as one: give their "
+                "folders apart, with labels as in other=PATH"
+                for (algorithm, environment), found in trained.items()
+                if len(found) > 1
+            ),
+        ]
+
     @property
     def problems(self) -> list[str]:
-        """What could not be read, one line each."""
-        return [_line(path, reason) for path, reason in self.unread]
+        """What could not be read, and what is compared against the grain, one line each."""
+        return [*(_line(path, reason) for path, reason in self.unread), *map(shown, self.mixed)]
 
 
 def grid_of(source: Sources, results: Path) -> tuple[Grid, Store] | None:
@@ -140,6 +168,12 @@ def read_logs(sources: Sources, layout: str | None = None, results: Path = Path(
         raise UserError(OF_LOGS)
     _check_same_tasks(logs.grids)
     return logs
+
+
+def _few(names: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys(names))
+    more = len(distinct) - SHOWN
+    return ", ".join(distinct[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _line(path: Path, reason: str) -> str:
@@ -253,7 +287,8 @@ def _distinct(runs: Sequence[RunLog]) -> tuple[list[RunLog], list[Unread]]:
             longer, shorter = (run, other) if _last(run) > _last(other) else (other, run)
             kept[run.name] = longer
             label = " · ".join(map(str, run.name))
-            reason = f"the same run ({label}) as {shown(longer.path)}, which is read"
+            others = "" if run.setting == other.setting else ", with other settings"
+            reason = f"the same run ({label}) as {shown(longer.path)}, which is read{others}"
             repeated.append((shorter.path, reason))
     return list(kept.values()), repeated
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
-import yaml
 
 from sb3_course.benchmark.logs.evaluations import read_evaluations
 from sb3_course.benchmark.logs.layout import check_name
@@ -23,7 +22,6 @@ from sb3_course.benchmark.logs.scalars import (
     returns_in,
 )
 from sb3_course.benchmark.logs.search import (
-    ARGUMENTS,
     EVALUATIONS,
     EVENTS,
     MONITOR,
@@ -31,9 +29,8 @@ from sb3_course.benchmark.logs.search import (
     FoundRun,
     of_kind,
 )
+from sb3_course.benchmark.logs.zoo_arguments import CONTINUED, ZooArguments, zoo_arguments
 from sb3_course.common.errors import UserError
-from sb3_course.common.files import read_regular
-from sb3_course.common.yaml_values import MOST_CHARACTERS, GridLoader
 
 EVALUATION, TRAINING = "evaluations", "training episodes"
 """What returns are measured in."""
@@ -53,6 +50,8 @@ class RunLog:
     :param source: Kind of file that its returns are from
     :param measured: :data:`EVALUATION` or :data:`TRAINING`, empty where a table does not say
     :param points: Its returns, see :func:`.points`
+    :param setting: What RL Zoo says that it was trained with; empty where nothing is said
+    :param task: What of that are arguments of the environment; empty if there are none
     """
 
     algorithm: str
@@ -62,6 +61,8 @@ class RunLog:
     source: str
     measured: str
     points: pd.DataFrame
+    setting: str = ""
+    task: str = ""
 
     @property
     def name(self) -> Name:
@@ -74,10 +75,13 @@ def read_run(run: FoundRun) -> RunLog:
 
     :param run: Run
     :return: Its names and its returns
-    :raises UserError: It cannot be read, or its name is not known; gives the reason alone
+    :raises UserError: It cannot be read, its name is not known, or it continues another run; gives
+        the reason alone
     """
-    algorithm, environment, seed = names_of(run)
-    return RunLog(algorithm, environment, seed, run.path, *_returns(run))
+    said = zoo_arguments(run)
+    if file := said.texts.get(CONTINUED):
+        raise UserError(f"no run from the start: it continues {file}")
+    return RunLog(*names_of(run, said), run.path, *_returns(run), said.setting, said.task)
 
 
 def _returns(run: FoundRun) -> tuple[str, str, pd.DataFrame]:
@@ -117,7 +121,7 @@ def _read(read: Callable[[Path], T], files: Sequence[Path]) -> T:
         raise UserError(f"{files[0].name}: {error}") from error
 
 
-def names_of(run: FoundRun) -> tuple[str, str, int]:
+def names_of(run: FoundRun, said: ZooArguments) -> Name:
     """Return the names of a run: those in its path, or else those in its files.
 
     RL Zoo's folders hold the number of a run where its arguments hold the seed, which counts. They
@@ -125,10 +129,11 @@ def names_of(run: FoundRun) -> tuple[str, str, int]:
     the first line of ``monitor.csv`` say.
 
     :param run: Run
+    :param said: What RL Zoo says of it
     :return: Algorithm, environment and seed
     :raises UserError: One of them is said neither by the path nor by the files
     """
-    arguments = _arguments(run)
+    arguments = said.texts
     named = [arguments.get("env", ""), *_monitored(run)]
     in_path = run.says.get("environment")
     fitting = [name for name in named if name and in_path in (None, *_in_paths(name))]
@@ -149,45 +154,6 @@ def _in_paths(environment: str) -> tuple[str, str, str]:
     """Return an environment's name as it is, as in RL Zoo's paths, and as in this project's."""
     zoo = environment.rpartition(":")[2].replace("/", "-")
     return environment, zoo, re.sub("[/:]", "-", environment)
-
-
-def _arguments(run: FoundRun) -> dict[str, str]:
-    """Return the plain texts in RL Zoo's ``args.yml``; empty if there is none.
-
-    The file names Python classes to be made. None is: its nodes are looked at, not constructed.
-    """
-    for path in run.files:
-        if path.name == ARGUMENTS and len(path.relative_to(run.path).parts) <= 2:
-            try:
-                return plain_texts(read_regular(path, 4 * MOST_CHARACTERS).decode())
-            except (OSError, ValueError, OverflowError, yaml.YAMLError) as error:
-                raise UserError(f"{path.name} is damaged, and with it the run's seed") from error
-    return {}
-
-
-def plain_texts(text: str) -> dict[str, str]:
-    """Return the pairs of plain texts in a mapping, or in the list of pairs of an ``OrderedDict``.
-
-    :param text: YAML, with any tags
-    :return: Text by key; other values are left out
-    :raises yaml.YAMLError: It is not valid YAML, or a limit of :mod:`~.common.yaml_values` is
-        exceeded
-    """
-    node: yaml.Node | None = GridLoader(text).get_single_node()
-    if isinstance(node, yaml.SequenceNode) and len(node.value) == 1:
-        node = node.value[0]
-    pairs: list[Sequence[yaml.Node]] = []
-    if isinstance(node, yaml.MappingNode):
-        pairs = node.value
-    elif isinstance(node, yaml.SequenceNode):
-        pairs = [pair.value for pair in node.value if isinstance(pair, yaml.SequenceNode)]
-    scalars = yaml.ScalarNode
-    return {
-        pair[0].value: pair[1].value
-        for pair in pairs
-        if len(pair) == 2 and isinstance(pair[0], scalars) and isinstance(pair[1], scalars)
-        if not pair[1].tag.endswith(":null")
-    }
 
 
 def _monitored(run: FoundRun) -> list[str]:

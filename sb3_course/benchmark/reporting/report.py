@@ -94,11 +94,14 @@ def _rounds_among(logs: Logs) -> Rounds | None:
 def references_among(logs: Logs) -> References:
     """Return the reference returns of logs: those of the grids among them, else shipped ones.
 
+    An environment that RL Zoo made with arguments is another task than the shipped one.
+
     :param logs: Logs
     :return: References by environment; of several grids, the first that has one counts
     """
     known = load_references()
-    environments = dict(known.environments)
+    changed = {run.environment for run in logs.runs if run.task}  # so nobody knows its references
+    environments = {n: known.environments[n] for n in known.environments if n not in changed}
     for grid, folder in reversed(logs.grids):
         for name in grid.environments:  # which settings may have made another task
             environments.pop(name, None)

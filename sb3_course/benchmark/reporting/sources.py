@@ -28,6 +28,12 @@ def sources(logs: Logs, design: Design, numbered: Sequence[str] = ()) -> Section
     ]
     if mixed := _mixed(logs):
         text.append(f"Here, both are compared with each other on: {', '.join(mixed)}.")
+    text += [f"{shown(line)}." for line in logs.mixed]
+    text += [
+        f"RL Zoo made {name} with env_kwargs ({shown(settings)}), so the shipped reference returns "
+        "are not of it."
+        for name, settings in _other_tasks(logs)
+    ]
     text += [
         f"{name} has settings of its own in {place}: {settings}. The other paths do not say which "
         "theirs has."
@@ -43,10 +49,10 @@ def sources(logs: Logs, design: Design, numbered: Sequence[str] = ()) -> Section
             "Runs with no seed that is on all environments are numbered from 0 on each of them: "
             f"{', '.join(numbered)}."
         )
-    shown = [_compared(logs, design), _read(logs)]
+    tables = [_compared(logs, design), _read(logs)]
     if logs.unread:
-        shown.append(_unread(logs))
-    return Section("Logs", text, tables=shown)
+        tables.append(_unread(logs))
+    return Section("Logs", text, tables=tables)
 
 
 def _compared(logs: Logs, design: Design) -> Table:
@@ -80,6 +86,15 @@ def _changed_tasks(logs: Logs) -> list[tuple[str, str, str]]:
         if name in elsewhere
         and (settings := grid.config(next(iter(grid.algorithms)), name).env_settings)
     ]
+
+
+def _other_tasks(logs: Logs) -> list[tuple[str, str]]:
+    """Return the environments that RL Zoo has made with arguments, and these."""
+    tasks: dict[str, set[str]] = defaultdict(set)
+    for run in logs.runs:
+        if run.task:
+            tasks[run.environment].add(run.task)
+    return [(name, "; ".join(sorted(found))) for name, found in tasks.items()]
 
 
 def _read(logs: Logs) -> Table:

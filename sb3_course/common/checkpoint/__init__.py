@@ -30,7 +30,7 @@ from sb3_course.common.checkpoint.archive import (
     unpack_arrays,
     write_members,
 )
-from sb3_course.common.checkpoint.description import description_of, remember
+from sb3_course.common.checkpoint.description import description_of, remember, remember_env
 from sb3_course.common.checkpoint.header import (
     LIBRARIES,
     check_arguments,
@@ -47,6 +47,7 @@ from sb3_course.common.checkpoint.normalization import (
     Normalize,
     keep_frozen,
     normalization_in,
+    normalize_as_saved,
     wrap_normalized,
     wrappers_above,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "keep_frozen",
     "normalization_in",
     "normalization_of",
+    "normalize_as_saved",
     "pack_arrays",
     "place_to_save",
     "plain_attributes",
@@ -77,6 +79,7 @@ __all__ = [
     "read_members",
     "reading",
     "remember",
+    "remember_env",
     "resolve",
     "sb3_data",
     "unpack_arrays",

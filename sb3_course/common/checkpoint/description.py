@@ -26,6 +26,8 @@ OBSERVERS = ("Monitor", "RecordEpisodeStatistics", "RecordVideo")
 STANDARD = ("Monitor", "OrderEnforcing", "PassiveEnvChecker", "TimeLimit")
 """Wrappers of ``gymnasium.make`` and SB3, whose arguments can be pickled."""
 MISSING = object()
+REMEMBERED = ("env_id", "env_settings", "env_unknown")
+"""Attributes of a model that keep a description, in its order."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def description_of(algorithm: BaseAlgorithm) -> Description:
     """Describe the environment that a model acts in.
 
     :param algorithm: Algorithm of this package or another; without an environment that says what
-        it is, its file's is described
+        it is, as one that is closed, that of its training or of its file is described
     :return: Description
     """
     venv, known = algorithm.get_env(), vars(algorithm)
@@ -65,9 +67,17 @@ def remember(algorithm: BaseAlgorithm, header: Mapping[str, Any]) -> None:
     :param header: Header of the file
     """
     if "env" in header:
-        vars(algorithm)["env_id"] = header["env"]
-        vars(algorithm)["env_settings"] = header.get("env_settings", {})
-        vars(algorithm)["env_unknown"] = header.get("env_unknown", [])
+        said = (header["env"], header.get("env_settings", {}), header.get("env_unknown", []))
+        vars(algorithm).update(zip(REMEMBERED, said, strict=True))
+
+
+def remember_env(algorithm: BaseAlgorithm) -> None:
+    """Keep with a model what its environment is, which may be closed before the model is saved.
+
+    :param algorithm: Algorithm that begins to learn
+    """
+    said = description_of(algorithm)
+    vars(algorithm).update(zip(REMEMBERED, (said.env, said.settings, said.unknown), strict=True))
 
 
 def _described(venv: VecEnv) -> Description | None:

@@ -71,6 +71,30 @@ def normalization_in(header: dict[str, Any]) -> dict[str, Any] | None:
     return {name: header[name] for name in names if name in header}
 
 
+def normalize_as_saved(env: GymEnv, header: dict[str, Any], normalize: Normalize) -> GymEnv:
+    """Give an environment the normalization that a checkpoint was trained with, or check for none.
+
+    :param env: Environment, raw or vectorized
+    :param header: Header of the checkpoint, with its statistics; empty for one of another library
+    :param normalize: As for :func:`wrap_normalized`
+    :return: Environment, wrapped where the checkpoint has a normalization
+    :raises ValueError: If the checkpoint has none and the environment normalizes observations, or
+        as :func:`wrap_normalized`
+    :raises CheckpointError: As :func:`wrap_normalized`
+    """
+    if "vec_normalize" in header:
+        return wrap_normalized(env, header, normalize)
+    wrapper = unwrap_vec_normalize(env) if isinstance(env, VecEnv) else None
+    if wrapper is not None and wrapper.norm_obs and header:
+        raise ValueError(
+            "the model was trained on raw observations: pass the environment without "
+            "VecNormalize, or with VecNormalize(norm_obs=False)"
+        )
+    if wrapper is not None and normalize == "freeze":
+        _freeze(wrapper)
+    return env
+
+
 def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -> VecEnv:
     """Wrap an environment in the normalization that a checkpoint was trained with.
 
@@ -114,9 +138,14 @@ def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -
         )
     _set_statistics(_running_moments(wrapper), header.get("statistics", {}))
     if normalize == "freeze":
-        setattr(wrapper, _THAWED, vars(wrapper).get(_THAWED, wrapper.norm_reward))
-        wrapper.training = wrapper.norm_reward = False
+        _freeze(wrapper)
     return venv
+
+
+def _freeze(wrapper: VecNormalize) -> None:
+    """Keep the statistics, and leave rewards raw."""
+    setattr(wrapper, _THAWED, vars(wrapper).get(_THAWED, wrapper.norm_reward))
+    wrapper.training = wrapper.norm_reward = False
 
 
 def keep_frozen(env: VecEnv) -> None:

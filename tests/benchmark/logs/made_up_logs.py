@@ -10,11 +10,13 @@ ARGUMENTS = """!!python/object/apply:collections.OrderedDict
   - - env
     - {env}
   - - env_kwargs
-    - null
+    - {env_kwargs}
   - - gym_packages
     - []
   - - seed
     - {seed}
+  - - trained_agent
+    - '{trained_agent}'
 """
 """RL Zoo's args.yml, shortened."""
 
@@ -37,9 +39,15 @@ def monitor(path, episodes, start=1000.0, env_id="CartPole-v1", end="\n"):
     return path
 
 
-def arguments(folder, algo="ppo", env="CartPole-v1", seed=7):
-    """Write RL Zoo's arguments of a run into its folder."""
+def arguments(
+    folder, algo="ppo", env="CartPole-v1", seed=7, env_kwargs="null", trained_agent="", config=None
+):
+    """Write RL Zoo's arguments of a run into its folder, and its hyper-parameters."""
     path = folder / env.rpartition(":")[2].replace("/", "-") / "args.yml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(ARGUMENTS.format(algo=algo, env=env, seed=seed))
+    given = {"algo": algo, "env": env, "seed": seed}
+    given |= {"env_kwargs": env_kwargs, "trained_agent": trained_agent}
+    path.write_text(ARGUMENTS.format(**given))
+    if config is not None:
+        path.with_name("config.yml").write_text(config)
     return path

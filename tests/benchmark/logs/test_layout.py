@@ -3,6 +3,8 @@ import pytest
 from sb3_course.benchmark.logs.layout import ZOO, ZOO_TENSORBOARD, Layout
 from sb3_course.common.errors import UserError
 
+UUID = "0a1b2c3d-0a1b-4c2d-8e3f-0a1b2c3d4e5f"
+
 
 @pytest.mark.parametrize(
     ("pattern", "path", "said"),
@@ -12,6 +14,7 @@ from sb3_course.common.errors import UserError
         (ZOO, "ppo/CartPole-v1", None),
         (ZOO, "ppo", None),
         (ZOO, "ppo/CartPole-v1_x", None),
+        (ZOO, f"ppo/CartPole-v1_3_{UUID}", ("ppo", "CartPole-v1", "3")),
         (ZOO_TENSORBOARD, "CartPole-v1/PPO_3", ("PPO", "CartPole-v1", "3")),
         ("{environment}/{algorithm}/seed-{seed}", "E/A b/seed-4", ("A b", "E", "4")),
         ("{environment}/{algorithm}/seed-{seed}", "E/A/4", None),

@@ -148,6 +148,38 @@ def test_the_longest_of_equal_runs_is_read(folder):
         assert reason.startswith("the same run (ppo · CartPole-v1 · 7) as zoo/ppo/CartPole-v1_2")
 
 
+def test_runs_with_other_settings_are_told(folder):
+    zoo = folder / "zoo" / "ppo"
+    for k, config in enumerate(["gamma: 0.9", "gamma: 0.9", "gamma: 0.99", None], 1):
+        evaluations(zoo / f"CartPole-v1_{k}")
+        arguments(zoo / f"CartPole-v1_{k}", seed=k, config=config)
+    (line,) = read_logs("zoo").problems
+    assert line.startswith(
+        "ppo on CartPole-v1 was trained with 2 settings, says RL Zoo (CartPole-v1_1, "
+        "CartPole-v1_2; CartPole-v1_3), and is compared as one"
+    )
+    assert line.endswith("with labels as in other=PATH")
+    apart = read_logs([*(f"{zoo}/CartPole-v1_{k}" for k in (1, 2, 4)), f"new={zoo}/CartPole-v1_3"])
+    assert apart.problems == []
+    evaluations(zoo / "CartPole-v1_5", [100, 300])
+    arguments(zoo / "CartPole-v1_5", seed=3, config="gamma: 1")
+    (_, reason), *_ = read_logs("zoo").unread
+    assert reason.endswith("CartPole-v1_5, which is read, with other settings")
+
+
+def test_a_task_that_is_not_the_same_in_all_runs_is_told(folder):
+    for k, (name, env_kwargs) in enumerate([("ppo", "null"), ("npg", "{g: 0.0}")]):
+        evaluations(folder / "zoo" / name / f"CartPole-v1_{k}")
+        arguments(folder / "zoo" / name / f"CartPole-v1_{k}", env_kwargs=env_kwargs)
+    (line,) = read_logs("zoo").problems
+    assert line == (
+        "CartPole-v1 is not the same task in all runs: RL Zoo's env_kwargs are {g: 0.0} (npg); "
+        "none (ppo)"
+    )
+    (folder / "zoo" / "ppo" / "CartPole-v1_0" / "CartPole-v1" / "args.yml").unlink()
+    assert len(read_logs("zoo").problems) == 1
+
+
 def test_runs_of_one_name_below_two_paths_need_a_label(folder):
     for name in ("a", "b"):
         evaluations(folder / name / "ppo" / "CartPole-v1_1")

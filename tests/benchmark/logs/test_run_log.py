@@ -1,12 +1,9 @@
-import builtins
-
 import numpy as np
 import pytest
-import yaml
 
 from sb3_course.benchmark.logs import run_log
 from sb3_course.benchmark.logs.layout import ZOO, Layout
-from sb3_course.benchmark.logs.run_log import EVALUATION, TRAINING, plain_texts, read_run
+from sb3_course.benchmark.logs.run_log import EVALUATION, TRAINING, read_run
 from sb3_course.benchmark.logs.search import find_runs
 from sb3_course.common.errors import UserError
 from tests.benchmark.logs.made_up_logs import arguments, evaluations, monitor
@@ -148,40 +145,6 @@ def test_a_name_that_is_no_text_is_told(tmp_path):
         read(folder)
 
 
-# -- arguments ------------------------------------------------------------------------------------
-
-
-def test_nothing_in_arguments_is_executed(monkeypatch):
-    calls = []
-    monkeypatch.setattr(builtins, "print", lambda *words: calls.append(words))
-    text = (
-        "!!python/object/apply:collections.OrderedDict\n"
-        "- - - env\n    - A-v1\n"
-        "  - - evil\n    - !!python/object/apply:builtins.print [run]\n"
-        "  - - kwargs\n    - {a: !!python/name:os.system ''}\n"
-        "  - - none\n    - null\n"
-    )
-    assert plain_texts(text) == {"env": "A-v1"}
-    assert calls == []
-    assert yaml.load(text, yaml.UnsafeLoader)["env"] == "A-v1"
-    assert calls == [("run",)]  # it would have been
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("env: A-v1\nseed: 3\nlist: [1]\n", {"env": "A-v1", "seed": "3"}),
-        ("", {}),
-        ("just text", {}),
-        ("- a\n- b\n", {}),
-        ("- - [a]\n", {}),
-        ("- - - a\n    - b\n    - c\n", {}),
-    ],
-)
-def test_pairs_of_plain_texts(text, found):
-    assert plain_texts(text) == found
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -200,6 +163,24 @@ def test_damaged_arguments_are_told(folder, content):
     arguments(folder).write_bytes(content)
     with pytest.raises(UserError, match=r"args\.yml is damaged"):
         read(folder)
+
+
+def test_a_continuation_is_no_run_of_its_own(folder):
+    evaluations(folder)
+    arguments(folder, trained_agent="logs/ppo/CartPole-v1_1/CartPole-v1.zip")
+    with pytest.raises(UserError, match=r"it continues logs/ppo/CartPole-v1_1/CartPole-v1\.zip"):
+        read(folder)
+
+
+def test_what_a_run_was_trained_with_is_kept(folder):
+    evaluations(folder)
+    assert (read(folder).setting, read(folder).task) == ("", "")
+    arguments(folder, config="gamma: 0.9\n")
+    assert (read(folder).setting, read(folder).task) == ("gamma: 0.9\n", "")
+    arguments(folder, env_kwargs="\n      g: 0.0\n      k:\n      - 1\n      - b: 2")
+    assert read(folder).task == "{g: 0.0, k: [1, {b: 2}]}"
+    arguments(folder, env_kwargs="{g: !!python/name:os.system ''}")
+    assert read(folder).task == "{g: !!python/name:os.system ''}"
 
 
 @pytest.mark.parametrize("seed", ["null", "-1", "x", "1e3", "99999999999"])

@@ -12,7 +12,7 @@ from sb3_course.benchmark.storage.manifest import configuration
 from sb3_course.benchmark.storage.rounds import Rounds, write_rounds
 from sb3_course.common.errors import UserError
 from tests.benchmark import made_up
-from tests.benchmark.logs.made_up_logs import evaluations, monitor
+from tests.benchmark.logs.made_up_logs import arguments, evaluations, monitor
 from tests.benchmark.made_up import ALGORITHMS
 
 
@@ -130,3 +130,14 @@ def test_a_shipped_name_that_a_grid_gives_other_settings_has_no_shipped_scale(tm
     logs = Logs([], grids=[(grid, tmp_path)])
     found = references_among(logs).environments
     assert "CartPole-v1" not in found and "HalfCheetah-v4" in found
+
+
+def test_a_shipped_name_that_rl_zoo_gave_arguments_has_no_shipped_scale(tmp_path):
+    folder = tmp_path / "zoo" / "ppo" / "CartPole-v1_1"
+    evaluations(folder)
+    arguments(folder, env_kwargs="{g: 0.0}")
+    logs = read_logs(tmp_path / "zoo")
+    found = references_among(logs).environments
+    assert "CartPole-v1" not in found and "HalfCheetah-v4" in found
+    text = publish_logs(logs, tmp_path / "out").with_name("README.md").read_text()
+    assert r"RL Zoo made CartPole-v1 with env\_kwargs ({g: 0.0})" in text

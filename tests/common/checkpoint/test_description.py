@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import (
 import sb3_course
 from sb3_course import NPG, loading, make_vec_env
 from sb3_course.common.checkpoint import description_of, read_header
+from sb3_course.common.checkpoint.description import Description
 from tests.own_envs import Scaled
 
 OWN = "tests.own_envs"
@@ -176,12 +177,14 @@ def test_processes_survive_being_asked(tmp_path):
     ]:
         venv = SubprocVecEnv([make] * 2, start_method="fork")
         model = NPG("MlpPolicy", venv, n_steps=4, device="cpu").learn(8)
-        found = description_of(model)
-        assert (found.env, found.settings, found.unknown) == (PENDULUM, settings, unknown)
+        expected = Description(PENDULUM, settings, unknown)
+        assert description_of(model) == expected
         model.save(tmp_path / "m")
         assert model.learn(8, reset_num_timesteps=False).num_timesteps == 16
-        venv.close()
-        assert description_of(model).env is None  # nobody can be asked any more
+        venv.close()  # as RL Zoo does before it saves
+        assert description_of(model) == expected
+        model.save(tmp_path / "m")
+        assert description_of(NPG.load(tmp_path / "m")) == expected
 
 
 def test_another_environment_brings_its_own_description(tmp_path):
