@@ -10,8 +10,8 @@ from sb3_course.zoo.registration import register
 
 COMMANDS = ("train", "enjoy", "plot_train", "plot_from_file", "all_plots")
 """What RL Zoo's own command runs."""
-MODULES = ("record_video", "record_training", "push_to_hub", "load_from_hub", "benchmark")
-"""What RL Zoo runs as ``python -m rl_zoo3.NAME``."""
+MODULES = ("record_video", "push_to_hub", "load_from_hub")
+"""What RL Zoo runs as ``python -m rl_zoo3.NAME``, but what starts processes of RL Zoo alone."""
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """Add this package's algorithms to RL Zoo, with their hyper-parameters and search spaces."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.yaml_values import described
 from sb3_course.envs.make import normalization_of
 from sb3_course.registry import default_policy, find_algorithm, with_schedules
-from sb3_course.zoo.samplers import SAMPLERS, converted
+from sb3_course.zoo.samplers import SAMPLERS, converted, without_alternatives
 
 NAMES = {
     "reinforce": "REINFORCE",
@@ -55,7 +57,7 @@ class ZooAlgorithm:
         :return: Model
         :raises UserError: If the constructor refuses them
         """
-        arguments = with_schedules(kwargs)
+        arguments = _schedules(kwargs)
         try:
             return self.algorithm(*args, **arguments)
         except Exception as error:
@@ -71,10 +73,30 @@ class ZooAlgorithm:
         :param env: Environment to continue with, with RL Zoo's own normalization
         :param \**kwargs: Further arguments of the class's ``load``
         :return: Model
+        :raises UserError: If it is no file of the class, or does not fit the arguments
         """
+        arguments = _schedules(kwargs)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".* was trained on normalized observations")
-            return self.algorithm.load(path, env, **with_schedules(kwargs))
+            try:
+                return self.algorithm.load(path, env, **arguments)
+            except Exception as error:
+                raise UserError(f"{self.name} cannot continue {path}: {in_words(error)}") from error
+
+
+def _schedules(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Make schedules of SB3 of texts, and of RL Zoo's own, which a file could not be read without.
+
+    :param arguments: Arguments as RL Zoo passes them
+    :return: Arguments of a constructor, or of ``load``
+    """
+    theirs = import_module("rl_zoo3.utils").SimpleLinearSchedule
+    return with_schedules(
+        {
+            name: f"lin_{value.initial_value!r}" if isinstance(value, theirs) else value
+            for name, value in arguments.items()
+        }
+    )
 
 
 def hyperparams(name: str) -> Path:
@@ -104,12 +126,25 @@ def register() -> None:
         training.ExperimentManager = _manager(training.ExperimentManager)
 
 
+@contextmanager
+def _explained(config: str) -> Iterator[None]:
+    """Tell in a line what is wrong with a file of hyper-parameters."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"--conf-file: {config}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"--conf-file: {config}, {described(error)}") from error
+
+
 def _manager(base: Any) -> Any:
     """Return RL Zoo's manager of a training, which finds our files of hyper-parameters."""
 
     class ExperimentManager(base):  # type: ignore[misc]  # RL Zoo has no types
         of_sb3_course = True
         normalize_kwargs: dict[str, Any]
+        optimize_hyperparameters: bool
+        trial_id: int | None
 
         def __init__(
             self, args: Any, algo: str, *rest: Any, config: str | None = None, **kwargs: Any
@@ -119,12 +154,11 @@ def _manager(base: Any) -> Any:
             super().__init__(args, algo, *rest, config=config, **kwargs)
 
         def read_hyperparameters(self) -> Any:
-            try:
-                return super().read_hyperparameters()
-            except OSError as error:
-                raise UserError(f"--conf-file: {self.config}: {error.strerror}") from error
-            except yaml.YAMLError as error:
-                raise UserError(f"--conf-file: {self.config}, {described(error)}") from error
+            with _explained(self.config):
+                given, saved = super().read_hyperparameters()
+            if self.algo in NAMES and (self.optimize_hyperparameters or self.trial_id is not None):
+                given, saved = without_alternatives(given), without_alternatives(saved)
+            return given, saved
 
         def _maybe_normalize(self, env: VecEnv, eval_env: bool) -> Any:
             if self.normalize and self.algo in NAMES:

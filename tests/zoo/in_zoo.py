@@ -17,11 +17,13 @@ import yaml
 from gymnasium import spaces
 from rl_zoo3 import train as zoo_train
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
+from stable_baselines3 import A2C
 from stable_baselines3.common.vec_env import VecNormalize
 
 import sb3_course
 from sb3_course import zoo
 from sb3_course.benchmark.definition.checks import checked_grid
+from sb3_course.common.checkpoint import read_header
 from sb3_course.common.errors import UserError
 from sb3_course.registry import constructor_arguments, with_schedules
 from sb3_course.zoo.__main__ import main
@@ -116,7 +118,8 @@ def test_what_rl_zoo_reads_is_what_the_grid_says(name, algorithm, grid, environm
 
 def test_enjoy_plays_what_train_has_saved():
     words = ("--algo", "npg", "--env", "Pendulum-v1", "--verbose", "0")
-    fast = ("-params", "n_envs:2", "n_steps:100", "target_kl:'lin_0.04'")
+    fast = ("-params", "n_envs:2", "n_steps:100", "target_kl:'lin_0.04'",
+            "learning_rate:'lin_0.001'")  # fmt: skip
     zoo_command("train", *words, "-n", "400", "--eval-freq", "200", "--eval-episodes", "1", *fast)
     folder = Path("logs/npg/Pendulum-v1_1")
     assert {"best_model.zip", "Pendulum-v1.zip", "evaluations.npz"} <= {
@@ -130,7 +133,10 @@ def test_enjoy_plays_what_train_has_saved():
     assert play(model, seed=0) == pytest.approx(played[0], abs=0.01)
     zoo_command("train", *words, "-n", "200", "--eval-freq", "-1", *fast, "-i",
                 str(folder / "Pendulum-v1.zip"))  # fmt: skip
-    again = sb3_course.load("logs/npg/Pendulum-v1_2/Pendulum-v1.zip", env="Pendulum-v1")
+    again = sb3_course.load(
+        "logs/npg/Pendulum-v1_2/Pendulum-v1.zip", env="Pendulum-v1", weights_only=True
+    )
+    assert again.learning_rate(0.5) == pytest.approx(0.0005)  # without a class of RL Zoo's
     saved = yaml.unsafe_load(Path("logs/npg/Pendulum-v1_2/Pendulum-v1/config.yml").read_text())
     assert saved["target_kl"] == "lin_0.04"  # as it was written
     assert again.target_kl(0.5) == pytest.approx(0.02)
@@ -236,6 +242,37 @@ def test_what_is_refused_is_told_in_a_line(words, expected):
     Path("broken.yml").write_text("npg: [\n")
     with pytest.raises(UserError, match=f"^{expected}"):
         zoo_command("train", "--algo", "npg", "--env", "CartPole-v1", *words)
+
+
+@pytest.mark.parametrize("content", ["text", "of A2C"])
+def test_a_file_that_cannot_be_continued_is_told_in_a_line(content):
+    path = Path("model.zip")
+    path.write_text("text")
+    if content == "of A2C":
+        A2C("MlpPolicy", "CartPole-v1").save(path)
+    with pytest.raises(
+        UserError, match=r"^NPG cannot continue model\.zip: .*(checkpoint|saved by)"
+    ):
+        zoo_command("train", "--algo", "npg", "--env", "CartPole-v1", "-i", "model.zip")
+
+
+def test_the_file_of_processes_that_are_closed_names_their_environment():
+    words = ("--algo", "npg", "--env", "CartPole-v1", "--vec-env", "subproc", "--verbose", "0")
+    zoo_command("train", *words, *SHORT)
+    header = read_header("logs/npg/CartPole-v1_1/CartPole-v1.zip")
+    assert (header["env"], header.get("env_unknown")) == ("CartPole-v1", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"), [("reinforce", "n_episodes:4"), ("npg", "step_size:0.1")]
+)
+def test_a_search_puts_its_values_over_those_given(name, given):
+    output = zoo_command(
+        "train", "--algo", name, "--env", "CartPole-v1", "-n", "64", "--optimize",
+        "--n-trials", "1", "--no-optim-plots", "--eval-episodes", "1", "--seed", "3",
+        "-params", "n_envs:2", given,
+    )  # fmt: skip
+    assert "Number of finished trials:  1" in output
 
 
 SEARCHED = [
