@@ -56,6 +56,24 @@ def model_in(kind, algorithm, kwargs):
     return algorithm("MlpPolicy", environments(kind), **arguments)
 
 
+@pytest.mark.parametrize(("first", "then"), [("dummy", "subproc"), ("subproc", "dummy")])
+def test_a_training_goes_on_with_the_other_backend(first, then, tmp_path):
+    """Rewards are 1, which both have alike: DummyVecEnv has 32 bits, SubprocVecEnv 64."""
+
+    def venv(backend, seed):
+        return make_vec_env("CartPole-v1", 2, seed=seed, backend=backend)
+
+    whole = small_model(sb3_course.NPG, venv(first, 0)).learn(500)
+    small_model(sb3_course.NPG, venv(first, 0)).learn(250).save(tmp_path / "half")
+    model = sb3_course.load(tmp_path / "half", env=venv(then, 7), device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.learn(500 - model.num_timesteps, reset_num_timesteps=False)
+    for trained in (whole, model):
+        trained.get_env().close()
+    assert equal_tensors(copy_parameters(whole), copy_parameters(model))
+
+
 def steps_of(algorithm):
     return 150 if algorithm is sb3_course.OnlineActorCritic else 600
 

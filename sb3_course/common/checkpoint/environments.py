@@ -137,12 +137,14 @@ def put(venv: VecEnv, content: bytes) -> None:
             raise NotKeptError(f"there are states of {len(states)} environments")
         if made_with and (how := difference(made_with, look(venv))) is not None:
             raise NotKeptError(f"the environment was made otherwise: {how}")
+        # Those of SubprocVecEnv come with the generators of its processes.
+        kept = [state if isinstance(state, tuple) else (None, None, state) for state in states]
         if isinstance(inner, SubprocVecEnv):
             _visit(inner)
-            for i, state in enumerate(states):
+            for i, state in enumerate(kept):
                 _checked(inner.env_method(PUT, state, indices=[i])[0])
         else:
-            for env, state in zip(_in_reach(inner), states, strict=False):
+            for env, (*_, state) in zip(_in_reach(inner), kept, strict=False):
                 unpickle(layers_of(env), state)
         unpickle(wrappers, of_wrappers)
         vars(inner).update(of_reset)
@@ -226,8 +228,9 @@ def _take_there(env: Any, settings: Held | None) -> tuple[Any, ...]:
 def _put_there(env: Any, states: tuple[Any, ...]) -> None:
     of_python, of_numpy, state = states
     unpickle(layers_of(env), state)
-    random.setstate(of_python)
-    np.random.set_state(of_numpy)
+    if of_python is not None:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
 
 
 def _look_there(env: Any) -> Held:

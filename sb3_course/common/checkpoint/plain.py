@@ -10,6 +10,7 @@ Classes are networks, optimizers and buffers in :data:`TRUSTED_MODULES` alone.
 import importlib
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -38,6 +39,12 @@ _SCHEDULES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+_AS_TEXT: dict[type, Callable[[Any], tuple[str, str]]] = {
+    bytes: lambda value: ("bytes", value.hex()),
+    type(Path()): lambda value: ("path", str(value)),
+}
+
+
 class NotPlainError(TypeError):
     """The value is of a kind that only a pickle could hold; names its type."""
 
@@ -45,7 +52,7 @@ class NotPlainError(TypeError):
 def encode(value: Any, arrays: Arrays) -> Any:
     """Return a value as JSON has it.
 
-    :param value: Numbers, text, bytes, containers, arrays, tensors, spaces, schedules, and
+    :param value: Numbers, text, bytes, paths, containers, arrays, tensors, spaces, schedules, and
         classes of trusted libraries
     :param arrays: Arrays by name, to which those of ``value`` are added
     :return: What ``json.dumps`` takes, and :func:`decode` turns back
@@ -96,8 +103,8 @@ def _encode_other(value: Any, arrays: Arrays) -> tuple[str, Any]:
         return "dict", [[encode(k, arrays), encode(v, arrays)] for k, v in value.items()]
     if kind is deque:
         return "deque", [encode(list(value), arrays), value.maxlen]
-    if kind is bytes:
-        return "bytes", value.hex()
+    if kind in _AS_TEXT:
+        return _AS_TEXT[kind](value)
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufc":
         return _encode_array(value, arrays)
     if isinstance(value, th.Tensor) and value.layout == th.strided:
@@ -221,6 +228,7 @@ _DECODERS: dict[str, Callable[[Any, Arrays, int], Any]] = {
     },
     "deque": lambda content, arrays, depth: deque(_sequence(content[0], arrays, depth), content[1]),
     "bytes": lambda content, arrays, depth: bytes.fromhex(content),
+    "path": lambda content, arrays, depth: Path(content),
     "array": _decode_array,
     "scalar": lambda content, arrays, depth: arrays[content][()],
     "tensor": lambda content, arrays, depth: th.from_numpy(arrays[content]),

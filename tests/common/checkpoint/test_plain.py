@@ -1,5 +1,6 @@
 import json
 from collections import OrderedDict, deque
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ def there_and_back(value):
     "value",
     [
         *(None, True, 3, -0.5, float("inf"), "text", "$array", b"\x00\xff"),
+        *(Path("a/b"), [Path("c")]),
         *([1, [2.5, "a"]], (1, (2, None)), {}, {"a": {"b": (1,)}}, {"$tuple": [1]}),
         {1: "a", (0, 2): "b"},
         *(deque([1, 2], maxlen=5), deque(), {"net_arch": {"pi": [64], "vf": [8, 8]}}),
