@@ -1,19 +1,20 @@
 """Logs that other programs have written, read as the table of returns that reports are made from.
 
-===============  ===============================================================================
-module           contents
-===============  ===============================================================================
-``layout``       which part of a path is the algorithm, the environment and the seed
-``search``       the runs in a folder: their names and their log files
-``points``       the returns of one run, checked
-``csv_text``     CSV files, of which the last line may be cut off
-``evaluations``  ``evaluations.npz`` of SB3's ``EvalCallback``
-``monitor``      ``monitor.csv`` of SB3's ``Monitor``
-``scalars``      ``progress.csv`` and TensorBoard's event files of SB3's logger
-``tidy_csv``     one table of many runs, such as ``returns.csv``
-``run_log``      one run: which of its files is read, and what it is called
-``reading``      ``read_logs``: paths of any kind to one table, and what could not be read
-===============  ===============================================================================
+=================  =============================================================================
+module             contents
+=================  =============================================================================
+``layout``         which part of a path is the algorithm, the environment and the seed
+``search``         the runs in a folder: their names and their log files
+``points``         the returns of one run, checked
+``csv_text``       CSV files, of which the last line may be cut off
+``evaluations``    ``evaluations.npz`` of SB3's ``EvalCallback``
+``monitor``        ``monitor.csv`` of SB3's ``Monitor``
+``scalars``        ``progress.csv`` and TensorBoard's event files of SB3's logger
+``tidy_csv``       one table of many runs, such as ``returns.csv``
+``zoo_arguments``  RL Zoo's ``args.yml`` and ``config.yml`` beside a log
+``run_log``        one run: which of its files is read, and what it is called
+``reading``        ``read_logs``: paths of any kind to one table, and what could not be read
+=================  =============================================================================
 
 **What is the return?** An evaluation comes before training episodes, whatever file it is in. Of
 each run, the first of these that it has is read:
