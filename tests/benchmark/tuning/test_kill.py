@@ -52,5 +52,7 @@ def test_killed_commands_lose_at_most_their_runs_in_progress(tmp_path, how):
         json.loads(line)
     tuned = load_grid(kept.folder / "tuned.yaml")
     assert tuned.name == "tiny_tuned"
+    finished = sorted(kept.finished())
     assert start(tmp_path, "again").wait() == 0
-    assert "trial" not in (tmp_path / "again").read_text()  # nothing is left to do
+    assert stored_trials(open_journal(kept.folder), subject) == trials
+    assert sorted(kept.finished()) == finished  # nothing was left to do
