@@ -327,7 +327,6 @@ class CourseAlgorithm(BaseAlgorithm):
                 "the file: load it with env=..., and predict on that environment's observations",
                 stacklevel=2,
             )
-        kept = checkpoint.normalization_in(header) if env is None else None
         with checkpoint.reading(path):
             model = super().load(
                 checkpoint.as_zip(members),
@@ -340,7 +339,7 @@ class CourseAlgorithm(BaseAlgorithm):
             )
             checkpoint.freeze(model, header)
             model._take_from(members, trusted=not weights_only)
-        model._normalization = kept
+        model._normalization = checkpoint.normalization_in(header) if env is None else None
         checkpoint.remember(model, header)
         return model
 
@@ -379,4 +378,5 @@ class CourseAlgorithm(BaseAlgorithm):
             given_env(self.env, 0)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_normalization", "_known_parameters"]
+        own = ("_normalization", "_known_parameters", "_learns_in")
+        return [*super()._excluded_save_params(), *own]

@@ -26,8 +26,8 @@ OBSERVERS = ("Monitor", "RecordEpisodeStatistics", "RecordVideo")
 STANDARD = ("Monitor", "OrderEnforcing", "PassiveEnvChecker", "TimeLimit")
 """Wrappers of ``gymnasium.make`` and SB3, whose arguments can be pickled."""
 MISSING = object()
-REMEMBERED = ("env_id", "env_settings", "env_unknown")
-"""Attributes of a model that keep a description, in its order."""
+LEARNS_IN = "_learns_in"
+"""Attribute of an algorithm: its environment when it began to learn, and what that is."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,16 @@ class Description:
 def description_of(algorithm: BaseAlgorithm) -> Description:
     """Describe the environment that a model acts in.
 
-    :param algorithm: Algorithm of this package or another; without an environment that says what
-        it is, as one that is closed, that of its training or of its file is described
+    :param algorithm: Algorithm of this package or another; an environment that is closed is what it
+        was when the algorithm began to learn; without one that says what it is, its file's is
+        described
     :return: Description
     """
     venv, known = algorithm.get_env(), vars(algorithm)
     found = None if venv is None else _described(venv)
+    learns_in, learned = known.get(LEARNS_IN, (None, None))
+    if found is None and venv is learns_in:
+        found = learned
     if found is not None:
         named = str(known.get("env_id")).endswith(f":{found.env}")  # its file knows the module
         return replace(found, env=known["env_id"]) if named else found
@@ -67,8 +71,9 @@ def remember(algorithm: BaseAlgorithm, header: Mapping[str, Any]) -> None:
     :param header: Header of the file
     """
     if "env" in header:
-        said = (header["env"], header.get("env_settings", {}), header.get("env_unknown", []))
-        vars(algorithm).update(zip(REMEMBERED, said, strict=True))
+        vars(algorithm)["env_id"] = header["env"]
+        vars(algorithm)["env_settings"] = header.get("env_settings", {})
+        vars(algorithm)["env_unknown"] = header.get("env_unknown", [])
 
 
 def remember_env(algorithm: BaseAlgorithm) -> None:
@@ -76,8 +81,8 @@ def remember_env(algorithm: BaseAlgorithm) -> None:
 
     :param algorithm: Algorithm that begins to learn
     """
-    said = description_of(algorithm)
-    vars(algorithm).update(zip(REMEMBERED, (said.env, said.settings, said.unknown), strict=True))
+    venv = algorithm.get_env()
+    vars(algorithm)[LEARNS_IN] = (venv, None if venv is None else _described(venv))
 
 
 def _described(venv: VecEnv) -> Description | None:

@@ -3,6 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch as th
+from gymnasium import spaces
 from gymnasium.wrappers import RescaleAction, TimeLimit, TransformReward
 from stable_baselines3 import A2C
 from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
@@ -197,6 +198,28 @@ def test_another_environment_brings_its_own_description(tmp_path):
     assert description_of(model).settings == {"kwargs": {"g": 1.0}}
     model.save(tmp_path / "again")
     assert read_header(tmp_path / "again.zip")["env_settings"] == {"kwargs": {"g": 1.0}}
+
+
+class Nameless(gym.Env):
+    """Without a spec, as an environment that nobody has registered."""
+
+    high = np.array([1, 1, 8], np.float32)
+    observation_space, action_space = spaces.Box(-high, high), spaces.Box(-2, 2, (1,))
+
+    def reset(self, **kwargs):
+        super().reset(**kwargs)
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(3, np.float32), 0.0, False, True, {}
+
+
+def test_another_environment_without_a_name_is_not_that_of_the_training_before(tmp_path):
+    model = NPG("MlpPolicy", DummyVecEnv([gymnasium_s()]), n_steps=4, device="cpu").learn(4)
+    model.set_env(DummyVecEnv([Nameless]))
+    assert description_of(model).env is None
+    model.learn(4).save(tmp_path / "model")
+    assert read_header(tmp_path / "model.zip")["env"] is None
 
 
 def test_models_of_sb3_say_so_as_well(tmp_path):
