@@ -81,7 +81,7 @@ class ZooAlgorithm:
             try:
                 return self.algorithm.load(path, env, **arguments)
             except Exception as error:
-                raise UserError(f"{self.name} cannot continue {path}: {in_words(error)}") from error
+                raise UserError(f"{self.name} cannot load {path}: {in_words(error)}") from error
 
 
 def _schedules(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -245,14 +245,12 @@ def test_what_is_refused_is_told_in_a_line(words, expected):
 
 
 @pytest.mark.parametrize("content", ["text", "of A2C"])
-def test_a_file_that_cannot_be_continued_is_told_in_a_line(content):
+def test_a_file_that_cannot_be_loaded_is_told_in_a_line(content):
     path = Path("model.zip")
     path.write_text("text")
     if content == "of A2C":
         A2C("MlpPolicy", "CartPole-v1").save(path)
-    with pytest.raises(
-        UserError, match=r"^NPG cannot continue model\.zip: .*(checkpoint|saved by)"
-    ):
+    with pytest.raises(UserError, match=r"^NPG cannot load model\.zip: .*(checkpoint|saved by)"):
         zoo_command("train", "--algo", "npg", "--env", "CartPole-v1", "-i", "model.zip")
 
 
