@@ -11,7 +11,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_course.collection.collector import CollectionBudget, collect
 from sb3_course.collection.observations import Array, Obs
@@ -330,8 +330,15 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
         :raises ValueError: ``env`` normalizes observations and the imitator's did not, or has other
             spaces, or ``policy`` or ``policy_kwargs`` is given
         """
-        saved = checkpoint.normalization_of(imitator) or {"class": type(imitator).__name__}
-        env = checkpoint.normalize_as_saved(given_env(env, 0), saved, "train")
+        env = given_env(env, 0)
+        normalized = checkpoint.normalization_of(imitator)
+        if normalized is not None:
+            env = checkpoint.wrap_normalized(env, normalized, "train")
+        elif isinstance(env, VecEnv) and getattr(unwrap_vec_normalize(env), "norm_obs", False):
+            raise ValueError(
+                "the imitator was trained on raw observations: pass the environment without "
+                "VecNormalize, or with VecNormalize(norm_obs=False)"
+            )
         check_spaces("imitator does", imitator, env.observation_space, env.action_space)
         policy_kwargs = copy.deepcopy(imitator.policy_kwargs)
         for name in ("policy", "policy_kwargs"):

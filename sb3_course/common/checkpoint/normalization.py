@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -72,24 +73,30 @@ def normalization_in(header: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def normalize_as_saved(env: GymEnv, header: dict[str, Any], normalize: Normalize) -> GymEnv:
-    """Give an environment the normalization that a checkpoint was trained with, or check for none.
+    """Give an environment the normalization that a checkpoint was trained with, or look for none.
+
+    A model that was trained on raw observations plays on no others. It may go on training on
+    normalized ones, as BC with its demonstrations, which is told.
 
     :param env: Environment, raw or vectorized
     :param header: Header of the checkpoint, with its statistics; empty for one of another library
     :param normalize: As for :func:`wrap_normalized`
     :return: Environment, wrapped where the checkpoint has a normalization
-    :raises ValueError: If the checkpoint has none and the environment normalizes observations, or
-        as :func:`wrap_normalized`
+    :raises ValueError: If the checkpoint has none and the environment normalizes observations for
+        ``"freeze"``, or as :func:`wrap_normalized`
     :raises CheckpointError: As :func:`wrap_normalized`
     """
     if "vec_normalize" in header:
         return wrap_normalized(env, header, normalize)
     wrapper = unwrap_vec_normalize(env) if isinstance(env, VecEnv) else None
     if wrapper is not None and wrapper.norm_obs and header:
-        raise ValueError(
-            "the model was trained on raw observations: pass the environment without "
-            "VecNormalize, or with VecNormalize(norm_obs=False)"
-        )
+        raw = "the model was trained on raw observations"
+        if normalize == "freeze":
+            raise ValueError(
+                f"{raw}: pass the environment without VecNormalize, or with "
+                "VecNormalize(norm_obs=False)"
+            )
+        warnings.warn(f"{raw}, and the environment normalizes them", stacklevel=3)
     if wrapper is not None and normalize == "freeze":
         _freeze(wrapper)
     return env
