@@ -18,7 +18,7 @@ from sb3_course.common.errors import UserError, in_words
 from sb3_course.common.yaml_values import described
 from sb3_course.envs.make import normalization_of
 from sb3_course.registry import default_policy, find_algorithm, with_schedules
-from sb3_course.zoo.samplers import SAMPLERS, converted, without_alternatives
+from sb3_course.zoo.samplers import ALTERNATIVES, SAMPLERS, converted
 
 NAMES = {
     "reinforce": "REINFORCE",
@@ -145,6 +145,9 @@ def _manager(base: Any) -> Any:
         normalize_kwargs: dict[str, Any]
         optimize_hyperparameters: bool
         trial_id: int | None
+        storage: str | None
+        study_name: str | None
+        custom_hyperparams: dict[str, Any] | None
 
         def __init__(
             self, args: Any, algo: str, *rest: Any, config: str | None = None, **kwargs: Any
@@ -156,8 +159,12 @@ def _manager(base: Any) -> Any:
         def read_hyperparameters(self) -> Any:
             with _explained(self.config):
                 given, saved = super().read_hyperparameters()
-            if self.algo in NAMES and (self.optimize_hyperparameters or self.trial_id is not None):
-                given, saved = without_alternatives(given), without_alternatives(saved)
+            loads_trial = self.storage and self.study_name and self.trial_id
+            alternative = ALTERNATIVES.get(self.algo)
+            chosen = loads_trial and alternative in (self.custom_hyperparams or {})
+            if self.optimize_hyperparameters or (loads_trial and not chosen):
+                for arguments in (given, saved):
+                    arguments.pop(alternative, None)
             return given, saved
 
         def _maybe_normalize(self, env: VecEnv, eval_env: bool) -> Any:

@@ -17,7 +17,7 @@ NETWORKS = {"tiny": [16], "small": [64, 64], "medium": [256, 256]}
 """Hidden layers of the actor and of the critic."""
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 ONE_MINUS, POWER = "one_minus_", "_pow"
-ALTERNATIVES = ("n_episodes", "step_size")
+ALTERNATIVES = {"reinforce": "n_episodes", "ispg": "n_episodes", "npg": "step_size"}
 """What a sampled ``n_steps`` or ``target_kl`` stands in the place of: constructors take one."""
 
 Sampled = dict[str, Any]
@@ -46,15 +46,6 @@ def converted(sampled: Sampled) -> Sampled:
         else:
             arguments[name] = value
     return arguments
-
-
-def without_alternatives(given: Sampled) -> Sampled:
-    """Return the hyper-parameters that a trial's are put over, without those that they exclude.
-
-    :param given: Hyper-parameters of a file or of ``--hyperparams``
-    :return: The others
-    """
-    return {name: value for name, value in given.items() if name not in ALTERNATIVES}
 
 
 def _shared(trial: "Trial") -> Sampled:

@@ -1,5 +1,6 @@
 """``VecNormalize``'s statistics are saved with the model and restored around its environment."""
 
+import warnings
 from functools import partial
 
 import gymnasium as gym
@@ -9,7 +10,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import sb3_course
 from sb3_course import loading
@@ -24,6 +25,7 @@ from tests.contract.helpers import (
     normalized_pendulum,
     small_model,
 )
+from tests.worlds import RandomSpaces
 
 
 @every_class
@@ -70,6 +72,17 @@ def test_a_model_of_raw_observations_plays_on_no_others(normalize, tmp_path):
         rewards = load(env=normalized_pendulum(norm_obs=False)).get_vec_normalize_env()
         kept = normalize == "train"
         assert (rewards.training, rewards.norm_reward) == (kept, kept)
+
+
+def test_normalization_of_no_key_is_none(tmp_path):
+    observations = spaces.Dict({"a": spaces.Box(-1, 1, (2,))})
+    venv = DummyVecEnv([lambda: RandomSpaces(observations, spaces.Discrete(2))])
+    sb3_course.NPG("MultiInputPolicy", venv, device="cpu").save(tmp_path / "model")
+    keyless = VecNormalize(venv, norm_obs_keys=[])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sb3_course.NPG.load(tmp_path / "model", env=keyless, normalize="freeze", device="cpu")
+    assert not keyless.training
 
 
 def test_a_file_of_sb3_does_not_say_what_its_model_observed(tmp_path):

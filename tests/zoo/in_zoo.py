@@ -244,6 +244,25 @@ def test_what_is_refused_is_told_in_a_line(words, expected):
         zoo_command("train", "--algo", "npg", "--env", "CartPole-v1", *words)
 
 
+def read_by_zoo(given, **settings):
+    manager = zoo_train.ExperimentManager(
+        argparse.Namespace(), "npg", "CartPole-v1", "logs", verbose=0, hyperparams=given, **settings
+    )
+    return manager.read_hyperparameters()[0]
+
+
+def test_what_no_trial_replaces_stays():
+    given = {"step_size": 0.1}
+    assert "step_size" in read_by_zoo(dict(given))
+    assert "step_size" in read_by_zoo(dict(given), trial_id=5)  # of no study
+    assert "step_size" not in read_by_zoo(dict(given), optimize_hyperparameters=True)
+    with pytest.raises(UserError, match="unexpected keyword argument 'step_size'"):
+        zoo_command(
+            "train", "--algo", "reinforce", "--env", "CartPole-v1", "-n", "64", "--optimize",
+            "--n-trials", "1", "--no-optim-plots", "-params", "n_envs:2", "step_size:0.5",
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("content", ["text", "of A2C"])
 def test_a_file_that_cannot_be_loaded_is_told_in_a_line(content):
     path = Path("model.zip")

@@ -17,9 +17,9 @@ from sb3_course.common.yaml_values import MOST_CHARACTERS, GridLoader
 
 HYPERPARAMETERS = "config.yml"
 """RL Zoo's file of a run's hyper-parameters, beside its arguments."""
-OF_TASK, CONTINUED = "env_kwargs", "trained_agent"
+OF_TASK, CONTINUED = ("env_kwargs", "eval_env_kwargs"), "trained_agent"
 """Arguments that make another task, and the file of a training that went on."""
-EMPTY = {"", "{}", "[]", "null"}
+EMPTY = {"", "{}", "[]"}
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,16 @@ def zoo_arguments(run: FoundRun) -> ZooArguments:
         if path.name == ARGUMENTS and len(path.relative_to(run.path).parts) <= 2:
             try:
                 given = pairs(_text(path))
-                task = _as_yaml(given[OF_TASK]) if OF_TASK in given else ""
+                task = _task(given)
             except (OSError, ValueError, OverflowError, yaml.YAMLError) as error:
                 raise UserError(f"{path.name} is damaged, and with it the run's seed") from error
-            setting = task
-            with suppress(OSError, ValueError):  # which is compared alone, and not needed
-                setting += _text(path.with_name(HYPERPARAMETERS))
-            return ZooArguments(plain_texts(given), task, setting)
+            hyperparameters = ""
+            with suppress(
+                OSError, ValueError, OverflowError, yaml.YAMLError
+            ):  # which can be missing
+                hyperparameters = _text(path.with_name(HYPERPARAMETERS))
+                task = task or _task(pairs(hyperparameters))
+            return ZooArguments(plain_texts(given), task, task + hyperparameters)
     return ZooArguments()
 
 
@@ -61,8 +64,16 @@ def _text(path: Path) -> str:
     return read_regular(path, 4 * MOST_CHARACTERS).decode()
 
 
+def _task(given: dict[str, yaml.Node]) -> str:
+    """Return what makes an environment another task, for its training or its evaluation."""
+    found = {_as_yaml(given[name]): None for name in OF_TASK if name in given}
+    return "; ".join(text for text in found if text)
+
+
 def _as_yaml(node: yaml.Node) -> str:
     """Return a node as YAML in one line; empty if there is nothing in it."""
+    if node.tag.endswith(":null"):
+        return ""
     if isinstance(node, yaml.CollectionNode):
         node.flow_style = True
     text = yaml.serialize(node, width=MOST_CHARACTERS).removesuffix("...\n").strip()

@@ -5,7 +5,6 @@ says the id, the arguments, the time limit and the wrappers, but not the argumen
 does not record them. What cannot be told is listed, so that nobody takes the rest for the whole.
 """
 
-import copy
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,17 +13,16 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.envs.registration import ENV_ID_RE, EnvSpec, WrapperSpec
+from gymnasium.envs.registration import EnvSpec
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecEnvWrapper, VecFrameStack
 
+from sb3_course.common.checkpoint.environments import spec_in_process
 from sb3_course.envs.config import EnvConfig, WrapperName, find_wrapper
 from sb3_course.envs.make import config_of
 
 OBSERVERS = ("Monitor", "RecordEpisodeStatistics", "RecordVideo")
 """Wrappers of SB3 and Gymnasium that change nothing."""
-STANDARD = ("Monitor", "OrderEnforcing", "PassiveEnvChecker", "TimeLimit")
-"""Wrappers of ``gymnasium.make`` and SB3, whose arguments can be pickled."""
 MISSING = object()
 LEARNS_IN = "_learns_in"
 """Attribute of an algorithm: its environment when it began to learn, and what that is."""
@@ -114,31 +112,23 @@ def _described(venv: VecEnv) -> Description | None:
 def spec_of(venv: VecEnv) -> EnvSpec | None:
     """Return Gymnasium's spec of the first environment.
 
-    A process of ``SubprocVecEnv`` ends, and its training with it, where it is to send what cannot
-    be pickled, such as the lambda of a ``TransformReward``, which is in the spec. So it is asked
-    which wrappers there are, and for the spec only if these have no such arguments.
-
     :param venv: Vector environment
-    :return: Spec; without the arguments of wrappers in other processes; None if there is none
+    :return: Spec, of another process without arguments that cannot be pickled; None if there is
+        none, or nobody answers
     """
+    inner = venv.unwrapped
     try:
-        if isinstance(venv.unwrapped, SubprocVecEnv):
-            if venv.unwrapped.waiting:  # in the middle of a step, whose results would be the answer
-                return None
-            (name,) = venv.env_method("__str__", indices=[0])  # <Monitor<CartPoleEnv<CartPole-v1>>>
-            *classes, env_id = str(name).strip("<>").split("<")
-            if not classes or ENV_ID_RE.fullmatch(env_id) is None:
-                return None
-            unsafe = [wrapper for wrapper in classes[:-1] if wrapper not in STANDARD]
-            if unsafe:
-                wrappers = tuple(WrapperSpec(name, "", None) for name in reversed(unsafe))
-                plain = copy.copy(gymnasium.registry.get(env_id, EnvSpec(env_id)))
-                plain.additional_wrappers += wrappers
-                return plain
-        specs = venv.get_attr("spec", 0)
+        if not isinstance(inner, SubprocVecEnv):
+            specs = venv.get_attr("spec", 0)
+            spec = specs[0] if specs else None
+        # In the middle of a step, its results would be the answer.
+        elif not inner.waiting:
+            spec = spec_in_process(inner)
+        else:
+            spec = None
     except Exception:  # a VecEnv of one's own may refuse in any way, and saving goes on without it
         return None
-    return specs[0] if specs and isinstance(specs[0], EnvSpec) else None
+    return spec if isinstance(spec, EnvSpec) else None
 
 
 def _config(spec: EnvSpec, unknown: list[str]) -> EnvConfig:

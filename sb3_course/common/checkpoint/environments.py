@@ -8,11 +8,13 @@ Pendulum's gravity: where it differs, nothing is put, since a state of one task 
 The functions run where the environment lives: in this process, or in one of ``SubprocVecEnv``'s.
 """
 
+import copy
 import pickle
 import random
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -39,7 +41,10 @@ from sb3_course.envs.gymnasium_env import layers_of
 from sb3_course.envs.gymnasium_vec_env import GymnasiumVecEnv
 
 TAKE, PUT, LOOK = "_sb3_course_take_state", "_sb3_course_put_state", "_sb3_course_look"
+SPEC = "_sb3_course_spec"
 
+UNSENT = NotImplemented
+"""Stands for an argument that cannot leave its process."""
 _OF_RESET = ("_seeds", "_options", "_returns", "_lengths")
 """What a VecEnv keeps for its next reset, which uses it up, and of its running episodes."""
 _OF_EVERY = {
@@ -195,6 +200,7 @@ class _Visit(type):
             setattr(env, TAKE, partial(_answer, _take_there, env))
             setattr(env, PUT, partial(_answer, _put_there, env))
             setattr(env, LOOK, partial(_answer, _look_there, env))
+            setattr(env, SPEC, partial(_answer, _spec_there, env))
         except Exception:  # it would end the process
             return False
         return True
@@ -231,6 +237,36 @@ def _put_there(env: Any, states: tuple[Any, ...]) -> None:
     if of_python is not None:
         random.setstate(of_python)
         np.random.set_state(of_numpy)
+
+
+def spec_in_process(venv: SubprocVecEnv) -> Any:
+    """Return Gymnasium's spec of the first environment, which its process survives.
+
+    :param venv: Environments, between two steps
+    :return: Spec without what cannot be pickled; None if there is none
+    :raises NotKeptError: It cannot be told
+    """
+    _visit(venv)
+    return _checked(venv.env_method(SPEC, indices=[0])[0])
+
+
+def _spec_there(env: Any) -> Any:
+    spec = copy.copy(env.spec)
+    if spec is not None:
+        spec.kwargs = {name: _sent(value) for name, value in spec.kwargs.items()}
+        spec.additional_wrappers = tuple(
+            replace(wrapper, kwargs=None if _sent(wrapper.kwargs) is UNSENT else wrapper.kwargs)
+            for wrapper in spec.additional_wrappers
+        )
+    return pickle.loads(pickle.dumps(spec))
+
+
+def _sent(value: Any) -> Any:
+    try:
+        pickle.dumps(value)
+    except Exception:  # an object's own code may raise anything here
+        return UNSENT
+    return value
 
 
 def _look_there(env: Any) -> Held:

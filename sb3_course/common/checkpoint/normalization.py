@@ -89,7 +89,7 @@ def normalize_as_saved(env: GymEnv, header: dict[str, Any], normalize: Normalize
     if "vec_normalize" in header:
         return wrap_normalized(env, header, normalize)
     wrapper = unwrap_vec_normalize(env) if isinstance(env, VecEnv) else None
-    if wrapper is not None and wrapper.norm_obs and header:
+    if wrapper is not None and wrapper.norm_obs and wrapper.norm_obs_keys != [] and header:
         raw = "the model was trained on raw observations"
         if normalize == "freeze":
             raise ValueError(

@@ -179,6 +179,10 @@ def test_what_a_run_was_trained_with_is_kept(folder):
     assert (read(folder).setting, read(folder).task) == ("gamma: 0.9\n", "")
     arguments(folder, env_kwargs="\n      g: 0.0\n      k:\n      - 1\n      - b: 2")
     assert read(folder).task == "{g: 0.0, k: [1, {b: 2}]}"
+    arguments(folder, env_kwargs="~", config="env_kwargs: {g: 2}\n")
+    assert read(folder).task == "{g: 2}"
+    arguments(folder, env_kwargs="null\n  - - eval_env_kwargs\n    - {g: 3}", config="a: [")
+    assert read(folder).task == "{g: 3}"
     arguments(folder, env_kwargs="{g: !!python/name:os.system ''}")
     assert read(folder).task == "{g: !!python/name:os.system ''}"
 

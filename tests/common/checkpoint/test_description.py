@@ -7,6 +7,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import RescaleAction, TimeLimit, TransformReward
 from stable_baselines3 import A2C
 from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
     SubprocVecEnv,
@@ -174,7 +175,11 @@ def test_processes_survive_being_asked(tmp_path):
     doubled = gymnasium_s(lambda env: TransformReward(env, lambda reward: 2 * reward), g=1.0)
     for make, settings, unknown in [
         (gymnasium_s(g=1.0), {"kwargs": {"g": 1.0}}, []),
-        (doubled, {}, ["the wrapper TransformReward, whose arguments are not known"]),
+        (
+            doubled,
+            {"kwargs": {"g": 1.0}},
+            ["the wrapper TransformReward, whose arguments are not known"],
+        ),
     ]:
         venv = SubprocVecEnv([make] * 2, start_method="fork")
         model = NPG("MlpPolicy", venv, n_steps=4, device="cpu").learn(8)
@@ -212,6 +217,44 @@ class Nameless(gym.Env):
 
     def step(self, action):
         return np.zeros(3, np.float32), 0.0, False, True, {}
+
+
+class Told(Nameless):
+    """It can tell what it is once it has been reset."""
+
+    def reset(self, **kwargs):
+        self.position = 0
+        return super().reset(**kwargs)
+
+    def __str__(self):
+        return f"at {self.position}"
+
+
+class Shaped(Nameless):
+    def __init__(self, bonus):
+        self.bonus = bonus
+
+
+def test_a_process_that_is_asked_goes_on(tmp_path):
+    gym.register("Shaped-v0", Shaped)
+    try:
+        for make, env, unknown in [
+            (Told, None, []),
+            (
+                lambda: gym.make("Shaped-v0", bonus=lambda reward: 2 * reward),
+                "Shaped-v0",
+                ["an argument bonus of type NotImplementedType"],
+            ),
+        ]:
+            venv = SubprocVecEnv([lambda make=make: Monitor(make())] * 2, start_method="fork")
+            model = NPG("MlpPolicy", venv, n_steps=4, device="cpu").learn(8)
+            model.save(tmp_path / "model")
+            assert model.learn(8, reset_num_timesteps=False).num_timesteps == 16
+            found = description_of(model)
+            assert (found.env, found.unknown) == (env, unknown)
+            venv.close()
+    finally:
+        del gym.registry["Shaped-v0"]
 
 
 def test_another_environment_without_a_name_is_not_that_of_the_training_before(tmp_path):
