@@ -11,7 +11,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule
-from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_course.collection.collector import CollectionBudget, collect
 from sb3_course.collection.observations import Array, Obs
@@ -334,7 +334,7 @@ class PolicyGradientAlgorithm(UpdateSteps, Resumable, OnPolicyAlgorithm):
         normalized = checkpoint.normalization_of(imitator)
         if normalized is not None:
             env = checkpoint.wrap_normalized(env, normalized, "train")
-        elif isinstance(env, VecEnv) and getattr(unwrap_vec_normalize(env), "norm_obs", False):
+        elif checkpoint.normalizes_obs(env):
             raise ValueError(
                 "the imitator was trained on raw observations: pass the environment without "
                 "VecNormalize, or with VecNormalize(norm_obs=False)"

@@ -186,6 +186,26 @@ def test_two_normalizations_are_warned_of():
         small_model(sb3_course.NPG, VecNormalize(once, norm_obs=False))
 
 
+def twice_normalized(inner_obs):
+    once = VecNormalize(make_vec_env("Pendulum-v1", 2), norm_obs=inner_obs)
+    return VecNormalize(once, norm_obs=False)
+
+
+@pytest.mark.filterwarnings("ignore:of two VecNormalize")
+def test_every_normalization_is_frozen(tmp_path):
+    model = small_model(sb3_course.NPG, make_vec_env("Pendulum-v1", 2))
+    model.save(tmp_path / "model")
+    outer = twice_normalized(inner_obs=False)
+    sb3_course.NPG.load(tmp_path / "model", env=outer, normalize="freeze")
+    assert [(one.training, one.norm_reward) for one in (outer, outer.venv)] == [(False, False)] * 2
+    for load in (
+        lambda env: sb3_course.NPG.load(tmp_path / "model", env=env, normalize="freeze"),
+        lambda env: sb3_course.NPG.from_imitation(model, env),
+    ):
+        with pytest.raises(ValueError, match="trained on raw observations"):
+            load(twice_normalized(inner_obs=True))
+
+
 @every_class
 def test_a_loaded_model_continues_to_update_the_statistics(algorithm, tmp_path):
     model = small_model(algorithm, normalized_pendulum()).learn(400)

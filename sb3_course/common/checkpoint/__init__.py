@@ -48,6 +48,7 @@ from sb3_course.common.checkpoint.normalization import (
     keep_frozen,
     normalization_in,
     normalize_as_saved,
+    normalizes_obs,
     wrap_normalized,
     wrappers_above,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "normalization_in",
     "normalization_of",
     "normalize_as_saved",
+    "normalizes_obs",
     "pack_arrays",
     "place_to_save",
     "plain_attributes",

@@ -26,6 +26,8 @@ OBSERVERS = ("Monitor", "RecordEpisodeStatistics", "RecordVideo")
 MISSING = object()
 LEARNS_IN = "_learns_in"
 """Attribute of an algorithm: its environment when it began to learn, and what that is."""
+WENT_ON = "a continuation in an environment without an id"
+"""What a model is trained in besides the environment that its file names."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def description_of(algorithm: BaseAlgorithm) -> Description:
 
     :param algorithm: Algorithm of this package or another; an environment that is closed is what it
         was when the algorithm began to learn; without one that says what it is, its file's is
-        described
+        described, with a word on learning that went on in one without an id
     :return: Description
     """
     venv, known = algorithm.get_env(), vars(algorithm)
@@ -59,6 +61,8 @@ def description_of(algorithm: BaseAlgorithm) -> Description:
         named = str(known.get("env_id")).endswith(f":{found.env}")  # its file knows the module
         return replace(found, env=known["env_id"]) if named else found
     settings, unknown = known.get("env_settings") or {}, known.get("env_unknown") or []
+    if learns_in is not None and learned is None and "env_id" in known:
+        unknown = list(dict.fromkeys([*unknown, WENT_ON]))
     return Description(known.get("env_id"), settings, unknown)
 
 

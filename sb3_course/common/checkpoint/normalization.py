@@ -3,6 +3,7 @@
 import copy
 import math
 import warnings
+from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -88,8 +89,7 @@ def normalize_as_saved(env: GymEnv, header: dict[str, Any], normalize: Normalize
     """
     if "vec_normalize" in header:
         return wrap_normalized(env, header, normalize)
-    wrapper = unwrap_vec_normalize(env) if isinstance(env, VecEnv) else None
-    if wrapper is not None and wrapper.norm_obs and wrapper.norm_obs_keys != [] and header:
+    if header and normalizes_obs(env):
         raw = "the model was trained on raw observations"
         if normalize == "freeze":
             raise ValueError(
@@ -97,9 +97,18 @@ def normalize_as_saved(env: GymEnv, header: dict[str, Any], normalize: Normalize
                 "VecNormalize(norm_obs=False)"
             )
         warnings.warn(f"{raw}, and the environment normalizes them", stacklevel=3)
-    if wrapper is not None and normalize == "freeze":
-        _freeze(wrapper)
+    if normalize == "freeze":
+        _freeze(env)
     return env
+
+
+def normalizes_obs(env: GymEnv) -> bool:
+    """Return whether a ``VecNormalize`` changes the observations of an environment.
+
+    :param env: Environment, raw or vectorized
+    :return: Whether one does, at any depth
+    """
+    return any(one.norm_obs and one.norm_obs_keys != [] for one in _normalizers(env))
 
 
 def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -> VecEnv:
@@ -145,14 +154,22 @@ def wrap_normalized(env: GymEnv, header: dict[str, Any], normalize: Normalize) -
         )
     _set_statistics(_running_moments(wrapper), header.get("statistics", {}))
     if normalize == "freeze":
-        _freeze(wrapper)
+        _freeze(venv)
     return venv
 
 
-def _freeze(wrapper: VecNormalize) -> None:
+def _normalizers(env: GymEnv) -> Iterator[VecNormalize]:
+    """Yield each ``VecNormalize`` of an environment, the outermost first."""
+    while isinstance(env, VecEnv) and (wrapper := unwrap_vec_normalize(env)) is not None:
+        yield wrapper
+        env = wrapper.venv
+
+
+def _freeze(env: GymEnv) -> None:
     """Keep the statistics, and leave rewards raw."""
-    setattr(wrapper, _THAWED, vars(wrapper).get(_THAWED, wrapper.norm_reward))
-    wrapper.training = wrapper.norm_reward = False
+    for wrapper in _normalizers(env):
+        setattr(wrapper, _THAWED, vars(wrapper).get(_THAWED, wrapper.norm_reward))
+        wrapper.training = wrapper.norm_reward = False
 
 
 def keep_frozen(env: VecEnv) -> None:
@@ -160,8 +177,8 @@ def keep_frozen(env: VecEnv) -> None:
 
     :param env: Environment of a model that begins to learn
     """
-    if (venv := unwrap_vec_normalize(env)) is not None:
-        vars(venv).pop(_THAWED, None)
+    for wrapper in _normalizers(env):
+        vars(wrapper).pop(_THAWED, None)
 
 
 def _settings(header: dict[str, Any]) -> dict[str, Any]:

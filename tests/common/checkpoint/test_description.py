@@ -265,6 +265,18 @@ def test_another_environment_without_a_name_is_not_that_of_the_training_before(t
     assert read_header(tmp_path / "model.zip")["env"] is None
 
 
+def test_training_that_went_on_in_an_environment_without_an_id_is_told(tmp_path):
+    NPG("MlpPolicy", gymnasium_s()(), n_steps=4, device="cpu").learn(4).save(tmp_path / "first")
+    model = NPG.load(tmp_path / "first", env=DummyVecEnv([Nameless]))
+    assert not description_of(model).unknown
+    for _ in range(2):
+        model.learn(4).save(tmp_path / "second")
+        header = read_header(tmp_path / "second.zip")
+        assert header["env"] == read_header(tmp_path / "first.zip")["env"]
+        assert header["env_unknown"] == ["a continuation in an environment without an id"]
+        model = NPG.load(tmp_path / "second", env=DummyVecEnv([Nameless]))
+
+
 def test_models_of_sb3_say_so_as_well(tmp_path):
     model = A2C("MlpPolicy", gymnasium_s(g=1.0)(), device="cpu")
     loading.save(model, tmp_path / "m.zip")
