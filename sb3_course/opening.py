@@ -77,7 +77,7 @@ def described_environment(
     if unknown and env_id is None:
         raise UserError(
             f"{path} was trained in {own} with {' and '.join(map(str, unknown))}, which its file "
-            f"cannot build again: add the environment, as in {own}, to play it without"
+            f"cannot build again: add the environment's id, as in {own}, to play without them"
         )
     return config
 

@@ -162,8 +162,8 @@ def _begun(grid: Grid, max_seeds: int, folder: Path) -> Rounds:
     if begun.questions != planned.questions:
         raise UserError(
             f"{folder} was begun with the questions {', '.join(map(repr, begun.questions))}, which "
-            "share the level of its test: set them back, with their algorithms; `report` answers "
-            "none of another plan"
+            "share the level of its test: restore them and their algorithms; otherwise `report` "
+            "answers none of them"
         )
     if begun.seeds != planned.seeds:
         n_seeds = sum(map(len, begun.seeds))

@@ -121,7 +121,7 @@ def invoke(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except SystemExit as left:  # as pygame's environments do when their window is closed
         if not _is_unread(left.__context__):  # by which Rich leaves
-            print_error(f"an environment or module of yours has left by sys.exit({left.code!r})")
+            print_error(f"an environment or module of yours has called sys.exit({left.code!r})")
         return FAILED
     except OSError as error:
         return _of_system(error)

@@ -75,7 +75,7 @@ def references(
     ] = 100,
     seed: Annotated[
         int,
-        typer.Option("--seed", min=0, max=2**31, metavar="S", help="Seed of the first one."),
+        typer.Option("--seed", min=0, max=2**31, metavar="S", help="Seed of the first episode."),
     ] = 0,
     results: Results = Path("results"),
 ) -> int:

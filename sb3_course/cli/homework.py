@@ -46,7 +46,7 @@ def hw1(
     ] = 6,
     results: Results = Path("results"),
 ) -> int:
-    """Run the experiments of homework 1 (imitation) on its four tasks, beside the notes' returns.
+    """Run the experiments of homework 1 (imitation), beside returns from one student's notes.
 
     Tasks whose files are missing are listed. Finished runs are stored, so that the same command
     continues. The files are read as plain data; nothing in them is executed.

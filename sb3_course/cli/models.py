@@ -53,7 +53,9 @@ def train(
     env: Annotated[str | None, typer.Argument(metavar="ENV", help="Gymnasium environment.")] = None,
     params: Annotated[
         list[str] | None,
-        typer.Option("-p", "--param", metavar="KEY=VALUE", help="Hyper-parameter, in YAML."),
+        typer.Option(
+            "-p", "--param", metavar="KEY=VALUE", help="Hyper-parameter, in YAML; repeatable."
+        ),
     ] = None,
     env_kwargs: EnvKwargs = None,
     wrapper: Wrappers = None,
@@ -73,7 +75,7 @@ def train(
     ] = 8,
     backend: Annotated[
         Backend,
-        typer.Option("--backend", help="What steps the environments; auto prefers EnvPool."),
+        typer.Option("--backend", help="Backend to step environments with; auto prefers EnvPool."),
     ] = "auto",
     normalize: Annotated[
         bool, typer.Option("--normalize", help="Normalize observations and rewards.")
@@ -104,7 +106,7 @@ def train(
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Go on with a training that was saved to FILE."),
+        typer.Option(metavar="FILE", help="Continue the training run that was saved to FILE."),
     ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Read pickles in FILE, which can do harm.")

@@ -39,7 +39,8 @@ def export(
     from sb3_course.publishing.exported import Format
 
     if onnx == torchscript:
-        raise typer.BadParameter("give one of --onnx and --torchscript")
+        given = "both" if onnx else "none"
+        raise typer.BadParameter(f"{given} given; allowed: one of --onnx and --torchscript")
     file = existing_model(model)
     form: Format = "onnx" if onnx else "torchscript"
     suffix = exporting.SUFFIXES[form]

@@ -25,7 +25,7 @@ def report(
         str | None,
         typer.Option(
             metavar="PATTERN",
-            help="Which part of a log's path is what (default: RL Zoo's, "
+            help="Meaning of the parts of a log's path (default: RL Zoo's, "
             "{algorithm}/{environment}_{seed}).",
         ),
     ] = None,
@@ -33,7 +33,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of the report (default: that of the grid, else report in all results).",
+            help="Folder of the report (default: the grid's, else report/ in --results).",
         ),
     ] = None,
     results: Results = Path("results"),
@@ -43,10 +43,10 @@ def report(
     Of a grid, the folder zoo/ next to them holds the returns in RL Zoo's layout, for rl_zoo3's plot
     scripts.
 
-    Several paths make one report. Read are: results of this program, a table with one row per
+    Several paths make one report. It reads results of this program, tables with one row per
     evaluation (algorithm, environment, seed, step, return_mean), and the logs of Stable-Baselines3:
     evaluations.npz, monitor.csv, progress.csv and TensorBoard's files. What could not be read is
-    told, and listed in the report. A label is written after the names of a path's algorithms, so
+    shown, and listed in the report. A label is written after the names of a path's algorithms, so
     that they are told apart from those of another path. In a layout, * stands for any text within
     a name.
 

@@ -79,7 +79,7 @@ def run(
         bool,
         typer.Option(
             "--no-wait",
-            help="Leave runs of other commands to them, and the report to `sb3-course report`.",
+            help="Do not wait for runs of other commands, and write no report.",
         ),
     ] = False,
     until_settled: Annotated[

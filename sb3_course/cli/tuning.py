@@ -53,8 +53,8 @@ def tune(
 
     A trial is one setting on several seeds, none of which is published. Successive halving prunes
     over environment steps and seeds. The best settings, and those of the grid, are run again on
-    fresh seeds before one is chosen. Written are results/GRID/tuning/tuned.yaml, which `run` takes
-    as it is, and report.html beside it.
+    fresh seeds before one is chosen. It writes results/GRID/tuning/tuned.yaml, a grid for
+    `run`, and report.html beside it.
 
     Several processes can run this command on one grid at the same time. After an interrupt, or if
     a process is killed, the same command continues; no run that is stored is executed again.

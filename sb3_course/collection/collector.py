@@ -117,8 +117,8 @@ class WholeEpisodes:
             return
         if step == max(10 * (self.n_steps or 0), LONG_EPISODE_STEPS):
             warnings.warn(
-                f"a batch of whole episodes of {self.n_steps:,} steps has taken {step:,}: an "
-                "environment without a time limit needs gymnasium.wrappers.TimeLimit",
+                f"a batch with n_steps={self.n_steps:,} has taken {step:,} steps: an episode has "
+                "not ended; an environment without a limit needs gymnasium.wrappers.TimeLimit",
                 stacklevel=2,
             )
 

@@ -52,8 +52,8 @@ def fitting_states(model: BaseAlgorithm, given: Mapping[str, Any]) -> dict[str, 
         if isinstance(optimizer, th.optim.Optimizer):
             if not restore(optimizer, state):
                 warnings.warn(
-                    f"{name} stays as it is: the state that is given is of an optimizer of another "
-                    "kind, or of other parameters; if one took its place, put it there again",
+                    f"{name} stays as it is: the given state is of another optimizer class or of "
+                    "other parameters; if you had replaced that one, put it there again",
                     stacklevel=3,
                 )
             states[name] = optimizer.state_dict()

@@ -116,7 +116,9 @@ def _pool_spec(env_id: str, env_kwargs: Mapping[str, Any]) -> Any:
     if env_kwargs.get("render_mode") is not None:
         raise UnsupportedEnvError(f'{env_id} on EnvPool does not render: use backend="dummy"')
     if "xml_file" in env_kwargs:
-        raise UnsupportedEnvError("EnvPool reads an xml_file from a folder of its own alone")
+        raise UnsupportedEnvError(
+            'EnvPool reads an xml_file from a folder of its own only: use backend="dummy"'
+        )
     envpool = import_envpool()
     known = envpool.list_all_envs()
     if env_id not in known:

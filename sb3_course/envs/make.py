@@ -222,8 +222,8 @@ def _check_sb3_kwargs(given: dict[str, Any], backend: str, config: EnvConfig) ->
         )
     if backend in ("envpool", "gymnasium"):
         raise TypeError(
-            f"backend {backend!r} has no Gymnasium environments for {', '.join(sorted(given))}; "
-            "allowed: 'auto', 'dummy' and 'subproc'"
+            f"backend {backend!r} has no support for {', '.join(sorted(given))}; "
+            "allowed with these: backend 'auto', 'dummy' or 'subproc'"
         )
     if backend != "auto" and given.get("vec_env_cls") is not None:
         raise TypeError(f"vec_env_cls and backend {backend!r} both choose the class: give one")

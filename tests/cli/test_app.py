@@ -149,7 +149,7 @@ class Abort(Exception):
         (Abort(), terminal.INTERRUPTED, ""),
         (PermissionError(13, "Permission denied", "taken/x"), terminal.FAILED, "taken/x: Permis"),
         (UserError("a mistake"), terminal.MISUSED, "sb3-course: a mistake"),
-        (SystemExit(0), terminal.FAILED, "module of yours has left by sys.exit(0)"),
+        (SystemExit(0), terminal.FAILED, "module of yours has called sys.exit(0)"),
     ],
 )
 def test_errors_of_users_and_machines_are_one_line(monkeypatch, capsys, error, code, words):

@@ -125,7 +125,7 @@ def test_trials_without_any_value_are_told_with_what_to_do(tuned, capsys):
         assert app.invoke(["tune", grid]) == terminal.MISUSED
         told = capsys.readouterr().err
         assert "none of 8 trials has had a return; the last one: A2C" in told
-        assert "once that is mended, move the journal in" in told
+        assert "once that is fixed, move the journal in" in told
     assert {spec.seed for spec in failing.started} == {100}  # neither fresh seeds nor sensitivity
 
 

@@ -172,7 +172,7 @@ def test_a_batch_of_ten_times_the_steps_is_told(length, warned, monkeypatch):
         collect_whole_episodes(env, n_steps=5)
     told = [str(w.message) for w in caught if "TimeLimit" in str(w.message)]
     assert len(told) == warned
-    assert all("of 5 steps has taken 50: an env" in text for text in told)
+    assert all("n_steps=5 has taken 50 steps: an episode" in text for text in told)
 
 
 def test_episodes_of_a_usual_length_are_no_reason_to_warn():

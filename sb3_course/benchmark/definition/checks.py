@@ -110,7 +110,7 @@ def _check_count(class_: str, head: str, searched: Any) -> None:
         if isinstance(number, float):
             raise UserError(
                 f"{label} {number}: {head} of {class_} takes whole numbers; allowed: bounds "
-                "without a point, as in {low: 8, high: 64}"
+                "without a decimal point, as in {low: 8, high: 64}"
             )
     for number in choices:
         if isinstance(number, float) and not number.is_integer():

@@ -174,7 +174,7 @@ class Searched(Section):
             low, high = self.low, self.high
             switch = ", [false, true] for a switch" if low == 0 else ""
             raise ValueError(
-                f"between the whole numbers {low} and {high} is nothing; allowed: "
+                f"there is no whole number between {low} and {high}; allowed: "
                 f"[{low}, {high}] for these two{switch}, or {low}.0 and {high}.0"
             )
         if self.whole and self.decay:

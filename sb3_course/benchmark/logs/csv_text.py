@@ -88,11 +88,13 @@ def read_csv(path: Path, still_written: bool = False) -> CsvTable:
 def _check_header(header: Sequence[str]) -> None:
     if len(header) > MOST_COLUMNS or len(set(header)) < len(header):
         raise UserError(
-            f"{len(header):,} columns, of which {len(set(header)):,} have names of their own; "
+            f"{len(header):,} columns with {len(set(header)):,} different names; "
             f"allowed: 1 to {MOST_COLUMNS:,} columns with distinct names"
         )
-    if not all(name.isprintable() and len(name) <= LONGEST_NAME for name in header):
-        raise UserError(f"a column's name; allowed: up to {LONGEST_NAME} printable characters")
+    for name in header:
+        if not (name.isprintable() and len(name) <= LONGEST_NAME):
+            given = f"a column is named {name[:60]!r}"
+            raise UserError(f"{given}; allowed: up to {LONGEST_NAME} printable characters")
 
 
 def _parsed(text: str, comment: str, offset: int) -> CsvTable:

@@ -205,7 +205,7 @@ class SharedStudy:
         if stuck or (len(ended) >= n and not any(map(has_value, ended))):
             ended = latest if stuck else ended
             raise Hopeless(
-                f"{self.subject.label}: {none_has_returned(ended)}; once that is mended, move the "
+                f"{self.subject.label}: {none_has_returned(ended)}; once that is fixed, move the "
                 f"journal in {self._folder} away: no run that is stored is repeated"
             )
 

@@ -25,7 +25,8 @@ Wrappers = Annotated[
     typer.Option(
         "--wrapper",
         metavar="WRAPPER",
-        help='Wrapper, the innermost first: module:Class, or "module:Class: {argument: value}".',
+        help="Wrapper, the innermost first: module:Class, or 'module:Class: {argument: value}'; "
+        "repeatable.",
     ),
 ]
 
@@ -45,7 +46,7 @@ Algo = Annotated[
     str | None,
     typer.Option(
         metavar="ALGO",
-        help="Class of a model that SB3 itself saved; its file has no normalization.",
+        help="Class of a model that SB3 itself saved, such as PPO; its file has no normalization.",
     ),
 ]
 Trust = Annotated[bool, typer.Option("--trust", help="Read pickles in MODEL, which can do harm.")]
@@ -77,8 +78,8 @@ def warn_of_normalization(file: Path) -> None:
     found = normalization_beside(file)
     if found is not None:
         print_error(
-            f"{found} is not read: if {file} was trained behind this VecNormalize, it does not see "
-            "here what it was trained on; sb3_course.loading.save(model, file) keeps both together"
+            f"{found} is not read: if {file} was trained with this VecNormalize, its observations "
+            "are not normalized here; sb3_course.loading.save(model, file) keeps both together"
         )
 
 

@@ -221,7 +221,7 @@ def check_arguments(cls: type[BaseAlgorithm], given: Iterable[str], saved: Itera
     for name in given:
         if name == "policy":
             raise TypeError(
-                "policy is the file's: another class of policy comes by "
+                "policy is the file's and no argument of load: to load another policy class, pass "
                 'custom_objects={"policy_class": ...}'
             )
         if name not in known:
