@@ -175,7 +175,7 @@ def test_stored_results_keep_their_names(name, known):
     [
         ("classic", 480, "8f0001b486c46888"),
         ("demo", 36, "3f7c78e89862ef5f"),
-        ("mujoco", 512, "2b0f654164f890d2"),
+        ("mujoco", 520, "2be77a8eae93403d"),
     ],
 )
 def test_runs_without_new_settings_keep_their_ids(name, n, digest):
